@@ -1,0 +1,195 @@
+//! The typed configuration. `ini` splits a file into sections and keys with their line numbers,
+//! `schema` turns those into the types below and reports *every* error of the file.
+
+pub mod ini;
+pub mod schema;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A whole configuration file, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[global]`
+    pub global: Global,
+    /// `[haproxy]`, if there is one.
+    pub haproxy: Option<Haproxy>,
+    /// `[vrrp NAME]`, in the order of the file. May be empty only if there is a `[haproxy]`.
+    pub vrrp: Vec<Vrrp>,
+}
+
+/// Where log lines go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// stderr if it is a terminal or there is no /dev/log, else syslog.
+    Auto,
+    /// /dev/log
+    Syslog,
+    /// File descriptor 2.
+    Stderr,
+}
+
+/// The syslog facility (RFC 3164 §4.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFacility {
+    /// `daemon`
+    Daemon,
+    /// `user`
+    User,
+    /// `local0` to `local7`
+    Local(u8),
+}
+
+/// `[global]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Global {
+    /// Name of this node in logs and status; `None`: the host name.
+    pub router_id: Option<String>,
+    /// `log`
+    pub log: LogTarget,
+    /// `log_level`
+    pub log_level: log::LevelFilter,
+    /// `log_facility`
+    pub log_facility: LogFacility,
+    /// `control_socket`; its directory also holds the lock and the state files.
+    pub control_socket: PathBuf,
+    /// `startup_delay`: time after the start before instances take part.
+    pub startup_delay: Duration,
+}
+
+/// `[haproxy]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Haproxy {
+    /// `binary`
+    pub binary: PathBuf,
+    /// `config`: files or directories, each given to `-f`.
+    pub config: Vec<PathBuf>,
+    /// `args`: further arguments, split.
+    pub args: Vec<String>,
+    /// `start_timeout`: how long a start may take to be ready while this node is not master.
+    pub start_timeout: Duration,
+    /// `restart_grace`: as master, not ready again by then: the VIPs are given up.
+    pub restart_grace: Duration,
+    /// `restart_backoff_max`: cap of the exponential back-off between failed starts.
+    pub restart_backoff_max: Duration,
+    /// `stop_timeout`: bound of the whole stop.
+    pub stop_timeout: Duration,
+    /// `nonlocal_bind`
+    pub nonlocal_bind: bool,
+}
+
+/// The VRRP version an instance speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// RFC 3768
+    V2,
+    /// RFC 9568
+    V3,
+}
+
+/// Authentication of VRRPv2 (RFC 2338 §5.3.6).
+#[derive(Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// Type 0.
+    None,
+    /// Type 1: eight octets, zero-padded, in clear.
+    Pass([u8; 8]),
+}
+
+/// Never prints the password.
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Auth::None => "None",
+            Auth::Pass(_) => "Pass(***)",
+        })
+    }
+}
+
+/// One entry of `virtual_ipaddress`: `ADDR[/LEN] [dev IF] [label IF:TAG]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vip {
+    /// The address.
+    pub addr: IpAddr,
+    /// Prefix length as configured (32 or 128 if none was): the subnet the address belongs to.
+    /// What is installed is decided by `addr` (a host prefix if the device has that subnet already).
+    pub prefix: u8,
+    /// `dev`, if it is not the interface of the instance.
+    pub dev: Option<String>,
+    /// `label`, at most 15 octets.
+    pub label: Option<String>,
+}
+
+/// `lease`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// As long as the down timer of the backups allows.
+    Auto,
+    /// Whole seconds, 1 to 3600.
+    Seconds(u32),
+    /// Permanent addresses: nothing removes them when vipd is killed.
+    Off,
+}
+
+/// The schedule of gratuitous ARPs (`garp_*`), keepalived's names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Garp {
+    /// `garp_master_delay`: second burst that long after becoming master; zero: none.
+    pub master_delay: Duration,
+    /// `garp_master_repeat`: rounds of a burst, at least 1.
+    pub master_repeat: u32,
+    /// `garp_master_refresh`: a burst each such period; zero: none.
+    pub master_refresh: Duration,
+    /// `garp_master_refresh_repeat`: rounds of it, at least 1.
+    pub master_refresh_repeat: u32,
+    /// `garp_lower_prio_delay`: second burst that long after a lower-priority advert; zero: none.
+    pub lower_prio_delay: Duration,
+    /// `garp_lower_prio_repeat`: rounds of a burst after a lower-priority advert; 0: none.
+    pub lower_prio_repeat: u32,
+    /// `garp_interval`: time between the rounds of a burst.
+    pub interval: Duration,
+}
+
+/// `[vrrp NAME]`: one virtual router.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vrrp {
+    /// The section's name.
+    pub name: String,
+    /// Line of the section in the file, for later messages.
+    pub line: u32,
+    /// `interface`
+    pub interface: String,
+    /// `virtual_router_id`, 1 to 255.
+    pub vrid: u8,
+    /// `priority`, 1 to 255; 255 is the owner of the addresses.
+    pub priority: u8,
+    /// `version`
+    pub version: Version,
+    /// `advert_int`: v2 whole seconds 1 to 255; v3 10 ms to 40.95 s in steps of 10 ms.
+    pub advert_int: Duration,
+    /// `preempt`
+    pub preempt: bool,
+    /// `preempt_delay`, 0 to 1000 s.
+    pub preempt_delay: Duration,
+    /// `down_timer_adverts`, 1 to 100.
+    pub down_timer_adverts: u32,
+    /// `auth_type` and `auth_pass`
+    pub auth: Auth,
+    /// `virtual_ipaddress`, at least one; all of one family.
+    pub vips: Vec<Vip>,
+    /// `mcast_src_ip`: source address of the adverts; `None`: the interface's primary address.
+    pub mcast_src_ip: Option<Ipv4Addr>,
+    /// `v3_checksum_as_v2`: send v3/IPv4 checksums over the message only (RFC 9568 §5.2.8).
+    pub v3_checksum_as_v2: bool,
+    /// `track_haproxy`; the default is whether there is a `[haproxy]`.
+    pub track_haproxy: bool,
+    /// `garp_*`
+    pub garp: Garp,
+    /// `lease`
+    pub lease: Lease,
+    /// `make_before_break`
+    pub make_before_break: bool,
+    /// `handover_timeout`; the default is min((N + 1) × advert_int, 5 s), N = `down_timer_adverts`.
+    pub handover_timeout: Duration,
+}

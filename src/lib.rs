@@ -1,0 +1,2 @@
+//! vipd
+pub mod time;

@@ -1,0 +1,4 @@
+//! placeholder until the command line is written
+fn main() {
+    println!("vipd {}", env!("CARGO_PKG_VERSION"));
+}

@@ -1,0 +1,71 @@
+//! The one notion of time: nanoseconds of `CLOCK_BOOTTIME`.
+//!
+//! The clock is read by the loop (`sys::clock`) and passed in; nothing in the core reads it.
+//! `std::time::Instant` is `CLOCK_MONOTONIC` and blind to suspend, which is when a master must
+//! notice that its time has passed.
+
+use std::ops::{Add, AddAssign, Sub};
+use std::time::Duration;
+
+/// A point in time: nanoseconds since boot, time spent suspended included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(u64);
+
+impl Time {
+    /// Boot.
+    pub const ZERO: Time = Time(0);
+
+    /// From nanoseconds since boot.
+    pub const fn from_nanos(ns: u64) -> Self {
+        Time(ns)
+    }
+
+    /// Nanoseconds since boot.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Time that has passed since `earlier`; zero if `earlier` is later.
+    pub const fn since(self, earlier: Time) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The last multiple of `step` (counted from boot) that is not after `self`.
+    pub fn floor_to(self, step: Duration) -> Time {
+        let step = nanos(step).max(1);
+        Time(self.0 - self.0 % step)
+    }
+}
+
+/// A duration in nanoseconds, saturating at 584 years.
+fn nanos(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Add<Duration> for Time {
+    type Output = Time;
+    fn add(self, d: Duration) -> Time {
+        Time(self.0.saturating_add(nanos(d)))
+    }
+}
+
+impl AddAssign<Duration> for Time {
+    fn add_assign(&mut self, d: Duration) {
+        *self = *self + d;
+    }
+}
+
+impl Sub<Duration> for Time {
+    type Output = Time;
+    fn sub(self, d: Duration) -> Time {
+        Time(self.0.saturating_sub(nanos(d)))
+    }
+}
+
+/// The earlier of two deadlines, where `None` is never.
+pub fn earlier(a: Option<Time>, b: Option<Time>) -> Option<Time> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
