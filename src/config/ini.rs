@@ -1,7 +1,7 @@
 //! The lexer: a file becomes sections and entries that know their lines. It knows no key by
 //! meaning and never stops at the first error.
 
-use super::report::{Report, shown};
+use super::report::{Report, Shown};
 
 /// Largest file, in octets.
 pub const MAX_SIZE: usize = 1 << 20;
@@ -39,11 +39,11 @@ pub struct Section<'a> {
     pub entries: Vec<Entry<'a>>,
 }
 
-impl Section<'_> {
-    /// The header as it is written: `[vrrp VI_1]`.
-    pub fn title(&self) -> String {
+/// The header as it is written: `[vrrp VI_1]`.
+impl std::fmt::Display for Section<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let space = if self.name.is_empty() { "" } else { " " };
-        format!("[{}{space}{}]", self.kind, self.name)
+        write!(f, "[{}{space}{}]", self.kind, self.name)
     }
 }
 
@@ -54,7 +54,8 @@ pub fn decode<'a>(bytes: &'a [u8], report: &mut Report) -> Option<&'a str> {
         Err(error) => {
             let valid = bytes.iter().take(error.valid_up_to());
             let line = valid.filter(|&&b| b == b'\n').count();
-            report.error(number(line), "this is not UTF-8 text: save the file as UTF-8 or ASCII".into());
+            report
+                .error(number(line), format_args!("this is not UTF-8 text: save the file as UTF-8 or ASCII"));
             None
         }
     }
@@ -64,7 +65,7 @@ pub fn decode<'a>(bytes: &'a [u8], report: &mut Report) -> Option<&'a str> {
 pub fn lex<'a>(text: &'a str, report: &mut Report) -> Vec<Section<'a>> {
     let mut sections: Vec<Section<'a>> = Vec::new();
     if text.len() > MAX_SIZE {
-        report.error(0, format!("the file has {} octets: at most {MAX_SIZE}", text.len()));
+        report.error(0, format_args!("the file has {} octets: at most {MAX_SIZE}", text.len()));
         return sections;
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -80,29 +81,22 @@ pub fn lex<'a>(text: &'a str, report: &mut Report) -> Vec<Section<'a>> {
         }
         if line.starts_with('[') {
             if sections.len() >= MAX_SECTIONS {
-                report.error(at, format!("too many sections: at most {MAX_SECTIONS}"));
+                report.error(at, format_args!("too many sections: at most {MAX_SECTIONS}"));
                 break;
             }
             // A wrong header still opens a section: what follows is not the previous one's.
-            let (kind, name) = header(line).unwrap_or_else(|wrong| {
-                report.error(at, wrong);
-                ("", "")
-            });
+            let (kind, name) = header(at, line, report).unwrap_or_default();
             sections.push(Section { line: at, kind, name, entries: Vec::new() });
             continue;
         }
-        match entry(at, line) {
-            Err(wrong) => report.error(at, wrong),
-            Ok(entry) => match sections.last_mut() {
-                Some(section) => section.entries.push(entry),
-                // Once: the cure is one line.
-                None if outside => {}
-                None => {
-                    outside = true;
-                    let key = shown(entry.key);
-                    report.error(at, format!("`{key}` is before the first section: e.g. [global] above it"));
-                }
-            },
+        let Some(entry) = entry(at, line, report) else { continue };
+        if let Some(section) = sections.last_mut() {
+            section.entries.push(entry);
+        } else if !outside {
+            // Once: the cure is one line.
+            outside = true;
+            let key = Shown(entry.key);
+            report.error(at, format_args!("`{key}` is before the first section: e.g. [global] above it"));
         }
     }
     sections
@@ -133,49 +127,59 @@ pub fn split_words(value: &str) -> Result<Vec<String>, &'static str> {
 }
 
 /// `[kind]` or `[kind name]`.
-fn header(line: &str) -> Result<(&str, &str), String> {
+fn header<'a>(at: u32, line: &'a str, report: &mut Report) -> Option<(&'a str, &'a str)> {
     let inner = without_comment(line).strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let Some(inner) = inner.filter(|_| line.len() <= MAX_LINE) else {
-        return Err("a section is `[section]` or `[section name]` on a line of its own".into());
+        report.error(at, format_args!("a section is `[section]` or `[section name]` on a line of its own"));
+        return None;
     };
-    let mut words = inner.split([' ', '\t']).filter(|word| !word.is_empty());
+    let mut words = words(inner);
     let (kind, name) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
     if kind.is_empty() || words.next().is_some() {
-        return Err(format!("`[{}]` is no section: `[section]` or `[section name]`", shown(inner)));
+        let inner = Shown(inner);
+        report.error(at, format_args!("`[{inner}]` is no section: `[section]` or `[section name]`"));
+        return None;
     }
     for word in [kind, name] {
         if word.len() > MAX_NAME || !is_name(word) {
-            let word = shown(word);
-            return Err(format!("`{word}` is no name: 1 to {MAX_NAME} of A-Z, a-z, 0-9, `_`, `.` and `-`"));
+            let word = Shown(word);
+            let text =
+                format_args!("`{word}` is no name: 1 to {MAX_NAME} of A-Z, a-z, 0-9, `_`, `.` and `-`");
+            report.error(at, text);
+            return None;
         }
     }
-    Ok((kind, name))
+    Some((kind, name))
 }
 
 /// `key = value`.
-fn entry(line: u32, text: &str) -> Result<Entry<'_>, String> {
+fn entry<'a>(line: u32, text: &'a str, report: &mut Report) -> Option<Entry<'a>> {
     if text.len() > MAX_LINE {
-        return Err(format!("the line has {} octets: at most {MAX_LINE}", text.len()));
+        report.error(line, format_args!("the line has {} octets: at most {MAX_LINE}", text.len()));
+        return None;
     }
-    if let Some(c) = text.chars().find(|&c| c.is_ascii_control() && c != '\t') {
-        return Err(format!("the line holds the control character {:#04x}: take it out", u32::from(c)));
+    if let Some(b) = text.bytes().find(|&b| b.is_ascii_control() && b != b'\t') {
+        report.error(line, format_args!("the line holds the control character {b:#04x}: take it out"));
+        return None;
     }
-    let pair = text.split_once('=').map(|(key, value)| (trim(key), trim(value)));
-    match pair {
-        Some((key, value)) if !key.is_empty() && is_name(key) => {
-            let value = if RAW_KEYS.contains(&key) { value } else { without_comment(value) };
-            Ok(Entry { line, key, value })
-        }
-        // No more than the first word is shown: the rest may be a password.
-        _ => {
-            let end = text.find(|c| !is_name_char(c)).unwrap_or(text.len());
-            let begins = match text.get(..end) {
-                None | Some("") => String::new(),
-                Some(word) => format!(": it begins with `{}`", shown(word)),
-            };
-            Err(format!("the line is neither `[section]` nor `key = value`{begins}"))
-        }
+    let (key, value) = text.split_once('=').map(|(key, value)| (trim(key), trim(value))).unwrap_or_default();
+    if !key.is_empty() && is_name(key) {
+        let value = if RAW_KEYS.contains(&key) { value } else { without_comment(value) };
+        return Some(Entry { line, key, value });
     }
+    // No more than the first word is shown: the rest may be a password.
+    let end = text.find(|c| !is_name_char(c)).unwrap_or(text.len());
+    let word = Shown(text.get(..end).unwrap_or(""));
+    let before = if word.0.is_empty() { "" } else { ": it begins with `" };
+    let after = if word.0.is_empty() { "" } else { "`" };
+    report
+        .error(line, format_args!("the line is neither `[section]` nor `key = value`{before}{word}{after}"));
+    None
+}
+
+/// The words of a text, split at spaces and tabs.
+pub fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split([' ', '\t']).filter(|word| !word.is_empty())
 }
 
 fn is_name_char(c: char) -> bool {

@@ -1,5 +1,7 @@
 //! What is wrong with a file: errors and warnings, in the order of its lines.
 
+use std::fmt::{self, Arguments, Write};
+
 /// How many errors (and how many warnings) of one file are kept: a file that is no configuration
 /// at all must not fill the memory of a small machine with complaints.
 pub const MAX_DIAGNOSTICS: usize = 1000;
@@ -29,22 +31,24 @@ impl Report {
     }
 
     /// Adds an error.
-    pub fn error(&mut self, line: u32, message: String) {
+    pub fn error(&mut self, line: u32, message: Arguments<'_>) {
         insert(&mut self.errors, line, message);
     }
 
     /// Adds a warning.
-    pub fn warning(&mut self, line: u32, message: String) {
+    pub fn warning(&mut self, line: u32, message: Arguments<'_>) {
         insert(&mut self.warnings, line, message);
     }
 }
 
-fn insert(list: &mut Vec<Diagnostic>, line: u32, message: String) {
+// Not `String`: the caller's code is smaller without it.
+#[inline(never)]
+fn insert(list: &mut Vec<Diagnostic>, line: u32, message: Arguments<'_>) {
     if list.len() >= MAX_DIAGNOSTICS {
         return;
     }
     let message = if list.len() + 1 < MAX_DIAGNOSTICS {
-        message
+        message.to_string()
     } else {
         format!("this is number {MAX_DIAGNOSTICS}: what else is wrong is not listed")
     };
@@ -53,21 +57,32 @@ fn insert(list: &mut Vec<Diagnostic>, line: u32, message: String) {
     list.insert(at, Diagnostic { line, message });
 }
 
-/// Text of the file as it may be printed: printable ASCII, shortened.
-pub fn shown(text: &str) -> String {
-    let mut out = String::new();
-    for (count, c) in text.chars().enumerate() {
-        if count >= 60 {
-            out.push_str("...");
-            break;
+/// Text of the file as it may be printed: printable ASCII, shortened to 60 characters.
+pub struct Shown<'a>(pub &'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (count, c) in self.0.chars().enumerate() {
+            if count >= 60 {
+                return f.write_str("...");
+            }
+            if c == ' ' || c.is_ascii_graphic() {
+                f.write_char(c)?;
+            } else {
+                write!(f, "\\u{{{:x}}}", u32::from(c))?;
+            }
         }
-        if c == ' ' || c.is_ascii_graphic() {
-            out.push(c);
-        } else {
-            out.extend(c.escape_unicode());
-        }
+        Ok(())
     }
-    out
+}
+
+/// The hint after a wrong word: nothing, or the candidate that was probably meant.
+pub struct Hint<'a>(pub Option<&'a str>);
+
+impl fmt::Display for Hint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |word| write!(f, " (did you mean `{word}`?)"))
+    }
 }
 
 /// The candidate that `word` is probably meant to be, if one is near enough: few letters differ

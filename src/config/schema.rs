@@ -100,9 +100,11 @@ fn finish(text: &str, mut report: Report) -> Result<(Config, Vec<Diagnostic>), V
         // The keys of a second one are checked too, but it takes no part in the checks over sections.
         let first = sections.iter().take(index).find(|s| s.kind == section.kind && s.name == section.name);
         if let Some(first) = first {
-            let (title, line) = (section.title(), first.line);
-            report
-                .error(section.line, format!("{title} is there twice: merge it with the one on line {line}"));
+            let (title, line) = (section, first.line);
+            report.error(
+                section.line,
+                format_args!("{title} is there twice: merge it with the one on line {line}"),
+            );
         }
         if section.kind == GLOBAL.kind {
             let value = read_global(section, report);
@@ -119,7 +121,7 @@ fn finish(text: &str, mut report: Report) -> Result<(Config, Vec<Diagnostic>), V
     }
     // Not after a header that was wrong: that may have been the one.
     if idle {
-        report.error(0, "there is nothing to do: add a [vrrp NAME] or a [haproxy] section".into());
+        report.error(0, format_args!("there is nothing to do: add a [vrrp NAME] or a [haproxy] section"));
     }
     cross::check(&instances, haproxy.as_ref(), report);
     if !report.errors.is_empty() {
@@ -133,24 +135,32 @@ fn finish(text: &str, mut report: Report) -> Result<(Config, Vec<Diagnostic>), V
 /// Whether a section is one of ours and named as it should be; reports it if it is not.
 fn known(section: &Section<'_>, report: &mut Report) -> bool {
     let named = !section.name.is_empty();
-    let title = section.title();
-    let wrong = match section.kind {
+    let (line, kind) = (section.line, section.kind);
+    match kind {
         "" => return false,
         "vrrp" if named => return true,
         "global" | "haproxy" if !named => return true,
-        "vrrp" => format!("{title} has no name: e.g. [vrrp VI_1]"),
-        "global" | "haproxy" => format!("{title} takes no name: [{}]", section.kind),
-        kind if PLANNED_KINDS.contains(&kind) => format!("{title} is not supported by this version of vipd"),
-        kind => match nearest(kind, &KINDS) {
-            Some("vrrp") => {
-                let name = if named { section.name } else { "NAME" };
-                format!("unknown section {title}: did you mean [vrrp {name}]?")
+        "vrrp" => report.error(line, format_args!("{section} has no name: e.g. [vrrp VI_1]")),
+        "global" | "haproxy" => report.error(line, format_args!("{section} takes no name: [{kind}]")),
+        _ if PLANNED_KINDS.contains(&kind) => {
+            report.error(line, format_args!("{section} is not supported by this version of vipd"));
+        }
+        _ => match nearest(kind, &KINDS) {
+            None => {
+                let text = format_args!("unknown section {section}: [global], [haproxy] or [vrrp NAME]");
+                report.error(line, text);
             }
-            Some(meant) => format!("unknown section {title}: did you mean [{meant}]?"),
-            None => format!("unknown section {title}: [global], [haproxy] or [vrrp NAME]"),
+            Some(kind) => {
+                let name = match (kind, named) {
+                    ("vrrp", true) => section.name,
+                    ("vrrp", false) => "NAME",
+                    _ => "",
+                };
+                let meant = Section { kind, name, ..Section::default() };
+                report.error(line, format_args!("unknown section {section}: did you mean {meant}?"));
+            }
         },
-    };
-    report.error(section.line, wrong);
+    }
     false
 }
 
@@ -160,7 +170,7 @@ fn read_global(section: &Section<'_>, report: &mut Report) -> Global {
     if let Some(entry) = router_id
         && entry.value.len() > 255
     {
-        r.report.error(entry.line, "`router_id` is too long: at most 255 octets".into());
+        r.report.error(entry.line, format_args!("`router_id` is too long: at most 255 octets"));
     }
     let log = match r.choice("log", &["auto", "syslog", "stderr"]) {
         Some(1) => LogTarget::Syslog,
@@ -183,7 +193,7 @@ fn read_global(section: &Section<'_>, report: &mut Report) -> Global {
     if let Some(entry) = r.entry("control_socket")
         && entry.value.ends_with('/')
     {
-        r.wrong(entry, "is a directory: name a socket in it, e.g. /run/vipd/control");
+        r.wrong(entry, format_args!("is a directory: name a socket in it, e.g. /run/vipd/control"));
     }
     Global {
         router_id: router_id.map(|entry| entry.value.to_owned()),
@@ -210,7 +220,7 @@ fn read_haproxy(section: &Section<'_>, report: &mut Report) -> Haproxy {
     if let Some(entry) = r.entry("args") {
         match ini::split_words(entry.value) {
             Ok(words) => args = words,
-            Err(wrong) => r.report.error(entry.line, format!("args: {wrong}")),
+            Err(wrong) => r.report.error(entry.line, format_args!("args: {wrong}")),
         }
     }
     Haproxy {

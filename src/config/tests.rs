@@ -4,7 +4,7 @@ mod fuzz;
 mod wrong;
 
 use super::ini::{self, lex, split_words};
-use super::report::{MAX_DIAGNOSTICS, Report, nearest, shown};
+use super::report::{MAX_DIAGNOSTICS, Report, Shown, nearest};
 use super::schema::{parse, parse_bytes};
 use super::*;
 
@@ -422,6 +422,6 @@ fn hints_are_near() {
     assert_eq!(nearest("x", &["y", "no"]), None);
     assert_eq!(nearest("", &["y", ""]), Some(""));
     assert_eq!(nearest("weight", &["lease", "state"]), None);
-    assert_eq!(shown("a\u{202e}\n\"b\""), "a\\u{202e}\\u{a}\"b\"");
-    assert_eq!(shown(&"x".repeat(61)), format!("{}...", "x".repeat(60)));
+    assert_eq!(Shown("a\u{202e}\n\"b\"").to_string(), "a\\u{202e}\\u{a}\"b\"");
+    assert_eq!(Shown(&"x".repeat(61)).to_string(), format!("{}...", "x".repeat(60)));
 }

@@ -1,7 +1,7 @@
 //! Checks over several sections.
 
 use super::vrrp::Instance;
-use crate::config::report::{Report, shown};
+use crate::config::report::{Report, Shown};
 use crate::config::{Haproxy, Vip};
 use std::time::Duration;
 
@@ -36,9 +36,9 @@ fn routers(instances: &[Instance], report: &mut Report) {
             && let Some(first) = before.find(|i| i.vrrp.vrid == vrid && i.vrrp.interface == *interface)
         {
             let (name, line) = (&first.vrrp.name, first.vrid_line);
-            let text = format!(
+            let text = format_args!(
                 "virtual_router_id = {vrid} on {} is that of [vrrp {name}] on line {line}: take another",
-                shown(interface)
+                Shown(interface)
             );
             report.error(again.vrid_line, text);
         }
@@ -52,16 +52,16 @@ fn addresses(instances: &[Instance], report: &mut Report) {
         for (vip, &line) in instance.vrrp.vips.iter().zip(&instance.vip_lines) {
             let device = vip.dev.as_ref().unwrap_or(&instance.vrrp.interface);
             if places.len() == MAX_VIPS {
-                report.error(line, format!("too many virtual addresses in all: at most {MAX_VIPS}"));
+                report.error(line, format_args!("too many virtual addresses in all: at most {MAX_VIPS}"));
                 return;
             }
             let first = places.iter().find(|p| p.vip.addr == vip.addr && p.device == device);
             if let Some(first) = first.filter(|_| !device.is_empty()) {
                 let (name, at) = (&first.instance.vrrp.name, first.line);
-                let text = format!(
+                let text = format_args!(
                     "virtual_ipaddress: {} on {} is already in [vrrp {name}] on line {at}: remove one",
                     vip.addr,
-                    shown(device)
+                    Shown(device)
                 );
                 report.error(line, text);
             } else {
@@ -77,7 +77,7 @@ fn handover(instances: &[Instance], stop: Duration, report: &mut Report) {
         let vrrp = &instance.vrrp;
         if vrrp.make_before_break && vrrp.handover_timeout > stop {
             let (own, stop) = (super::reader::seconds(vrrp.handover_timeout), super::reader::seconds(stop));
-            let text = format!(
+            let text = format_args!(
                 "handover_timeout = {own} of [vrrp {}] is longer than stop_timeout = {stop} of [haproxy], which cuts it short",
                 vrrp.name
             );

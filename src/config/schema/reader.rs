@@ -2,7 +2,8 @@
 //! reports what is wrong. After an error the default stands in, so that the rest can be checked.
 
 use crate::config::ini::{Entry, Section};
-use crate::config::report::{Report, nearest, shown};
+use crate::config::report::{Hint, Report, Shown, nearest};
+use std::fmt::Arguments;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,27 +35,28 @@ pub struct Reader<'a, 'r> {
 impl<'a, 'r> Reader<'a, 'r> {
     /// Checks the keys of a section: each known, with a value, and there once unless it is a list.
     pub fn open(section: &'a Section<'a>, keys: &Keys, all: &[&Keys], report: &'r mut Report) -> Self {
-        let title = section.title();
         for (index, entry) in section.entries.iter().enumerate() {
             if report.is_full() {
                 break;
             }
-            let key = shown(entry.key);
+            let key = Shown(entry.key);
             let once = keys.once.contains(&entry.key);
             if keys.planned.contains(&entry.key) {
-                report.error(entry.line, format!("`{key}` is not supported by this version of vipd"));
+                report.error(entry.line, format_args!("`{key}` is not supported by this version of vipd"));
             } else if !once && !keys.lists.contains(&entry.key) {
-                let hint = unknown(entry.key, keys, all);
-                report.error(entry.line, format!("unknown key `{key}` in {title}{hint}"));
+                unknown(entry, section, keys, all, report);
             } else if entry.value.is_empty() {
-                report.error(entry.line, format!("`{key}` has no value: `{key} = VALUE`, or leave it out"));
+                report.error(
+                    entry.line,
+                    format_args!("`{key}` has no value: `{key} = VALUE`, or leave it out"),
+                );
             } else if once
                 && let Some(first) = section.entries.iter().take(index).find(|e| e.key == entry.key)
             {
                 let line = first.line;
                 report.error(
                     entry.line,
-                    format!("`{key}` is in {title} twice: keep this one or the one on line {line}"),
+                    format_args!("`{key}` is in {section} twice: keep this one or the one on line {line}"),
                 );
             }
         }
@@ -79,8 +81,9 @@ impl<'a, 'r> Reader<'a, 'r> {
     /// Reports a required key that is not there.
     pub fn require(&mut self, key: &str, example: &str) {
         if !self.has(key) {
-            let title = self.section.title();
-            self.report.error(self.section.line, format!("{title} lacks `{key}`: e.g. {key} = {example}"));
+            let title = self.section;
+            self.report
+                .error(self.section.line, format_args!("{title} lacks `{key}`: e.g. {key} = {example}"));
         }
     }
 
@@ -89,11 +92,8 @@ impl<'a, 'r> Reader<'a, 'r> {
         let entry = self.entry(key)?;
         let found = words.iter().position(|&word| word == entry.value);
         if found.is_none() {
-            let hint = match nearest(entry.value, words) {
-                Some(word) => format!(" (did you mean `{word}`?)"),
-                None => String::new(),
-            };
-            self.wrong(entry, &format!("is not known: {}{hint}", words.join(", ")));
+            let hint = Hint(nearest(entry.value, words));
+            self.wrong(entry, format_args!("is not known: {}{hint}", words.join(", ")));
         }
         found
     }
@@ -111,7 +111,7 @@ impl<'a, 'r> Reader<'a, 'r> {
             Some(value) if (min..=max).contains(&value) => Some(value),
             value => {
                 let wrong = if value.is_some() { "out of range" } else { "no whole number" };
-                self.wrong(entry, &format!("is {wrong}: {min} to {max}"));
+                self.wrong(entry, format_args!("is {wrong}: {min} to {max}"));
                 None
             }
         }
@@ -130,7 +130,7 @@ impl<'a, 'r> Reader<'a, 'r> {
             Some(value) if (min..=max).contains(&value) => Some(value),
             value => {
                 let wrong = if value.is_some() { "out of range" } else { "no number of seconds" };
-                self.wrong(entry, &format!("is {wrong}: {} to {} seconds", seconds(min), seconds(max)));
+                self.wrong(entry, format_args!("is {wrong}: {} to {} seconds", seconds(min), seconds(max)));
                 None
             }
         }
@@ -148,10 +148,11 @@ impl<'a, 'r> Reader<'a, 'r> {
     pub fn is_path(&mut self, line: u32, key: &str, value: &str, max: usize) -> bool {
         let absolute = value.starts_with('/');
         if !absolute {
-            let value = shown(value);
-            self.report.error(line, format!("{key} = {value} is no absolute path: it must begin with `/`"));
+            let value = Shown(value);
+            self.report
+                .error(line, format_args!("{key} = {value} is no absolute path: it must begin with `/`"));
         } else if value.len() > max {
-            self.report.error(line, format!("`{key}` is too long: at most {max} octets"));
+            self.report.error(line, format_args!("`{key}` is too long: at most {max} octets"));
         }
         absolute && value.len() <= max
     }
@@ -163,7 +164,8 @@ impl<'a, 'r> Reader<'a, 'r> {
             for element in entry.value.split(',') {
                 let element = element.trim_matches([' ', '\t']);
                 if element.is_empty() {
-                    self.report.error(entry.line, format!("`{key}` has an empty element: remove a comma"));
+                    self.report
+                        .error(entry.line, format_args!("`{key}` has an empty element: remove a comma"));
                 } else {
                     elements.push((entry.line, element));
                 }
@@ -173,20 +175,22 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 
     /// Reports `key = value ...`.
-    pub fn wrong(&mut self, entry: &Entry<'_>, what: &str) {
-        self.report.error(entry.line, format!("{} = {} {what}", entry.key, shown(entry.value)));
+    pub fn wrong(&mut self, entry: &Entry<'_>, what: Arguments<'_>) {
+        self.report.error(entry.line, format_args!("{} = {} {what}", entry.key, Shown(entry.value)));
     }
 }
 
-/// What to say after "unknown key": the key that was meant, or the section it belongs to.
-fn unknown(key: &str, keys: &Keys, all: &[&Keys]) -> String {
-    for other in all {
-        if other.once.contains(&key) || other.lists.contains(&key) {
-            return format!(": it belongs to {}", other.title);
-        }
-    }
+/// Reports a key that is in no table of its section, with the key or the section that was meant.
+fn unknown(entry: &Entry<'_>, section: &Section<'_>, keys: &Keys, all: &[&Keys], report: &mut Report) {
+    let key = Shown(entry.key);
     let known = [keys.once, keys.lists].concat();
-    nearest(key, &known).map_or(String::new(), |meant| format!(": did you mean `{meant}`?"))
+    let elsewhere = all.iter().find(|other| other.once.contains(&key.0) || other.lists.contains(&key.0));
+    let (before, meant, after) = match (elsewhere, nearest(key.0, &known)) {
+        (Some(other), _) => (": it belongs to ", other.title, ""),
+        (None, Some(meant)) => (": did you mean `", meant, "`?"),
+        (None, None) => ("", "", ""),
+    };
+    report.error(entry.line, format_args!("unknown key `{key}` in {section}{before}{meant}{after}"));
 }
 
 /// Digits only; what does not fit becomes the largest number, which is out of every range.

@@ -1,8 +1,8 @@
 //! `[vrrp NAME]`
 
 use super::reader::{Keys, Reader, digits, seconds};
-use crate::config::ini::Section;
-use crate::config::report::{Report, nearest, shown};
+use crate::config::ini::{Section, words};
+use crate::config::report::{Hint, Report, Shown, nearest};
 use crate::config::{Auth, Garp, Lease, Version, Vip, Vrrp};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -79,7 +79,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], haproxy: bool, report: &mut Re
     if let Some(state) = r.choice("state", &["MASTER", "BACKUP"]) {
         let state = if state == 0 { "MASTER" } else { "BACKUP" };
         let line = r.line("state");
-        r.report.warning(line, format!("state = {state} has no effect: priority and preempt decide"));
+        r.report.warning(line, format_args!("state = {state} has no effect: priority and preempt decide"));
     }
     // What depends on the version is checked only if that is known.
     let version = match r.choice("version", &["2", "3"]) {
@@ -93,7 +93,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], haproxy: bool, report: &mut Re
     if down_timer_adverts != 3 {
         let line = r.line("down_timer_adverts");
         let text = "is not the usual 3: it must be the same on every node of the virtual router";
-        r.report.warning(line, format!("down_timer_adverts = {down_timer_adverts} {text}"));
+        r.report.warning(line, format_args!("down_timer_adverts = {down_timer_adverts} {text}"));
     }
     let auth = auth(&mut r, version);
     let priority = octet(r.number("priority", 1, 255)).unwrap_or(100);
@@ -102,7 +102,8 @@ pub fn read(section: &Section<'_>, all: &[&Keys], haproxy: bool, report: &mut Re
     let v3_checksum_as_v2 = r.boolean("v3_checksum_as_v2", false);
     if v3_checksum_as_v2 && version == Some(Version::V2) {
         let line = r.line("v3_checksum_as_v2");
-        r.report.error(line, "v3_checksum_as_v2 has no meaning with version 2: set version = 3".into());
+        r.report
+            .error(line, format_args!("v3_checksum_as_v2 has no meaning with version 2: set version = 3"));
     }
     let handover = advert_int.saturating_mul(down_timer_adverts + 1).min(Duration::from_secs(5));
     let vrrp = Vrrp {
@@ -152,7 +153,12 @@ fn advert_int(r: &mut Reader<'_, '_>, version: Option<Version>) -> Duration {
     let parsed = super::reader::parse_duration(entry.value);
     let fraction = parsed.is_some_and(|value| value.subsec_nanos() != 0);
     if version == Some(Version::V2) && fraction {
-        r.wrong(entry, "is no whole number of seconds, as version 2 has them: 1 to 255, or set version = 3");
+        r.wrong(
+            entry,
+            format_args!(
+                "is no whole number of seconds, as version 2 has them: 1 to 255, or set version = 3"
+            ),
+        );
         return default;
     }
     let (min, max) = match version {
@@ -162,7 +168,7 @@ fn advert_int(r: &mut Reader<'_, '_>, version: Option<Version>) -> Duration {
     };
     let Some(value) = r.optional_duration("advert_int", min, max) else { return default };
     if value.subsec_nanos() % 10_000_000 != 0 {
-        r.wrong(entry, "is no multiple of 0.01 seconds: 0.01 to 40.95");
+        r.wrong(entry, format_args!("is no multiple of 0.01 seconds: 0.01 to 40.95"));
         return default;
     }
     value
@@ -171,29 +177,30 @@ fn advert_int(r: &mut Reader<'_, '_>, version: Option<Version>) -> Duration {
 fn auth(r: &mut Reader<'_, '_>, version: Option<Version>) -> Auth {
     let (kind, pass) = (r.entry("auth_type"), r.entry("auth_pass"));
     match kind {
-        Some(entry) if entry.value == "AH" => r.wrong(entry, &format!("{UNSUPPORTED}: PASS")),
+        Some(entry) if entry.value == "AH" => r.wrong(entry, format_args!("{UNSUPPORTED}: PASS")),
         _ => {
             r.choice("auth_type", &["PASS"]);
         }
     }
     if version == Some(Version::V3) {
         for entry in [kind, pass].into_iter().flatten() {
-            let text = format!("`{}` does not go with version 3, which has none: leave it out", entry.key);
+            let text =
+                format_args!("`{}` does not go with version 3, which has none: leave it out", entry.key);
             r.report.error(entry.line, text);
         }
     } else if let Some(entry) = kind
         && !r.has("auth_pass")
     {
-        r.report.error(entry.line, "`auth_type` needs a password: auth_pass = SECRET".into());
+        r.report.error(entry.line, format_args!("`auth_type` needs a password: auth_pass = SECRET"));
     } else if let Some(entry) = pass
         && !r.has("auth_type")
     {
-        r.report.error(entry.line, "`auth_pass` needs `auth_type`: auth_type = PASS".into());
+        r.report.error(entry.line, format_args!("`auth_pass` needs `auth_type`: auth_type = PASS"));
     }
     let Some(pass) = pass else { return Auth::None };
     let octets = pass.value.len();
     if octets > 8 {
-        let text = format!("`auth_pass` has {octets} octets: only the first 8 count");
+        let text = format_args!("`auth_pass` has {octets} octets: only the first 8 count");
         r.report.warning(pass.line, text);
     }
     let mut key = [0; 8];
@@ -207,14 +214,16 @@ fn track_haproxy(r: &mut Reader<'_, '_>, haproxy: bool) -> bool {
     if let Some(entry) = r.entry("track_haproxy")
         && entry.value.split([' ', '\t']).next() == Some("weight")
     {
-        r.wrong(entry, &format!("{UNSUPPORTED}: yes or no"));
+        r.wrong(entry, format_args!("{UNSUPPORTED}: yes or no"));
         return haproxy;
     }
     let track = r.boolean("track_haproxy", haproxy);
     if track && !haproxy {
         let line = r.line("track_haproxy");
-        r.report
-            .error(line, "track_haproxy = yes needs a [haproxy] section: add one, or set it to no".into());
+        r.report.error(
+            line,
+            format_args!("track_haproxy = yes needs a [haproxy] section: add one, or set it to no"),
+        );
     }
     track
 }
@@ -233,8 +242,10 @@ fn lease(r: &mut Reader<'_, '_>, advert_int: Duration, adverts: u32, priority: u
         "auto" => return Lease::Auto,
         "off" => {
             if leased {
-                let text = "lease = off: if vipd is killed, the addresses stay on this node while another takes over";
-                r.report.warning(entry.line, text.into());
+                let text = format_args!(
+                    "lease = off: if vipd is killed, the addresses stay on this node while another takes over"
+                );
+                r.report.warning(entry.line, text);
             }
             return Lease::Off;
         }
@@ -245,7 +256,7 @@ fn lease(r: &mut Reader<'_, '_>, advert_int: Duration, adverts: u32, priority: u
             let safe = safe_lease(advert_int, adverts);
             if leased && Duration::from_secs(value) > safe {
                 let safe = seconds(safe);
-                let text = format!(
+                let text = format_args!(
                     "lease = {value} seconds: the address may outlive the takeover, up to {safe} seconds are safe"
                 );
                 r.report.warning(entry.line, text);
@@ -254,11 +265,8 @@ fn lease(r: &mut Reader<'_, '_>, advert_int: Duration, adverts: u32, priority: u
         }
         found => {
             let wrong = if found.is_some() { "out of range" } else { "not known" };
-            let hint = match nearest(entry.value, &["auto", "off"]) {
-                Some(word) => format!(" (did you mean `{word}`?)"),
-                None => String::new(),
-            };
-            r.wrong(entry, &format!("is {wrong}: auto, off, or 1 to 3600 whole seconds{hint}"));
+            let hint = Hint(nearest(entry.value, &["auto", "off"]));
+            r.wrong(entry, format_args!("is {wrong}: auto, off, or 1 to 3600 whole seconds{hint}"));
             Lease::Auto
         }
     }
@@ -269,23 +277,24 @@ fn mcast_src_ip(r: &mut Reader<'_, '_>, vips: &[Vip], priority: u8) -> Option<Ip
     let addr = address(r, entry.line, "mcast_src_ip", entry.value)?;
     // Only the owner has a VIP of its own; any other receiver discards such adverts.
     if priority != 255 && vips.iter().any(|vip| vip.addr == IpAddr::V4(addr)) {
-        r.wrong(entry, "is a virtual address: take one that this node always has");
+        r.wrong(entry, format_args!("is a virtual address: take one that this node always has"));
     }
     Some(addr)
 }
 
 fn vips(r: &mut Reader<'_, '_>, interface: &str, version: Option<Version>) -> (Vec<Vip>, Vec<u32>) {
     let list = r.list("virtual_ipaddress");
-    let title = r.section.title();
+    let title = r.section;
     let count = list.len();
     if let Some(&(line, _)) = list.get(255) {
-        let text = format!("{title} has {count} virtual addresses: at most 255, the rest in another one");
+        let text =
+            format_args!("{title} has {count} virtual addresses: at most 255, the rest in another one");
         r.report.error(line, text);
     } else if let Some(&(line, _)) = list.get(20)
         && version == Some(Version::V2)
     {
         let text =
-            format!("{title} has {count} virtual addresses: keepalived takes at most 20 with version 2");
+            format_args!("{title} has {count} virtual addresses: keepalived takes at most 20 with version 2");
         r.report.warning(line, text);
     }
     let (mut vips, mut lines) = (Vec::new(), Vec::new());
@@ -301,13 +310,13 @@ fn vips(r: &mut Reader<'_, '_>, interface: &str, version: Option<Version>) -> (V
 /// `ADDR[/LEN] [dev IF] [label IF:TAG]`
 fn vip(r: &mut Reader<'_, '_>, line: u32, text: &str, interface: &str) -> Option<Vip> {
     const KEY: &str = "virtual_ipaddress";
-    let mut words = text.split([' ', '\t']).filter(|word| !word.is_empty());
+    let mut words = words(text);
     let first = words.next()?;
     let (addr, length) = first.split_once('/').unwrap_or((first, "32"));
     let addr = address(r, line, KEY, addr);
     let prefix = digits(length).filter(|n| (1..=32).contains(n)).and_then(|n| u8::try_from(n).ok());
     if prefix.is_none() && addr.is_some() {
-        r.report.error(line, format!("{KEY}: the prefix length of {} is not 1 to 32", shown(first)));
+        r.report.error(line, format_args!("{KEY}: the prefix length of {} is not 1 to 32", Shown(first)));
     }
     let (mut dev, mut label) = (None, None);
     let mut good = true;
@@ -316,15 +325,15 @@ fn vip(r: &mut Reader<'_, '_>, line: u32, text: &str, interface: &str) -> Option
             "dev" => &mut dev,
             "label" => &mut label,
             _ => {
-                let word = shown(word);
-                r.report.error(line, format!("{KEY}: `{word}` does not belong there: {VIP_FORM}"));
+                let word = Shown(word);
+                r.report.error(line, format_args!("{KEY}: `{word}` does not belong there: {VIP_FORM}"));
                 return None;
             }
         };
         let value = words.next();
         if value.is_none() || place.is_some() {
             let wrong = if value.is_none() { "has no value" } else { "is there twice" };
-            r.report.error(line, format!("{KEY}: `{word}` {wrong}: {VIP_FORM}"));
+            r.report.error(line, format_args!("{KEY}: `{word}` {wrong}: {VIP_FORM}"));
             return None;
         }
         *place = value;
@@ -342,7 +351,7 @@ fn vip(r: &mut Reader<'_, '_>, line: u32, text: &str, interface: &str) -> Option
         if tag.is_empty() || label.len() > 15 {
             good = false;
             let text =
-                format!("{KEY}: label {} is not `{}:TAG` of at most 15 octets", shown(label), shown(on));
+                format_args!("{KEY}: label {} is not `{}:TAG` of at most 15 octets", Shown(label), Shown(on));
             r.report.error(line, text);
         }
     }
@@ -363,7 +372,7 @@ fn address(r: &mut Reader<'_, '_>, line: u32, key: &str, text: &str) -> Option<I
         let v6 = text.contains(':') && text.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '.'));
         let wrong =
             if v6 { "IPv6 addresses are not supported by this version" } else { "it is no IPv4 address" };
-        r.report.error(line, format!("{key}: {}: {wrong}, e.g. 192.0.2.10", shown(text)));
+        r.report.error(line, format_args!("{key}: {}: {wrong}, e.g. 192.0.2.10", Shown(text)));
         return None;
     };
     let wrong = match addr.octets() {
@@ -373,19 +382,21 @@ fn address(r: &mut Reader<'_, '_>, line: u32, key: &str, text: &str) -> Option<I
         [255, 255, 255, 255] => "the broadcast address",
         _ => return Some(addr),
     };
-    r.report.error(line, format!("{key}: {addr} is {wrong}: take one that a host can have"));
+    r.report.error(line, format_args!("{key}: {addr} is {wrong}: take one that a host can have"));
     None
 }
 
 /// Whether a name can be that of a network device, as the kernel sees it; reports it if it cannot.
 fn device(r: &mut Reader<'_, '_>, line: u32, key: &str, name: &str) -> bool {
-    let odd = name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
+    let odd = name.contains(['/', ':', ' ', '\t']);
     let good = !odd && name.len() <= 15 && !matches!(name, "" | "." | "..");
     if !good {
-        let name = shown(name);
+        let name = Shown(name);
         r.report.error(
             line,
-            format!("{key} = {name} is no interface name: 1 to 15 octets without `/`, `:` and white space"),
+            format_args!(
+                "{key} = {name} is no interface name: 1 to 15 octets without `/`, `:` and white space"
+            ),
         );
     }
     good
