@@ -85,15 +85,21 @@ impl fmt::Display for Hint<'_> {
     }
 }
 
-/// The candidate that `word` is probably meant to be, if one is near enough: few letters differ
-/// (never more than a third), or one is the beginning of the other. Case does not matter.
-pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+/// The words of a list such as `yes, no`. One text is smaller than a table of words, and is
+/// also what the messages show.
+pub fn listed(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(|word| word.trim_matches([' ', '\t']))
+}
+
+/// The word of `lists` (see [`listed`]) that `word` is probably meant to be, if one is near enough:
+/// up to a third of its letters differ, or one is the beginning of the other. Case does not matter.
+pub fn nearest<'a>(word: &str, lists: &[&'a str]) -> Option<&'a str> {
     if word.len() > 40 {
         return None;
     }
     let limit = word.len().div_ceil(3).min(word.len() / 2).min(3);
     let mut best: Option<(usize, &'a str)> = None;
-    for &candidate in candidates {
+    for candidate in lists.iter().flat_map(|list| listed(list)) {
         let d = distance(word, candidate);
         let near = d <= limit || (word.len() >= 4 && begins(candidate, word)) || begins(word, candidate);
         if near && best.is_none_or(|(least, _)| d < least) {

@@ -9,7 +9,7 @@ pub use super::report::Diagnostic;
 pub use cross::MAX_VIPS;
 
 use super::ini::{self, Section};
-use super::report::{Report, nearest};
+use super::report::{Report, listed, nearest};
 use super::{Config, Global, Haproxy, LogFacility, LogTarget};
 use reader::{Keys, Reader};
 use std::path::PathBuf;
@@ -20,48 +20,28 @@ const MAX_SOCKET_PATH: usize = 107;
 const MAX_PATH: usize = 4095;
 
 const GLOBAL: Keys = Keys {
-    kind: "global",
     title: "[global]",
-    once: &["router_id", "log", "log_level", "log_facility", "control_socket", "startup_delay"],
-    lists: &[],
-    planned: &[
-        "notify",
-        "notify_user",
-        "notification_email",
-        "notification_email_from",
-        "smtp_server",
-        "smtp_connect_timeout",
-        "realtime_priority",
-        "lock_memory",
-    ],
+    once: "router_id, log, log_level, log_facility, control_socket, startup_delay",
+    lists: "",
+    planned: "\
+        notify, notify_user, notification_email, notification_email_from, smtp_server, \
+        smtp_connect_timeout, realtime_priority, lock_memory",
 };
 
 const HAPROXY: Keys = Keys {
-    kind: "haproxy",
     title: "[haproxy]",
-    once: &[
-        "binary",
-        "args",
-        "start_timeout",
-        "restart_grace",
-        "restart_backoff_max",
-        "stop_timeout",
-        "nonlocal_bind",
-    ],
-    lists: &["config"],
-    planned: &[
-        "crash_limit",
-        "crash_window",
-        "check_interval",
-        "check_timeout",
-        "check_fall",
-        "keep_listeners",
-    ],
+    once: "\
+        binary, args, start_timeout, restart_grace, restart_backoff_max, stop_timeout, \
+        nonlocal_bind",
+    lists: "config",
+    planned: "\
+        crash_limit, crash_window, check_interval, check_timeout, check_fall, \
+        keep_listeners",
 };
 
 const ALL: [&Keys; 3] = [&GLOBAL, &HAPROXY, &vrrp::KEYS];
-const KINDS: [&str; 3] = [GLOBAL.kind, HAPROXY.kind, vrrp::KEYS.kind];
-const PLANNED_KINDS: [&str; 2] = ["check", "group"];
+const KINDS: &str = "global, haproxy, vrrp";
+const PLANNED_KINDS: &str = "check, group";
 
 /// Parses a file that is already text. `Ok` has the configuration and its warnings, `Err` has every error;
 /// both sorted by line.
@@ -89,11 +69,11 @@ pub fn parse_bytes(bytes: &[u8]) -> Result<(Config, Vec<Diagnostic>), Vec<Diagno
 fn finish(text: &str, mut report: Report) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let report = &mut report;
     let sections = ini::lex(text, report);
-    let has_haproxy = sections.iter().any(|s| s.kind == HAPROXY.kind);
+    let has_haproxy = sections.iter().any(|s| s.kind == "haproxy");
     let (mut global, mut haproxy, mut instances) = (None, None, Vec::new());
     let mut idle = true;
     for (index, section) in sections.iter().enumerate() {
-        idle &= section.kind == GLOBAL.kind;
+        idle &= section.kind == "global";
         if !known(section, report) {
             continue;
         }
@@ -106,10 +86,10 @@ fn finish(text: &str, mut report: Report) -> Result<(Config, Vec<Diagnostic>), V
                 format_args!("{title} is there twice: merge it with the one on line {line}"),
             );
         }
-        if section.kind == GLOBAL.kind {
+        if section.kind == "global" {
             let value = read_global(section, report);
             global.get_or_insert(value);
-        } else if section.kind == HAPROXY.kind {
+        } else if section.kind == "haproxy" {
             let value = read_haproxy(section, report);
             haproxy.get_or_insert(value);
         } else {
@@ -142,10 +122,10 @@ fn known(section: &Section<'_>, report: &mut Report) -> bool {
         "global" | "haproxy" if !named => return true,
         "vrrp" => report.error(line, format_args!("{section} has no name: e.g. [vrrp VI_1]")),
         "global" | "haproxy" => report.error(line, format_args!("{section} takes no name: [{kind}]")),
-        _ if PLANNED_KINDS.contains(&kind) => {
+        _ if listed(PLANNED_KINDS).any(|planned| planned == kind) => {
             report.error(line, format_args!("{section} is not supported by this version of vipd"));
         }
-        _ => match nearest(kind, &KINDS) {
+        _ => match nearest(kind, &[KINDS]) {
             None => {
                 let text = format_args!("unknown section {section}: [global], [haproxy] or [vrrp NAME]");
                 report.error(line, text);
@@ -172,20 +152,19 @@ fn read_global(section: &Section<'_>, report: &mut Report) -> Global {
     {
         r.report.error(entry.line, format_args!("`router_id` is too long: at most 255 octets"));
     }
-    let log = match r.choice("log", &["auto", "syslog", "stderr"]) {
+    let log = match r.choice("log", "auto, syslog, stderr") {
         Some(1) => LogTarget::Syslog,
         Some(2) => LogTarget::Stderr,
         _ => LogTarget::Auto,
     };
-    let log_level = match r.choice("log_level", &["error", "warn", "info", "debug"]) {
+    let log_level = match r.choice("log_level", "error, warn, info, debug") {
         Some(0) => log::LevelFilter::Error,
         Some(1) => log::LevelFilter::Warn,
         Some(3) => log::LevelFilter::Debug,
         _ => log::LevelFilter::Info,
     };
-    const FACILITIES: [&str; 10] =
-        ["local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7", "daemon", "user"];
-    let log_facility = match r.choice("log_facility", &FACILITIES) {
+    const FACILITIES: &str = "local0, local1, local2, local3, local4, local5, local6, local7, daemon, user";
+    let log_facility = match r.choice("log_facility", FACILITIES) {
         Some(index @ 0..=7) => LogFacility::Local(u8::try_from(index).unwrap_or(0)),
         Some(9) => LogFacility::User,
         _ => LogFacility::Daemon,

@@ -414,7 +414,7 @@ fn octets_that_are_no_text() {
 
 #[test]
 fn hints_are_near() {
-    assert_eq!(nearest("prioirty", &["preempt", "priority"]), Some("priority"));
+    assert_eq!(nearest("prioirty", &["preempt, priority"]), Some("priority"));
     assert_eq!(
         nearest("garp_master_dela", &["garp_master_delay", "garp_master_repeat"]),
         Some("garp_master_delay")

@@ -2,26 +2,24 @@
 //! reports what is wrong. After an error the default stands in, so that the rest can be checked.
 
 use crate::config::ini::{Entry, Section};
-use crate::config::report::{Hint, Report, Shown, nearest};
+use crate::config::report::{Hint, Report, Shown, listed, nearest};
 use std::fmt::Arguments;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// The words of a boolean; those at even places mean yes.
-const BOOLEAN: [&str; 6] = ["yes", "no", "true", "false", "on", "off"];
+const BOOLEAN: &str = "yes, no, true, false, on, off";
 
-/// The keys of a kind of section.
+/// The keys of a kind of section; lists are texts with commas, see [`listed`].
 pub struct Keys {
-    /// The first word of the header.
-    pub kind: &'static str,
     /// The header as a user would write it.
     pub title: &'static str,
     /// Keys that may be there once.
-    pub once: &'static [&'static str],
+    pub once: &'static str,
     /// Keys that may repeat: lists.
-    pub lists: &'static [&'static str],
+    pub lists: &'static str,
     /// Keys of the design that this version does not know yet.
-    pub planned: &'static [&'static str],
+    pub planned: &'static str,
 }
 
 /// One section being read.
@@ -40,10 +38,10 @@ impl<'a, 'r> Reader<'a, 'r> {
                 break;
             }
             let key = Shown(entry.key);
-            let once = keys.once.contains(&entry.key);
-            if keys.planned.contains(&entry.key) {
+            let once = has(keys.once, entry.key);
+            if has(keys.planned, entry.key) {
                 report.error(entry.line, format_args!("`{key}` is not supported by this version of vipd"));
-            } else if !once && !keys.lists.contains(&entry.key) {
+            } else if !once && !has(keys.lists, entry.key) {
                 unknown(entry, section, keys, all, report);
             } else if entry.value.is_empty() {
                 report.error(
@@ -88,19 +86,19 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 
     /// A word of a fixed set: its index. `None` if there is none, or a wrong one.
-    pub fn choice(&mut self, key: &str, words: &[&str]) -> Option<usize> {
+    pub fn choice(&mut self, key: &str, words: &str) -> Option<usize> {
         let entry = self.entry(key)?;
-        let found = words.iter().position(|&word| word == entry.value);
+        let found = listed(words).position(|word| word == entry.value);
         if found.is_none() {
-            let hint = Hint(nearest(entry.value, words));
-            self.wrong(entry, format_args!("is not known: {}{hint}", words.join(", ")));
+            let hint = Hint(nearest(entry.value, &[words]));
+            self.wrong(entry, format_args!("is not known: {words}{hint}"));
         }
         found
     }
 
     /// A boolean.
     pub fn boolean(&mut self, key: &str, default: bool) -> bool {
-        self.choice(key, &BOOLEAN).map_or(default, |index| index % 2 == 0)
+        self.choice(key, BOOLEAN).map_or(default, |index| index % 2 == 0)
     }
 
     /// A whole number within `min..=max`; `None` if there is none, or a wrong one.
@@ -180,12 +178,16 @@ impl<'a, 'r> Reader<'a, 'r> {
     }
 }
 
+/// Whether a list has a word.
+fn has(list: &str, word: &str) -> bool {
+    listed(list).any(|known| known == word)
+}
+
 /// Reports a key that is in no table of its section, with the key or the section that was meant.
 fn unknown(entry: &Entry<'_>, section: &Section<'_>, keys: &Keys, all: &[&Keys], report: &mut Report) {
     let key = Shown(entry.key);
-    let known = [keys.once, keys.lists].concat();
-    let elsewhere = all.iter().find(|other| other.once.contains(&key.0) || other.lists.contains(&key.0));
-    let (before, meant, after) = match (elsewhere, nearest(key.0, &known)) {
+    let elsewhere = all.iter().find(|other| has(other.once, key.0) || has(other.lists, key.0));
+    let (before, meant, after) = match (elsewhere, nearest(key.0, &[keys.once, keys.lists])) {
         (Some(other), _) => (": it belongs to ", other.title, ""),
         (None, Some(meant)) => (": did you mean `", meant, "`?"),
         (None, None) => ("", "", ""),

@@ -9,46 +9,17 @@ use std::time::Duration;
 
 /// The keys of a `[vrrp NAME]`.
 pub const KEYS: Keys = Keys {
-    kind: "vrrp",
     title: "[vrrp NAME]",
-    once: &[
-        "interface",
-        "virtual_router_id",
-        "priority",
-        "state",
-        "version",
-        "advert_int",
-        "preempt",
-        "preempt_delay",
-        "down_timer_adverts",
-        "auth_type",
-        "auth_pass",
-        "mcast_src_ip",
-        "v3_checksum_as_v2",
-        "track_haproxy",
-        "garp_master_delay",
-        "garp_master_repeat",
-        "garp_master_refresh",
-        "garp_master_refresh_repeat",
-        "garp_lower_prio_delay",
-        "garp_lower_prio_repeat",
-        "garp_interval",
-        "lease",
-        "make_before_break",
-        "handover_timeout",
-    ],
-    lists: &["virtual_ipaddress"],
-    planned: &[
-        "virtual_ipaddress_excluded",
-        "unicast_src_ip",
-        "unicast_peer",
-        "allowed_peers",
-        "track_interface",
-        "track",
-        "use_vmac",
-        "vmac_xmit_base",
-        "notify",
-    ],
+    once: "\
+        interface, virtual_router_id, priority, state, version, advert_int, preempt, \
+        preempt_delay, down_timer_adverts, auth_type, auth_pass, mcast_src_ip, \
+        v3_checksum_as_v2, track_haproxy, garp_master_delay, garp_master_repeat, \
+        garp_master_refresh, garp_master_refresh_repeat, garp_lower_prio_delay, \
+        garp_lower_prio_repeat, garp_interval, lease, make_before_break, handover_timeout",
+    lists: "virtual_ipaddress",
+    planned: "\
+        virtual_ipaddress_excluded, unicast_src_ip, unicast_peer, allowed_peers, \
+        track_interface, track, use_vmac, vmac_xmit_base, notify",
 };
 
 const VIP_FORM: &str = "ADDR[/LEN] [dev IF] [label IF:TAG]";
@@ -76,13 +47,13 @@ pub fn read(section: &Section<'_>, all: &[&Keys], haproxy: bool, report: &mut Re
         Some(entry) if device(&mut r, entry.line, "interface", entry.value) => entry.value,
         _ => "",
     };
-    if let Some(state) = r.choice("state", &["MASTER", "BACKUP"]) {
+    if let Some(state) = r.choice("state", "MASTER, BACKUP") {
         let state = if state == 0 { "MASTER" } else { "BACKUP" };
         let line = r.line("state");
         r.report.warning(line, format_args!("state = {state} has no effect: priority and preempt decide"));
     }
     // What depends on the version is checked only if that is known.
-    let version = match r.choice("version", &["2", "3"]) {
+    let version = match r.choice("version", "2, 3") {
         Some(0) => Some(Version::V2),
         Some(_) => Some(Version::V3),
         None if r.has("version") => None,
@@ -179,7 +150,7 @@ fn auth(r: &mut Reader<'_, '_>, version: Option<Version>) -> Auth {
     match kind {
         Some(entry) if entry.value == "AH" => r.wrong(entry, format_args!("{UNSUPPORTED}: PASS")),
         _ => {
-            r.choice("auth_type", &["PASS"]);
+            r.choice("auth_type", "PASS");
         }
     }
     if version == Some(Version::V3) {
@@ -265,7 +236,7 @@ fn lease(r: &mut Reader<'_, '_>, advert_int: Duration, adverts: u32, priority: u
         }
         found => {
             let wrong = if found.is_some() { "out of range" } else { "not known" };
-            let hint = Hint(nearest(entry.value, &["auto", "off"]));
+            let hint = Hint(nearest(entry.value, &["auto, off"]));
             r.wrong(entry, format_args!("is {wrong}: auto, off, or 1 to 3600 whole seconds{hint}"));
             Lease::Auto
         }
