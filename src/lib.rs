@@ -1,2 +1,3 @@
 //! vipd
+pub mod config;
 pub mod time;
