@@ -1,0 +1,3 @@
+//! VRRP: the packets on the wire.
+
+pub mod packet;
