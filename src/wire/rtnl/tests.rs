@@ -52,7 +52,7 @@ fn request_bytes() {
     s.flags = 0x200;
     new_addr(&mut buf, 5, 0x100, &s);
     let want = concat!(
-        "60000000",
+        "5c000000",
         "1400",
         "0501",
         "05000000",
