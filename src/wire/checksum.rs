@@ -77,6 +77,17 @@ mod tests {
         assert_eq!(p[31..], [0x12, 1, 2, 3, 4, 0, 0, 0, 112]);
     }
 
+    /// An ICMPv6 neighbour advertisement for 2001:db8::1 to ff02::1.
+    #[test]
+    fn golden_v6() {
+        let (src, dst) = ("2001:db8::1".parse().unwrap(), "ff02::1".parse().unwrap());
+        let mut body = [0; 32];
+        body[..5].copy_from_slice(&[136, 0, 0x1b, 0x21, 0xa0]);
+        body[8..24].copy_from_slice(&Ipv6Addr::octets(&src));
+        body[24..].copy_from_slice(&[2, 1, 0, 0, 0x5e, 0, 2, 0x0a]);
+        assert_eq!(ones_complement(&[&pseudo_v6(src, dst, 58, 32), &body]), 0);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(128))]
 

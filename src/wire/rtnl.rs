@@ -14,7 +14,9 @@ mod parse;
 pub use build::{del_addr, dump_addrs, dump_links, new_addr};
 pub use parse::messages;
 
+use crate::time::Time;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Length of `nlmsghdr`.
 const HEADER: usize = 16;
@@ -141,7 +143,7 @@ pub struct Link {
 /// An address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addr {
-    /// Of the dump, or of the request that added or removed it, whoever sent that; 0 else.
+    /// Of the dump; of IPv4 also of the request that added or removed it, whoever sent that; 0 else.
     pub seq: u32,
     /// Interface.
     pub ifindex: u32,
@@ -159,10 +161,20 @@ pub struct Addr {
     pub valid: u32,
     /// Seconds left as a source address; `u32::MAX`: for ever.
     pub preferred: u32,
-    /// Last update, in hundredths of a second since boot (modulo 2^32, not counting time suspended: jiffies).
+    /// Last update, in hundredths of a second since boot, modulo 2^32. See [`Addr::age`].
     pub tstamp: u32,
     /// Label; IPv4 only.
     pub label: Option<IfName>,
+}
+
+impl Addr {
+    /// Time since the kernel last updated it, never less than that. The kernel stamps it in jiffies, which
+    /// stand still in suspend and started a little after `CLOCK_BOOTTIME` (0.2 s on one machine), so it may
+    /// be more; a stamp that seems to be of the future is 497 days old.
+    pub fn age(&self, now: Time) -> Duration {
+        let now = (now.as_nanos() / 10_000_000) as u32;
+        Duration::from_millis(u64::from(now.wrapping_sub(self.tstamp)).saturating_mul(10))
+    }
 }
 
 #[cfg(test)]

@@ -137,6 +137,25 @@ fn encode_appends() {
     assert_eq!(out[3..], s.bytes);
 }
 
+/// keepalived in unicast mode, which vipd does not listen to.
+#[test]
+fn unicast() {
+    let mut s = Scene::of(VECTORS.iter().find(|v| v.hex == "31336401006475610a090064").unwrap());
+    s.dst = "10.9.0.2".parse().unwrap();
+    assert_eq!(s.encoded(), unhex("3133640100644b690a090064"));
+    assert_eq!(s.decode(&s.encoded()), Err(Discard::Destination));
+}
+
+/// What keepalived sends behind an AH header: a right checksum, authentication type 2.
+#[test]
+fn ah_is_not_spoken() {
+    let mut s = Scene::of(VECTORS.iter().find(|v| v.pass.is_some()).unwrap());
+    let bytes = unhex("2133640102016e5d0a0900640000000000000000");
+    assert_eq!(s.decode(&bytes), Err(Discard::AuthType));
+    s.auth = Auth::None;
+    assert_eq!(s.decode(&bytes), Err(Discard::AuthType));
+}
+
 #[test]
 fn truncations() {
     for s in scenes() {

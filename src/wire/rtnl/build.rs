@@ -10,18 +10,18 @@ pub fn new_addr(buf: &mut Vec<u8>, seq: u32, flags: u16, spec: &AddrSpec) {
     if let (Some(label), IpAddr::V4(_)) = (spec.label, spec.addr) {
         // One octet beyond what fits is sent, so that the kernel refuses a long label instead of vipd
         // shortening it.
-        attr(buf, libc::IFA_LABEL, label.as_bytes().get(..16).unwrap_or(label.as_bytes()), 1);
+        let label = label.as_bytes();
+        attr(buf, libc::IFA_LABEL, &[label.get(..16).unwrap_or(label), &[0]]);
     }
     if let Some(life) = spec.lifetime {
-        // ifa_prefered (4), ifa_valid (4), cstamp (4), tstamp (4)
-        let (p, v) = (u64::from(life.preferred), u64::from(life.valid));
-        let info = if cfg!(target_endian = "little") { p | v << 32 } else { p << 32 | v };
-        attr(buf, libc::IFA_CACHEINFO, &info.to_ne_bytes(), 8);
+        // struct ifa_cacheinfo: ifa_prefered, ifa_valid, cstamp, tstamp (4 each); the kernel sets the stamps.
+        let (preferred, valid) = (life.preferred.to_ne_bytes(), life.valid.to_ne_bytes());
+        attr(buf, libc::IFA_CACHEINFO, &[&preferred, &valid, &[0; 8]]);
     }
     if let Some(proto) = spec.proto {
-        attr(buf, IFA_PROTO, &[proto], 0);
+        attr(buf, IFA_PROTO, &[&[proto]]);
     }
-    attr(buf, libc::IFA_FLAGS, &spec.flags.to_ne_bytes(), 0);
+    attr(buf, libc::IFA_FLAGS, &[&spec.flags.to_ne_bytes()]);
     finish(buf, start);
 }
 
@@ -65,10 +65,10 @@ fn begin_addr(buf: &mut Vec<u8>, kind: u16, flags: u16, seq: u32, spec: &AddrSpe
     buf.extend_from_slice(&spec.ifindex.to_ne_bytes());
     match spec.addr {
         IpAddr::V4(a) => {
-            attr(buf, libc::IFA_LOCAL, &a.octets(), 0);
-            attr(buf, libc::IFA_ADDRESS, &a.octets(), 0);
+            attr(buf, libc::IFA_LOCAL, &[&a.octets()]);
+            attr(buf, libc::IFA_ADDRESS, &[&a.octets()]);
         }
-        IpAddr::V6(a) => attr(buf, libc::IFA_ADDRESS, &a.octets(), 0),
+        IpAddr::V6(a) => attr(buf, libc::IFA_ADDRESS, &[&a.octets()]),
     }
     start
 }
@@ -84,7 +84,8 @@ fn begin(buf: &mut Vec<u8>, kind: u16, flags: u16, seq: u32) -> usize {
     start
 }
 
-/// Fills in the length. All that is appended is a multiple of 4 octets, so the next message is aligned.
+/// Fills in the length. Headers and padded attributes are multiples of 4 octets, so the next message is
+/// aligned too.
 fn finish(buf: &mut [u8], start: usize) {
     let len = buf.len().saturating_sub(start) as u32;
     if let Some(field) = buf.get_mut(start..).and_then(|m| m.first_chunk_mut::<4>()) {
@@ -92,12 +93,13 @@ fn finish(buf: &mut [u8], start: usize) {
     }
 }
 
-/// Appends an attribute: `value`, then `zeros` octets that belong to it, then padding.
-fn attr(buf: &mut Vec<u8>, kind: u16, value: &[u8], zeros: usize) {
-    let len = value.len().saturating_add(zeros).saturating_add(4);
+/// Appends an attribute, its value in parts, then padding.
+fn attr(buf: &mut Vec<u8>, kind: u16, value: &[&[u8]]) {
+    let len = value.iter().fold(4, |len: usize, part| len.saturating_add(part.len()));
     buf.extend_from_slice(&(len as u16).to_ne_bytes());
     buf.extend_from_slice(&kind.to_ne_bytes());
-    buf.extend_from_slice(value);
-    let padding = len.wrapping_neg() & 3;
-    buf.resize(buf.len().saturating_add(zeros).saturating_add(padding), 0);
+    for part in value {
+        buf.extend_from_slice(part);
+    }
+    buf.resize(buf.len().next_multiple_of(4), 0);
 }

@@ -246,6 +246,19 @@ fn cut_off_is_overrun() {
 }
 
 #[test]
+fn age() {
+    let mut buf = Vec::new();
+    new_addr(&mut buf, 1, 0, &spec("192.0.2.1"));
+    let Msg::Addr(mut a) = parse(&buf)[0] else { panic!() };
+    a.tstamp = 150_780;
+    assert_eq!(a.age(Time::from_nanos(1_508_990_000_000)), Duration::from_millis(1190));
+    // Beyond 497 days the stamp starts again.
+    let wrapped = (1 << 32) + 150_780 + 5;
+    assert_eq!(a.age(Time::from_nanos(wrapped * 10_000_000)), Duration::from_millis(50));
+    assert!(a.age(Time::from_nanos(1_507_790_000_000)) > Duration::from_secs(86_400 * 400));
+}
+
+#[test]
 fn names() {
     assert_eq!(IfName::from_bytes(b"eth0\0junk").as_str(), "eth0");
     assert_eq!(IfName::from_bytes(b"").as_str(), "");
