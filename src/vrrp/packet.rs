@@ -215,7 +215,7 @@ fn check_source(src: &IpAddr, priority: u8, expect: &Expect) -> Result<(), Disca
     if expect.own_addr.as_ref() == Some(src) {
         return Err(Discard::OwnSource);
     }
-    // The owner's primary address may well be the VIP it owns (RFC 9568 §6.4.1).
+    // An owner (255) may well send from the address it owns; refusing that would make two masters.
     let borrowed = priority != 255 && expect.vips.contains(src);
     if src.is_unspecified() || src.is_multicast() || borrowed {
         return Err(Discard::BadSource);
