@@ -79,7 +79,7 @@ pub struct AddrSpec<'a> {
     pub flags: u32,
 }
 
-/// One message from the kernel. `seq` is that of the request it answers or was caused by, else 0.
+/// One message from the kernel. `seq` is that of the request it answers, else 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Msg {
     /// An interface is there or has changed.
