@@ -3,5 +3,14 @@
 pub mod announce;
 pub mod demux;
 pub mod machine;
+#[cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::arithmetic_side_effects
+    )
+)]
 pub mod packet;
 pub mod timers;
