@@ -128,6 +128,7 @@ pub struct Op {
 }
 
 /// What became of the addresses; `entry` is the index of the VIP.
+#[allow(missing_docs)] // the fields are named in the variants' comments
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Outcome {
     /// The kernel has it now.

@@ -28,7 +28,7 @@ use nix::sys::time::TimeSpec;
 use service::{Outcome, Service};
 use std::fs::File;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -203,10 +203,10 @@ impl Daemon {
             }
         }
         if let Some(service) = &self.service {
-            for fd in service.probe_fd() {
+            if let Some(fd) = service.probe_fd() {
                 add(fd, Source::Probe, read);
             }
-            for fd in service.pidfd() {
+            if let Some(fd) = service.pidfd() {
                 add(fd, Source::Pidfd, read);
             }
             for fd in service.pipe_fds() {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 /// One thing that happened. `inst`, `link` and `entry` are indices into the node's virtual routers, links
 /// and VIPs.
+#[allow(missing_docs)] // the fields are named in the variants' comments
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A virtual router entered a state.

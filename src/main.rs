@@ -41,7 +41,7 @@ fn main() -> ExitCode {
             print!("{text}");
             0
         }
-        Ok((task, file)) => match load(&file) {
+        Ok((task, file)) => match load(&file, !matches!(task, Task::Status)) {
             None => USAGE_ERROR,
             Some(cfg) => match task {
                 Task::Run => run(&cfg),
@@ -73,8 +73,8 @@ fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
     Ok((task, file))
 }
 
-/// Reads the configuration; every error and warning of it goes to stderr as `file:line: message`.
-fn load(file: &Path) -> Option<Config> {
+/// Reads the configuration; every error (and warning, if `warn`) goes to stderr as `file:line: message`.
+fn load(file: &Path, warn: bool) -> Option<Config> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(ini::MAX_SIZE).unwrap_or(u64::MAX).saturating_add(1);
     if let Err(e) = File::open(file).and_then(|f| f.take(limit).read_to_end(&mut bytes)) {
@@ -82,7 +82,7 @@ fn load(file: &Path) -> Option<Config> {
         return None;
     }
     let (cfg, kind, said) = match schema::parse_bytes(&bytes) {
-        Ok((cfg, warnings)) => (Some(cfg), "warning: ", warnings),
+        Ok((cfg, warnings)) => (Some(cfg), "warning: ", if warn { warnings } else { Vec::new() }),
         Err(errors) => (None, "", errors),
     };
     for d in said {

@@ -32,6 +32,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 const STOP_RESERVE: Duration = Duration::from_secs(2);
 
 /// What the daemon is to do.
+#[allow(missing_docs)] // the fields are named in the variants' comments
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Open the sockets of a link: `opened` or `open_failed`.
@@ -462,7 +463,7 @@ impl Node {
             return;
         }
         let adopting = self.haproxy.as_ref().is_some_and(Supervisor::is_adopting);
-        if self.instances[i].may_resume && !(adopting && faults.only(Faults::HAPROXY)) {
+        if self.instances[i].may_resume && !(adopting && faults.only(Faults::STARTING)) {
             self.instances[i].may_resume = false;
         }
         if changed {
@@ -489,7 +490,11 @@ impl Node {
         f.set(Faults::NO_ADDRESS, exists && inst.src.is_none());
         f.set(Faults::NOT_OWNER, exists && inst.is_owner() && !self.addrs.owner_has_all(i));
         f.set(Faults::DELAY, now < self.take_part_at);
-        f.set(Faults::HAPROXY, !self.is_served(i, now));
+        let missing = match &self.haproxy {
+            Some(h) if h.is_first_start() => Faults::STARTING,
+            _ => Faults::HAPROXY,
+        };
+        f.set(missing, !self.is_served(i, now));
         f
     }
 

@@ -14,7 +14,7 @@ pub fn state(kind: Kind, faults: Faults) -> &'static str {
     match kind {
         Kind::Master => "MASTER",
         Kind::Backup => "BACKUP",
-        Kind::Init if faults.none() || faults.only(Faults::DELAY) => "INIT",
+        Kind::Init if faults.is_pending() => "INIT",
         Kind::Init => "FAULT",
     }
 }
@@ -98,7 +98,7 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
         Event::Entered { inst, kind: Kind::Init, .. } => say_inst!(Info, inst, "Entering FAULT STATE"),
         Event::Fault { inst, faults: f } => {
             say_inst!(
-                if f.only(Faults::DELAY) { Info } else { Warn },
+                if f.is_pending() { Info } else { Warn },
                 inst,
                 "Now in {} state: {}",
                 state(Kind::Init, *f),

@@ -42,6 +42,7 @@ pub enum Action {
 }
 
 /// What happened, for the log and the status.
+#[allow(missing_docs)] // the fields are named in the variants' comments
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A process was started.
@@ -92,6 +93,7 @@ pub enum Health {
 }
 
 /// Where the supervisor stands.
+#[allow(missing_docs)] // the fields are named in the variants' comments
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
     /// No process; the next start.
@@ -127,6 +129,7 @@ pub struct Supervisor {
     /// The start under way is an adoption.
     adopting: bool,
     orphan: bool,
+    been_ready: bool,
     /// How often it was started again.
     pub restarts: u64,
     /// The last exit.
@@ -145,6 +148,7 @@ impl Supervisor {
             died_at: None,
             adopting: false,
             orphan: false,
+            been_ready: false,
             restarts: 0,
             last_exit: None,
             version: String::new(),
@@ -188,6 +192,13 @@ impl Supervisor {
     /// Whether an adoption may still succeed.
     pub fn is_adopting(&self) -> bool {
         self.adopting && matches!(self.state, State::Starting { killed: false, .. })
+    }
+
+    /// Whether it has neither been ready nor failed yet.
+    pub fn is_first_start(&self) -> bool {
+        self.version.is_empty()
+            && self.failures == 0
+            && matches!(self.state, State::Down { .. } | State::Starting { killed: false, .. })
     }
 
     /// When `tick` is due, the end of `restart_grace` included.
@@ -284,6 +295,7 @@ impl Supervisor {
         self.state = State::Ready { pid, worker: info.pid, since: now };
         self.died_at = None;
         self.adopting = false;
+        self.been_ready = true;
         self.version.clone_from(&info.version);
         events.push(Event::Ready { pid, worker: info.pid, version: info.version, after: now.since(since) });
         if std::mem::take(&mut self.orphan) {

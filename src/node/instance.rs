@@ -29,13 +29,17 @@ impl Faults {
     /// Priority 255 without the addresses.
     pub const NOT_OWNER: Faults = Faults(64);
 
+    /// HAProxy is being started for the first time: no fault yet.
+    pub const STARTING: Faults = Faults(128);
+
     /// Every fault with its words.
-    pub const WORDS: [(Faults, &'static str); 7] = [
+    pub const WORDS: [(Faults, &'static str); 8] = [
         (Faults::NO_INTERFACE, "interface does not exist"),
         (Faults::LINK_DOWN, "interface is down"),
         (Faults::NO_ADDRESS, "interface has no address to send from"),
         (Faults::HAPROXY, "HAProxy is not ready"),
         (Faults::DELAY, "startup_delay"),
+        (Faults::STARTING, "waiting for HAProxy"),
         (Faults::SOCKET, "no socket"),
         (Faults::NOT_OWNER, "priority 255 but the address is not on the interface"),
     ];
@@ -50,6 +54,11 @@ impl Faults {
     /// Whether there is none.
     pub fn none(self) -> bool {
         self.0 == 0
+    }
+
+    /// Whether all that is missing is to be expected at a start.
+    pub fn is_pending(self) -> bool {
+        self.0 & !(Faults::DELAY.0 | Faults::STARTING.0) == 0
     }
 
     /// Whether there is `f` and nothing else.

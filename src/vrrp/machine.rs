@@ -407,3 +407,6 @@ impl Machine {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;
