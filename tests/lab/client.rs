@@ -165,6 +165,27 @@ impl Client {
         })
     }
 
+    /// Who began to answer when in the window, and how long after the last answer of the one before.
+    pub fn answerers(&self, from: Instant, to: Instant) -> Vec<(Instant, String, Duration)> {
+        self.done.read(|done| {
+            let mut answers: Vec<(Instant, &str)> = done
+                .iter()
+                .filter(|request| (from..=to).contains(&request.end))
+                .filter_map(|request| Some((request.end, request.answer.as_deref().ok()?)))
+                .collect();
+            answers.sort_unstable();
+            let mut turns: Vec<(Instant, String, Duration)> = Vec::new();
+            let mut last = from;
+            for (at, node) in answers {
+                if turns.last().is_none_or(|(_, name, _)| name != node) {
+                    turns.push((at, node.to_owned(), at - last));
+                }
+                last = at;
+            }
+            turns
+        })
+    }
+
     /// The requests of the window that failed or were slow, one per line: for the report of a failure.
     pub fn odd(&self, from: Instant, to: Instant, slow: Duration) -> String {
         let odd = |r: &&Request| {

@@ -237,6 +237,43 @@ impl Deref for Keepalived {
     }
 }
 
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// vipd
+    Vipd,
+    /// keepalived
+    Keepalived,
+}
+
+/// A VRRP daemon of either kind.
+pub enum Daemon {
+    /// vipd
+    Vipd(Vipd),
+    /// keepalived
+    Keepalived(Keepalived),
+}
+
+impl Daemon {
+    /// Starts it with these routers and without HAProxy.
+    pub fn start(kind: Kind, node: &Node, routers: &[Router]) -> Result<Daemon> {
+        Ok(match kind {
+            Kind::Vipd => Daemon::Vipd(Vipd::run(node, None, routers)?),
+            Kind::Keepalived => Daemon::Keepalived(Keepalived::run(node, routers)?),
+        })
+    }
+}
+
+impl Deref for Daemon {
+    type Target = Proc;
+    fn deref(&self) -> &Proc {
+        match self {
+            Daemon::Vipd(daemon) => daemon,
+            Daemon::Keepalived(daemon) => daemon,
+        }
+    }
+}
+
 /// The HAProxy to use: `$HAPROXY`, or Debian's.
 pub fn haproxy_path() -> String {
     std::env::var("HAPROXY").unwrap_or_else(|_| "/usr/sbin/haproxy".to_owned())

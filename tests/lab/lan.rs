@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// An Ethernet segment of its own. Dropped, it takes its nodes and all that runs in them along.
 pub struct Lan {
@@ -20,6 +21,7 @@ pub struct Lan {
     switch: Node,
     nodes: Mutex<Vec<Node>>,
     logs: Arc<Mutex<Vec<Arc<Log>>>>,
+    born: Instant,
 }
 
 /// A machine: a network namespace with `eth0` in the switch, and a directory for its files.
@@ -46,7 +48,7 @@ impl Lan {
         ip(None, &names.map(|node| format!("netns add {name}-{node}\n")).collect::<String>())?;
         let logs = Arc::default();
         let switch = Node::open(&name, "sw", "", None, &logs)?;
-        let lan = Lan { name, switch, nodes: Mutex::default(), logs };
+        let lan = Lan { name, switch, nodes: Mutex::default(), logs, born: Instant::now() };
         lan.switch.sysctl("net.ipv6.conf.all.disable_ipv6", "1")?;
         lan.switch.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
         lan.switch.ip("link add br0 type bridge stp_state 0 mcast_snooping 0\nlink set br0 up")?;
@@ -95,17 +97,33 @@ impl Lan {
         &self.switch
     }
 
-    /// The last lines of everything that was started on this LAN, for the report of a failure.
-    pub fn tails(&self, lines: usize) -> String {
+    /// These nodes no longer hear each other, though each has its carrier and hears all others.
+    pub fn partition(&self, nodes: &[&Node]) -> Result<()> {
+        self.isolated(nodes, "on")
+    }
+
+    /// The end of a partition.
+    pub fn heal(&self, nodes: &[&Node]) -> Result<()> {
+        self.isolated(nodes, "off")
+    }
+
+    fn isolated(&self, nodes: &[&Node], switch: &str) -> Result<()> {
+        let line = |node: &&Node| format!("link set {} type bridge_slave isolated {switch}\n", node.port());
+        self.switch.ip(&nodes.iter().map(line).collect::<String>())
+    }
+
+    /// The last lines, not older than `since`, of everything that was started on this LAN: for the report of
+    /// a failure.
+    pub fn tails(&self, lines: usize, since: Instant) -> String {
         let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        logs.iter().map(|log| log.tail(lines)).collect()
+        logs.iter().map(|log| log.tail(lines, since)).collect()
     }
 }
 
 impl Drop for Lan {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("{}", self.tails(25));
+            eprintln!("{}", self.tails(25, self.born));
         }
         let mut script = format!("netns del {}\n", self.switch.0.netns);
         for node in self.nodes() {

@@ -21,7 +21,9 @@ mod watcher;
 mod wire;
 
 pub use client::{Client, Report, Request};
-pub use daemons::{Haproxy, Keepalived, Occupant, Router, Vipd, haproxy_cfg, haproxy_start_time, vipd_path};
+pub use daemons::{
+    Daemon, Haproxy, Keepalived, Kind, Occupant, Router, Vipd, haproxy_cfg, haproxy_start_time, vipd_path,
+};
 pub use isolate::{Isolation, isolate};
 pub use lan::{Lan, Node};
 pub use proc::{Line, Log, Proc};

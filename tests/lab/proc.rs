@@ -54,15 +54,16 @@ impl Log {
         self.lines.read(|lines| lines.iter().filter(|line| line.text.contains(pattern)).cloned().collect())
     }
 
-    /// The last lines, with their times.
-    pub fn tail(&self, count: usize) -> String {
-        let mut text = format!("--- {}, the last lines ---\n", self.name);
+    /// The last lines that are not older than `since`, with their times; nothing if there are none.
+    pub fn tail(&self, count: usize, since: Instant) -> String {
         self.lines.read(|lines| {
+            let lines = &lines[lines.partition_point(|line| line.at < since)..];
+            let mut text = String::new();
             for line in &lines[lines.len().saturating_sub(count)..] {
                 text += &format!("{:9.3}  {}\n", since_start(line.at), line.text);
             }
-        });
-        text
+            if text.is_empty() { text } else { format!("--- {} ---\n{text}", self.name) }
+        })
     }
 }
 
