@@ -41,6 +41,18 @@ pub struct Error(pub String);
 /// Result of everything in the lab.
 pub type Result<T> = std::result::Result<T, Error>;
 
+impl Error {
+    /// A program that is not installed.
+    pub fn missing(program: &str) -> Error {
+        Error(format!("{program} is not installed"))
+    }
+
+    /// Whether a program other than the one under test is not installed, for which no test can be blamed.
+    pub fn is_about_missing(&self) -> bool {
+        self.0.ends_with(" is not installed") && !self.0.contains("vipd")
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -1,11 +1,11 @@
 //! Processes in nodes: started, listened to, signalled, and never left behind.
 
 use super::lan::{Node, kill_tree};
-use super::{Board, Result, secs, since_start};
+use super::{Board, Error, Result, secs, since_start};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -82,7 +82,10 @@ impl Proc {
         let (reader, writer) = std::io::pipe()?;
         cmd.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
         // A child gets the network namespace of the thread that starts it.
-        let mut child = node.enter(|| cmd.spawn())?;
+        let mut child = node.enter(|| cmd.spawn()).map_err(|e| match e.kind() {
+            ErrorKind::NotFound => Error::missing(&cmd.get_program().to_string_lossy()),
+            _ => e.into(),
+        })?;
         drop(cmd); // and with it our writing ends of the pipe
         let pid = i32::try_from(child.id()).unwrap_or(-1);
         let log = Arc::new(Log { name: name.clone(), lines: Board::new() });

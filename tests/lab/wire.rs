@@ -306,24 +306,24 @@ impl Node {
         self.inject_to(src, Ipv4Addr::new(224, 0, 0, 18), ttl, message)
     }
 
-    /// Sends any octets as an IPv4 packet of protocol 112.
+    /// Sends any octets as an IPv4 packet of protocol 112, straight to the wire: whatever the source is.
     pub fn inject_to(&self, src: Ipv4Addr, dst: Ipv4Addr, ttl: u8, message: &[u8]) -> Result<()> {
+        let [a, b, c, d] = dst.octets();
+        let mut frame = match dst.is_multicast() {
+            true => vec![1, 0, 0x5e, b & 0x7f, c, d],
+            false => vec![2, 0, a, b, c, d], // as in Node::mac
+        };
+        frame.extend(self.mac());
+        frame.extend([0x08, 0x00]);
         let total = u16::try_from(20 + message.len()).unwrap_or(u16::MAX).to_be_bytes();
-        let mut packet = vec![0x45, 0xc0, total[0], total[1], 0, 0, 0, 0, ttl, 112, 0, 0];
-        packet.extend(src.octets());
-        packet.extend(dst.octets());
-        packet.extend(message); // the kernel fills the header's checksum in
-        self.enter(|| {
-            let fd = socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw)?;
-            setsockopt(&fd, sockopt::BindToDevice, &"eth0".into())?;
-            sendto(
-                fd.as_raw_fd(),
-                &packet,
-                &SockaddrIn::from(std::net::SocketAddrV4::new(dst, 0)),
-                MsgFlags::empty(),
-            )?;
-            Ok(())
-        })
+        let mut header = vec![0x45, 0xc0, total[0], total[1], 0, 0, 0, 0, ttl, 112, 0, 0];
+        header.extend(src.octets());
+        header.extend(dst.octets());
+        let sum = checksum(&header).to_be_bytes();
+        header[10..12].copy_from_slice(&sum);
+        frame.extend(header);
+        frame.extend(message);
+        self.send_frame(&frame)
     }
 
     /// Sends a whole Ethernet frame out of `eth0`.
