@@ -1,0 +1,483 @@
+//! The how-to, acted: two HAProxy nodes and one address, with vipd in the place of keepalived and of
+//! the script that restarts HAProxy, and a client that opens a connection every 4 ms and notices all.
+//!
+//! ```text
+//! cargo run --release --example demo                      two vipd nodes
+//! cargo run --release --example demo -- --peer keepalived  node 2 runs keepalived
+//! cargo run --release --example demo -- --compare          first the same stop with two keepalived nodes
+//! cargo run --release --example demo -- --node1 keepalived  how far one gets without vipd
+//! ```
+//!
+//! Needs Linux with user or root namespaces, iproute2, HAProxy (and keepalived where it is asked for).
+//! Ends with 0 if every step went as it should, with 1 if not, with 77 if there can be no namespaces.
+
+#[path = "../lab/mod.rs"]
+mod lab;
+
+use lab::{
+    Capture, Client, Error, Haproxy, Isolation, Keepalived, Kind, Lan, Node, Occupant, Report, Result,
+    Router, Vipd, Watcher, haproxy_cfg, haproxy_start_time, isolate, ms, secs, since_start, vipd_path,
+};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+const VIP: &str = "192.168.30.230";
+const SERVICE: &str = "192.168.30.230:5000";
+const VRID: u8 = 51;
+const INTERVAL: Duration = ms(4);
+
+fn main() -> ExitCode {
+    let options = match Options::parse() {
+        Ok(options) => options,
+        Err(e) => {
+            eprintln!("{e}\nusage: demo [--peer vipd|keepalived] [--node1 vipd|keepalived] [--compare]");
+            return ExitCode::from(2);
+        }
+    };
+    if let Isolation::Impossible(why) = isolate() {
+        println!("skipped: no namespaces can be had here: {why}");
+        return ExitCode::from(if std::env::var("CI").as_deref() == Ok("true") { 1 } else { 77 });
+    }
+    let mut table = Vec::new();
+    let outcome = options.act(&mut table);
+    print_table(&table);
+    match outcome {
+        Ok(()) if table.iter().all(|row| row.complaints.is_empty()) => {
+            println!("\nEverything went as it should.");
+            ExitCode::SUCCESS
+        }
+        Ok(()) => {
+            println!("\nNot everything went as it should.");
+            ExitCode::FAILURE
+        }
+        Err(e) => {
+            println!("\nThe demo stopped: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn describe(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Vipd => "vipd",
+        Kind::Keepalived => "keepalived and an unwatched HAProxy",
+    }
+}
+
+struct Options {
+    node1: Kind,
+    peer: Kind,
+    compare: bool,
+}
+
+impl Options {
+    fn parse() -> std::result::Result<Options, String> {
+        let mut options = Options { node1: Kind::Vipd, peer: Kind::Vipd, compare: false };
+        let mut args = std::env::args().skip(1);
+        while let Some(arg) = args.next() {
+            let mut kind = || match args.next().as_deref() {
+                Some("vipd") => Ok(Kind::Vipd),
+                Some("keepalived") => Ok(Kind::Keepalived),
+                _ => Err(format!("{arg} needs vipd or keepalived")),
+            };
+            match arg.as_str() {
+                "--compare" => options.compare = true,
+                "--node1" => options.node1 = kind()?,
+                "--peer" => options.peer = kind()?,
+                _ => return Err(format!("unknown argument {arg}")),
+            }
+        }
+        Ok(options)
+    }
+
+    fn act(&self, table: &mut Vec<Row>) -> Result<()> {
+        if self.compare {
+            heading("For comparison: keepalived on both nodes");
+            compare(table)?;
+        }
+        heading("The how-to");
+        howto(self.node1, self.peer, table)
+    }
+}
+
+/// A line of the table.
+struct Row {
+    step: String,
+    report: Report,
+    expected: String,
+    complaints: Vec<String>,
+}
+
+/// What a step must not exceed.
+struct Bounds {
+    silence: Duration,
+    syn_retransmits: Option<usize>,
+    failed: Option<usize>,
+    text: String,
+}
+
+impl Bounds {
+    /// A planned move that nobody may notice, but for `unlucky` connections.
+    fn unnoticed(unlucky: usize) -> Bounds {
+        let text = match unlucky {
+            0 => "under 30 ms, nothing lost".to_owned(),
+            n => format!("under 30 ms, at most {n} unlucky"),
+        };
+        Bounds { silence: ms(30), syn_retransmits: Some(unlucky), failed: Some(unlucky), text }
+    }
+
+    fn silent_for(silence: Duration, text: String) -> Bounds {
+        Bounds { silence, syn_retransmits: None, failed: None, text }
+    }
+
+    fn check(&self, report: &Report) -> Vec<String> {
+        let mut complaints = Vec::new();
+        if report.silence > self.silence {
+            complaints.push(format!(
+                "silence {} ms, allowed {} ms",
+                millis(report.silence),
+                millis(self.silence)
+            ));
+        }
+        if self.syn_retransmits.is_some_and(|most| report.syn_retransmits > most) {
+            complaints.push(format!("{} SYN retransmissions", report.syn_retransmits));
+        }
+        if self.failed.is_some_and(|most| report.failures() > most) {
+            complaints.push(format!("failed requests: {:?}", report.failed));
+        }
+        complaints
+    }
+}
+
+/// What runs on a node. Dropped, all of it is killed.
+enum Member {
+    Vipd(Vipd),
+    Keepalived { daemon: Keepalived, _haproxy: Haproxy },
+}
+
+impl Member {
+    fn start(kind: Kind, node: &Node, priority: u8) -> Result<Member> {
+        let cfg = haproxy_cfg(node, SERVICE)?;
+        let router = Router { name: "VI_1".to_owned(), ..Router::new(VRID, priority, &format!("{VIP}/24")) };
+        Ok(match kind {
+            Kind::Vipd => Member::Vipd(Vipd::run(node, Some(&cfg), &[router])?),
+            Kind::Keepalived => {
+                let haproxy = Haproxy::start(node, &cfg)?;
+                Member::Keepalived { daemon: Keepalived::run(node, &[router])?, _haproxy: haproxy }
+            }
+        })
+    }
+
+    /// A graceful stop, to its end.
+    fn stop(self) -> Result<()> {
+        let proc = match &self {
+            Member::Vipd(daemon) => &**daemon,
+            Member::Keepalived { daemon, .. } => &**daemon,
+        };
+        proc.terminate();
+        let status = proc.wait_exit(secs(10))?;
+        ensure!(status.success(), "the stop was not clean: {status}");
+        Ok(())
+    }
+}
+
+/// The machines, and those who look at them.
+struct Scene {
+    lan: Lan,
+    watcher: Watcher,
+    capture: Capture,
+    node1: Node,
+    node2: Node,
+    clients: Node,
+}
+
+impl Scene {
+    fn set() -> Result<Scene> {
+        let lan = Lan::new(&[
+            ("node1", "192.168.30.116/24"),
+            ("node2", "192.168.30.117/24"),
+            ("client", "192.168.30.10/24"),
+        ])?;
+        let (watcher, capture) = (Watcher::start(&lan)?, Capture::start(&lan)?);
+        let (node1, node2, clients) = (lan.node("node1"), lan.node("node2"), lan.node("client"));
+        Ok(Scene { lan, watcher, capture, node1, node2, clients })
+    }
+
+    /// One step: acts, lets things settle, and compares what the client noticed with what it may notice.
+    fn step(
+        &self,
+        client: &Client,
+        table: &mut Vec<Row>,
+        title: &str,
+        act: impl FnOnce(&mut Vec<String>) -> Result<Bounds>,
+    ) -> Result<()> {
+        say(&format!("{}. {title}", table.len() + 1));
+        let from = Instant::now();
+        let mut complaints = Vec::new();
+        let bounds = match act(&mut complaints) {
+            Ok(bounds) => bounds,
+            Err(e) => {
+                println!("   FAILED: {e}\n{}", self.lan.tails(15, from));
+                return Err(e);
+            }
+        };
+        std::thread::sleep(ms(300)); // an aftermath would show now
+        let to = Instant::now();
+        let report = client.report(from, to)?;
+        for (at, node, after) in client.answerers(from, to) {
+            println!(
+                "   {:8.3} s  {node} answers, {} ms after the last answer",
+                since_start(at),
+                millis(after)
+            );
+        }
+        println!(
+            "   silence {} ms, slowest request {} ms, SYN retransmissions {}, failed {}",
+            millis(report.silence),
+            millis(report.slowest),
+            report.syn_retransmits,
+            failures(&report)
+        );
+        complaints.extend(bounds.check(&report));
+        println!("   expected: {}  -> {}", bounds.text, verdict(&complaints));
+        if !complaints.is_empty() {
+            println!("{}{}", client.odd(from, to, bounds.silence), self.lan.tails(15, from));
+        }
+        table.push(Row { step: title.to_owned(), report, expected: bounds.text, complaints });
+        Ok(())
+    }
+}
+
+/// keepalived alone: what a planned stop costs there.
+fn compare(table: &mut Vec<Row>) -> Result<()> {
+    let scene = Scene::set()?;
+    let one = Member::start(Kind::Keepalived, &scene.node1, 100)?;
+    let _two = Member::start(Kind::Keepalived, &scene.node2, 99)?;
+    scene.watcher.wait_holder(VIP, "node1", secs(6))?;
+    let client = Client::start_with(&scene.clients, SERVICE, INTERVAL, secs(5))?;
+    client.wait_answer_by("node1", secs(2))?;
+    scene.step(&client, table, "keepalived: graceful stop of node 1", |complaints| {
+        let start = Instant::now();
+        one.stop()?;
+        client.wait_answer_by("node2", secs(5))?;
+        let gap = scene.watcher.longest_gap(VIP, start);
+        note(&format!("nobody held the address for {} ms", millis(gap)));
+        if gap < ms(500) {
+            complaints.push("keepalived is better than its reputation".to_owned());
+        }
+        Ok(Bounds::silent_for(skew(99) + ms(100), "the address is gone for the skew time, 613 ms".to_owned()))
+    })
+}
+
+/// The how-to from its beginning to its end.
+fn howto(first: Kind, peer: Kind, table: &mut Vec<Row>) -> Result<()> {
+    let scene = Scene::set()?;
+    let (node1, node2, watcher) = (&scene.node1, &scene.node2, &scene.watcher);
+    let service: SocketAddr = SERVICE.parse().map_err(|_| Error("the service's address".to_owned()))?;
+    if first == Kind::Vipd {
+        println!("   vipd     {}", vipd_path()?.display());
+    }
+    let begin = Instant::now();
+    println!("   node1    192.168.30.116, priority 100: {}", describe(first));
+    println!("   node2    192.168.30.117, priority  99: {}", describe(peer));
+    println!("   address  {VIP}/24, HAProxy on port 5000, VRID {VRID}, password 1111");
+    println!("   client   192.168.30.10, a new connection and request every {} ms", INTERVAL.as_millis());
+
+    let mut one = Some(Member::start(first, node1, 100)?);
+    let _two = Member::start(peer, node2, 99)?;
+    say("Both nodes started.");
+    let tails = |_: &Error| println!("{}", scene.lan.tails(15, begin));
+    let started = watcher.wait_holder(VIP, "node1", secs(8)).inspect_err(tails)?;
+    note(&format!("node1 holds the address since {:.3} s", since_start(started)));
+    let client = Client::start_with(&scene.clients, SERVICE, INTERVAL, secs(6))?;
+    client.wait_answer_by("node1", secs(2)).inspect_err(tails)?;
+    // Measured while the client asks, as that is how it is when HAProxy is restarted.
+    let times = haproxy_start_time(&scene.lan, service, 10)?;
+    let (fastest, slowest) = (times[0], times[times.len() - 1]);
+    let start_time = slowest;
+    note(&format!(
+        "HAProxy by itself takes {} to {} ms from its start to its first answer (10 starts; the bound is the slowest)",
+        millis(fastest),
+        millis(slowest)
+    ));
+
+    // With keepalived as the peer the address is nowhere for an instant: keepalived lets go first.
+    let unlucky = if peer == Kind::Vipd { 0 } else { 1 };
+
+    scene.step(&client, table, "graceful stop of node 1 (SIGTERM)", |_| {
+        one.take().map_or(Ok(()), Member::stop)?;
+        client.wait_answer_by("node2", secs(5))?;
+        watcher.wait_holder(VIP, "node2", secs(2))?;
+        Ok(Bounds::unnoticed(0))
+    })?;
+
+    scene.step(&client, table, "node 1 started again, takes the address back", |_| {
+        one = Some(Member::start(first, node1, 100)?);
+        client.wait_answer_by("node1", secs(10))?;
+        watcher.wait_holder(VIP, "node1", secs(5))?;
+        Ok(Bounds::unnoticed(unlucky))
+    })?;
+
+    scene.step(&client, table, "cable of node 1 cut", |complaints| {
+        node1.cut()?;
+        let cut = Instant::now();
+        client.wait_answer_by("node2", secs(8))?;
+        let last = scene.capture.last_advert("node1", VRID, cut)?;
+        let first = scene.capture.wait_advert("node2", VRID, cut, secs(1))?;
+        let (took, due) = (first.at - last.at, secs(3) + skew(99));
+        note(&format!(
+            "from node1's last advert to node2's first: {} ms (3 intervals + skew: {} ms)",
+            millis(took),
+            millis(due)
+        ));
+        if took.abs_diff(due) > ms(20) {
+            complaints.push(format!("node2 took {} ms instead of {} ms", millis(took), millis(due)));
+        }
+        watcher.wait_holder(VIP, "node2", secs(2))?;
+        let text = format!("{} ms ± 20 ms after the last advert", millis(due));
+        Ok(Bounds::silent_for(due + ms(70), text))
+    })?;
+
+    scene.step(&client, table, "cable mended, node 1 takes the address back", |_| {
+        node1.mend()?;
+        client.wait_answer_by("node1", secs(10))?;
+        watcher.wait_holder(VIP, "node1", secs(5))?;
+        Ok(Bounds::unnoticed(unlucky))
+    })?;
+
+    let restart = |complaints: &mut Vec<String>, kill: &dyn Fn() -> Result<()>| {
+        let old = node1.haproxy_master();
+        let before = Instant::now();
+        kill()?;
+        client.wait_answer_by("node1", secs(5))?;
+        std::thread::sleep(ms(700)); // longer than restart_grace: would it move, it would by now
+        if watcher.timeline(VIP).iter().any(|change| change.at >= before) {
+            complaints.push("the address moved".to_owned());
+        }
+        if node1.haproxy_master() == old {
+            complaints.push("HAProxy's master is still the old one".to_owned());
+        }
+        let bound = start_time + ms(20);
+        let text = format!("HAProxy's own start + 20 ms = {} ms, no move", millis(bound));
+        let lost = (bound.as_millis() / INTERVAL.as_millis()) as usize + 3;
+        Ok(Bounds { silence: bound, syn_retransmits: Some(0), failed: Some(lost), text })
+    };
+    scene.step(&client, table, "kill -9 of HAProxy on node 1, master and worker", |complaints| {
+        restart(complaints, &|| kill_haproxy(node1))
+    })?;
+    scene.step(&client, table, "kill -9 of HAProxy's worker on node 1", |complaints| {
+        restart(complaints, &|| {
+            let workers = node1.haproxy_workers();
+            let worker = workers.first().ok_or_else(|| Error("no HAProxy worker on node 1".to_owned()))?;
+            Ok(kill(Pid::from_raw(*worker), Signal::SIGKILL)?)
+        })
+    })?;
+
+    let mut occupant = None;
+    let mut config = None;
+    scene.step(&client, table, "HAProxy on node 1 killed, its port taken by another", |_| {
+        let other = Occupant::start(node1, service);
+        kill_haproxy(node1)?;
+        // Whoever gets the port gets it within milliseconds.
+        let deadline = Instant::now() + ms(200);
+        while !other.has_it() && Instant::now() < deadline {
+            std::thread::sleep(ms(1));
+        }
+        if other.has_it() {
+            note("another program has port 5000 on node1 now");
+            occupant = Some(other);
+        } else {
+            drop(other);
+            note("vipd holds the port over HAProxy's death: its configuration is broken instead");
+            client.wait_answer_by("node1", secs(2))?;
+            config = Some(std::fs::read_to_string(node1.dir().join("haproxy.cfg"))?);
+            node1.write("haproxy.cfg", "nonsense\n")?;
+            kill_haproxy(node1)?;
+        }
+        client.wait_answer_by("node2", secs(8))?;
+        watcher.wait_holder(VIP, "node2", secs(2))?;
+        let bound = ms(500) + skew(99) + ms(50);
+        Ok(Bounds::silent_for(bound, format!("restart_grace + skew + 50 ms = {} ms", millis(bound))))
+    })?;
+
+    scene.step(&client, table, "the port freed, node 1 takes the address back", |_| {
+        occupant = None;
+        if let Some(text) = &config {
+            node1.write("haproxy.cfg", text)?;
+        }
+        client.wait_answer_by("node1", secs(40))?;
+        watcher.wait_holder(VIP, "node1", secs(5))?;
+        Ok(Bounds::unnoticed(unlucky))
+    })?;
+    Ok(())
+}
+
+/// SIGKILL for HAProxy's whole process group.
+fn kill_haproxy(node: &Node) -> Result<()> {
+    let master = node.haproxy_master().ok_or_else(|| Error(format!("no HAProxy on {}", node.name())))?;
+    let group = nix::unistd::getpgid(Some(Pid::from_raw(master)))?;
+    ensure!(group.as_raw() == master, "HAProxy on {} is not its own process group", node.name());
+    Ok(nix::sys::signal::killpg(group, Signal::SIGKILL)?)
+}
+
+/// VRRPv2's skew time.
+fn skew(priority: u8) -> Duration {
+    secs(1) * (256 - u32::from(priority)) / 256
+}
+
+fn millis(time: Duration) -> String {
+    let ms = time.as_secs_f64() * 1e3;
+    if ms < 100.0 { format!("{ms:.1}") } else { format!("{ms:.0}") }
+}
+
+fn failures(report: &Report) -> String {
+    let kinds: Vec<String> = report.failed.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    if kinds.is_empty() { "0".to_owned() } else { kinds.join(", ") }
+}
+
+fn heading(text: &str) {
+    println!("\n== {text} ==");
+}
+
+fn say(text: &str) {
+    println!("\n{:8.3} s  {text}", since_start(Instant::now()));
+}
+
+fn note(text: &str) {
+    println!("   {text}");
+}
+
+fn verdict(complaints: &[String]) -> String {
+    let colour = std::io::stdout().is_terminal();
+    let paint =
+        |code: &str, text: &str| if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() };
+    if complaints.is_empty() {
+        paint("32", "ok")
+    } else {
+        paint("31", &format!("NOT OK: {}", complaints.join("; ")))
+    }
+}
+
+fn print_table(table: &[Row]) {
+    if table.is_empty() {
+        return;
+    }
+    let width = table.iter().map(|row| row.step.len()).max().unwrap_or(0);
+    println!(
+        "\n{:width$}  {:>10}  {:>10}  {:>5}  {:>6}  expected",
+        "step", "silence", "slowest", "SYN", "failed"
+    );
+    for Row { step, report, expected, complaints } in table {
+        let (silence, slowest) = (millis(report.silence), millis(report.slowest));
+        let (syn, failed) = (report.syn_retransmits, report.failures());
+        println!(
+            "{step:width$}  {silence:>7} ms  {slowest:>7} ms  {syn:>5}  {failed:>6}  {expected}  {}",
+            verdict(complaints)
+        );
+    }
+    println!("SYN: connections whose SYN had to be sent again, which costs a second.");
+}

@@ -1,0 +1,79 @@
+//! The few system calls that have no safe wrapper. The only file of the lab with `unsafe` in it.
+#![allow(unsafe_code)]
+
+use std::io::{Error, Result};
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// The child gets SIGKILL when this thread ends.
+pub fn die_with_parent(cmd: &mut Command) {
+    let set = || nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).map_err(Error::from);
+    // SAFETY: the closure runs between fork and exec and only makes one system call.
+    unsafe { cmd.pre_exec(set) };
+}
+
+/// Asks for real-time scheduling of this thread, so that what it observes is stamped when it happens
+/// and not when the machine has time. Not being allowed to is no error.
+pub fn realtime() {
+    // SAFETY: sched_param is plain old data for which zero is valid.
+    let mut param: libc::sched_param = unsafe { std::mem::zeroed() };
+    param.sched_priority = 1;
+    // SAFETY: 0 is the calling thread; the kernel only reads the structure, which outlives the call.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, &param) };
+}
+
+/// How many segments this TCP connection has sent again, its SYN included.
+pub fn tcp_retransmits(fd: BorrowedFd) -> u32 {
+    // SAFETY: tcp_info is plain old data for which zero is valid.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` octets into `info`.
+    let rc = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut len,
+        )
+    };
+    if rc == 0 { info.tcpi_total_retrans } else { 0 }
+}
+
+/// Attaches a classic BPF program to a socket.
+pub fn attach_filter(fd: BorrowedFd, program: &[libc::sock_filter]) -> Result<()> {
+    let prog = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel copies `len` instructions from `filter`, which borrows `program`, and writes nothing.
+    let rc = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const prog).cast(),
+            size_of::<libc::sock_fprog>() as libc::socklen_t,
+        )
+    };
+    if rc == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+}
+
+/// Sends a whole Ethernet frame through the interface with that index.
+pub fn send_frame(fd: BorrowedFd, ifindex: i32, frame: &[u8]) -> Result<()> {
+    // SAFETY: sockaddr_ll is plain old data for which zero is valid.
+    let mut addr: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    addr.sll_family = libc::AF_PACKET as u16;
+    addr.sll_ifindex = ifindex;
+    // SAFETY: both pointers are valid for reads of the lengths given with them.
+    let rc = unsafe {
+        libc::sendto(
+            fd.as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            0,
+            (&raw const addr).cast(),
+            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    };
+    if rc >= 0 { Ok(()) } else { Err(Error::last_os_error()) }
+}
