@@ -1,0 +1,62 @@
+#!/bin/sh
+# deps.sh: what the tests and the demo need.  deps.sh toolchain: Debian's Rust, for a static vipd (see static.sh).
+# Installs what is missing if we are root, says what it installed, and leaves no service behind.
+set -eu
+export PATH="$PATH:/usr/sbin:/sbin"
+die() { echo "$0: $*" >&2; exit 1; }
+
+# Debian: command (or /file) and its package. Commands are looked up, not packages: that takes milliseconds, and
+# somebody's own build counts too.
+tests='keepalived=keepalived haproxy=haproxy tcpdump=tcpdump ip=iproute2 unshare=util-linux ps=procps nft=nftables
+       busybox=busybox-static readelf=binutils strace=strace curl=curl cc=gcc'
+# Alpine: by package, since busybox answers to `ip`, `ps` and `unshare` as well, but with less in them.
+alpine='keepalived haproxy tcpdump iproute2 util-linux procps-ng nftables busybox-static binutils strace curl gcc musl-dev'
+
+missing=
+if [ "${1:-}" = toolchain ]; then
+    missing='rustc-web cargo-web rust-web-src musl-dev gcc libc6-dev'
+elif command -v apk >/dev/null; then
+    for p in $alpine; do apk info -e "$p" >/dev/null || missing="$missing $p"; done
+else
+    for x in $tests; do command -v "${x%=*}" >/dev/null || missing="$missing ${x#*=}"; done
+fi
+missing=$(echo $missing)
+[ -n "$missing" ] || exit 0
+
+if command -v apk >/dev/null; then install="apk add $missing"
+elif command -v apt-get >/dev/null; then install="apt-get install $missing"
+else die "missing: $missing (Debian's names; neither apt-get nor apk is here)"; fi
+[ "$(id -u)" = 0 ] || die "not root, cannot install what is missing: $install"
+
+if command -v apk >/dev/null; then
+    apk add --quiet --no-progress $missing # starts nothing, enables nothing
+    echo "installed: $missing"
+    exit 0
+fi
+
+# Debian starts services as it installs them, and enables them for the next boot: a keepalived or a haproxy with
+# somebody's default configuration on a machine that only wanted to run tests. A policy-rc.d forbids the start; ours
+# lives only as long as this script, and one that is there already is left alone.
+policy=/usr/sbin/policy-rc.d
+log=$(mktemp)
+cleanup() { rm -f "$log"; [ -z "${ours:-}" ] || rm -f $policy; }
+trap cleanup EXIT
+trap 'exit 1' HUP INT TERM
+if [ ! -e $policy ]; then
+    ours=yes
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+fi
+# --no-remove: if it takes the removal of anything that is installed, rather fail.
+apt() { DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-remove --no-install-recommends -o DPkg::Lock::Timeout=120 "$@" </dev/null >"$log" 2>&1; }
+# Lists may be absent (containers) or older than the mirror (404): fetch them, but only then.
+ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 || apt update || :
+apt install $missing || { apt update && apt install $missing; } || { cat "$log" >&2; die "failed: $install"; }
+for s in keepalived haproxy; do
+    case " $missing " in *" $s "*) ;; *) continue ;; esac
+    # Only if we have just installed it: then nobody can want it to run, or to start at the next boot.
+    invoke-rc.d $s stop >/dev/null 2>&1 || :
+    update-rc.d $s disable >/dev/null 2>&1 || :
+    if [ -d /run/systemd/system ] && systemctl -q is-active $s; then die "$s.service runs after its installation: stop it"; fi
+done
+echo "installed: $missing"

@@ -1,0 +1,86 @@
+# vipd: `make` builds it, `make help` says what else there is.
+
+# What can be said on the command line (make TARGET=aarch64-unknown-linux-musl ...):
+# TARGET, ROUTE, CC: see .build/static.sh, which chooses the toolchain; empty means what this machine has.
+export TARGET ROUTE
+# vipd is for router images and initramfs: its size is a feature, and it has a limit that fails the build.
+export SIZE_BUDGET ?= 327680
+# who plays the other node in the demo: vipd or keepalived
+PEER ?= vipd
+# `make install`: where, and for which init: busybox, openrc, systemd; none: all three as examples
+DESTDIR ?=
+PREFIX ?= /usr
+INIT ?= none
+CARGO ?= cargo
+
+# Tests and demo drive the program that is shipped, not a debug build of it.
+with_vipd = VIPD='$(CURDIR)/target/vipd'
+share = $(DESTDIR)$(PREFIX)/share/vipd
+# The init files name /usr/sbin/vipd; with another PREFIX they have to say so.
+put = sed 's|/usr/sbin/vipd|$(PREFIX)/sbin/vipd|g'
+
+.PHONY: all help deps check test demo soak install init-none init-busybox init-openrc init-systemd uninstall clean
+# `deps` and `all` may both run apt-get; cargo uses all cores anyway.
+.NOTPARALLEL:
+
+all: ## build target/vipd, static, and prove it: 1 min from nothing, 0.3 s if up to date
+	@.build/static.sh
+
+help: ## this list: at once
+	@sed -n 's/^\([a-z]*\):[^#]*## /  \1|/p' Makefile | while IFS='|' read -r t d; do printf '%-12s %s\n' "$$t" "$$d"; done
+
+deps: ## install what test and demo need (root): 20 s, nothing and at once if all is there
+	@.build/deps.sh
+
+check: ## formatting and lints: 20 s
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+test: deps all ## every test, on the static program
+	$(with_vipd) $(CARGO) test --locked
+
+demo: deps all ## watch a failover; PEER=keepalived for a mixed pair
+	$(with_vipd) $(CARGO) run --locked --release --example demo -- --peer $(PEER)
+
+soak: deps all ## hours of faults in network namespaces; stop it with ^C
+	$(with_vipd) $(CARGO) test --locked --release --test soak
+
+# Only if it is missing: `sudo make install` must not compile as root what the user has built.
+target/vipd:
+	@.build/static.sh
+
+install: target/vipd ## DESTDIR= PREFIX=/usr INIT=none|busybox|openrc|systemd: at once
+	install -D -m 755 target/vipd $(DESTDIR)$(PREFIX)/sbin/vipd
+	@# It holds a password, hence 600; and once it is there it is the administrator's.
+	test -e $(DESTDIR)/etc/vipd.ini || install -D -m 600 rootfs/etc/vipd.ini $(DESTDIR)/etc/vipd.ini
+	install -D -m 644 rootfs/etc/haproxy/haproxy.cfg $(share)/haproxy.cfg
+	@$(MAKE) --no-print-directory init-$(INIT)
+
+init-none:
+	install -d $(share)/init
+	for f in inittab vipd.openrc vipd.service; do $(put) init/$$f >$(share)/init/$$f; done
+
+# An inittab boots the machine: one that is there is never touched.
+init-busybox:
+	install -d $(DESTDIR)/etc
+	@if ! test -e $(DESTDIR)/etc/inittab; then echo "installing $(DESTDIR)/etc/inittab"; $(put) init/inittab >$(DESTDIR)/etc/inittab; \
+	elif ! grep -q '^[^#]*/vipd' $(DESTDIR)/etc/inittab; then \
+		echo "add to $(DESTDIR)/etc/inittab, the second line above all that unmounts or kills:"; $(put) init/inittab | grep '^[^#].*vipd'; fi
+
+init-openrc:
+	install -d $(DESTDIR)/etc/init.d
+	$(put) init/vipd.openrc >$(DESTDIR)/etc/init.d/vipd
+	chmod 755 $(DESTDIR)/etc/init.d/vipd
+	@echo "now: rc-update add vipd && rc-service vipd start"
+
+init-systemd:
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	$(put) init/vipd.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/vipd.service
+	@echo "now: systemctl daemon-reload && systemctl enable --now vipd"
+
+uninstall: ## what install has put there, but neither /etc/vipd.ini nor /etc/inittab: at once
+	rm -f $(DESTDIR)$(PREFIX)/sbin/vipd $(DESTDIR)/etc/init.d/vipd $(DESTDIR)$(PREFIX)/lib/systemd/system/vipd.service
+	rm -rf $(share)
+
+clean: ## remove target/: at once
+	rm -rf target
