@@ -46,6 +46,8 @@ pub struct Entry {
     held: Option<Held>,
     retry_at: Option<Time>,
     complained: bool,
+    /// The next success is reported even if it was there already.
+    tell: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,6 +198,7 @@ impl AddrBook {
                 held: None,
                 retry_at: None,
                 complained: false,
+                tell: false,
             });
         }
         let shortest = self.leasing.iter().map(|l| l.advert_int).min().unwrap_or_default();
@@ -248,6 +251,11 @@ impl AddrBook {
             self.leasing[inst].claim = Claim::None;
         }
         self.want(inst, Want::Present);
+        // What is there already is renewed at once, and announced like what is added.
+        self.last_batch = None;
+        for e in self.entries.iter_mut().filter(|e| e.inst == inst) {
+            e.tell = true;
+        }
     }
 
     /// `inst` waits for its successor: short leases, renewed without adverts.
@@ -570,8 +578,10 @@ impl AddrBook {
                 Want::Absent => e.held.is_some(),
                 Want::Undecided => false,
             };
+            // Behind a claim that is too old by then, the next advert brings the next try.
+            let useful = |t: &Time| e.want == Want::Absent || self.is_fresh(e.inst, *t, &self.terms(e.inst));
             if pending {
-                at = crate::time::earlier(at, e.retry_at);
+                at = crate::time::earlier(at, e.retry_at.filter(useful));
             }
         }
         crate::time::earlier(at, self.next_renewal())
@@ -631,7 +641,7 @@ impl AddrBook {
             }
             return false;
         }
-        let fresh = e.held.is_none();
+        let tell = std::mem::take(&mut e.tell) || e.held.is_none();
         e.held = Some(Held { ifindex: op.ifindex, prefix: op.prefix, since: before, lease: op.lease });
         e.complained = false;
         let addr = rtnl::Addr {
@@ -648,7 +658,7 @@ impl AddrBook {
             label: None,
         };
         self.note(&addr);
-        if fresh {
+        if tell {
             out.push(Outcome::Added { entry: op.entry });
         }
         true

@@ -128,7 +128,8 @@ pub struct Node {
     life: Life,
     /// End of `startup_delay`.
     take_part_at: Time,
-    health: Option<Health>,
+    /// Of HAProxy, and whether an adoption may still succeed, when last looked at.
+    health: Option<(Health, bool)>,
     effects: VecDeque<Effect>,
     announcing: VecDeque<usize>,
     announce_at: Option<Time>,
@@ -517,7 +518,7 @@ impl Node {
         let inst = &self.instances[i];
         inst.cfg.track_haproxy
             && inst.machine.kind() == Kind::Backup
-            && matches!(self.health, Some(Health::Recovering { .. }))
+            && matches!(self.health, Some((Health::Recovering { .. }, _)))
     }
 
     fn find_source(&mut self, i: usize) {
@@ -553,7 +554,7 @@ impl Node {
         let Some(h) = self.haproxy.as_mut() else { return };
         let (mut actions, mut events) = (Vec::new(), Vec::new());
         f(h, &mut actions, &mut events);
-        let health = h.health(now);
+        let health = (h.health(now), h.is_adopting());
         for e in events {
             if matches!(e, supervisor::Event::Died { .. }) {
                 // Nothing serves the addresses that still wait for their successor.
@@ -640,3 +641,6 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

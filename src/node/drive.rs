@@ -59,12 +59,12 @@ impl Node {
                 self.push(Effect::Advert { inst, priority });
             }
             Action::Acquire => {
-                let holding = self.instances[inst].hold.take().is_some();
+                self.instances[inst].hold = None;
                 self.addrs.acquire(inst);
                 self.push(Effect::Remember { inst, memory: Memory::Master });
                 let i = &mut self.instances[inst];
                 i.announcer.start(now, &i.cfg.garp);
-                if holding || i.is_owner() {
+                if i.is_owner() {
                     self.queue_round(inst, now);
                 }
             }

@@ -1,0 +1,802 @@
+//! A node in virtual time: effects are carried out at once by a pretended kernel and network.
+
+use super::*;
+use crate::addr::{OpKind, TAG};
+use crate::config::schema;
+use crate::haproxy::show_info::Info;
+use crate::haproxy::supervisor::Exit;
+use crate::vrrp::machine::Why;
+use crate::wire::arp::Arp;
+use crate::wire::rtnl::{IfName, Link as RtnlLink};
+use std::net::Ipv4Addr;
+
+const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 30, 230);
+const PEER: Ipv4Addr = Ipv4Addr::new(192, 168, 30, 117);
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const ETH0: u32 = 2;
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn config(text: &str) -> Config {
+    schema::parse(text).unwrap_or_else(|e| panic!("{e:?}")).0
+}
+
+/// One virtual router; `more` goes into its section.
+fn one(more: &str) -> Config {
+    config(&format!(
+        "[vrrp VI_1]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = 192.168.30.230/24\n{more}\n"
+    ))
+}
+
+fn with_haproxy(more: &str) -> Config {
+    config(&format!(
+        "[haproxy]\n[vrrp VI_1]\ninterface = eth0\nvirtual_router_id = 51\n\
+         virtual_ipaddress = 192.168.30.230/24\n{more}\n"
+    ))
+}
+
+/// What was done, in order, as far as the tests care.
+#[derive(Clone, Debug, PartialEq)]
+enum Did {
+    Advert(usize, u8),
+    Add(usize, Option<u32>),
+    Renew(usize),
+    Remove(usize),
+    Announce(usize),
+    Remember(Memory),
+    Haproxy(supervisor::Action),
+    Exit(u8),
+}
+
+struct World {
+    node: Node,
+    now: Time,
+    did: Vec<(Time, Did)>,
+    events: Vec<Event>,
+    /// For each VIP in the kernel: when its lease was last started, and its length.
+    kernel: Vec<(usize, Time, Option<u32>)>,
+    last_advert: Vec<Option<Time>>,
+    sends_fail: bool,
+    /// Checked at each renewal: now + L + e <= last advert + N × I.
+    late: Option<Duration>,
+}
+
+impl World {
+    fn new(cfg: &Config) -> Self {
+        let now = Time::from_nanos(101_234_567_890);
+        let mut w = World {
+            node: Node::new(cfg, now),
+            now,
+            did: Vec::new(),
+            events: Vec::new(),
+            kernel: Vec::new(),
+            last_advert: vec![None; cfg.vrrp.len()],
+            sends_fail: false,
+            late: None,
+        };
+        w.node.dump_starts();
+        w.link(true);
+        let primary = addr(Ipv4Addr::new(192, 168, 30, 116), 24, None, u32::MAX);
+        w.node.addr(w.now, &primary);
+        w
+    }
+
+    fn begin(&mut self, remembered: bool) {
+        self.node.dump_ends(self.now, &[ETH0]);
+        self.effects();
+        let all = vec![remembered; self.node.instances.len()];
+        self.node.begin(self.now, &all);
+        self.settle();
+    }
+
+    fn link(&mut self, running: bool) {
+        let link = RtnlLink {
+            seq: 0,
+            ifindex: ETH0,
+            name: IfName::from_bytes(b"eth0"),
+            up: true,
+            running,
+            mac: Some(MAC),
+            master: None,
+        };
+        self.node.link(self.now, &link);
+    }
+
+    fn settle(&mut self) {
+        self.node.tick(self.now);
+        self.effects();
+        self.node.flush(self.now);
+        self.effects();
+        self.node.tick(self.now);
+        self.effects();
+    }
+
+    fn effects(&mut self) {
+        while let Some(e) = self.node.next_effect() {
+            match e {
+                Effect::Open { link, .. } => self.node.opened(self.now, link),
+                Effect::Close { .. } => {}
+                Effect::Advert { inst, priority } => {
+                    self.did(Did::Advert(inst, priority));
+                    if self.sends_fail {
+                        self.node.send_failed(inst, self.now, libc::ENETDOWN);
+                    } else {
+                        self.last_advert[inst] = Some(self.now);
+                        self.node.sent(inst, priority, self.now);
+                    }
+                }
+                Effect::Addrs(ops) => self.addrs(ops),
+                Effect::Announce { entry } => self.did(Did::Announce(entry)),
+                Effect::Remember { memory, .. } => self.did(Did::Remember(memory)),
+                Effect::Haproxy(a) => {
+                    self.did(Did::Haproxy(a));
+                    if a == supervisor::Action::Spawn {
+                        self.node.supervise(self.now, |h, _, ev| h.spawned(77, self.now, ev));
+                    }
+                }
+                Effect::Happened(e) => self.events.push(e),
+                Effect::Exit(s) => self.did(Did::Exit(s)),
+            }
+        }
+    }
+
+    fn addrs(&mut self, ops: Vec<Op>) {
+        for op in &ops {
+            let inst = self.node.addrs.entries[op.entry].inst;
+            self.kernel.retain(|(e, ..)| *e != op.entry);
+            match op.kind {
+                OpKind::Remove => self.did(Did::Remove(op.entry)),
+                kind => {
+                    self.did(if kind == OpKind::Add {
+                        Did::Add(op.entry, op.lease)
+                    } else {
+                        Did::Renew(op.entry)
+                    });
+                    self.kernel.push((op.entry, self.now, op.lease));
+                    if let (Some(late), Some(sent), Some(l)) = (self.late, self.last_advert[inst], op.lease) {
+                        let i = &self.node.instances[inst];
+                        if i.hold.is_none() {
+                            let ends = self.now + Duration::from_secs(u64::from(l)) + late;
+                            assert!(
+                                ends <= sent + i.machine.patience(),
+                                "{:?} outlives the backups' patience",
+                                op
+                            );
+                        }
+                    }
+                }
+            }
+        }
+        let results: Vec<(Op, i32)> = ops.into_iter().map(|op| (op, 0)).collect();
+        self.node.addrs_done(self.now, self.now, &results);
+    }
+
+    fn did(&mut self, d: Did) {
+        self.did.push((self.now, d));
+    }
+
+    /// Runs to `until` from deadline to deadline.
+    fn run_to(&mut self, until: Time) {
+        for _ in 0..100_000 {
+            match self.node.deadline(self.now) {
+                Some(t) if t <= until => {
+                    self.now = self.now.max(t);
+                    self.node.woke(self.now);
+                    self.settle();
+                }
+                _ => {
+                    self.now = until;
+                    return;
+                }
+            }
+        }
+        panic!("the node does not come to rest before {until:?}");
+    }
+
+    fn run(&mut self, d: Duration) {
+        self.run_to(self.now + d);
+    }
+
+    fn take(&mut self) -> Vec<Did> {
+        self.events.clear();
+        std::mem::take(&mut self.did).into_iter().map(|(_, d)| d).collect()
+    }
+
+    fn hear(&mut self, src: Ipv4Addr, priority: u8) {
+        let bytes = packet(&self.node.instances[0].cfg, src, priority);
+        self.node.packet(self.now, 0, &bytes);
+        self.effects();
+        self.settle();
+    }
+
+    fn garp(&mut self, sha: [u8; 6]) {
+        let arp = Arp { op: 1, sha, spa: VIP, tha: [0xff; 6], tpa: VIP };
+        self.node.arp(self.now, 0, &arp);
+        self.settle();
+    }
+
+    fn kind(&self) -> Kind {
+        self.node.instances[0].machine.kind()
+    }
+
+    fn ready(&mut self) {
+        self.node.supervise(self.now, |h, out, ev| {
+            let info = Info { version: "2.6".into(), pid: 78 };
+            let now = match h.state() {
+                supervisor::State::Starting { since, .. } => *since + ms(40),
+                _ => panic!("not starting"),
+            };
+            h.answered(77, info, now, out, ev);
+        });
+        self.effects();
+        self.settle();
+    }
+}
+
+fn addr(ip: Ipv4Addr, prefix: u8, proto: Option<u8>, valid: u32) -> rtnl::Addr {
+    rtnl::Addr {
+        seq: 0,
+        ifindex: ETH0,
+        addr: IpAddr::V4(ip),
+        prefix,
+        scope: 0,
+        flags: 0,
+        proto,
+        valid,
+        preferred: valid,
+        tstamp: 0,
+        label: None,
+    }
+}
+
+fn packet(cfg: &config::Vrrp, src: Ipv4Addr, priority: u8) -> Vec<u8> {
+    use crate::vrrp::packet::{GROUP_V4, Outgoing, PROTOCOL, encode};
+    let vips: Vec<IpAddr> = cfg.vips.iter().map(|v| v.addr).collect();
+    let o = Outgoing {
+        version: cfg.version,
+        vrid: cfg.vrid,
+        interval: cfg.advert_int,
+        auth: &cfg.auth,
+        vips: &vips,
+        src: IpAddr::V4(src),
+        dst: IpAddr::V4(GROUP_V4),
+        v3_checksum_as_v2: false,
+    };
+    let mut out = Vec::new();
+    crate::wire::ipv4::header(&mut out, src, GROUP_V4, 1, PROTOCOL, o.message_len());
+    encode(&mut out, &o, priority);
+    out
+}
+
+fn master(cfg: &Config) -> World {
+    let mut w = World::new(cfg);
+    w.begin(false);
+    w.run(ms(4000));
+    assert_eq!(w.kind(), Kind::Master);
+    w.take();
+    w
+}
+
+#[test]
+fn becoming_master_is_advert_then_address_then_announcement() {
+    let mut w = World::new(&one(""));
+    w.begin(false);
+    assert_eq!(w.kind(), Kind::Backup);
+    w.take();
+    w.run(ms(3610));
+    let did = w.take();
+    let expected =
+        [Did::Advert(0, 100), Did::Remember(Memory::Master), Did::Add(0, Some(2)), Did::Announce(0)];
+    assert_eq!(did[..4], expected);
+}
+
+#[test]
+fn renewals_follow_the_advert_and_stop_when_it_is_old() {
+    let mut w = master(&one(""));
+    w.run_to(w.node.instances[0].machine.deadline().unwrap() - ms(1)); // onto the grid
+    w.did.clear();
+    let start = w.now;
+    w.run(ms(3000));
+    let adverts: Vec<Time> =
+        w.did.iter().filter(|(_, d)| *d == Did::Advert(0, 100)).map(|(t, _)| *t).collect();
+    let renewals: Vec<Time> = w.did.iter().filter(|(_, d)| *d == Did::Renew(0)).map(|(t, _)| *t).collect();
+    assert_eq!(adverts.len(), 3);
+    let expected: Vec<Time> = adverts.iter().flat_map(|t| [*t, *t + ms(250)]).collect();
+    assert_eq!(renewals, expected, "from {start:?}");
+}
+
+#[test]
+fn no_advert_no_renewal_and_at_the_end_of_patience_the_addresses_go() {
+    let mut w = master(&one(""));
+    let last = w.last_advert[0].unwrap();
+    w.sends_fail = true;
+    w.run(ms(10_000));
+    let renewed = w.did.iter().filter(|(_, d)| *d == Did::Renew(0)).map(|(t, _)| *t).max();
+    assert!(renewed.is_none_or(|t| t <= last + ms(400)));
+    let removed = w.did.iter().find(|(_, d)| *d == Did::Remove(0)).map(|(t, _)| *t).unwrap();
+    assert!(removed <= last + ms(4000), "removed {:?} after the last advert", removed.since(last));
+}
+
+#[test]
+fn a_stall_gives_up_before_anything_else() {
+    let mut w = master(&one(""));
+    w.now += ms(3100);
+    w.node.woke(w.now);
+    w.effects();
+    assert_eq!(w.take(), [Did::Remove(0), Did::Remember(Memory::Nothing)]);
+    assert_eq!(w.node.instances[0].why, Why::Stalled);
+    w.hear(PEER, 90);
+    assert_eq!(w.kind(), Kind::Backup);
+}
+
+#[test]
+fn the_theorem_holds_at_every_renewal_of_several_routers_at_any_phase() {
+    for seed in 0..200u64 {
+        let late = ms(600);
+        let text: String = (1..4)
+            .map(|i| {
+                format!(
+                    "[vrrp V{i}]\ninterface = eth0\nvirtual_router_id = {i}\npriority = {}\n\
+                     advert_int = {}\nvirtual_ipaddress = 10.0.{i}.1\n",
+                    60 * i,
+                    1 + (seed / (7 * i)) % 2
+                )
+            })
+            .collect();
+        let mut w = World::new(&config(&text));
+        w.now += ms(seed * 37 % 1000);
+        w.late = Some(late);
+        w.begin(false);
+        w.run(ms(20_000));
+        assert!(w.node.instances.iter().all(Instance::is_master), "seed {seed}");
+        // a touched foreign address of finite lifetime: the kernel may be later from then on
+        let foreign = addr(Ipv4Addr::new(192, 168, 30, 9), 24, None, 3600);
+        w.node.addr(w.now, &foreign);
+        w.late = Some(ms(1250));
+        w.run(ms(10_000));
+    }
+}
+
+#[test]
+fn leases_beside_foreign_finite_addresses_are_shorter() {
+    let mut w = master(&one(""));
+    assert_eq!(w.node.addrs.terms(0).lease, Some(2));
+    let foreign = addr(Ipv4Addr::new(192, 168, 30, 9), 24, None, 3600);
+    w.node.addr(w.now, &foreign);
+    assert_eq!(w.node.addrs.terms(0).lease, Some(1));
+    assert!(w.node.addrs.terms(0).safe);
+    w.node.addr_gone(w.now, &foreign);
+    assert_eq!(w.node.addrs.terms(0).lease, Some(2));
+}
+
+#[test]
+fn lease_terms_of_the_design() {
+    let terms = |more: &str| World::new(&one(more)).node.addrs.terms(0);
+    assert_eq!(terms("").fresh, ms(400));
+    assert_eq!(terms("advert_int = 2").lease, Some(4));
+    assert_eq!(terms("advert_int = 100").lease, Some(16));
+    assert!(terms("version = 3\nadvert_int = 0.7").safe);
+    assert!(!terms("version = 3\nadvert_int = 0.5").safe);
+    assert_eq!(terms("version = 3\nadvert_int = 0.01").lease, Some(1));
+    assert_eq!(terms("lease = off").lease, None);
+    assert_eq!(terms("lease = 5").lease, Some(5));
+}
+
+#[test]
+fn a_planned_stop_keeps_serving_until_the_successor_announced() {
+    let mut w = master(&one(""));
+    w.node.stop(w.now);
+    w.effects();
+    w.settle();
+    let expected = [Did::Remember(Memory::Leaving), Did::Advert(0, 0), Did::Renew(0)];
+    assert_eq!(w.take(), expected, "the lease is short from the first moment");
+    w.run(ms(600));
+    assert!(w.take().iter().all(|d| *d == Did::Renew(0)), "no advert, no announcement while leaving");
+    w.hear(PEER, 99);
+    w.run(ms(20));
+    assert!(!w.take().contains(&Did::Remove(0)), "the advert alone is too early");
+    w.garp([9; 6]);
+    w.run(ms(4));
+    assert!(!w.take().contains(&Did::Remove(0)));
+    w.run(ms(2));
+    assert_eq!(w.take(), [Did::Remove(0), Did::Exit(0)]);
+}
+
+#[test]
+fn without_an_announcement_the_advert_does_and_without_a_successor_the_timeout() {
+    let mut w = master(&one(""));
+    w.node.stop(w.now);
+    w.settle();
+    w.hear(PEER, 99);
+    w.run(ms(49));
+    assert!(!w.take().contains(&Did::Remove(0)));
+    w.run(ms(2));
+    assert_eq!(w.take(), [Did::Remove(0), Did::Exit(0)]);
+
+    let mut w = master(&one("handover_timeout = 1.5"));
+    w.node.stop(w.now);
+    w.settle();
+    w.run(ms(1499));
+    assert!(!w.take().contains(&Did::Remove(0)));
+    w.run(ms(2));
+    assert_eq!(w.take(), [Did::Remove(0), Did::Exit(0)]);
+}
+
+#[test]
+fn our_own_announcement_is_not_the_successors() {
+    let mut w = master(&one(""));
+    w.node.stop(w.now);
+    w.settle();
+    w.garp(MAC);
+    w.run(ms(100));
+    assert!(!w.take().contains(&Did::Remove(0)));
+}
+
+#[test]
+fn asked_twice_the_stop_does_not_wait() {
+    let mut w = master(&one(""));
+    w.node.stop(w.now);
+    w.settle();
+    w.take();
+    w.node.stop(w.now);
+    w.effects();
+    w.settle();
+    assert_eq!(w.take(), [Did::Remove(0), Did::Exit(0)]);
+}
+
+#[test]
+fn being_preempted_hands_over_and_sends_no_priority_zero() {
+    let mut w = master(&one(""));
+    w.hear(PEER, 200);
+    assert_eq!(w.kind(), Kind::Backup);
+    w.garp([9; 6]);
+    w.run(ms(6));
+    let did = w.take();
+    assert_eq!(did.iter().filter(|d| matches!(d, Did::Advert(..))).count(), 0);
+    assert_eq!(did.last(), Some(&Did::Remove(0)));
+
+    let mut w = master(&one("make_before_break = no"));
+    w.hear(PEER, 200);
+    assert_eq!(w.take(), [Did::Remove(0), Did::Remember(Memory::Nothing)]);
+}
+
+#[test]
+fn a_successor_that_vanishes_is_replaced_without_losing_the_address() {
+    let mut w = master(&one("handover_timeout = 10\n"));
+    w.hear(PEER, 200);
+    w.node.instances[0].hold.as_mut().unwrap().release_at = None; // its adverts are lost from here on
+    w.run(ms(5000));
+    assert_eq!(w.kind(), Kind::Master);
+    let did = w.take();
+    assert!(!did.contains(&Did::Remove(0)));
+    assert!(did.contains(&Did::Advert(0, 100)) && did.contains(&Did::Announce(0)));
+}
+
+#[test]
+fn a_deleted_address_is_put_back_in_place() {
+    let mut w = master(&one(""));
+    w.node.addr_gone(w.now, &addr(VIP, 32, Some(TAG), 2));
+    w.effects();
+    w.settle();
+    let did = w.take();
+    assert!(did.contains(&Did::Add(0, Some(2))) && did.contains(&Did::Announce(0)), "{did:?}");
+    assert_eq!(w.kind(), Kind::Master);
+    assert_eq!(w.node.instances[0].stats.vips_deleted, 1);
+}
+
+#[test]
+fn somebody_elses_permanent_address_is_sacred() {
+    let mut w = World::new(&one(""));
+    w.node.addr(w.now, &addr(VIP, 24, None, u32::MAX));
+    w.begin(false);
+    w.run(ms(10_000));
+    assert_eq!(w.kind(), Kind::Master);
+    assert!(w.events.contains(&Event::VipForeign { entry: 0 }));
+    w.node.stop(w.now);
+    w.settle();
+    w.run(ms(5000));
+    let touched = |d: &Did| matches!(d, Did::Add(..) | Did::Renew(_) | Did::Remove(_) | Did::Announce(_));
+    assert!(!w.take().iter().any(touched));
+}
+
+#[test]
+fn an_address_left_by_keepalived_is_taken_over() {
+    let mut w = World::new(&one(""));
+    w.node.addr(w.now, &addr(VIP, 24, Some(18), u32::MAX));
+    w.begin(false);
+    w.run(ms(4000));
+    assert!(w.events.contains(&Event::VipTakenOver { entry: 0 }));
+    assert!(w.take().contains(&Did::Renew(0)));
+}
+
+#[test]
+fn link_down_lets_go_first_and_recovers() {
+    let mut w = master(&one(""));
+    w.link(false);
+    w.effects();
+    assert_eq!(w.take()[..3], [Did::Remove(0), Did::Remember(Memory::Leaving), Did::Advert(0, 0)]);
+    assert_eq!(w.kind(), Kind::Init);
+    w.link(true);
+    w.effects();
+    w.settle();
+    assert_eq!(w.kind(), Kind::Backup);
+    w.run(ms(4000));
+    assert_eq!(w.kind(), Kind::Master);
+}
+
+#[test]
+fn never_master_without_service() {
+    let mut w = World::new(&with_haproxy("start_timeout = 20".replace("start_timeout = 20", "").as_str()));
+    w.begin(false);
+    w.run(ms(4900));
+    assert_eq!(w.kind(), Kind::Init);
+    w.ready();
+    assert_eq!(w.kind(), Kind::Backup);
+    w.run(ms(4000));
+    assert_eq!(w.kind(), Kind::Master);
+}
+
+fn die(w: &mut World, exit: Exit) {
+    let now = w.now;
+    w.node.supervise(now, |h, out, ev| {
+        h.exited(77, exit, now, out, ev);
+    });
+    w.effects();
+    w.settle();
+}
+
+fn serving_master() -> World {
+    let mut w = World::new(&with_haproxy(""));
+    w.begin(false);
+    w.run(ms(50));
+    w.ready();
+    w.run(ms(4000));
+    assert_eq!(w.kind(), Kind::Master);
+    w.take();
+    w
+}
+
+#[test]
+fn a_crash_that_is_mended_in_time_changes_nothing() {
+    let mut w = serving_master();
+    die(&mut w, Exit::Signal(9));
+    assert_eq!(w.take()[0], Did::Haproxy(supervisor::Action::Spawn), "started again at once");
+    w.run(ms(450));
+    w.ready();
+    w.run(ms(2000));
+    assert_eq!(w.kind(), Kind::Master);
+    assert!(!w.take().contains(&Did::Remove(0)));
+}
+
+#[test]
+fn not_ready_in_time_gives_the_address_away_and_takes_part_again_later() {
+    let mut w = serving_master();
+    die(&mut w, Exit::Signal(9));
+    w.take();
+    w.run(ms(499));
+    assert!(!w.take().contains(&Did::Remove(0)));
+    w.run(ms(2));
+    let did: Vec<Did> = w.take().into_iter().filter(|d| !matches!(d, Did::Haproxy(_))).collect();
+    assert_eq!(did[..3], [Did::Remove(0), Did::Remember(Memory::Leaving), Did::Advert(0, 0)]);
+    w.ready();
+    assert_eq!(w.kind(), Kind::Backup);
+}
+
+#[test]
+fn a_start_that_fails_gives_the_address_away_at_once_and_backs_off() {
+    let mut w = serving_master();
+    die(&mut w, Exit::Signal(9));
+    w.take();
+    w.run(ms(20));
+    die(&mut w, Exit::Code(1));
+    assert!(w.take().contains(&Did::Remove(0)));
+    let spawn = Did::Haproxy(supervisor::Action::Spawn);
+    let mut starts = Vec::new();
+    for _ in 0..40_000 {
+        w.run(ms(5));
+        for (t, d) in std::mem::take(&mut w.did) {
+            if d == spawn {
+                starts.push(t);
+                die(&mut w, Exit::Code(1));
+            }
+        }
+    }
+    let gaps: Vec<u64> = starts.windows(2).map(|w| w[1].since(w[0]).as_millis() as u64 / 100 * 100).collect();
+    assert_eq!(gaps[..7], [500, 1000, 2000, 4000, 8000, 16_000, 30_000]);
+}
+
+#[test]
+fn a_backup_does_not_take_over_while_haproxy_restarts() {
+    let mut w = World::new(&with_haproxy(""));
+    w.begin(false);
+    w.run(ms(50));
+    w.ready();
+    w.run(ms(3500)); // just before the down timer
+    die(&mut w, Exit::Signal(9));
+    w.run(ms(300));
+    assert_eq!(w.kind(), Kind::Backup, "the down timer is over, HAProxy is not back");
+    w.ready();
+    w.run(ms(1));
+    assert_eq!(w.kind(), Kind::Master);
+}
+
+#[test]
+fn haproxy_dying_ends_a_hand_over() {
+    let mut w = serving_master();
+    w.node.stop(w.now);
+    w.settle();
+    w.take();
+    die(&mut w, Exit::Code(0));
+    assert!(w.take().contains(&Did::Remove(0)));
+}
+
+/// A restarted vipd: the address is there with our tag, renewed `age` ago.
+fn restarted(age: Duration, remembered: bool, cfg: &Config) -> World {
+    let mut w = World::new(cfg);
+    let mut a = addr(VIP, 32, Some(TAG), 2);
+    a.tstamp = ((w.now.as_nanos() - age.as_nanos() as u64) / 10_000_000) as u32;
+    w.node.addr(w.now, &a);
+    w.begin(remembered);
+    w
+}
+
+#[test]
+fn the_lease_is_the_memory() {
+    let mut w = restarted(ms(300), true, &one(""));
+    assert_eq!(w.node.instances[0].why, Why::Resumed);
+    let expected = [Did::Advert(0, 100), Did::Remember(Memory::Master), Did::Renew(0), Did::Announce(0)];
+    assert_eq!(w.take()[..4], expected);
+
+    // too old: 2.4 s after the renewal backups may have lost patience
+    for (age, remembered) in [(ms(2500), true), (ms(300), false)] {
+        let mut w = restarted(age, remembered, &one(""));
+        assert_eq!(w.kind(), Kind::Backup);
+        let did = w.take();
+        assert!(did.contains(&Did::Remove(0)) && !did.contains(&Did::Advert(0, 100)), "{did:?}");
+    }
+}
+
+#[test]
+fn nothing_is_resumed_while_another_master_is_heard_or_haproxy_is_not_adopted() {
+    let mut w = restarted(ms(300), true, &with_haproxy(""));
+    assert!(w.take().contains(&Did::Remove(0)), "no HAProxy was adopted");
+
+    let adopting = || {
+        let mut w = World::new(&with_haproxy(""));
+        let mut a = addr(VIP, 32, Some(TAG), 2);
+        a.tstamp = (w.now.as_nanos() / 10_000_000) as u32;
+        w.node.addr(w.now, &a);
+        let now = w.now;
+        w.node.supervise(now, |h, _, ev| h.adopt(77, now, ev));
+        w.begin(true);
+        w
+    };
+    let mut w = adopting();
+    w.run(ms(50));
+    w.ready();
+    assert_eq!(w.node.instances[0].why, Why::Resumed);
+
+    let mut w = adopting();
+    w.hear(PEER, 50);
+    w.ready();
+    assert_eq!(w.kind(), Kind::Backup);
+
+    let mut w = adopting();
+    w.run(ms(201));
+    assert!(w.take().contains(&Did::Remove(0)), "200 ms without an answer");
+}
+
+#[test]
+fn a_lower_advert_is_answered_and_the_address_announced_again() {
+    let mut w = master(&one(""));
+    w.hear(PEER, 50);
+    w.run(ms(1));
+    let did = w.take();
+    assert_eq!(did.iter().filter(|d| **d == Did::Advert(0, 100)).count(), 1);
+    assert!(did.contains(&Did::Announce(0)));
+}
+
+#[test]
+fn refusals_are_counted_by_reason_and_said_once() {
+    use crate::vrrp::packet::Discard;
+    let mut w = master(&one("auth_type = PASS\nauth_pass = 1111"));
+    let mut forged = w.node.instances[0].cfg.clone();
+    forged.auth = config::Auth::Pass(*b"2222\0\0\0\0");
+    let bytes = packet(&forged, PEER, 200);
+    w.events.clear();
+    for _ in 0..1000 {
+        w.now += ms(10);
+        w.node.packet(w.now, 0, &bytes);
+        w.effects();
+    }
+    let said =
+        w.events.iter().filter(|e| matches!(e, Event::Discarded { why: Discard::AuthPass, .. })).count();
+    assert_eq!(said, 1);
+    assert_eq!(w.node.instances[0].stats.all().find(|(n, _)| *n == "auth_pass"), Some(("auth_pass", 1000)));
+    assert_eq!(w.kind(), Kind::Master);
+}
+
+#[test]
+fn a_foreign_vrid_with_our_address_is_said() {
+    let mut w = master(&one(""));
+    let mut other = w.node.instances[0].cfg.clone();
+    other.vrid = 52;
+    let bytes = packet(&other, PEER, 200);
+    for _ in 0..3 {
+        w.node.packet(w.now, 0, &bytes);
+    }
+    w.effects();
+    let stray = Event::Stray { link: 0, vrid: 52, src: IpAddr::V4(PEER), vip: Some(0) };
+    assert_eq!(w.events.iter().filter(|e| **e == stray).count(), 1);
+}
+
+#[test]
+fn many_addresses_are_announced_fifty_in_a_millisecond() {
+    let vips: Vec<String> = (1..=200).map(|i| format!("10.0.0.{i}")).collect();
+    let text = format!(
+        "[vrrp V]\ninterface = eth0\nvirtual_router_id = 1\nvirtual_ipaddress = {}\n",
+        vips.join(", ")
+    );
+    let mut w = World::new(&config(&text));
+    w.begin(false);
+    w.run(ms(3700));
+    let announced: Vec<Time> =
+        w.did.iter().filter(|(_, d)| matches!(d, Did::Announce(_))).map(|(t, _)| *t).take(200).collect();
+    assert_eq!(announced.len(), 200);
+    for chunk in announced.chunks(50).collect::<Vec<_>>().windows(2) {
+        assert!(chunk[1][0] >= chunk[0][0] + ms(1));
+    }
+}
+
+#[test]
+fn the_owner_is_master_at_once_and_touches_nothing() {
+    let mut w = World::new(&one("priority = 255"));
+    w.begin(false);
+    assert_eq!(w.kind(), Kind::Init, "without the address it is no owner");
+    w.node.addr(w.now, &addr(VIP, 24, None, u32::MAX));
+    w.settle();
+    assert_eq!(w.kind(), Kind::Master);
+    w.run(ms(100));
+    let did = w.take();
+    assert!(did.contains(&Did::Advert(0, 255)) && did.contains(&Did::Announce(0)));
+    w.node.stop(w.now);
+    w.effects();
+    w.settle();
+    let did = w.take();
+    assert!(!did.iter().any(|d| matches!(d, Did::Add(..) | Did::Renew(_) | Did::Remove(_))), "{did:?}");
+    assert_eq!(did.last(), Some(&Did::Exit(0)));
+}
+
+#[test]
+fn startup_delay() {
+    let mut cfg = one("");
+    cfg.global.startup_delay = Duration::from_secs(5);
+    let mut w = World::new(&cfg);
+    w.begin(false);
+    w.run(ms(4999));
+    assert_eq!(w.kind(), Kind::Init);
+    w.run(ms(2));
+    assert_eq!(w.kind(), Kind::Backup);
+}
+
+#[test]
+fn an_interface_may_come_late_go_and_come_back_as_another() {
+    let cfg = one("");
+    let mut w = World::new(&cfg);
+    w.node = Node::new(&cfg, w.now);
+    w.begin(false);
+    assert!(w.node.instances[0].faults.has(Faults::NO_INTERFACE));
+    w.link(true);
+    w.node.addr(w.now, &addr(Ipv4Addr::new(192, 168, 30, 116), 24, None, u32::MAX));
+    w.effects();
+    w.settle();
+    assert_eq!(w.kind(), Kind::Backup);
+    w.run(ms(4000));
+    assert_eq!(w.kind(), Kind::Master);
+    w.node.link_gone(w.now, ETH0);
+    w.effects();
+    assert_eq!(w.kind(), Kind::Init);
+    assert!(!w.node.addrs.holds_any(0));
+}
