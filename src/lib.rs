@@ -1,2 +1,5 @@
 //! vipd
+pub mod config;
 pub mod time;
+pub mod vrrp;
+pub mod wire;

@@ -2,7 +2,10 @@
 //! `schema` turns those into the types below and reports *every* error of the file.
 
 pub mod ini;
+pub mod report;
 pub mod schema;
+#[cfg(test)]
+mod tests;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -44,7 +47,7 @@ pub enum LogFacility {
 /// `[global]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Global {
-    /// Name of this node in logs and status; `None`: the host name.
+    /// Name of this node in logs and status, at most 255 octets; `None`: the host name.
     pub router_id: Option<String>,
     /// `log`
     pub log: LogTarget,
@@ -52,28 +55,28 @@ pub struct Global {
     pub log_level: log::LevelFilter,
     /// `log_facility`
     pub log_facility: LogFacility,
-    /// `control_socket`; its directory also holds the lock and the state files.
+    /// `control_socket`, absolute, at most 107 octets; its directory also holds the lock and the state files.
     pub control_socket: PathBuf,
-    /// `startup_delay`: time after the start before instances take part.
+    /// `startup_delay`, 0 to 3600 s: time after the start before instances take part.
     pub startup_delay: Duration,
 }
 
 /// `[haproxy]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Haproxy {
-    /// `binary`
+    /// `binary`, absolute.
     pub binary: PathBuf,
-    /// `config`: files or directories, each given to `-f`.
+    /// `config`: files or directories, absolute, each given to `-f`; at least one.
     pub config: Vec<PathBuf>,
     /// `args`: further arguments, split.
     pub args: Vec<String>,
-    /// `start_timeout`: how long a start may take to be ready while this node is not master.
+    /// `start_timeout`, 0.1 to 3600 s: how long a start may take to be ready while this node is not master.
     pub start_timeout: Duration,
-    /// `restart_grace`: as master, not ready again by then: the VIPs are given up.
+    /// `restart_grace`, 0 to 3600 s: as master, not ready again by then: the VIPs are given up.
     pub restart_grace: Duration,
-    /// `restart_backoff_max`: cap of the exponential back-off between failed starts.
+    /// `restart_backoff_max`, 0.1 to 3600 s: cap of the exponential back-off between failed starts.
     pub restart_backoff_max: Duration,
-    /// `stop_timeout`: bound of the whole stop.
+    /// `stop_timeout`, 0.1 to 3600 s: bound of the whole stop.
     pub stop_timeout: Duration,
     /// `nonlocal_bind`
     pub nonlocal_bind: bool,
@@ -135,30 +138,30 @@ pub enum Lease {
 /// The schedule of gratuitous ARPs (`garp_*`), keepalived's names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Garp {
-    /// `garp_master_delay`: second burst that long after becoming master; zero: none.
+    /// `garp_master_delay`, 0 to 3600 s: second burst that long after becoming master; zero: none.
     pub master_delay: Duration,
-    /// `garp_master_repeat`: rounds of a burst, at least 1.
+    /// `garp_master_repeat`, 1 to 100: rounds of a burst.
     pub master_repeat: u32,
-    /// `garp_master_refresh`: a burst each such period; zero: none.
+    /// `garp_master_refresh`, 0 to 86400 s: a burst each such period; zero: none.
     pub master_refresh: Duration,
-    /// `garp_master_refresh_repeat`: rounds of it, at least 1.
+    /// `garp_master_refresh_repeat`, 1 to 100: rounds of it.
     pub master_refresh_repeat: u32,
-    /// `garp_lower_prio_delay`: second burst that long after a lower-priority advert; zero: none.
+    /// `garp_lower_prio_delay`, 0 to 3600 s: second burst that long after a lower-priority advert; zero: none.
     pub lower_prio_delay: Duration,
-    /// `garp_lower_prio_repeat`: rounds of a burst after a lower-priority advert; 0: none.
+    /// `garp_lower_prio_repeat`, 0 to 100: rounds of a burst after a lower-priority advert; 0: none.
     pub lower_prio_repeat: u32,
-    /// `garp_interval`: time between the rounds of a burst.
+    /// `garp_interval`, 0.01 to 10 s: time between the rounds of a burst.
     pub interval: Duration,
 }
 
 /// `[vrrp NAME]`: one virtual router.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vrrp {
-    /// The section's name.
+    /// The section's name, 1 to 32 of `A-Z a-z 0-9 _ . -`; unique.
     pub name: String,
     /// Line of the section in the file, for later messages.
     pub line: u32,
-    /// `interface`
+    /// `interface`, 1 to 15 octets.
     pub interface: String,
     /// `virtual_router_id`, 1 to 255.
     pub vrid: u8,
@@ -176,11 +179,11 @@ pub struct Vrrp {
     pub down_timer_adverts: u32,
     /// `auth_type` and `auth_pass`
     pub auth: Auth,
-    /// `virtual_ipaddress`, at least one; all of one family.
+    /// `virtual_ipaddress`, 1 to 255; all of one family (IPv4 in this version).
     pub vips: Vec<Vip>,
     /// `mcast_src_ip`: source address of the adverts; `None`: the interface's primary address.
     pub mcast_src_ip: Option<Ipv4Addr>,
-    /// `v3_checksum_as_v2`: send v3/IPv4 checksums over the message only (RFC 9568 §5.2.8).
+    /// `v3_checksum_as_v2`, only with version 3: send v3/IPv4 checksums over the message only (RFC 9568 §5.2.8).
     pub v3_checksum_as_v2: bool,
     /// `track_haproxy`; the default is whether there is a `[haproxy]`.
     pub track_haproxy: bool,
@@ -190,6 +193,6 @@ pub struct Vrrp {
     pub lease: Lease,
     /// `make_before_break`
     pub make_before_break: bool,
-    /// `handover_timeout`; the default is min((N + 1) × advert_int, 5 s), N = `down_timer_adverts`.
+    /// `handover_timeout`, 0.01 to 3600 s; the default is min((N + 1) × advert_int, 5 s), N = `down_timer_adverts`.
     pub handover_timeout: Duration,
 }

@@ -1,0 +1,212 @@
+//! The lexer: a file becomes sections and entries that know their lines. It knows no key by
+//! meaning and never stops at the first error.
+
+use super::report::{Report, Shown};
+
+/// Largest file, in octets.
+pub const MAX_SIZE: usize = 1 << 20;
+/// Longest line, in octets.
+pub const MAX_LINE: usize = 16 << 10;
+/// Most sections of a file.
+pub const MAX_SECTIONS: usize = 1024;
+/// Longest name of a section, in octets.
+pub const MAX_NAME: usize = 32;
+
+/// Keys whose values may hold `#` and `;` after white space.
+const RAW_KEYS: [&str; 4] = ["auth_pass", "args", "target", "notify"];
+
+/// `key = value`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Line in the file, from 1.
+    pub line: u32,
+    /// The key: letters, digits, `_`, `.` and `-`; never empty.
+    pub key: &'a str,
+    /// The value without the white space around it; may be empty.
+    pub value: &'a str,
+}
+
+/// `[kind]` or `[kind name]` with its entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Section<'a> {
+    /// Line in the file, from 1.
+    pub line: u32,
+    /// The first word; empty if the header was wrong (and reported): its entries mean nothing.
+    pub kind: &'a str,
+    /// The second word; empty if there is none.
+    pub name: &'a str,
+    /// The entries in the order of the file.
+    pub entries: Vec<Entry<'a>>,
+}
+
+/// The header as it is written: `[vrrp VI_1]`.
+impl std::fmt::Display for Section<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let space = if self.name.is_empty() { "" } else { " " };
+        write!(f, "[{}{space}{}]", self.kind, self.name)
+    }
+}
+
+/// Octets of a file as text. Reports what is not UTF-8, with its line.
+pub fn decode<'a>(bytes: &'a [u8], report: &mut Report) -> Option<&'a str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            let valid = bytes.iter().take(error.valid_up_to());
+            let line = valid.filter(|&&b| b == b'\n').count();
+            report
+                .error(number(line), format_args!("this is not UTF-8 text: save the file as UTF-8 or ASCII"));
+            None
+        }
+    }
+}
+
+/// Splits a file. Every error goes to `report`; what is in error is left out.
+pub fn lex<'a>(text: &'a str, report: &mut Report) -> Vec<Section<'a>> {
+    let mut sections: Vec<Section<'a>> = Vec::new();
+    if text.len() > MAX_SIZE {
+        report.error(0, format_args!("the file has {} octets: at most {MAX_SIZE}", text.len()));
+        return sections;
+    }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut outside = false;
+    for (index, line) in text.split('\n').enumerate() {
+        if report.is_full() {
+            break;
+        }
+        let at = number(index);
+        let line = trim(line.strip_suffix('\r').unwrap_or(line));
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        if line.starts_with('[') {
+            if sections.len() >= MAX_SECTIONS {
+                report.error(at, format_args!("too many sections: at most {MAX_SECTIONS}"));
+                break;
+            }
+            // A wrong header still opens a section: what follows is not the previous one's.
+            let (kind, name) = header(at, line, report).unwrap_or_default();
+            sections.push(Section { line: at, kind, name, entries: Vec::new() });
+            continue;
+        }
+        let Some(entry) = entry(at, line, report) else { continue };
+        if let Some(section) = sections.last_mut() {
+            section.entries.push(entry);
+        } else if !outside {
+            // Once: the cure is one line.
+            outside = true;
+            let key = Shown(entry.key);
+            report.error(at, format_args!("`{key}` is before the first section: e.g. [global] above it"));
+        }
+    }
+    sections
+}
+
+/// Splits a command at white space; double quotes keep it, anywhere in a word. There is no escape.
+///
+/// # Errors
+///
+/// A quote that is not closed.
+pub fn split_words(value: &str) -> Result<Vec<String>, &'static str> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quoted = false;
+    for c in value.chars() {
+        if c == '"' {
+            quoted = !quoted;
+            // `""` is a word, though an empty one.
+            word.get_or_insert_default();
+        } else if !quoted && matches!(c, ' ' | '\t') {
+            words.extend(word.take());
+        } else {
+            word.get_or_insert_default().push(c);
+        }
+    }
+    words.extend(word);
+    if quoted { Err("a double quote is not closed") } else { Ok(words) }
+}
+
+/// `[kind]` or `[kind name]`.
+fn header<'a>(at: u32, line: &'a str, report: &mut Report) -> Option<(&'a str, &'a str)> {
+    let inner = without_comment(line).strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let Some(inner) = inner.filter(|_| line.len() <= MAX_LINE) else {
+        report.error(at, format_args!("a section is `[section]` or `[section name]` on a line of its own"));
+        return None;
+    };
+    let mut words = words(inner);
+    let (kind, name) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+    if kind.is_empty() || words.next().is_some() {
+        let inner = Shown(inner);
+        report.error(at, format_args!("`[{inner}]` is no section: `[section]` or `[section name]`"));
+        return None;
+    }
+    for word in [kind, name] {
+        if word.len() > MAX_NAME || !is_name(word) {
+            let word = Shown(word);
+            let text =
+                format_args!("`{word}` is no name: 1 to {MAX_NAME} of A-Z, a-z, 0-9, `_`, `.` and `-`");
+            report.error(at, text);
+            return None;
+        }
+    }
+    Some((kind, name))
+}
+
+/// `key = value`.
+fn entry<'a>(line: u32, text: &'a str, report: &mut Report) -> Option<Entry<'a>> {
+    if text.len() > MAX_LINE {
+        report.error(line, format_args!("the line has {} octets: at most {MAX_LINE}", text.len()));
+        return None;
+    }
+    if let Some(b) = text.bytes().find(|&b| b.is_ascii_control() && b != b'\t') {
+        report.error(line, format_args!("the line holds the control character {b:#04x}: take it out"));
+        return None;
+    }
+    let (key, value) = text.split_once('=').map(|(key, value)| (trim(key), trim(value))).unwrap_or_default();
+    if !key.is_empty() && is_name(key) {
+        let value = if RAW_KEYS.contains(&key) { value } else { without_comment(value) };
+        return Some(Entry { line, key, value });
+    }
+    // No more than the first word is shown: the rest may be a password.
+    let end = text.find(|c| !is_name_char(c)).unwrap_or(text.len());
+    let word = Shown(text.get(..end).unwrap_or(""));
+    let before = if word.0.is_empty() { "" } else { ": it begins with `" };
+    let after = if word.0.is_empty() { "" } else { "`" };
+    report
+        .error(line, format_args!("the line is neither `[section]` nor `key = value`{before}{word}{after}"));
+    None
+}
+
+/// The words of a text, split at spaces and tabs.
+pub fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split([' ', '\t']).filter(|word| !word.is_empty())
+}
+
+fn is_name_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
+}
+
+fn is_name(word: &str) -> bool {
+    word.chars().all(is_name_char)
+}
+
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
+}
+
+/// Cuts a comment off: `#` or `;` at the beginning or after white space.
+fn without_comment(text: &str) -> &str {
+    let mut white = true;
+    let mut comment = |c| {
+        let found = white && matches!(c, '#' | ';');
+        white = matches!(c, ' ' | '\t');
+        found
+    };
+    let end = text.find(&mut comment).unwrap_or(text.len());
+    trim(text.get(..end).unwrap_or(text))
+}
+
+/// The line number of an index.
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1)
+}

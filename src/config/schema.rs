@@ -1,0 +1,215 @@
+//! From sections and keys to the typed configuration: which keys there are, their ranges and
+//! defaults, and what contradicts what. Every error of a file is reported at once.
+
+mod cross;
+mod reader;
+mod vrrp;
+
+pub use super::report::Diagnostic;
+pub use cross::MAX_VIPS;
+
+use super::ini::{self, Section};
+use super::report::{Report, listed, nearest};
+use super::{Config, Global, Haproxy, LogFacility, LogTarget};
+use reader::{Keys, Reader};
+use std::path::PathBuf;
+
+/// Longest path of a UNIX socket in octets (`sun_path` with its NUL is 108).
+const MAX_SOCKET_PATH: usize = 107;
+/// Longest path of a file in octets (PATH_MAX with its NUL is 4096).
+const MAX_PATH: usize = 4095;
+
+const GLOBAL: Keys = Keys {
+    title: "[global]",
+    once: "router_id, log, log_level, log_facility, control_socket, startup_delay",
+    lists: "",
+    planned: "\
+        notify, notify_user, notification_email, notification_email_from, smtp_server, \
+        smtp_connect_timeout, realtime_priority, lock_memory",
+};
+
+const HAPROXY: Keys = Keys {
+    title: "[haproxy]",
+    once: "\
+        binary, args, start_timeout, restart_grace, restart_backoff_max, stop_timeout, \
+        nonlocal_bind",
+    lists: "config",
+    planned: "\
+        crash_limit, crash_window, check_interval, check_timeout, check_fall, \
+        keep_listeners",
+};
+
+const ALL: [&Keys; 3] = [&GLOBAL, &HAPROXY, &vrrp::KEYS];
+const KINDS: &str = "global, haproxy, vrrp";
+const PLANNED_KINDS: &str = "check, group";
+
+/// Parses a file that is already text. `Ok` has the configuration and its warnings, `Err` has every error;
+/// both sorted by line.
+///
+/// # Errors
+///
+/// Anything that design.md §4 does not allow: the file must not be used then.
+pub fn parse(text: &str) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+    finish(text, Report::default())
+}
+
+/// As [`parse`], from the octets of a file. A caller need not read more than [`ini::MAX_SIZE`] + 1 of them.
+///
+/// # Errors
+///
+/// As [`parse`], or what is not UTF-8.
+pub fn parse_bytes(bytes: &[u8]) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut report = Report::default();
+    match ini::decode(bytes, &mut report) {
+        Some(text) => finish(text, report),
+        None => Err(report.errors),
+    }
+}
+
+fn finish(text: &str, mut report: Report) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let report = &mut report;
+    let sections = ini::lex(text, report);
+    let has_haproxy = sections.iter().any(|s| s.kind == "haproxy");
+    let (mut global, mut haproxy, mut instances) = (None, None, Vec::new());
+    let mut idle = true;
+    for (index, section) in sections.iter().enumerate() {
+        idle &= section.kind == "global";
+        if !known(section, report) {
+            continue;
+        }
+        // The keys of a second one are checked too, but it takes no part in the checks over sections.
+        let first = sections.iter().take(index).find(|s| s.kind == section.kind && s.name == section.name);
+        if let Some(first) = first {
+            let (title, line) = (section, first.line);
+            report.error(
+                section.line,
+                format_args!("{title} is there twice: merge it with the one on line {line}"),
+            );
+        }
+        if section.kind == "global" {
+            let value = read_global(section, report);
+            global.get_or_insert(value);
+        } else if section.kind == "haproxy" {
+            let value = read_haproxy(section, report);
+            haproxy.get_or_insert(value);
+        } else {
+            let instance = vrrp::read(section, &ALL, has_haproxy, report);
+            if first.is_none() {
+                instances.push(instance);
+            }
+        }
+    }
+    // Not after a header that was wrong: that may have been the one.
+    if idle {
+        report.error(0, format_args!("there is nothing to do: add a [vrrp NAME] or a [haproxy] section"));
+    }
+    cross::check(&instances, haproxy.as_ref(), report);
+    if !report.errors.is_empty() {
+        return Err(std::mem::take(&mut report.errors));
+    }
+    let global = global.unwrap_or_else(|| read_global(&Section::default(), report));
+    let vrrp = instances.into_iter().map(|instance| instance.vrrp).collect();
+    Ok((Config { global, haproxy, vrrp }, std::mem::take(&mut report.warnings)))
+}
+
+/// Whether a section is one of ours and named as it should be; reports it if it is not.
+fn known(section: &Section<'_>, report: &mut Report) -> bool {
+    let named = !section.name.is_empty();
+    let (line, kind) = (section.line, section.kind);
+    match kind {
+        "" => return false,
+        "vrrp" if named => return true,
+        "global" | "haproxy" if !named => return true,
+        "vrrp" => report.error(line, format_args!("{section} has no name: e.g. [vrrp VI_1]")),
+        "global" | "haproxy" => report.error(line, format_args!("{section} takes no name: [{kind}]")),
+        _ if listed(PLANNED_KINDS).any(|planned| planned == kind) => {
+            report.error(line, format_args!("{section} is not supported by this version of vipd"));
+        }
+        _ => match nearest(kind, &[KINDS]) {
+            None => {
+                let text = format_args!("unknown section {section}: [global], [haproxy] or [vrrp NAME]");
+                report.error(line, text);
+            }
+            Some(kind) => {
+                let name = match (kind, named) {
+                    ("vrrp", true) => section.name,
+                    ("vrrp", false) => "NAME",
+                    _ => "",
+                };
+                let meant = Section { kind, name, ..Section::default() };
+                report.error(line, format_args!("unknown section {section}: did you mean {meant}?"));
+            }
+        },
+    }
+    false
+}
+
+fn read_global(section: &Section<'_>, report: &mut Report) -> Global {
+    let mut r = Reader::open(section, &GLOBAL, &ALL, report);
+    let router_id = r.entry("router_id");
+    if let Some(entry) = router_id
+        && entry.value.len() > 255
+    {
+        r.report.error(entry.line, format_args!("`router_id` is too long: at most 255 octets"));
+    }
+    let log = match r.choice("log", "auto, syslog, stderr") {
+        Some(1) => LogTarget::Syslog,
+        Some(2) => LogTarget::Stderr,
+        _ => LogTarget::Auto,
+    };
+    let log_level = match r.choice("log_level", "error, warn, info, debug") {
+        Some(0) => log::LevelFilter::Error,
+        Some(1) => log::LevelFilter::Warn,
+        Some(3) => log::LevelFilter::Debug,
+        _ => log::LevelFilter::Info,
+    };
+    const FACILITIES: &str = "local0, local1, local2, local3, local4, local5, local6, local7, daemon, user";
+    let log_facility = match r.choice("log_facility", FACILITIES) {
+        Some(index @ 0..=7) => LogFacility::Local(u8::try_from(index).unwrap_or(0)),
+        Some(9) => LogFacility::User,
+        _ => LogFacility::Daemon,
+    };
+    if let Some(entry) = r.entry("control_socket")
+        && entry.value.ends_with('/')
+    {
+        r.wrong(entry, format_args!("is a directory: name a socket in it, e.g. /run/vipd/control"));
+    }
+    Global {
+        router_id: router_id.map(|entry| entry.value.to_owned()),
+        log,
+        log_level,
+        log_facility,
+        control_socket: r.path("control_socket", MAX_SOCKET_PATH, "/run/vipd/control"),
+        startup_delay: r.duration("startup_delay", 0, 3_600_000, 0),
+    }
+}
+
+fn read_haproxy(section: &Section<'_>, report: &mut Report) -> Haproxy {
+    let mut r = Reader::open(section, &HAPROXY, &ALL, report);
+    let mut config = Vec::new();
+    for (line, path) in r.list("config") {
+        if r.is_path(line, "config", path, MAX_PATH) {
+            config.push(PathBuf::from(path));
+        }
+    }
+    if config.is_empty() {
+        config.push(PathBuf::from("/etc/haproxy/haproxy.cfg"));
+    }
+    let mut args = Vec::new();
+    if let Some(entry) = r.entry("args") {
+        match ini::split_words(entry.value) {
+            Ok(words) => args = words,
+            Err(wrong) => r.report.error(entry.line, format_args!("args: {wrong}")),
+        }
+    }
+    Haproxy {
+        binary: r.path("binary", MAX_PATH, "/usr/sbin/haproxy"),
+        config,
+        args,
+        start_timeout: r.duration("start_timeout", 100, 3_600_000, 5_000),
+        restart_grace: r.duration("restart_grace", 0, 3_600_000, 500),
+        restart_backoff_max: r.duration("restart_backoff_max", 100, 3_600_000, 30_000),
+        stop_timeout: r.duration("stop_timeout", 100, 3_600_000, 8_000),
+        nonlocal_bind: r.boolean("nonlocal_bind", true),
+    }
+}

@@ -1,0 +1,87 @@
+//! Checks over several sections.
+
+use super::vrrp::Instance;
+use crate::config::report::{Report, Shown};
+use crate::config::{Haproxy, Vip};
+use std::time::Duration;
+
+/// Most virtual addresses of a file. One lease renewal of all must fit into a few milliseconds.
+pub const MAX_VIPS: usize = 4096;
+
+/// One virtual address on its device.
+struct Place<'a> {
+    instance: &'a Instance,
+    line: u32,
+    vip: &'a Vip,
+    device: &'a str,
+}
+
+/// Reports what contradicts itself.
+pub fn check(instances: &[Instance], haproxy: Option<&Haproxy>, report: &mut Report) {
+    routers(instances, report);
+    addresses(instances, report);
+    if let Some(haproxy) = haproxy {
+        handover(instances, haproxy.stop_timeout, report);
+    }
+}
+
+/// A virtual router is its number on an interface.
+fn routers(instances: &[Instance], report: &mut Report) {
+    for (index, again) in instances.iter().enumerate() {
+        let (vrid, interface) = (again.vrrp.vrid, &again.vrrp.interface);
+        let mut before = instances.iter().take(index);
+        // 0 and "" stand for what was wrong, and is reported already.
+        if vrid != 0
+            && !interface.is_empty()
+            && let Some(first) = before.find(|i| i.vrrp.vrid == vrid && i.vrrp.interface == *interface)
+        {
+            let (name, line) = (&first.vrrp.name, first.vrid_line);
+            let text = format_args!(
+                "virtual_router_id = {vrid} on {} is that of [vrrp {name}] on line {line}: take another",
+                Shown(interface)
+            );
+            report.error(again.vrid_line, text);
+        }
+    }
+}
+
+/// An address on a device is there once.
+fn addresses(instances: &[Instance], report: &mut Report) {
+    let mut places: Vec<Place<'_>> = Vec::new();
+    for instance in instances {
+        for (vip, &line) in instance.vrrp.vips.iter().zip(&instance.vip_lines) {
+            let device = vip.dev.as_ref().unwrap_or(&instance.vrrp.interface);
+            if places.len() == MAX_VIPS {
+                report.error(line, format_args!("too many virtual addresses in all: at most {MAX_VIPS}"));
+                return;
+            }
+            let first = places.iter().find(|p| p.vip.addr == vip.addr && p.device == device);
+            if let Some(first) = first.filter(|_| !device.is_empty()) {
+                let (name, at) = (&first.instance.vrrp.name, first.line);
+                let text = format_args!(
+                    "virtual_ipaddress: {} on {} is already in [vrrp {name}] on line {at}: remove one",
+                    vip.addr,
+                    Shown(device)
+                );
+                report.error(line, text);
+            } else {
+                places.push(Place { instance, line, vip, device });
+            }
+        }
+    }
+}
+
+/// The hand-over is part of the stop.
+fn handover(instances: &[Instance], stop: Duration, report: &mut Report) {
+    for instance in instances {
+        let vrrp = &instance.vrrp;
+        if vrrp.make_before_break && vrrp.handover_timeout > stop {
+            let (own, stop) = (super::reader::seconds(vrrp.handover_timeout), super::reader::seconds(stop));
+            let text = format_args!(
+                "handover_timeout = {own} of [vrrp {}] is longer than stop_timeout = {stop} of [haproxy], which cuts it short",
+                vrrp.name
+            );
+            report.warning(instance.handover_line, text);
+        }
+    }
+}

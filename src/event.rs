@@ -1,0 +1,78 @@
+//! What happened: typed, never a string. `words` renders it in keepalived's words.
+
+use crate::haproxy::supervisor;
+use crate::node::Faults;
+use crate::vrrp::machine::{Kind, Note, Why};
+use crate::vrrp::packet::{Discard, Notes};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// One thing that happened. `inst`, `link` and `entry` are indices into the node's virtual routers, links
+/// and VIPs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A virtual router entered a state.
+    Entered { inst: usize, kind: Kind, why: Why },
+    /// A virtual router cannot take part.
+    Fault { inst: usize, faults: Faults },
+    /// Heard something.
+    Noted { inst: usize, note: Note },
+    /// An advert was refused. `mine` and `theirs` are intervals where those differ.
+    Discarded { inst: usize, src: IpAddr, why: Discard, interval: Duration },
+    /// A packet was refused before it was known whose it is.
+    Bogus { link: usize, why: Discard },
+    /// An advert was accepted although it is odd.
+    Odd { inst: usize, src: IpAddr, notes: Notes },
+    /// Somebody uses a VRID that nobody here has; with one of our VIPs, it is a second master.
+    Stray { link: usize, vrid: u8, src: IpAddr, vip: Option<usize> },
+    /// VIPs are wanted from now on.
+    SettingVips { inst: usize },
+    /// VIPs are let go.
+    RemovingVips { inst: usize },
+    /// Priority 0 goes out.
+    PriorityZero { inst: usize },
+    /// The VIPs are kept until the successor has them.
+    HandOverStarts { inst: usize, timeout: Duration },
+    /// The successor announced, or was heard and had time to.
+    HandOverDone { inst: usize, announced: bool },
+    /// Nobody came.
+    HandOverTimedOut { inst: usize },
+    /// The kernel has a VIP.
+    VipAdded { entry: usize },
+    /// The kernel does not have it any more, by our doing.
+    VipRemoved { entry: usize },
+    /// The kernel refused to add it.
+    VipAddFailed { entry: usize, errno: i32 },
+    /// The kernel refused to remove it.
+    VipRemoveFailed { entry: usize, errno: i32 },
+    /// Somebody else's permanent address.
+    VipForeign { entry: usize },
+    /// Left by keepalived, ours now.
+    VipTakenOver { entry: usize },
+    /// Deleted by somebody else; put back.
+    VipDeleted { entry: usize },
+    /// Its lease ended while it was wanted.
+    VipExpired { entry: usize },
+    /// A burst of announcements of this VIP begins.
+    Announcing { entry: usize },
+    /// A frame could not be sent.
+    AnnounceFailed { entry: usize, errno: i32 },
+    /// An advert could not be sent.
+    SendFailed { inst: usize, errno: i32 },
+    /// This process did not run for longer than backups wait.
+    Stalled { inst: usize, silence: Duration },
+    /// A renewal came too late, so the VIPs were removed and announced anew.
+    LateRenewal { inst: usize },
+    /// An interface changed.
+    Link { link: usize, present: bool, running: bool },
+    /// An interface's sockets could not be opened.
+    OpenFailed { link: usize, errno: i32 },
+    /// Something about HAProxy.
+    Haproxy(supervisor::Event),
+    /// Starting to take part is put off.
+    StartupDelay(Duration),
+    /// The stop began; a second request makes it fast.
+    Stopping { again: bool },
+    /// Netlink lost messages; everything is read again.
+    Overrun,
+}

@@ -1,0 +1,4 @@
+//! HAProxy as vipd's child.
+
+pub mod show_info;
+pub mod supervisor;

@@ -1,0 +1,354 @@
+//! The supervisor of HAProxy, pure: `(now, what happened) -> actions`.
+//!
+//! Started at once, known to be ready when its worker answers `show info` on the master socket of the very
+//! process that was started, started again at once when it dies, with back-off when starts fail.
+
+use super::show_info::Info;
+use crate::config;
+use crate::time::{Time, earlier};
+use std::time::Duration;
+
+/// Pause between two probes while HAProxy starts.
+const PROBE_PAUSE: Duration = Duration::from_millis(5);
+/// How long one probe may take while HAProxy starts.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// An adopted HAProxy must answer within this, or it is replaced.
+const ADOPTION_TIMEOUT: Duration = Duration::from_millis(200);
+/// First pause after a failed start.
+const BACKOFF_MIN: Duration = Duration::from_millis(250);
+/// Ready for this long, and earlier failures are forgotten.
+const STEADY: Duration = Duration::from_secs(10);
+/// Before the end of `stop_timeout`, SIGTERM follows the soft stop, and then SIGKILL.
+const TERM_BEFORE_END: Duration = Duration::from_secs(1);
+const KILL_BEFORE_END: Duration = Duration::from_millis(250);
+
+/// What the daemon is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start the process; answered by `spawned` or `spawn_failed`.
+    Spawn,
+    /// Ask `show info`; answered by `answered` or `probe_failed`.
+    Probe,
+    /// Drop the question that is under way.
+    CancelProbe,
+    /// USR1 to the master: finish what is there, accept nothing new.
+    SoftStop,
+    /// TERM to the master.
+    Terminate,
+    /// KILL to the whole process group.
+    Kill,
+    /// Stop the HAProxy of an earlier vipd that was not adopted: its successor is ready.
+    RetireOrphan,
+}
+
+/// What happened, for the log and the status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A process was started.
+    Started { pid: u32 },
+    /// A running one was taken over.
+    Adopted { pid: u32 },
+    /// It answers; after how long.
+    Ready { pid: u32, worker: u32, version: String, after: Duration },
+    /// It could not be executed.
+    SpawnFailed { errno: i32, retry: Duration },
+    /// It exited before it was ready.
+    StartFailed { exit: Exit, retry: Duration },
+    /// It was not ready within `start_timeout` and is killed.
+    StartTimeout,
+    /// It died while it was ready.
+    Died { exit: Exit },
+    /// The soft stop began.
+    Stopping,
+    /// It is gone, as asked.
+    Stopped { exit: Exit },
+    /// It outlived the soft stop.
+    StopForced { kill: bool },
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Exit status.
+    Code(i32),
+    /// Killed by this signal.
+    Signal(i32),
+    /// Not our child: unknown.
+    Unknown,
+}
+
+/// Whether the service can be had here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Ready.
+    Well,
+    /// It died and is being started again; a master waits until then.
+    Recovering {
+        /// End of `restart_grace`.
+        until: Time,
+    },
+    /// Not ready.
+    Unwell,
+}
+
+/// Where the supervisor stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// No process; the next start.
+    Down { retry_at: Time },
+    /// A process runs and has not answered yet.
+    Starting { pid: u32, since: Time, probe: Probe, killed: bool },
+    /// It answers.
+    Ready { pid: u32, worker: u32, since: Time },
+    /// Asked to stop.
+    Stopping { pid: u32, term_at: Time, kill_at: Time },
+    /// Stopped for good.
+    Stopped,
+}
+
+/// The question that is asked while HAProxy starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Asked again at this time.
+    At(Time),
+    /// Under way until this time.
+    Asking(Time),
+}
+
+/// The supervisor.
+#[derive(Clone, Debug)]
+pub struct Supervisor {
+    cfg: config::Haproxy,
+    state: State,
+    /// Failed starts in a row.
+    failures: u32,
+    /// When it died while ready, until it is ready again or a start fails.
+    died_at: Option<Time>,
+    /// The start under way is an adoption.
+    adopting: bool,
+    orphan: bool,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// The last exit.
+    pub last_exit: Option<Exit>,
+    /// The version it reported.
+    pub version: String,
+}
+
+impl Supervisor {
+    /// Nothing runs yet; the first `tick` starts it.
+    pub fn new(cfg: config::Haproxy, now: Time) -> Self {
+        Supervisor {
+            cfg,
+            state: State::Down { retry_at: now },
+            failures: 0,
+            died_at: None,
+            adopting: false,
+            orphan: false,
+            restarts: 0,
+            last_exit: None,
+            version: String::new(),
+        }
+    }
+
+    /// The state.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// `stop_timeout`
+    pub fn stop_timeout(&self) -> Duration {
+        self.cfg.stop_timeout
+    }
+
+    /// Before the first tick: a HAProxy of an earlier vipd runs with our command line.
+    pub fn adopt(&mut self, pid: u32, now: Time, out: &mut Vec<Event>) {
+        self.adopting = true;
+        self.state = State::Starting { pid, since: now, probe: Probe::At(now), killed: false };
+        out.push(Event::Adopted { pid });
+    }
+
+    /// Before the first tick: one runs with another command line; it is stopped when ours is ready.
+    pub fn found_orphan(&mut self) {
+        self.orphan = true;
+    }
+
+    /// Whether the service can be had.
+    pub fn health(&self, now: Time) -> Health {
+        match (&self.state, self.died_at) {
+            (State::Ready { .. }, _) => Health::Well,
+            (State::Down { .. } | State::Starting { .. }, Some(died)) => {
+                let until = died + self.cfg.restart_grace;
+                if now < until { Health::Recovering { until } } else { Health::Unwell }
+            }
+            _ => Health::Unwell,
+        }
+    }
+
+    /// Whether an adoption may still succeed.
+    pub fn is_adopting(&self) -> bool {
+        self.adopting && matches!(self.state, State::Starting { killed: false, .. })
+    }
+
+    /// When `tick` is due, the end of `restart_grace` included.
+    pub fn deadline(&self, now: Time) -> Option<Time> {
+        let own = match &self.state {
+            State::Down { retry_at } => Some(*retry_at),
+            State::Starting { since, probe, killed, .. } => {
+                let (Probe::At(t) | Probe::Asking(t)) = *probe;
+                if *killed { None } else { Some(t.min(*since + self.start_limit())) }
+            }
+            State::Ready { .. } | State::Stopped => None,
+            State::Stopping { term_at, kill_at, .. } => Some(if now < *term_at { *term_at } else { *kill_at }),
+        };
+        match self.health(now) {
+            Health::Recovering { until } => earlier(own, Some(until)),
+            _ => own,
+        }
+    }
+
+    fn start_limit(&self) -> Duration {
+        if self.adopting { ADOPTION_TIMEOUT } else { self.cfg.start_timeout }
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) {
+        let limit = self.start_limit();
+        match &mut self.state {
+            State::Down { retry_at } if now >= *retry_at => out.push(Action::Spawn),
+            State::Starting { since, killed: killed @ false, .. } if now >= *since + limit => {
+                *killed = true;
+                events.push(Event::StartTimeout);
+                out.extend([Action::CancelProbe, Action::Kill]);
+            }
+            State::Starting { probe, killed: false, .. } => match *probe {
+                Probe::At(t) if now >= t => {
+                    *probe = Probe::Asking(now + PROBE_TIMEOUT);
+                    out.push(Action::Probe);
+                }
+                Probe::Asking(t) if now >= t => {
+                    *probe = Probe::At(now + PROBE_PAUSE);
+                    out.push(Action::CancelProbe);
+                }
+                _ => {}
+            },
+            State::Stopping { kill_at, .. } if now >= *kill_at => {
+                *kill_at = now + Duration::from_secs(1);
+                events.push(Event::StopForced { kill: true });
+                out.push(Action::Kill);
+            }
+            State::Stopping { term_at, kill_at, .. } if now >= *term_at => {
+                *term_at = *kill_at;
+                events.push(Event::StopForced { kill: false });
+                out.push(Action::Terminate);
+            }
+            _ => {}
+        }
+    }
+
+    /// The process runs.
+    pub fn spawned(&mut self, pid: u32, now: Time, events: &mut Vec<Event>) {
+        self.adopting = false;
+        self.state = State::Starting { pid, since: now, probe: Probe::At(now + PROBE_PAUSE), killed: false };
+        events.push(Event::Started { pid });
+    }
+
+    /// The process could not be started.
+    pub fn spawn_failed(&mut self, errno: i32, now: Time, events: &mut Vec<Event>) {
+        let retry = self.back_off(now);
+        events.push(Event::SpawnFailed { errno, retry });
+    }
+
+    /// No answer to the question.
+    pub fn probe_failed(&mut self, now: Time) {
+        if let State::Starting { probe: probe @ Probe::Asking(_), .. } = &mut self.state {
+            *probe = Probe::At(now + PROBE_PAUSE);
+        }
+    }
+
+    /// An answer, from the master process `pid`.
+    pub fn answered(
+        &mut self,
+        pid: u32,
+        info: Info,
+        now: Time,
+        out: &mut Vec<Action>,
+        events: &mut Vec<Event>,
+    ) {
+        let State::Starting { pid: ours, since, killed: false, .. } = self.state else { return };
+        if pid != ours {
+            return self.probe_failed(now); // the socket of an earlier HAProxy
+        }
+        self.state = State::Ready { pid, worker: info.pid, since: now };
+        self.died_at = None;
+        self.adopting = false;
+        self.version.clone_from(&info.version);
+        events.push(Event::Ready { pid, worker: info.pid, version: info.version, after: now.since(since) });
+        if std::mem::take(&mut self.orphan) {
+            out.push(Action::RetireOrphan);
+        }
+    }
+
+    /// A process ended. Returns whether it was ours.
+    pub fn exited(&mut self, pid: u32, exit: Exit, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) -> bool {
+        match self.state {
+            State::Ready { pid: p, since, .. } if p == pid => {
+                if now.since(since) >= STEADY {
+                    self.failures = 0;
+                }
+                self.died_at = Some(now);
+                self.restarts += 1;
+                self.state = State::Down { retry_at: now };
+                events.push(Event::Died { exit });
+            }
+            State::Starting { pid: p, .. } if p == pid => {
+                out.push(Action::CancelProbe);
+                if std::mem::take(&mut self.adopting) {
+                    self.state = State::Down { retry_at: now };
+                    events.push(Event::Died { exit });
+                } else {
+                    let retry = self.back_off(now);
+                    events.push(Event::StartFailed { exit, retry });
+                }
+            }
+            State::Stopping { pid: p, .. } if p == pid => {
+                self.state = State::Stopped;
+                events.push(Event::Stopped { exit });
+            }
+            _ => return false,
+        }
+        self.last_exit = Some(exit);
+        true
+    }
+
+    fn back_off(&mut self, now: Time) -> Duration {
+        let retry = (BACKOFF_MIN * 2u32.saturating_pow(self.failures)).min(self.cfg.restart_backoff_max);
+        self.failures = (self.failures + 1).min(16);
+        self.died_at = None; // no grace for a start that failed
+        self.state = State::Down { retry_at: now + retry };
+        retry
+    }
+
+    /// Soft stop, to be over at `end` at the latest. Returns whether there is something to wait for.
+    pub fn stop(&mut self, now: Time, end: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) -> bool {
+        let (State::Ready { pid, .. } | State::Starting { pid, .. }) = self.state else {
+            if !matches!(self.state, State::Stopping { .. }) {
+                self.state = State::Stopped;
+            }
+            return !matches!(self.state, State::Stopped);
+        };
+        events.push(Event::Stopping);
+        out.extend([Action::CancelProbe, Action::SoftStop]);
+        let term_at = (end - TERM_BEFORE_END).max(now);
+        self.state = State::Stopping { pid, term_at, kill_at: (end - KILL_BEFORE_END).max(term_at) };
+        true
+    }
+
+    /// Asked twice: no more patience.
+    pub fn hurry(&mut self, now: Time) {
+        if let State::Stopping { term_at, kill_at, .. } = &mut self.state {
+            *term_at = (*term_at).min(now);
+            *kill_at = (*kill_at).min(now + Duration::from_millis(500));
+        }
+    }
+}

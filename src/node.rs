@@ -1,0 +1,628 @@
+//! The node, pure: all virtual routers, their addresses, HAProxy and the node's own life, in one place.
+//! Events go in by method, with the time; effects come out of `next_effect`; their results are events again.
+//!
+//! One turn of the loop is: `woke`, then what the sockets brought, then `tick`, then all effects with their
+//! results, then `flush` (the address batch, with a clock read anew), then its effects.
+
+mod drive;
+mod instance;
+mod receive;
+
+pub use instance::{Faults, Hold, Instance};
+
+use crate::addr::{AddrBook, Op, Outcome};
+use crate::config::{self, Config};
+use crate::event::Event;
+use crate::haproxy::supervisor::{self, Health, Supervisor};
+use crate::time::{Time, earlier};
+use crate::vrrp::demux::Demux;
+use crate::vrrp::machine::{Input, Kind};
+use crate::wire::rtnl;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Frames announced in one millisecond at the most: a burst beyond a receiver's buffer is lost as a whole.
+const FRAMES_PER_MS: usize = 50;
+/// Pause before sockets that could not be opened are tried again.
+const REOPEN: Duration = Duration::from_secs(1);
+/// Bound of the whole stop where no `[haproxy]` sets it.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+/// What the hand-over leaves of `stop_timeout` to HAProxy's own stop.
+const STOP_RESERVE: Duration = Duration::from_secs(2);
+
+/// What the daemon is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Open the sockets of a link: `opened` or `open_failed`.
+    Open { link: usize, ifindex: u32 },
+    /// Close them.
+    Close { link: usize },
+    /// Send an advert: `sent` or `send_failed`.
+    Advert { inst: usize, priority: u8 },
+    /// Carry out a batch of address operations: `addrs_done`.
+    Addrs(Vec<Op>),
+    /// Announce one VIP.
+    Announce { entry: usize },
+    /// Keep in the state file what a restarted vipd must know.
+    Remember { inst: usize, memory: Memory },
+    /// HAProxy.
+    Haproxy(supervisor::Action),
+    /// Tell.
+    Happened(Event),
+    /// Exit with this status.
+    Exit(u8),
+}
+
+/// The state file of a virtual router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Master: a restart may resume.
+    Master,
+    /// Handed over: a restart must not.
+    Leaving,
+    /// Nothing to remember.
+    Nothing,
+}
+
+/// One interface that is used.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Its name.
+    pub name: String,
+    /// Its index, while it exists.
+    pub ifindex: Option<u32>,
+    /// Up and with carrier.
+    pub running: bool,
+    /// Its hardware address.
+    pub mac: Option<[u8; 6]>,
+    /// The virtual routers on it.
+    pub demux: Demux,
+    /// Whether any advert is sent here.
+    pub carries_adverts: bool,
+    /// Packets refused before it was known whose they are.
+    pub bogus: u64,
+    /// Packets with a VRID that nobody here has.
+    pub stray: u64,
+    sockets: Sockets,
+    stray_said: [bool; 256],
+    bogus_said: Option<Time>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sockets {
+    Closed,
+    Opening,
+    Open,
+    Failed { retry_at: Time },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// The kernel's tables are being read.
+    Starting,
+    Running,
+    /// Handing over.
+    Leaving { end: Time },
+    /// HAProxy finishes.
+    Stopping { end: Time },
+    Over,
+}
+
+/// The node.
+#[derive(Debug)]
+pub struct Node {
+    /// All virtual routers, in the order of the file.
+    pub instances: Vec<Instance>,
+    /// All interfaces in use.
+    pub links: Vec<Link>,
+    /// All VIPs.
+    pub addrs: AddrBook,
+    /// HAProxy, if it is configured.
+    pub haproxy: Option<Supervisor>,
+    life: Life,
+    /// End of `startup_delay`.
+    take_part_at: Time,
+    health: Option<Health>,
+    effects: VecDeque<Effect>,
+    announcing: VecDeque<usize>,
+    announce_at: Option<Time>,
+}
+
+impl Node {
+    /// A node that knows nothing of the kernel yet: feed it the dumps, then `begin`.
+    pub fn new(cfg: &Config, now: Time) -> Self {
+        let mut node = Node {
+            instances: Vec::new(),
+            links: Vec::new(),
+            addrs: AddrBook::default(),
+            haproxy: cfg.haproxy.clone().map(|h| Supervisor::new(h, now)),
+            life: Life::Starting,
+            take_part_at: now + cfg.global.startup_delay,
+            health: None,
+            effects: VecDeque::new(),
+            announcing: VecDeque::new(),
+            announce_at: None,
+        };
+        for v in &cfg.vrrp {
+            node.add_instance(v, now);
+        }
+        if !cfg.global.startup_delay.is_zero() {
+            node.tell(Event::StartupDelay(cfg.global.startup_delay));
+        }
+        node
+    }
+
+    fn add_instance(&mut self, v: &config::Vrrp, now: Time) {
+        let link = self.link_named(&v.interface);
+        self.links[link].demux.insert(v.vrid, self.instances.len());
+        self.links[link].carries_adverts = true;
+        let devs: Vec<usize> =
+            v.vips.iter().map(|vip| vip.dev.as_ref().map_or(link, |d| self.link_named(d))).collect();
+        let mut devs = devs.into_iter();
+        self.addrs.add_instance(v, |_| devs.next().unwrap_or(link));
+        self.instances.push(Instance::new(v.clone(), link, now));
+    }
+
+    fn link_named(&mut self, name: &str) -> usize {
+        if let Some(i) = self.links.iter().position(|l| l.name == name) {
+            return i;
+        }
+        self.links.push(Link {
+            name: name.to_owned(),
+            ifindex: None,
+            running: false,
+            mac: None,
+            demux: Demux::default(),
+            carries_adverts: false,
+            bogus: 0,
+            stray: 0,
+            sockets: Sockets::Closed,
+            stray_said: [false; 256],
+            bogus_said: None,
+        });
+        self.links.len() - 1
+    }
+
+    /// The kernel has been read. `remembered[i]`: the state file says that virtual router i was master.
+    pub fn begin(&mut self, now: Time, remembered: &[bool]) {
+        for (inst, remembered) in self.instances.iter_mut().zip(remembered) {
+            inst.may_resume = *remembered && !inst.is_owner();
+        }
+        self.life = Life::Running;
+        for link in 0..self.links.len() {
+            if self.links[link].ifindex.is_none() {
+                self.tell(Event::Link { link, present: false, running: false });
+            }
+        }
+        self.evaluate_all(now);
+    }
+
+    /// The next effect to carry out.
+    pub fn next_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    fn push(&mut self, e: Effect) {
+        self.effects.push_back(e);
+    }
+
+    fn tell(&mut self, e: Event) {
+        self.push(Effect::Happened(e));
+    }
+
+    // ---- time ----
+
+    /// Right after the wait, before anything is read: did this process run in time?
+    pub fn woke(&mut self, now: Time) {
+        for i in 0..self.instances.len() {
+            let inst = &self.instances[i];
+            let Some(last) = self.addrs.last_advert(i).filter(|_| inst.is_master()) else { continue };
+            let silence = now.since(last);
+            if silence >= inst.machine.patience() && !inst.is_owner() {
+                self.instances[i].stats.stalls += 1;
+                self.tell(Event::Stalled { inst: i, silence });
+                self.step(i, now, Input::Stall);
+            }
+        }
+    }
+
+    /// The earliest time at which `tick` or `flush` has something to do.
+    pub fn deadline(&self, now: Time) -> Option<Time> {
+        let mut at = earlier(self.addrs.deadline(), self.announce_at);
+        for (i, inst) in self.instances.iter().enumerate() {
+            if !self.takeover_blocked(i) {
+                at = earlier(at, inst.machine.deadline());
+            }
+            at = earlier(at, inst.announcer.deadline());
+            at = earlier(at, inst.hold.map(|h| h.deadline()));
+        }
+        for l in &self.links {
+            if let Sockets::Failed { retry_at } = l.sockets {
+                at = earlier(at, Some(retry_at));
+            }
+        }
+        if now < self.take_part_at {
+            at = earlier(at, Some(self.take_part_at));
+        }
+        if let Life::Leaving { end } | Life::Stopping { end } = self.life {
+            at = earlier(at, Some(end));
+        }
+        earlier(at, self.haproxy.as_ref().and_then(|h| h.deadline(now)))
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Time) {
+        if self.haproxy.is_some() {
+            self.supervise(now, |h, out, events| h.tick(now, out, events));
+        }
+        for link in 0..self.links.len() {
+            if let Sockets::Failed { retry_at } = self.links[link].sockets
+                && now >= retry_at
+            {
+                self.open(link);
+            }
+        }
+        if self.instances.iter().any(|i| i.faults.has(Faults::DELAY)) && now >= self.take_part_at {
+            self.evaluate_all(now);
+        }
+        for i in 0..self.instances.len() {
+            if !self.takeover_blocked(i) && self.instances[i].machine.deadline().is_some_and(|t| now >= t) {
+                self.step(i, now, Input::Tick);
+            }
+            let inst = &mut self.instances[i];
+            if inst.announcer.take_due(now, &inst.cfg.garp) {
+                self.queue_round(i, now);
+            }
+            if self.instances[i].hold.is_some_and(|h| now >= h.deadline()) {
+                self.end_hold(i, now);
+            }
+        }
+        self.announce_some(now);
+        self.progress_stop(now);
+    }
+
+    /// The address batch, with a clock that was just read.
+    pub fn flush(&mut self, now: Time) {
+        let mut ops = Vec::new();
+        let mut outcomes = Vec::new();
+        let links = &self.links;
+        self.addrs.flush(now, |l| links.get(l).and_then(|l| l.ifindex), &mut ops, &mut outcomes);
+        if !ops.is_empty() {
+            self.push(Effect::Addrs(ops));
+        }
+        self.outcomes(now, outcomes);
+    }
+
+    /// A batch was carried out: the clock before and after it, and an errno for each operation.
+    pub fn addrs_done(&mut self, before: Time, after: Time, results: &[(Op, i32)]) {
+        let mut outcomes = Vec::new();
+        self.addrs.done(before, after, results, &mut outcomes);
+        self.outcomes(after, outcomes);
+    }
+
+    // ---- the kernel's tables ----
+
+    /// Everything is about to be read again: what a dump does not mention is gone.
+    pub fn dump_starts(&mut self) {
+        self.addrs.dump_starts();
+    }
+
+    /// It was. `links` are the indices of all interfaces that exist.
+    pub fn dump_ends(&mut self, now: Time, links: &[u32]) {
+        for i in 0..self.links.len() {
+            if let Some(ifindex) = self.links[i].ifindex.filter(|x| !links.contains(x)) {
+                self.link_gone(now, ifindex);
+            }
+        }
+        let mut outcomes = Vec::new();
+        self.addrs.dump_ends(now, &mut outcomes);
+        self.outcomes(now, outcomes);
+        self.evaluate_all(now);
+    }
+
+    /// An interface is there or has changed.
+    pub fn link(&mut self, now: Time, l: &rtnl::Link) {
+        // Renamed away: the name is gone, whatever the index still is.
+        if let Some(old) = self.links.iter().position(|x| x.ifindex == Some(l.ifindex) && x.name != l.name.as_str()) {
+            self.lose_link(now, old);
+        }
+        let Some(i) = self.links.iter().position(|x| x.name == l.name.as_str()) else { return };
+        if self.links[i].ifindex.is_some_and(|x| x != l.ifindex) {
+            self.lose_link(now, i); // recreated: the old one's event was lost or is still to come
+        }
+        let running = l.up && l.running;
+        let link = &mut self.links[i];
+        let changed = link.ifindex.is_none() || link.running != running;
+        let new_mac = link.mac.is_some() && link.mac != l.mac;
+        link.ifindex = Some(l.ifindex);
+        link.running = running;
+        link.mac = l.mac;
+        if link.sockets == Sockets::Closed {
+            self.open(i);
+        }
+        if changed {
+            if self.life != Life::Starting || !running {
+                self.tell(Event::Link { link: i, present: true, running });
+            }
+            self.evaluate_all(now);
+        }
+        if new_mac {
+            // Every neighbour has the old one.
+            for k in 0..self.instances.len() {
+                self.reannounce(k, now);
+            }
+        }
+    }
+
+    /// An interface is gone.
+    pub fn link_gone(&mut self, now: Time, ifindex: u32) {
+        self.addrs.link_gone(ifindex);
+        if let Some(i) = self.links.iter().position(|l| l.ifindex == Some(ifindex)) {
+            self.lose_link(now, i);
+        }
+    }
+
+    fn lose_link(&mut self, now: Time, i: usize) {
+        let link = &mut self.links[i];
+        if let Some(ifindex) = link.ifindex.take() {
+            self.addrs.link_gone(ifindex);
+        }
+        let link = &mut self.links[i];
+        (link.running, link.mac, link.sockets) = (false, None, Sockets::Closed);
+        self.push(Effect::Close { link: i });
+        self.tell(Event::Link { link: i, present: false, running: false });
+        self.evaluate_all(now);
+    }
+
+    fn open(&mut self, link: usize) {
+        if let Some(ifindex) = self.links[link].ifindex {
+            self.links[link].sockets = Sockets::Opening;
+            self.push(Effect::Open { link, ifindex });
+        }
+    }
+
+    /// The sockets of a link are open.
+    pub fn opened(&mut self, now: Time, link: usize) {
+        self.links[link].sockets = Sockets::Open;
+        self.evaluate_all(now);
+    }
+
+    /// They could not be opened.
+    pub fn open_failed(&mut self, now: Time, link: usize, errno: i32) {
+        self.links[link].sockets = Sockets::Failed { retry_at: now + REOPEN };
+        self.tell(Event::OpenFailed { link, errno });
+        self.evaluate_all(now);
+    }
+
+    /// An address is there or has changed.
+    pub fn addr(&mut self, now: Time, a: &rtnl::Addr) {
+        let mut outcomes = Vec::new();
+        self.addrs.seen(now, a, &mut outcomes);
+        self.outcomes(now, outcomes);
+        self.addresses_changed(now, a.ifindex);
+    }
+
+    /// An address is gone.
+    pub fn addr_gone(&mut self, now: Time, a: &rtnl::Addr) {
+        let mut outcomes = Vec::new();
+        self.addrs.gone(now, a, &mut outcomes);
+        self.outcomes(now, outcomes);
+        self.addresses_changed(now, a.ifindex);
+    }
+
+    fn addresses_changed(&mut self, now: Time, ifindex: u32) {
+        if self.life != Life::Starting && self.links.iter().any(|l| l.ifindex == Some(ifindex)) {
+            self.evaluate_all(now);
+        }
+    }
+
+    /// Netlink lost messages; the daemon dumps everything.
+    pub fn overrun(&mut self) {
+        self.tell(Event::Overrun);
+    }
+
+    // ---- health ----
+
+    fn evaluate_all(&mut self, now: Time) {
+        if self.life != Life::Running {
+            return;
+        }
+        for i in 0..self.instances.len() {
+            self.evaluate(i, now);
+        }
+    }
+
+    /// Whether a virtual router can take part; starts or faults its machine.
+    fn evaluate(&mut self, i: usize, now: Time) {
+        self.find_source(i);
+        let faults = self.faults(i, now);
+        let inst = &self.instances[i];
+        let opening = self.addrs.of(i).map(|(_, e)| e.link).chain([inst.link]).any(|l| {
+            self.links[l].sockets == Sockets::Opening
+        });
+        if opening && inst.machine.kind() == Kind::Init {
+            return;
+        }
+        let changed = faults != inst.faults;
+        self.instances[i].faults = faults;
+        if faults.none() {
+            if self.instances[i].machine.kind() == Kind::Init {
+                self.take_part(i, now);
+            }
+            return;
+        }
+        let adopting = self.haproxy.as_ref().is_some_and(Supervisor::is_adopting);
+        if self.instances[i].may_resume && !(adopting && faults.only(Faults::HAPROXY)) {
+            self.instances[i].may_resume = false;
+        }
+        if changed {
+            self.tell(Event::Fault { inst: i, faults });
+        }
+        self.step(i, now, Input::Fault);
+        if self.instances[i].hold.is_some() {
+            self.end_hold(i, now);
+        } else if !self.instances[i].may_resume {
+            self.addrs.release(i);
+        }
+    }
+
+    fn faults(&self, i: usize, now: Time) -> Faults {
+        let inst = &self.instances[i];
+        let mut f = Faults::default();
+        for l in self.addrs.of(i).map(|(_, e)| e.link).chain([inst.link]) {
+            let link = &self.links[l];
+            f.set(Faults::NO_INTERFACE, link.ifindex.is_none());
+            f.set(Faults::LINK_DOWN, link.ifindex.is_some() && !link.running);
+            f.set(Faults::SOCKET, matches!(link.sockets, Sockets::Failed { .. }));
+        }
+        let exists = !f.has(Faults::NO_INTERFACE);
+        f.set(Faults::NO_ADDRESS, exists && inst.src.is_none());
+        f.set(Faults::NOT_OWNER, exists && inst.is_owner() && !self.addrs.owner_has_all(i));
+        f.set(Faults::DELAY, now < self.take_part_at);
+        f.set(Faults::HAPROXY, !self.is_served(i, now));
+        f
+    }
+
+    /// Whether HAProxy lets this virtual router be what it is: a master and a backup wait for a restart,
+    /// nobody starts without it. Tracking does not apply to an owner.
+    fn is_served(&self, i: usize, now: Time) -> bool {
+        let inst = &self.instances[i];
+        match self.haproxy.as_ref().filter(|_| inst.cfg.track_haproxy && !inst.is_owner()) {
+            None => true,
+            Some(h) => match h.health(now) {
+                Health::Well => true,
+                Health::Recovering { .. } => inst.machine.kind() != Kind::Init,
+                Health::Unwell => false,
+            },
+        }
+    }
+
+    /// A backup does not become master while HAProxy is being started again.
+    fn takeover_blocked(&self, i: usize) -> bool {
+        let inst = &self.instances[i];
+        inst.cfg.track_haproxy
+            && inst.machine.kind() == Kind::Backup
+            && matches!(self.health, Some(Health::Recovering { .. }))
+    }
+
+    fn find_source(&mut self, i: usize) {
+        let inst = &self.instances[i];
+        let ifindex = self.links[inst.link].ifindex;
+        let src = ifindex.and_then(|ifindex| match inst.cfg.mcast_src_ip {
+            Some(ip) => self.addrs.has(ifindex, IpAddr::V4(ip)).then_some(ip),
+            // The owner's addresses are the interface's own, and its adverts come from them.
+            None => match self.addrs.primary(ifindex) {
+                Some(IpAddr::V4(ip)) => Some(ip),
+                _ if inst.is_owner() => inst.vips.iter().find_map(|ip| match ip {
+                    IpAddr::V4(ip) => Some(*ip),
+                    IpAddr::V6(_) => None,
+                }),
+                _ => None,
+            },
+        });
+        let inst = &mut self.instances[i];
+        inst.src = src;
+        if let Some(ip) = src {
+            inst.machine.params.own = IpAddr::V4(ip);
+        }
+    }
+
+    // ---- HAProxy ----
+
+    /// Runs the supervisor, carries its actions on, and looks at what its health means for VRRP.
+    pub fn supervise(
+        &mut self,
+        now: Time,
+        f: impl FnOnce(&mut Supervisor, &mut Vec<supervisor::Action>, &mut Vec<supervisor::Event>),
+    ) {
+        let Some(h) = self.haproxy.as_mut() else { return };
+        let (mut actions, mut events) = (Vec::new(), Vec::new());
+        f(h, &mut actions, &mut events);
+        let health = h.health(now);
+        for e in events {
+            if matches!(e, supervisor::Event::Died { .. }) {
+                // Nothing serves the addresses that still wait for their successor.
+                for i in 0..self.instances.len() {
+                    if self.instances[i].cfg.track_haproxy && self.instances[i].hold.is_some() {
+                        self.end_hold(i, now);
+                    }
+                }
+            }
+            self.tell(Event::Haproxy(e));
+        }
+        for a in actions {
+            self.push(Effect::Haproxy(a));
+        }
+        if self.health.replace(health) != Some(health) {
+            self.evaluate_all(now);
+        }
+    }
+
+    // ---- the end ----
+
+    /// TERM, INT or USR1.
+    pub fn stop(&mut self, now: Time) {
+        match self.life {
+            Life::Starting | Life::Running => {
+                self.tell(Event::Stopping { again: false });
+                let total = self.haproxy.as_ref().map_or(STOP_TIMEOUT, Supervisor::stop_timeout);
+                let end = now + total;
+                self.life = Life::Leaving { end };
+                for i in 0..self.instances.len() {
+                    self.instances[i].may_resume = false;
+                    self.step(i, now, Input::Leave);
+                    let by = (end - STOP_RESERVE.min(total / 2)).max(now);
+                    match &mut self.instances[i].hold {
+                        Some(h) => h.until = h.until.min(by),
+                        None => self.addrs.release(i),
+                    }
+                }
+            }
+            Life::Leaving { .. } | Life::Stopping { .. } => {
+                self.tell(Event::Stopping { again: true });
+                for i in 0..self.instances.len() {
+                    if self.instances[i].hold.is_some() {
+                        self.end_hold(i, now);
+                    }
+                }
+                self.progress_stop(now);
+                if let Some(h) = self.haproxy.as_mut() {
+                    h.hurry(now);
+                }
+            }
+            Life::Over => {}
+        }
+    }
+
+    fn progress_stop(&mut self, now: Time) {
+        if let Life::Leaving { end } = self.life {
+            let waiting = self.instances.iter().any(|i| i.hold.is_some());
+            let holding = (0..self.instances.len()).any(|i| self.addrs.holds_any(i));
+            if (waiting || holding) && now < end {
+                return;
+            }
+            self.life = Life::Stopping { end };
+            let mut busy = false;
+            self.supervise(now, |h, out, events| busy = h.stop(now, end, out, events));
+        }
+        if let Life::Stopping { end } = self.life {
+            let done = self.haproxy.as_ref().is_none_or(|h| *h.state() == supervisor::State::Stopped);
+            if done || now >= end {
+                self.life = Life::Over;
+                self.push(Effect::Exit(0));
+            }
+        }
+    }
+
+    /// Whether the stop has begun.
+    pub fn is_stopping(&self) -> bool {
+        !matches!(self.life, Life::Starting | Life::Running)
+    }
+
+    fn outcomes(&mut self, now: Time, outcomes: Vec<Outcome>) {
+        for o in outcomes {
+            self.outcome(now, o);
+        }
+    }
+}

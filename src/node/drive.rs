@@ -1,0 +1,295 @@
+//! From the actions of a state machine, and from what became of addresses, to effects.
+
+use super::{Effect, FRAMES_PER_MS, Hold, Memory, Node};
+use crate::addr::Outcome;
+use crate::event::Event;
+use crate::time::Time;
+use crate::vrrp::machine::{Action, Input, Kind, Release, Why};
+use crate::vrrp::packet::{self, Outgoing};
+use crate::wire::ipv4;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// After the successor's advert, if no announcement of it is heard: by then it has its addresses.
+const AFTER_ADVERT: Duration = Duration::from_millis(50);
+/// After its announcement.
+const AFTER_ANNOUNCEMENT: Duration = Duration::from_millis(5);
+/// At most one line in this time about adverts that cannot be sent.
+const SEND_FAILED_QUIET: Duration = Duration::from_secs(10);
+
+impl Node {
+    /// Starts, or resumes if the lease of a vipd that ran here an instant ago is still running.
+    pub(super) fn take_part(&mut self, i: usize, now: Time) {
+        let resume = std::mem::take(&mut self.instances[i].may_resume) && self.is_still_leased(i, now);
+        if resume {
+            self.step(i, now, Input::Resume);
+        } else {
+            self.addrs.release(i);
+            self.step(i, now, Input::Start);
+        }
+    }
+
+    /// The peers have not given up on us: our last advert is at most d older than the last renewal.
+    fn is_still_leased(&self, i: usize, now: Time) -> bool {
+        const MARGIN: Duration = Duration::from_millis(200);
+        let links = &self.links;
+        let Some(renewed) = self.addrs.leased_since(i, |l| links.get(l).and_then(|l| l.ifindex)) else {
+            return false;
+        };
+        now.since(renewed) + self.addrs.terms(i).fresh + MARGIN < self.instances[i].machine.patience()
+    }
+
+    /// One step of a state machine, and what follows from it.
+    pub(super) fn step(&mut self, i: usize, now: Time, input: Input) {
+        let mut actions = Vec::new();
+        self.instances[i].machine.step(now, input, &mut actions);
+        for a in actions {
+            self.act(i, now, a);
+        }
+    }
+
+    fn act(&mut self, inst: usize, now: Time, action: Action) {
+        match action {
+            Action::Advert(priority) => {
+                if priority == 0 {
+                    // A vipd that dies after this line must not resume.
+                    self.push(Effect::Remember { inst, memory: Memory::Leaving });
+                    self.tell(Event::PriorityZero { inst });
+                }
+                self.push(Effect::Advert { inst, priority });
+            }
+            Action::Acquire => {
+                let holding = self.instances[inst].hold.take().is_some();
+                self.addrs.acquire(inst);
+                self.push(Effect::Remember { inst, memory: Memory::Master });
+                let i = &mut self.instances[inst];
+                i.announcer.start(now, &i.cfg.garp);
+                if holding || i.is_owner() {
+                    self.queue_round(inst, now);
+                }
+            }
+            Action::Release(how) => self.let_go(inst, now, how),
+            Action::Reannounce => self.reannounce(inst, now),
+            Action::Entered(kind, why) => {
+                let i = &mut self.instances[inst];
+                (i.since, i.why) = (now, why);
+                if kind == Kind::Master {
+                    i.stats.became_master += 1;
+                } else if why != Why::Left {
+                    self.push(Effect::Remember { inst, memory: Memory::Nothing });
+                }
+                self.tell(Event::Entered { inst, kind, why });
+                if kind == Kind::Master {
+                    self.tell(Event::SettingVips { inst });
+                }
+            }
+            Action::Noted(note) => {
+                if let crate::vrrp::machine::Note::LowerAdvert(_) = note {
+                    self.instances[inst].stats.lower_adverts += 1;
+                }
+                self.tell(Event::Noted { inst, note });
+            }
+        }
+    }
+
+    fn let_go(&mut self, inst: usize, now: Time, how: Release) {
+        let holds = self.addrs.holds_any(inst);
+        let i = &mut self.instances[inst];
+        i.announcer.stop();
+        if how == Release::AfterSuccessor && i.cfg.make_before_break && holds && !i.cfg.handover_timeout.is_zero() {
+            let timeout = i.cfg.handover_timeout;
+            i.hold = Some(Hold { until: now + timeout, release_at: None, announced: false });
+            self.addrs.hand_over(inst, now);
+            self.tell(Event::HandOverStarts { inst, timeout });
+        } else {
+            i.hold = None;
+            self.release_now(inst, now);
+        }
+    }
+
+    /// The removals go out ahead of what follows: a node whose service is dead lets go before it tells.
+    fn release_now(&mut self, inst: usize, now: Time) {
+        if self.addrs.holds_any(inst) {
+            self.tell(Event::RemovingVips { inst });
+        }
+        self.addrs.release(inst);
+        let ops = self.addrs.removals_now(now);
+        if !ops.is_empty() {
+            self.push(Effect::Addrs(ops));
+        }
+    }
+
+    /// The successor was heard, or nobody came: the VIPs go.
+    pub(super) fn end_hold(&mut self, inst: usize, now: Time) {
+        let Some(hold) = self.instances[inst].hold.take() else { return };
+        self.tell(match hold.release_at {
+            Some(_) => Event::HandOverDone { inst, announced: hold.announced },
+            None => Event::HandOverTimedOut { inst },
+        });
+        self.release_now(inst, now);
+    }
+
+    /// An advert of the successor.
+    pub(super) fn successor_advertised(&mut self, inst: usize, now: Time) {
+        if let Some(h) = &mut self.instances[inst].hold {
+            h.release_at.get_or_insert(now + AFTER_ADVERT);
+        }
+    }
+
+    /// Its announcement.
+    pub(super) fn successor_announced(&mut self, inst: usize, now: Time) {
+        if let Some(h) = self.instances[inst].hold.as_mut().filter(|h| !h.announced) {
+            h.release_at = Some(now + AFTER_ANNOUNCEMENT);
+            h.announced = true;
+        }
+    }
+
+    // ---- adverts ----
+
+    /// The IP packet of an advert; `None` without a source address.
+    pub fn encode_advert(&mut self, inst: usize, priority: u8, out: &mut Vec<u8>) -> Option<()> {
+        let i = &mut self.instances[inst];
+        let src = i.src?;
+        let dst = packet::GROUP_V4;
+        let o = Outgoing {
+            version: i.cfg.version,
+            vrid: i.cfg.vrid,
+            interval: i.cfg.advert_int,
+            auth: &i.cfg.auth,
+            vips: &i.vips,
+            src: IpAddr::V4(src),
+            dst: IpAddr::V4(dst),
+            v3_checksum_as_v2: i.cfg.v3_checksum_as_v2,
+        };
+        out.clear();
+        ipv4::header(out, src, dst, i.ip_id, packet::PROTOCOL, o.message_len());
+        packet::encode(out, &o, priority);
+        i.ip_id = i.ip_id.checked_add(1).unwrap_or(1);
+        Some(())
+    }
+
+    /// An advert went out; the clock was `before` when it was sent.
+    pub fn sent(&mut self, inst: usize, priority: u8, before: Time) {
+        let i = &mut self.instances[inst];
+        i.stats.adverts_sent += 1;
+        if priority == 0 {
+            i.stats.priority_zero_sent += 1;
+        } else if i.is_master() {
+            self.addrs.advert_sent(inst, before);
+        }
+    }
+
+    /// An advert could not be sent: nothing is renewed by it.
+    pub fn send_failed(&mut self, inst: usize, now: Time, errno: i32) {
+        let i = &mut self.instances[inst];
+        i.stats.send_errors += 1;
+        if i.send_failed_at.is_none_or(|t| now.since(t) >= SEND_FAILED_QUIET) {
+            i.send_failed_at = Some(now);
+            self.tell(Event::SendFailed { inst, errno });
+        }
+    }
+
+    // ---- addresses ----
+
+    pub(super) fn outcome(&mut self, now: Time, o: Outcome) {
+        match o {
+            Outcome::Added { entry } => {
+                self.tell(Event::VipAdded { entry });
+                if self.master_of(entry).is_some() {
+                    self.tell(Event::Announcing { entry });
+                    self.queue(entry, now);
+                }
+            }
+            Outcome::Removed { entry } => self.tell(Event::VipRemoved { entry }),
+            Outcome::AddFailed { entry, errno } => self.tell(Event::VipAddFailed { entry, errno }),
+            Outcome::RemoveFailed { entry, errno } => self.tell(Event::VipRemoveFailed { entry, errno }),
+            Outcome::Foreign { entry } => self.tell(Event::VipForeign { entry }),
+            Outcome::TakenOver { entry } => self.tell(Event::VipTakenOver { entry }),
+            Outcome::Deleted { entry } => {
+                self.tell(Event::VipDeleted { entry });
+                if let Some(inst) = self.master_of(entry) {
+                    self.instances[inst].stats.vips_deleted += 1;
+                    self.advert_unless_fresh(inst, now);
+                }
+            }
+            Outcome::Expired { entry } => {
+                self.tell(Event::VipExpired { entry });
+                if let Some(inst) = self.master_of(entry) {
+                    self.advert_unless_fresh(inst, now);
+                }
+            }
+            Outcome::TooLate { inst } => self.too_late(inst, now),
+        }
+    }
+
+    /// The master that a VIP belongs to, if its virtual router is master.
+    fn master_of(&self, entry: usize) -> Option<usize> {
+        let inst = self.addrs.entries.get(entry)?.inst;
+        self.instances[inst].is_master().then_some(inst)
+    }
+
+    /// An address may be added only behind a fresh advert; the next may be far.
+    fn advert_unless_fresh(&mut self, inst: usize, now: Time) {
+        let fresh = self.addrs.terms(inst).fresh;
+        if self.addrs.last_advert(inst).is_none_or(|t| now.since(t) > fresh) {
+            let priority = self.instances[inst].cfg.priority;
+            self.push(Effect::Advert { inst, priority });
+        }
+    }
+
+    /// A renewal may have brought an address back that a backup has by now: remove first, then look.
+    fn too_late(&mut self, inst: usize, now: Time) {
+        let last = self.addrs.last_advert(inst);
+        self.tell(Event::LateRenewal { inst });
+        self.release_now(inst, now);
+        if let Some(last) = last.filter(|_| self.instances[inst].is_master()) {
+            if now.since(last) >= self.instances[inst].machine.patience() {
+                self.step(inst, now, Input::Stall);
+            } else {
+                let priority = self.instances[inst].cfg.priority;
+                self.addrs.acquire(inst);
+                self.push(Effect::Advert { inst, priority });
+            }
+        } else {
+            self.instances[inst].hold = None;
+        }
+    }
+
+    // ---- announcements ----
+
+    pub(super) fn reannounce(&mut self, inst: usize, now: Time) {
+        let i = &mut self.instances[inst];
+        if i.is_master() {
+            i.announcer.reannounce(now, &i.cfg.garp);
+        }
+    }
+
+    /// Every VIP of a virtual router, once.
+    pub(super) fn queue_round(&mut self, inst: usize, now: Time) {
+        let entries: Vec<usize> = self.addrs.of(inst).map(|(e, _)| e).collect();
+        for entry in entries {
+            self.queue(entry, now);
+        }
+    }
+
+    fn queue(&mut self, entry: usize, now: Time) {
+        if !self.announcing.contains(&entry) {
+            self.announcing.push_back(entry);
+            self.announce_at.get_or_insert(now);
+        }
+    }
+
+    pub(super) fn announce_some(&mut self, now: Time) {
+        if self.announce_at.is_none_or(|t| now < t) {
+            return;
+        }
+        for _ in 0..FRAMES_PER_MS {
+            let Some(entry) = self.announcing.pop_front() else { break };
+            if let Some(inst) = self.master_of(entry).filter(|_| self.addrs.is_held(entry)) {
+                self.instances[inst].stats.announcements += 1;
+                self.push(Effect::Announce { entry });
+            }
+        }
+        self.announce_at = (!self.announcing.is_empty()).then(|| now + Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,190 @@
+//! One virtual router as the node sees it: its machine and what surrounds it.
+
+use crate::config;
+use crate::stats::Stats;
+use crate::time::Time;
+use crate::vrrp::announce::Announcer;
+use crate::vrrp::machine::{Kind, Machine, Params, Why};
+use crate::vrrp::packet::Discard;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// Why a virtual router does not take part: a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults(u8);
+
+impl Faults {
+    /// The interface does not exist.
+    pub const NO_INTERFACE: Faults = Faults(1);
+    /// It is down or has no carrier.
+    pub const LINK_DOWN: Faults = Faults(2);
+    /// It has no IPv4 address to send from.
+    pub const NO_ADDRESS: Faults = Faults(4);
+    /// HAProxy does not answer.
+    pub const HAPROXY: Faults = Faults(8);
+    /// `startup_delay` is not over.
+    pub const DELAY: Faults = Faults(16);
+    /// The interface's sockets could not be opened.
+    pub const SOCKET: Faults = Faults(32);
+    /// Priority 255 without the addresses.
+    pub const NOT_OWNER: Faults = Faults(64);
+
+    /// Every fault with its words.
+    pub const WORDS: [(Faults, &'static str); 7] = [
+        (Faults::NO_INTERFACE, "interface does not exist"),
+        (Faults::LINK_DOWN, "interface is down"),
+        (Faults::NO_ADDRESS, "interface has no address to send from"),
+        (Faults::HAPROXY, "HAProxy is not ready"),
+        (Faults::DELAY, "startup_delay"),
+        (Faults::SOCKET, "no socket"),
+        (Faults::NOT_OWNER, "priority 255 but the address is not on the interface"),
+    ];
+
+    /// Adds `f` if `on`.
+    pub fn set(&mut self, f: Faults, on: bool) {
+        if on {
+            self.0 |= f.0;
+        }
+    }
+
+    /// Whether there is none.
+    pub fn none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether there is `f` and nothing else.
+    pub fn only(self, f: Faults) -> bool {
+        self.0 == f.0
+    }
+
+    /// Whether `f` is among them.
+    pub fn has(self, f: Faults) -> bool {
+        self.0 & f.0 != 0
+    }
+}
+
+/// The VIPs are kept until the successor has them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hold {
+    /// End of `handover_timeout`.
+    pub until: Time,
+    /// When to let go: shortly after the successor was heard.
+    pub release_at: Option<Time>,
+    /// Its announcement was heard, not only its advert.
+    pub announced: bool,
+}
+
+impl Hold {
+    /// The next deadline.
+    pub fn deadline(&self) -> Time {
+        self.release_at.map_or(self.until, |t| t.min(self.until))
+    }
+}
+
+/// One log line per reason, until an accepted advert and a while have passed.
+#[derive(Clone, Debug, Default)]
+pub struct Quiet {
+    last: [Option<Time>; Discard::ALL.len() + 1],
+    accepted: Option<Time>,
+}
+
+/// Slot of `Quiet` for oddities of accepted adverts.
+pub const ODD: usize = Discard::ALL.len();
+
+const QUIET: Duration = Duration::from_secs(10);
+
+impl Quiet {
+    /// An advert was accepted: only that resets the limits, so a forger cannot.
+    pub fn accept(&mut self, now: Time) {
+        self.accepted = Some(now);
+    }
+
+    /// Whether to say it.
+    pub fn may_say(&mut self, slot: usize, now: Time) -> bool {
+        let accepted = self.accepted;
+        let Some(last) = self.last.get_mut(slot) else { return false };
+        let say = last.is_none_or(|t| now.since(t) >= QUIET && accepted.is_some_and(|a| a > t));
+        if say {
+            *last = Some(now);
+        }
+        say
+    }
+}
+
+/// One virtual router.
+#[derive(Debug)]
+pub struct Instance {
+    /// Its section.
+    pub cfg: config::Vrrp,
+    /// Its state machine.
+    pub machine: Machine,
+    /// When its addresses are announced.
+    pub announcer: Announcer,
+    /// Its interface, an index into the node's links.
+    pub link: usize,
+    /// Its addresses as advertised.
+    pub vips: Vec<IpAddr>,
+    /// The source of its adverts.
+    pub src: Option<Ipv4Addr>,
+    /// A hand-over that is under way.
+    pub hold: Option<Hold>,
+    /// Why it does not take part.
+    pub faults: Faults,
+    /// Its counters.
+    pub stats: Stats,
+    /// When it entered its state, and why.
+    pub since: Time,
+    /// See `since`.
+    pub why: Why,
+    /// At the start: whether it may resume as master.
+    pub may_resume: bool,
+    /// Limits of its log lines.
+    pub quiet: Quiet,
+    /// Identification of its next IP packet; never 0, which the kernel would replace.
+    pub ip_id: u16,
+    /// The last time a failure to send was reported.
+    pub send_failed_at: Option<Time>,
+}
+
+impl Instance {
+    /// In `Init`, with nothing known of its interface.
+    pub fn new(cfg: config::Vrrp, link: usize, now: Time) -> Self {
+        let params = Params {
+            version: cfg.version,
+            priority: cfg.priority,
+            advert_int: cfg.advert_int,
+            preempt: cfg.preempt,
+            preempt_delay: cfg.preempt_delay,
+            down_timer_adverts: cfg.down_timer_adverts,
+            own: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            epoch: now,
+        };
+        Instance {
+            vips: cfg.vips.iter().map(|v| v.addr).collect(),
+            machine: Machine::new(params),
+            announcer: Announcer::default(),
+            link,
+            src: None,
+            hold: None,
+            faults: Faults::default(),
+            stats: Stats::default(),
+            since: now,
+            why: Why::Started,
+            may_resume: false,
+            quiet: Quiet::default(),
+            ip_id: 1,
+            send_failed_at: None,
+            cfg,
+        }
+    }
+
+    /// Whether it is master.
+    pub fn is_master(&self) -> bool {
+        self.machine.kind() == Kind::Master
+    }
+
+    /// Whether it owns its addresses.
+    pub fn is_owner(&self) -> bool {
+        self.cfg.priority == 255
+    }
+}

@@ -1,0 +1,53 @@
+//! From a received IP packet to the virtual router it is for, pure.
+
+use super::packet::{self, Carrier, Discard, PROTOCOL, Preamble};
+use crate::wire::ipv4::Ipv4;
+use std::net::IpAddr;
+
+/// The virtual routers of one interface by VRID.
+#[derive(Clone, Debug)]
+pub struct Demux {
+    by_vrid: [Option<u16>; 256],
+}
+
+impl Default for Demux {
+    fn default() -> Self {
+        Demux { by_vrid: [None; 256] }
+    }
+}
+
+impl Demux {
+    /// Registers a virtual router.
+    pub fn insert(&mut self, vrid: u8, inst: usize) {
+        self.by_vrid[usize::from(vrid)] = u16::try_from(inst).ok();
+    }
+
+    /// The virtual router with this VRID.
+    pub fn get(&self, vrid: u8) -> Option<usize> {
+        self.by_vrid[usize::from(vrid)].map(usize::from)
+    }
+
+    /// The VRIDs in use, for the kernel's filter.
+    pub fn vrids(&self) -> impl Iterator<Item = u8> + '_ {
+        (0..=255u8).filter(|v| self.get(*v).is_some())
+    }
+}
+
+/// A packet taken apart as far as the VRID.
+#[derive(Clone, Copy, Debug)]
+pub struct Received<'a> {
+    /// What the IP header said.
+    pub carrier: Carrier,
+    /// The VRRP message.
+    pub message: &'a [u8],
+    /// Its version and VRID.
+    pub preamble: Preamble,
+}
+
+/// The rungs of the receive ladder above the look-up of the VRID.
+pub fn receive(bytes: &[u8]) -> Result<Received<'_>, Discard> {
+    let ip = Ipv4::parse(bytes).filter(|ip| ip.protocol == PROTOCOL).ok_or(Discard::IpHeader)?;
+    let carrier = Carrier { src: IpAddr::V4(ip.src), dst: IpAddr::V4(ip.dst), ttl: ip.ttl };
+    let preamble = packet::preamble(&carrier, ip.payload)?;
+    Ok(Received { carrier, message: ip.payload, preamble })
+}

@@ -1,0 +1,407 @@
+//! The state machine of one virtual router (RFC 9568 §6.4, RFC 3768 §6.4), pure: `(now, input) -> actions`.
+//!
+//! Deadlines live inside the states, so a stale timer cannot exist. The machine knows nothing of addresses,
+//! sockets or HAProxy: it says *advert*, *acquire*, *release*, and in which order.
+//!
+//! | state  | input                        | actions in order                         | next   |
+//! |--------|------------------------------|------------------------------------------|--------|
+//! | Init   | Start, owner                 | Advert(255) Acquire Entered              | Master |
+//! | Init   | Start                        | Entered                                  | Backup |
+//! | Init   | Resume                       | Advert Acquire Entered                   | Master |
+//! | Backup | Leave, Fault                 | Entered                                  | Init   |
+//! | Backup | Tick, down timer             | Advert Acquire Entered                   | Master |
+//! | Backup | advert 0 of the master heard | Noted; down timer := skew                | Backup |
+//! | Backup | advert >= own, or no preempt | down timer anew                          | Backup |
+//! | Backup | lower advert, preempt        | down timer runs on (after preempt_delay) | Backup |
+//! | Master | Tick, advert timer           | Advert                                   | Master |
+//! | Master | advert 0                     | Advert, advert timer anew; bounded       | Master |
+//! | Master | higher advert, or higher tie | Noted Release(AfterSuccessor) Entered    | Backup |
+//! | Master | lower advert                 | Noted Advert Reannounce; bounded         | Master |
+//! | Master | Leave                        | Advert(0) Release(AfterSuccessor) Entered| Init   |
+//! | Master | Fault                        | Release(Now) Advert(0) Entered           | Init   |
+//! | Master | Stall                        | Release(Now) Entered                     | Backup |
+//!
+//! A lower advert is answered in both versions, as keepalived does: RFC 9568 asks for it, RFC 3768 is
+//! silent, and the other master is gone the sooner.
+
+use super::timers;
+use crate::config::Version;
+use crate::time::Time;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// What the machine is run with.
+#[derive(Clone, Debug)]
+pub struct Params {
+    /// Protocol version.
+    pub version: Version,
+    /// Priority, 1 to 255; 255 is the owner.
+    pub priority: u8,
+    /// Own Advertisement_Interval.
+    pub advert_int: Duration,
+    /// Preempt_Mode.
+    pub preempt: bool,
+    /// How long a living lower-priority master is respected.
+    pub preempt_delay: Duration,
+    /// Adverts in the down timer; the RFCs' 3.
+    pub down_timer_adverts: u32,
+    /// Source address of our adverts: breaks ties.
+    pub own: IpAddr,
+    /// Origin of the node's advert grid.
+    pub epoch: Time,
+}
+
+/// A state, its deadlines inside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// Not taking part.
+    Init,
+    /// Listening to a master.
+    Backup {
+        /// When the master counts as dead.
+        down_at: Time,
+        /// The master's interval: learned in v3, our own in v2.
+        interval: Duration,
+        /// End of `preempt_delay`, once a lower-priority master was heard.
+        preempt_at: Option<Time>,
+        /// The last master heard.
+        master: Option<Master>,
+    },
+    /// Advertising.
+    Master {
+        /// When the next advert is due.
+        advert_at: Time,
+        /// The last time another's advert was answered.
+        answered: Option<Time>,
+    },
+}
+
+/// A master that was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Master {
+    /// Source address of its adverts.
+    pub src: IpAddr,
+    /// Its priority.
+    pub priority: u8,
+}
+
+/// The name of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `State::Init`
+    Init,
+    /// `State::Backup`
+    Backup,
+    /// `State::Master`
+    Master,
+}
+
+/// What can happen to a machine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Input {
+    /// Take part from now on.
+    Start,
+    /// Take part as the master that this node was an instant ago (design: "the lease is also the memory").
+    Resume,
+    /// Hand over and stop taking part.
+    Leave,
+    /// Cannot serve: let go first, then tell.
+    Fault,
+    /// Woken after the backups' down timer: somebody else may be master since.
+    Stall,
+    /// An advert that passed the receive ladder.
+    Advert {
+        /// Its source.
+        src: IpAddr,
+        /// Its priority, 0 included.
+        priority: u8,
+        /// Its interval.
+        interval: Duration,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// Why a state was entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Started, or recovered from a fault.
+    Started,
+    /// We own the addresses.
+    Owner,
+    /// Our lease was still running.
+    Resumed,
+    /// The master fell silent.
+    MasterDown,
+    /// The master sent priority 0.
+    MasterLeft,
+    /// Nobody has been heard since the start.
+    NoMaster,
+    /// A master of lower priority was preempted.
+    Preempted,
+    /// A higher priority was heard, or the same from a higher address.
+    Outranked(Master),
+    /// This process did not run for longer than the backups wait.
+    Stalled,
+    /// Asked to leave.
+    Left,
+    /// A fault.
+    Faulted,
+}
+
+/// How addresses are let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// At once.
+    Now,
+    /// Once the successor has announced them (make before break).
+    AfterSuccessor,
+}
+
+/// Something heard that is worth a word and changes no state by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// As master: a higher advert.
+    HigherAdvert(Master),
+    /// As master: a lower advert.
+    LowerAdvert(Master),
+    /// As backup: the master gave up.
+    MasterGone(Master),
+    /// As backup: priority 0 from somebody who is not the master that was heard; ignored.
+    StrangerGone(IpAddr),
+    /// As the owner: somebody else claims to be the owner (RFC 9568 erratum 8298).
+    SecondOwner(Master),
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Action {
+    /// Send an advert with this priority.
+    Advert(u8),
+    /// Add the addresses and announce them.
+    Acquire,
+    /// Let the addresses go.
+    Release(Release),
+    /// Announce again: somebody else announced the addresses.
+    Reannounce,
+    /// A state was entered.
+    Entered(Kind, Why),
+    /// Heard.
+    Noted(Note),
+}
+
+/// One virtual router's state machine.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Parameters; `own` may be changed while in `Init`.
+    pub params: Params,
+    state: State,
+}
+
+impl Machine {
+    /// A machine in `Init`.
+    pub fn new(params: Params) -> Self {
+        Machine { params, state: State::Init }
+    }
+
+    /// The state with its deadlines.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The state's name.
+    pub fn kind(&self) -> Kind {
+        match self.state {
+            State::Init => Kind::Init,
+            State::Backup { .. } => Kind::Backup,
+            State::Master { .. } => Kind::Master,
+        }
+    }
+
+    /// When `Tick` is due.
+    pub fn deadline(&self) -> Option<Time> {
+        match self.state {
+            State::Init => None,
+            State::Backup { down_at, .. } => Some(down_at),
+            State::Master { advert_at, .. } => Some(advert_at),
+        }
+    }
+
+    /// N × I of our own adverts: what every backup waits at the least.
+    pub fn patience(&self) -> Duration {
+        self.params.advert_int * self.params.down_timer_adverts
+    }
+
+    /// One step.
+    pub fn step(&mut self, now: Time, input: Input, out: &mut Vec<Action>) {
+        match (&self.state, input) {
+            (State::Init, Input::Start) if self.params.priority == 255 => self.lead(now, Why::Owner, out),
+            (State::Init, Input::Start) => self.follow(now, self.params.advert_int, None, Why::Started, out),
+            (State::Init, Input::Resume) => self.lead(now, Why::Resumed, out),
+            (State::Init, _) => {}
+
+            (State::Backup { .. }, Input::Leave) => self.rest(Why::Left, out),
+            (State::Backup { .. }, Input::Fault) => self.rest(Why::Faulted, out),
+            (State::Backup { down_at, .. }, Input::Tick) if now >= *down_at => {
+                let why = self.takeover_reason();
+                self.lead(now, why, out);
+            }
+            (State::Backup { .. }, Input::Advert { src, priority, interval }) => {
+                self.backup_hears(now, Master { src, priority }, interval, out);
+            }
+            (State::Backup { .. }, _) => {}
+
+            (State::Master { .. }, Input::Leave) => {
+                out.extend([Action::Advert(0), Action::Release(Release::AfterSuccessor)]);
+                self.rest(Why::Left, out);
+            }
+            (State::Master { .. }, Input::Fault) => {
+                out.extend([Action::Release(Release::Now), Action::Advert(0)]);
+                self.rest(Why::Faulted, out);
+            }
+            (State::Master { .. }, Input::Stall) => {
+                out.push(Action::Release(Release::Now));
+                self.follow(now, self.params.advert_int, None, Why::Stalled, out);
+            }
+            (State::Master { advert_at, .. }, Input::Tick) if now >= *advert_at => {
+                out.push(Action::Advert(self.params.priority));
+                self.rearm(now);
+            }
+            (State::Master { .. }, Input::Advert { src, priority, interval }) => {
+                self.master_hears(now, Master { src, priority }, interval, out);
+            }
+            (State::Master { .. }, _) => {}
+        }
+    }
+
+    fn lead(&mut self, now: Time, why: Why, out: &mut Vec<Action>) {
+        // The advert goes first: the old master must let go before we answer for its addresses.
+        out.extend([
+            Action::Advert(self.params.priority),
+            Action::Acquire,
+            Action::Entered(Kind::Master, why),
+        ]);
+        let advert_at = timers::next_on_grid(now, self.params.epoch, self.params.advert_int);
+        self.state = State::Master { advert_at, answered: None };
+    }
+
+    fn follow(
+        &mut self,
+        now: Time,
+        interval: Duration,
+        master: Option<Master>,
+        why: Why,
+        out: &mut Vec<Action>,
+    ) {
+        out.push(Action::Entered(Kind::Backup, why));
+        let down_at = now + self.down_interval(interval);
+        self.state = State::Backup { down_at, interval, preempt_at: None, master };
+    }
+
+    fn rest(&mut self, why: Why, out: &mut Vec<Action>) {
+        out.push(Action::Entered(Kind::Init, why));
+        self.state = State::Init;
+    }
+
+    fn rearm(&mut self, now: Time) {
+        let next = timers::next_on_grid(now, self.params.epoch, self.params.advert_int);
+        if let State::Master { advert_at, .. } = &mut self.state {
+            *advert_at = next;
+        }
+    }
+
+    fn down_interval(&self, interval: Duration) -> Duration {
+        let p = &self.params;
+        timers::down_interval(p.version, p.priority, interval, p.down_timer_adverts)
+    }
+
+    fn takeover_reason(&self) -> Why {
+        match self.state {
+            State::Backup { master: None, .. } => Why::NoMaster,
+            State::Backup { master: Some(m), .. } if m.priority == 0 => Why::MasterLeft,
+            // A preempted master's adverts do not move the down timer, so it is still talking.
+            State::Backup { master: Some(m), .. } if self.params.preempt && m.priority < self.params.priority => {
+                Why::Preempted
+            }
+            _ => Why::MasterDown,
+        }
+    }
+
+    fn backup_hears(&mut self, now: Time, heard: Master, heard_interval: Duration, out: &mut Vec<Action>) {
+        let p = self.params.clone();
+        let next_down = self.down_interval(match p.version {
+            Version::V2 => p.advert_int,
+            Version::V3 => heard_interval,
+        });
+        let State::Backup { down_at, interval, preempt_at, master } = &mut self.state else { return };
+        if heard.priority == 0 {
+            // Only the master that was heard can resign; anybody else's priority 0 is a forgery or noise.
+            match master {
+                Some(m) if m.src == heard.src => {
+                    let skew = timers::skew(p.version, p.priority, *interval);
+                    if m.priority != 0 {
+                        out.push(Action::Noted(Note::MasterGone(*m)));
+                    }
+                    *down_at = now + skew;
+                    m.priority = 0;
+                }
+                _ => out.push(Action::Noted(Note::StrangerGone(heard.src))),
+            }
+            return;
+        }
+        *master = Some(heard);
+        let outranks = heard.priority >= p.priority;
+        if p.preempt && !outranks {
+            let ends = *preempt_at.get_or_insert(now + p.preempt_delay);
+            if now >= ends {
+                return; // discarded: the down timer runs on
+            }
+        } else {
+            *preempt_at = None;
+        }
+        if p.version == Version::V3 {
+            *interval = heard_interval;
+        }
+        *down_at = now + next_down;
+    }
+
+    fn master_hears(&mut self, now: Time, heard: Master, interval: Duration, out: &mut Vec<Action>) {
+        let p = &self.params;
+        if heard.priority == 255 && p.priority == 255 {
+            out.push(Action::Noted(Note::SecondOwner(heard)));
+        }
+        if heard.priority > p.priority || (heard.priority == p.priority && heard.src > p.own) {
+            let learned = match p.version {
+                Version::V2 => p.advert_int,
+                Version::V3 => interval,
+            };
+            out.push(Action::Noted(Note::HigherAdvert(heard)));
+            out.push(Action::Release(Release::AfterSuccessor));
+            self.follow(now, learned, Some(heard), Why::Outranked(heard), out);
+            return;
+        }
+        if heard.priority != 0 {
+            out.push(Action::Noted(Note::LowerAdvert(heard)));
+        }
+        if !self.may_answer(now) {
+            return;
+        }
+        out.push(Action::Advert(self.params.priority));
+        if heard.priority == 0 {
+            self.rearm(now);
+        } else {
+            out.push(Action::Reannounce);
+        }
+    }
+
+    /// At most one answer per max(I/4, 10 ms): nothing a packet holds may be amplified.
+    fn may_answer(&mut self, now: Time) -> bool {
+        let gap = (self.params.advert_int / 4).max(Duration::from_millis(10));
+        let State::Master { answered, .. } = &mut self.state else { return false };
+        if answered.is_some_and(|t| now < t + gap) {
+            return false;
+        }
+        *answered = Some(now);
+        true
+    }
+}

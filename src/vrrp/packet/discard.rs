@@ -1,0 +1,96 @@
+//! Why a packet was refused.
+
+/// The rungs of the receive ladder; the first that a packet fails counts. The order is the order of the
+/// checks: cheap ones and those that need no instance first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Discard {
+    /// The IP header is short, or its lengths are false.
+    IpHeader,
+    /// Not sent to the group.
+    Destination,
+    /// TTL or hop limit is not 255: it may come from beyond the link (RFC 9568 §5.1.1.3).
+    Ttl,
+    /// Less than eight octets.
+    Short,
+    /// A version that nobody knows, or that this group does not speak.
+    Version,
+    /// Not an advertisement.
+    Type,
+    /// No virtual router of ours on this interface; normal on a shared LAN.
+    Vrid,
+    /// No addresses (RFC 9568 erratum 8299).
+    CountZero,
+    /// Not the length that version and count make.
+    Length,
+    /// Wrong checksum.
+    Checksum,
+    /// From our own address: an echo or a forgery.
+    OwnSource,
+    /// From an address nobody sends from: unspecified, multicast, or a VIP and not its owner.
+    BadSource,
+    /// Not from one of the configured peers.
+    UnknownPeer,
+    /// v2: unknown authentication, or not ours.
+    AuthType,
+    /// v2: wrong password.
+    AuthPass,
+    /// An interval of zero (RFC 9568 erratum 8301).
+    IntervalZero,
+    /// v2: not our interval (RFC 3768 §7.1).
+    Interval,
+    /// IPv6: the first address is not link-local (RFC 9568 erratum 8300).
+    FirstAddress,
+}
+
+impl Discard {
+    /// All, in the order of the ladder.
+    pub const ALL: [Discard; 18] = [
+        Discard::IpHeader,
+        Discard::Destination,
+        Discard::Ttl,
+        Discard::Short,
+        Discard::Version,
+        Discard::Type,
+        Discard::Vrid,
+        Discard::CountZero,
+        Discard::Length,
+        Discard::Checksum,
+        Discard::OwnSource,
+        Discard::BadSource,
+        Discard::UnknownPeer,
+        Discard::AuthType,
+        Discard::AuthPass,
+        Discard::IntervalZero,
+        Discard::Interval,
+        Discard::FirstAddress,
+    ];
+
+    /// Its place in [`Discard::ALL`], for an array of counters.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// A token for metrics and status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Discard::IpHeader => "ip_header",
+            Discard::Destination => "destination",
+            Discard::Ttl => "ttl",
+            Discard::Short => "short",
+            Discard::Version => "version",
+            Discard::Type => "type",
+            Discard::Vrid => "vrid",
+            Discard::CountZero => "count_zero",
+            Discard::Length => "length",
+            Discard::Checksum => "checksum",
+            Discard::OwnSource => "own_source",
+            Discard::BadSource => "bad_source",
+            Discard::UnknownPeer => "unknown_peer",
+            Discard::AuthType => "auth_type",
+            Discard::AuthPass => "auth_pass",
+            Discard::IntervalZero => "interval_zero",
+            Discard::Interval => "interval",
+            Discard::FirstAddress => "first_address",
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Frames and netlink messages as safe code over byte slices: no I/O, no clock, and no panic on any input.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+pub mod arp;
+pub mod checksum;
+pub mod ipv4;
+pub mod rtnl;
