@@ -300,20 +300,20 @@ impl AddrBook {
         self.of(inst).all(|(_, e)| self.owned(e))
     }
 
-    /// At the start: the kernel's time of the last renewal of `inst`, if every VIP is there with our tag.
-    /// The kernel counts hundredths of a second since boot, without suspend: after a suspend this is older
-    /// than it was, which is the safe side.
-    pub fn leased_since(&self, inst: usize, ifindex: impl Fn(usize) -> Option<u32>) -> Option<Time> {
-        let mut oldest = None;
-        for (_, e) in self.of(inst) {
-            let seen = self
-                .kernel
-                .iter()
-                .find(|s| s.a.addr == e.addr && Some(s.a.ifindex) == ifindex(e.link) && s.a.proto == Some(TAG))?;
-            let t = Time::from_nanos(u64::from(seen.a.tstamp) * 10_000_000);
-            oldest = Some(oldest.map_or(t, |o: Time| o.min(t)));
-        }
-        oldest
+    /// At the start: how long ago `inst` was renewed, at the most, if every VIP is there with our tag.
+    pub fn lease_age(
+        &self,
+        inst: usize,
+        now: Time,
+        ifindex: impl Fn(usize) -> Option<u32>,
+    ) -> Option<Duration> {
+        let age = |e: &Entry| {
+            let ours = |s: &&Seen| {
+                s.a.addr == e.addr && Some(s.a.ifindex) == ifindex(e.link) && s.a.proto == Some(TAG)
+            };
+            self.kernel.iter().find(ours).map(|s| s.a.age(now))
+        };
+        self.of(inst).map(|(_, e)| age(e)).try_fold(Duration::ZERO, |oldest, a| Some(oldest.max(a?)))
     }
 
     /// The first address of an interface that is not a VIP: source of adverts.
@@ -366,9 +366,7 @@ impl AddrBook {
     }
 
     fn note(&mut self, a: &rtnl::Addr) {
-        let same = |s: &&mut Seen| {
-            s.a.ifindex == a.ifindex && s.a.addr == a.addr && s.a.prefix == a.prefix
-        };
+        let same = |s: &&mut Seen| s.a.ifindex == a.ifindex && s.a.addr == a.addr && s.a.prefix == a.prefix;
         match self.kernel.iter_mut().find(same) {
             Some(s) => *s = Seen { a: *a, fresh: true },
             None => self.kernel.push(Seen { a: *a, fresh: true }),
@@ -377,8 +375,7 @@ impl AddrBook {
 
     /// RTM_DELADDR.
     pub fn gone(&mut self, now: Time, a: &rtnl::Addr, out: &mut Vec<Outcome>) {
-        self.kernel
-            .retain(|s| !(s.a.ifindex == a.ifindex && s.a.addr == a.addr && s.a.prefix == a.prefix));
+        self.kernel.retain(|s| !(s.a.ifindex == a.ifindex && s.a.addr == a.addr && s.a.prefix == a.prefix));
         let Some(i) = self.entry_at(a) else { return };
         let e = &mut self.entries[i];
         e.complained = false;
@@ -524,7 +521,10 @@ impl AddrBook {
     fn prefix_for(&self, e: &Entry, ifindex: u32) -> u8 {
         let host = if e.addr.is_ipv4() { 32 } else { 128 };
         let covered = self.kernel.iter().any(|s| {
-            s.a.ifindex == ifindex && s.a.prefix < host && !self.is_vip(&s.a) && same_net(s.a.addr, e.addr, s.a.prefix)
+            s.a.ifindex == ifindex
+                && s.a.prefix < host
+                && !self.is_vip(&s.a)
+                && same_net(s.a.addr, e.addr, s.a.prefix)
         });
         if covered { host } else { e.prefix }
     }
@@ -551,7 +551,8 @@ impl AddrBook {
     /// L/8 of the shortest lease, at least 0.25 s.
     fn step(&self) -> Duration {
         let late = self.lateness();
-        let shortest = self.held().filter_map(|e| terms(&self.leasing[e.inst], late).lease).min().unwrap_or(1);
+        let shortest =
+            self.held().filter_map(|e| terms(&self.leasing[e.inst], late).lease).min().unwrap_or(1);
         (Duration::from_secs(u64::from(shortest)) / 8).max(RENEWAL_GAP)
     }
 
@@ -638,7 +639,12 @@ impl AddrBook {
             prefix: op.prefix,
             proto: Some(TAG),
             valid: op.lease.unwrap_or(u32::MAX),
-            ..rtnl::Addr::NONE
+            preferred: 0,
+            seq: 0,
+            scope: 0,
+            flags: 0,
+            tstamp: 0,
+            label: None,
         };
         self.note(&addr);
         if fresh {
@@ -671,7 +677,9 @@ fn terms(l: &Leasing, late: Duration) -> Terms {
     let lease = match l.lease {
         config::Lease::Off => return Terms { lease: None, fresh: l.patience, safe: false },
         config::Lease::Seconds(s) => u64::from(s),
-        config::Lease::Auto => l.patience.saturating_sub(l.advert_int / 4 + late).as_secs().clamp(1, AUTO_MAX),
+        config::Lease::Auto => {
+            l.patience.saturating_sub(l.advert_int / 4 + late).as_secs().clamp(1, AUTO_MAX)
+        }
     };
     let spare = l.patience.checked_sub(Duration::from_secs(lease) + late);
     // A renewal goes out with each advert in any case; where that is too long, the README says so.

@@ -1,5 +1,33 @@
-//! vipd
+//! vipd: a floating address for a pair of HAProxy machines.
+//!
+//! ```text
+//!      ppoll(2): VRRP sockets, netlink, signals, pidfds, child pipes, control socket ── nearest deadline
+//!            │ what came, with the time
+//!            ▼
+//!  daemon ── node: pure; no I/O, no clock, no log ─────────────────────────────────────────────
+//!            │   vrrp::machine ×N      haproxy::supervisor      addr (wanted × kernel × leases)
+//!            │ effects                          ▲
+//!            ▼                                  │ results come back as events
+//!           sys: raw and packet sockets, netlink, processes, signals
+//! ```
+//!
+//! Arrows point one way: `main` → `daemon` → the core; nothing in the core (`node`, `addr`, `vrrp`, `wire`,
+//! `haproxy`, `config`, `event`, `stats`, `time`) knows a socket, a clock or the log.
+
+pub mod addr;
 pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod event;
+pub mod haproxy;
+pub mod logger;
+pub mod memory;
+pub mod node;
+pub mod stats;
+pub mod status;
+#[allow(unsafe_code)]
+pub mod sys;
 pub mod time;
 pub mod vrrp;
 pub mod wire;
+pub mod words;

@@ -1,4 +1,145 @@
-//! placeholder until the command line is written
-fn main() {
-    println!("vipd {}", env!("CARGO_PKG_VERSION"));
+//! The command line: run, check, status.
+
+use lexopt::prelude::*;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use vipd::config::{Config, ini, schema};
+use vipd::{control, daemon, logger};
+
+const USAGE: &str = "\
+vipd gives a pair of HAProxy machines a floating address.
+
+usage: vipd [-c FILE]            run in the foreground (default /etc/vipd.ini)
+       vipd -t [-c FILE]         check the configuration, and haproxy's
+       vipd status [-c FILE]     every virtual router, its addresses, HAProxy
+       vipd --help | --version
+
+exit status: 0 clean stop, 1 failure at run time, 2 usage or configuration error
+vipd status: 0 all master, 3 some backup, 4 any fault, 5 not running
+";
+
+const FAILURE: u8 = 1;
+const USAGE_ERROR: u8 = 2;
+const NOT_RUNNING: u8 = 5;
+
+enum Task {
+    Run,
+    Check,
+    Status,
+    Print(String),
+}
+
+fn main() -> ExitCode {
+    let status = match command_line() {
+        Err(e) => {
+            eprintln!("vipd: {e}\n\n{USAGE}");
+            USAGE_ERROR
+        }
+        Ok((Task::Print(text), _)) => {
+            print!("{text}");
+            0
+        }
+        Ok((task, file)) => match load(&file) {
+            None => USAGE_ERROR,
+            Some(cfg) => match task {
+                Task::Run => run(&cfg),
+                Task::Check => check(&cfg, &file),
+                Task::Status => ask_status(&cfg),
+                Task::Print(_) => 0,
+            },
+        },
+    };
+    ExitCode::from(status)
+}
+
+fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
+    let mut file = PathBuf::from("/etc/vipd.ini");
+    let mut task = Task::Run;
+    let mut args = lexopt::Parser::from_env();
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('c') => file = args.value()?.into(),
+            Short('t') => task = Task::Check,
+            Short('h') | Long("help") => return Ok((Task::Print(USAGE.into()), file)),
+            Short('V') | Long("version") => {
+                return Ok((Task::Print(format!("vipd {}\n", env!("CARGO_PKG_VERSION"))), file));
+            }
+            Value(word) if word == "status" && matches!(task, Task::Run) => task = Task::Status,
+            arg => return Err(arg.unexpected()),
+        }
+    }
+    Ok((task, file))
+}
+
+/// Reads the configuration; every error and warning of it goes to stderr as `file:line: message`.
+fn load(file: &Path) -> Option<Config> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(ini::MAX_SIZE).unwrap_or(u64::MAX).saturating_add(1);
+    if let Err(e) = File::open(file).and_then(|f| f.take(limit).read_to_end(&mut bytes)) {
+        eprintln!("vipd: {}: {e}", file.display());
+        return None;
+    }
+    let (cfg, kind, said) = match schema::parse_bytes(&bytes) {
+        Ok((cfg, warnings)) => (Some(cfg), "warning: ", warnings),
+        Err(errors) => (None, "", errors),
+    };
+    for d in said {
+        match d.line {
+            0 => eprintln!("{}: {kind}{}", file.display(), d.message),
+            line => eprintln!("{}:{line}: {kind}{}", file.display(), d.message),
+        }
+    }
+    cfg
+}
+
+fn run(cfg: &Config) -> u8 {
+    logger::install(cfg.global.log, cfg.global.log_level, cfg.global.log_facility);
+    match daemon::run(cfg) {
+        Ok(status) => status,
+        Err(e) => {
+            log::error!("{}", e.0);
+            FAILURE
+        }
+    }
+}
+
+/// Also asks haproxy what it thinks of its files.
+fn check(cfg: &Config, file: &Path) -> u8 {
+    if let Some(h) = &cfg.haproxy {
+        let mut haproxy = Command::new(&h.binary);
+        haproxy.arg("-c").args(&h.args);
+        for f in &h.config {
+            haproxy.arg("-f").arg(f);
+        }
+        match haproxy.output() {
+            Err(e) => {
+                eprintln!("{}: {e}", h.binary.display());
+                return USAGE_ERROR;
+            }
+            Ok(out) if !out.status.success() => {
+                eprint!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+                eprintln!("{}: haproxy refuses its configuration", file.display());
+                return USAGE_ERROR;
+            }
+            Ok(_) => {}
+        }
+    }
+    println!("{}: valid", file.display());
+    0
+}
+
+fn ask_status(cfg: &Config) -> u8 {
+    let socket = &cfg.global.control_socket;
+    match control::ask(socket, "status") {
+        Ok((status, text)) => {
+            print!("{text}");
+            status
+        }
+        Err(e) => {
+            eprintln!("vipd is not running: {}: {e}", socket.display());
+            NOT_RUNNING
+        }
+    }
 }

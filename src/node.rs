@@ -103,9 +103,13 @@ enum Life {
     Starting,
     Running,
     /// Handing over.
-    Leaving { end: Time },
+    Leaving {
+        end: Time,
+    },
     /// HAProxy finishes.
-    Stopping { end: Time },
+    Stopping {
+        end: Time,
+    },
     Over,
 }
 
@@ -324,7 +328,9 @@ impl Node {
     /// An interface is there or has changed.
     pub fn link(&mut self, now: Time, l: &rtnl::Link) {
         // Renamed away: the name is gone, whatever the index still is.
-        if let Some(old) = self.links.iter().position(|x| x.ifindex == Some(l.ifindex) && x.name != l.name.as_str()) {
+        if let Some(old) =
+            self.links.iter().position(|x| x.ifindex == Some(l.ifindex) && x.name != l.name.as_str())
+        {
             self.lose_link(now, old);
         }
         let Some(i) = self.links.iter().position(|x| x.name == l.name.as_str()) else { return };
@@ -438,9 +444,12 @@ impl Node {
         self.find_source(i);
         let faults = self.faults(i, now);
         let inst = &self.instances[i];
-        let opening = self.addrs.of(i).map(|(_, e)| e.link).chain([inst.link]).any(|l| {
-            self.links[l].sockets == Sockets::Opening
-        });
+        let opening = self
+            .addrs
+            .of(i)
+            .map(|(_, e)| e.link)
+            .chain([inst.link])
+            .any(|l| self.links[l].sockets == Sockets::Opening);
         if opening && inst.machine.kind() == Kind::Init {
             return;
         }

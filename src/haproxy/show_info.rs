@@ -40,7 +40,8 @@ mod tests {
         let info = Info { version: "2.6.12-1+deb12u4".into(), pid: 4711 };
         assert_eq!(parse(full), Some(info));
         assert_eq!(parse(&full[..full.len() - 20]), None);
-        for garbage in [&b""[..], b"Pid: x\n", b"Pid: 99999999999\n", b"\xff\xfe\n", b"Can't find process\n"] {
+        for garbage in [&b""[..], b"Pid: x\n", b"Pid: 99999999999\n", b"\xff\xfe\n", b"Can't find process\n"]
+        {
             assert_eq!(parse(garbage), None);
         }
     }

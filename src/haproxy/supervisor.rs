@@ -199,7 +199,9 @@ impl Supervisor {
                 if *killed { None } else { Some(t.min(*since + self.start_limit())) }
             }
             State::Ready { .. } | State::Stopped => None,
-            State::Stopping { term_at, kill_at, .. } => Some(if now < *term_at { *term_at } else { *kill_at }),
+            State::Stopping { term_at, kill_at, .. } => {
+                Some(if now < *term_at { *term_at } else { *kill_at })
+            }
         };
         match self.health(now) {
             Health::Recovering { until } => earlier(own, Some(until)),
@@ -290,7 +292,14 @@ impl Supervisor {
     }
 
     /// A process ended. Returns whether it was ours.
-    pub fn exited(&mut self, pid: u32, exit: Exit, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) -> bool {
+    pub fn exited(
+        &mut self,
+        pid: u32,
+        exit: Exit,
+        now: Time,
+        out: &mut Vec<Action>,
+        events: &mut Vec<Event>,
+    ) -> bool {
         match self.state {
             State::Ready { pid: p, since, .. } if p == pid => {
                 if now.since(since) >= STEADY {

@@ -33,10 +33,10 @@ impl Node {
     fn is_still_leased(&self, i: usize, now: Time) -> bool {
         const MARGIN: Duration = Duration::from_millis(200);
         let links = &self.links;
-        let Some(renewed) = self.addrs.leased_since(i, |l| links.get(l).and_then(|l| l.ifindex)) else {
+        let Some(age) = self.addrs.lease_age(i, now, |l| links.get(l).and_then(|l| l.ifindex)) else {
             return false;
         };
-        now.since(renewed) + self.addrs.terms(i).fresh + MARGIN < self.instances[i].machine.patience()
+        age + self.addrs.terms(i).fresh + MARGIN < self.instances[i].machine.patience()
     }
 
     /// One step of a state machine, and what follows from it.
@@ -96,7 +96,11 @@ impl Node {
         let holds = self.addrs.holds_any(inst);
         let i = &mut self.instances[inst];
         i.announcer.stop();
-        if how == Release::AfterSuccessor && i.cfg.make_before_break && holds && !i.cfg.handover_timeout.is_zero() {
+        if how == Release::AfterSuccessor
+            && i.cfg.make_before_break
+            && holds
+            && !i.cfg.handover_timeout.is_zero()
+        {
             let timeout = i.cfg.handover_timeout;
             i.hold = Some(Hold { until: now + timeout, release_at: None, announced: false });
             self.addrs.hand_over(inst, now);

@@ -103,8 +103,7 @@ impl Node {
             return;
         }
         let ip = IpAddr::V4(arp.spa);
-        let waiting =
-            self.addrs.entries.iter().find(|e| e.link == link && e.addr == ip).map(|e| e.inst);
+        let waiting = self.addrs.entries.iter().find(|e| e.link == link && e.addr == ip).map(|e| e.inst);
         if let Some(inst) = waiting {
             self.successor_announced(inst, now);
         }

@@ -320,7 +320,9 @@ impl Machine {
             State::Backup { master: None, .. } => Why::NoMaster,
             State::Backup { master: Some(m), .. } if m.priority == 0 => Why::MasterLeft,
             // A preempted master's adverts do not move the down timer, so it is still talking.
-            State::Backup { master: Some(m), .. } if self.params.preempt && m.priority < self.params.priority => {
+            State::Backup { master: Some(m), .. }
+                if self.params.preempt && m.priority < self.params.priority =>
+            {
                 Why::Preempted
             }
             _ => Why::MasterDown,

@@ -1,0 +1,515 @@
+//! The one loop: descriptors, ppoll until the nearest deadline, bytes → the node, its effects → `sys`, their
+//! results → the node. Decides nothing.
+
+mod service;
+
+pub use service::argv;
+
+use crate::config::{self, Config};
+use crate::control::{Control, Request};
+use crate::event::Event;
+use crate::haproxy::supervisor;
+use crate::memory;
+use crate::node::{Effect, Memory, Node};
+use crate::status;
+use crate::sys::netlink::Netlink;
+use crate::sys::{clock, process, runtime, signal, socket};
+use crate::time::{Time, earlier};
+use crate::vrrp::packet::GROUP_V4;
+use crate::wire::arp::{self, Arp};
+use crate::wire::rtnl::Msg;
+use crate::words;
+use nix::errno::Errno;
+use nix::fcntl::Flock;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
+use nix::sys::time::TimeSpec;
+use service::{Outcome, Service};
+use std::fs::File;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Packets taken from one socket at a time; the rest waits for the next turn.
+const PACKETS_PER_TURN: usize = 64;
+/// Netlink messages taken at a time.
+const EVENTS_PER_TURN: usize = 512;
+/// Adverts with a foreign VRID are looked at this often at the most, a few at a time.
+const STRAY_PAUSE: Duration = Duration::from_secs(1);
+const STRAYS_PER_TURN: usize = 4;
+
+/// A failure that ends the daemon: one line that names it.
+#[derive(Debug)]
+pub struct Fatal(pub String);
+
+/// Names what failed.
+fn fatal(what: impl std::fmt::Display, e: impl std::fmt::Display) -> Fatal {
+    Fatal(format!("{what}: {e}"))
+}
+
+/// The sockets of one link.
+#[derive(Debug, Default)]
+struct Sockets {
+    vrrp: Option<socket::Vrrp>,
+    stray: Option<socket::Stray>,
+    stray_after: Option<Time>,
+    arp: Option<socket::Arp>,
+}
+
+/// What a descriptor is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Source {
+    Netlink,
+    Signals,
+    Vrrp(usize),
+    Stray(usize),
+    Arp(usize),
+    Probe,
+    Pidfd,
+    Pipe,
+    Control,
+}
+
+struct Daemon {
+    node: Node,
+    netlink: Netlink,
+    signals: SignalFd,
+    sockets: Vec<Sockets>,
+    service: Option<Service>,
+    control: Control,
+    router_id: String,
+    dir: PathBuf,
+    started: Time,
+    buf: Vec<u8>,
+    out: Vec<u8>,
+    exit: Option<u8>,
+    /// Held as long as the process.
+    _locks: (Flock<File>, Flock<File>),
+}
+
+/// Runs until it is told to stop; returns the exit status.
+pub fn run(cfg: &Config) -> Result<u8, Fatal> {
+    let missing = runtime::missing_capabilities();
+    if !missing.is_empty() {
+        return Err(fatal("missing capability", missing.join(", ")));
+    }
+    let mut daemon = Daemon::open(cfg)?;
+    daemon.begin(cfg)?;
+    loop {
+        daemon.turn()?;
+        if let Some(status) = daemon.exit {
+            let _ = std::fs::remove_file(&cfg.global.control_socket);
+            return Ok(status);
+        }
+    }
+}
+
+impl Daemon {
+    fn open(cfg: &Config) -> Result<Self, Fatal> {
+        let path = &cfg.global.control_socket;
+        let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
+        runtime::make_dir(&dir).map_err(|e| fatal(dir.display(), e))?;
+        let locks = lock(path)?;
+        let control = Control::open(path).map_err(|e| fatal(path.display(), e))?;
+        let now = clock::now();
+        Ok(Daemon {
+            node: Node::new(cfg, now),
+            netlink: Netlink::open().map_err(|e| fatal("netlink", e))?,
+            signals: signal::open().map_err(|e| fatal("signalfd", e))?,
+            sockets: Vec::new(),
+            service: cfg.haproxy.as_ref().map(|h| Service::new(h, &dir)),
+            control,
+            router_id: cfg.global.router_id.clone().unwrap_or_else(host_name),
+            dir,
+            started: now,
+            buf: vec![0; 9216],
+            out: Vec::new(),
+            exit: None,
+            _locks: locks,
+        })
+    }
+
+    fn begin(&mut self, cfg: &Config) -> Result<(), Fatal> {
+        log::info!("vipd {} starts on {}", env!("CARGO_PKG_VERSION"), self.router_id);
+        self.sockets.resize_with(self.node.links.len(), Sockets::default);
+        if let Some(h) = &cfg.haproxy {
+            nonlocal_bind(h);
+        }
+        self.dump().map_err(|e| fatal("netlink", e))?;
+        self.run_effects();
+        if let Some(found) = self.service.as_mut().and_then(Service::adopt) {
+            let now = clock::now();
+            self.node.supervise(now, |h, _, events| match found {
+                Ok(pid) => h.adopt(pid, now, events),
+                Err(()) => h.found_orphan(),
+            });
+        }
+        let remembered: Vec<bool> = self
+            .node
+            .instances
+            .iter()
+            .map(|i| {
+                let file = std::fs::read_to_string(self.state_file(&i.cfg));
+                file.is_ok_and(|content| memory::says_master(&content, &i.cfg))
+            })
+            .collect();
+        self.node.begin(clock::now(), &remembered);
+        self.settle();
+        Ok(())
+    }
+
+    fn state_file(&self, v: &config::Vrrp) -> PathBuf {
+        self.dir.join(format!("{}.state", v.name))
+    }
+
+    /// One turn: wait, read, act.
+    fn turn(&mut self) -> Result<(), Fatal> {
+        let ready = self.wait().map_err(|e| fatal("ppoll", e))?;
+        // Did this process run in time? If not, the addresses go before anything is believed.
+        self.node.woke(clock::now());
+        self.run_effects();
+        for source in ready {
+            self.read(source)?;
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// Waits for descriptors until the nearest deadline; returns what is ready.
+    fn wait(&self) -> nix::Result<Vec<Source>> {
+        let now = clock::now();
+        let mut deadline = earlier(self.node.deadline(now), self.control.deadline());
+        let mut fds: Vec<PollFd<'_>> = Vec::new();
+        let mut sources = Vec::new();
+        let mut add = |fd, source, flags| {
+            fds.push(PollFd::new(fd, flags));
+            sources.push(source);
+        };
+        let read = PollFlags::POLLIN;
+        add(self.netlink.as_fd(), Source::Netlink, read);
+        add(self.signals.as_fd(), Source::Signals, read);
+        for (i, s) in self.sockets.iter().enumerate() {
+            if let Some(v) = &s.vrrp {
+                add(v.as_fd(), Source::Vrrp(i), read);
+            }
+            if let Some(a) = &s.arp {
+                add(a.as_fd(), Source::Arp(i), read);
+            }
+            match (&s.stray, s.stray_after) {
+                (Some(x), after) if after.is_none_or(|t| now >= t) => add(x.as_fd(), Source::Stray(i), read),
+                _ => {}
+            }
+        }
+        if let Some(service) = &self.service {
+            for fd in service.probe_fd() {
+                add(fd, Source::Probe, read);
+            }
+            for fd in service.pidfd() {
+                add(fd, Source::Pidfd, read);
+            }
+            for fd in service.pipe_fds() {
+                add(fd, Source::Pipe, read);
+            }
+        }
+        for (fd, write) in self.control.fds() {
+            add(fd, Source::Control, if write { PollFlags::POLLOUT } else { read });
+        }
+        for s in &self.sockets {
+            deadline = earlier(deadline, s.stray_after.filter(|t| *t > now));
+        }
+        let timeout = deadline.map(|t| TimeSpec::from_duration(t.since(now)));
+        match ppoll(&mut fds, timeout, None) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(e) => return Err(e),
+        }
+        let mut ready: Vec<Source> = fds
+            .iter()
+            .zip(sources)
+            .filter(|(fd, _)| fd.revents().is_none_or(|r| !r.is_empty()))
+            .map(|(_, source)| source)
+            .collect();
+        ready.dedup(); // all pipes are one source, and so are all clients
+        Ok(ready)
+    }
+
+    fn read(&mut self, source: Source) -> Result<(), Fatal> {
+        let now = clock::now();
+        match source {
+            Source::Netlink => self.read_netlink(now)?,
+            Source::Signals => {
+                while let Some(s) = signal::next(&mut self.signals) {
+                    self.signal(now, s);
+                }
+            }
+            Source::Vrrp(i) => {
+                for _ in 0..PACKETS_PER_TURN {
+                    let Some(n) = self.sockets[i].vrrp.as_ref().and_then(|s| s.recv(&mut self.buf).ok())
+                    else {
+                        break;
+                    };
+                    self.node.packet(now, i, self.buf.get(..n).unwrap_or_default());
+                }
+            }
+            Source::Stray(i) => {
+                self.sockets[i].stray_after = Some(now + STRAY_PAUSE);
+                for _ in 0..STRAYS_PER_TURN {
+                    let Some(n) = self.sockets[i].stray.as_ref().and_then(|s| s.recv(&mut self.buf).ok())
+                    else {
+                        break;
+                    };
+                    self.node.packet(now, i, self.buf.get(..n).unwrap_or_default());
+                }
+            }
+            Source::Arp(i) => {
+                for _ in 0..PACKETS_PER_TURN {
+                    let Some(n) = self.sockets[i].arp.as_ref().and_then(|s| s.recv(&mut self.buf).ok())
+                    else {
+                        break;
+                    };
+                    if let Some(arp) = self.buf.get(ETHERNET_HEADER..n).and_then(Arp::parse) {
+                        self.node.arp(now, i, &arp);
+                    }
+                }
+            }
+            Source::Probe => match self.service.as_mut().and_then(Service::read_probe) {
+                Some((pid, Some(info))) => {
+                    self.node.supervise(now, |h, out, events| h.answered(pid, info, now, out, events));
+                }
+                Some((_, None)) => self.node.supervise(now, |h, _, _| h.probe_failed(now)),
+                None => {}
+            },
+            Source::Pidfd => {
+                if let Some((pid, exit)) = self.service.as_mut().and_then(Service::orphan_exited) {
+                    self.exited(now, pid, exit);
+                }
+            }
+            Source::Pipe => {
+                if let Some(service) = &mut self.service {
+                    service.read_pipes(|line| log::info!("haproxy: {line}"));
+                }
+            }
+            Source::Control => {
+                let (node, router_id, started) = (&self.node, &self.router_id, self.started);
+                self.control.serve(now, |request| match request {
+                    Request::Status => {
+                        (status::exit_status(node), status::text(node, router_id, started, now))
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn signal(&mut self, now: Time, s: Signal) {
+        match s {
+            Signal::SIGTERM | Signal::SIGINT | Signal::SIGUSR1 => self.node.stop(now),
+            Signal::SIGCHLD => {
+                while let Some((pid, exit)) = process::reap() {
+                    if let Some(service) = &mut self.service {
+                        service.reaped(pid);
+                    }
+                    self.exited(now, pid, exit);
+                }
+            }
+            s => log::warn!("{s}: reloading is not supported by this version; restart vipd instead"),
+        }
+    }
+
+    fn exited(&mut self, now: Time, pid: u32, exit: supervisor::Exit) {
+        self.node.supervise(now, |h, out, events| {
+            h.exited(pid, exit, now, out, events);
+        });
+    }
+
+    fn read_netlink(&mut self, now: Time) -> Result<(), Fatal> {
+        let mut msgs = Vec::new();
+        let lost = match self.netlink.events(EVENTS_PER_TURN, &mut msgs) {
+            Ok(()) => msgs.contains(&Msg::Overrun),
+            Err(Errno::ENOBUFS) => true,
+            Err(e) => return Err(fatal("netlink", e)),
+        };
+        for m in &msgs {
+            match m {
+                Msg::Link(l) => self.node.link(now, l),
+                Msg::LinkGone { ifindex, .. } => self.node.link_gone(now, *ifindex),
+                Msg::Addr(a) => self.node.addr(now, a),
+                Msg::AddrGone(a) => self.node.addr_gone(now, a),
+                _ => {}
+            }
+        }
+        if lost {
+            self.node.overrun();
+            if let Err(e) = self.dump() {
+                log::error!("netlink: cannot read everything again: {e}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads all links and addresses of the kernel.
+    fn dump(&mut self) -> nix::Result<()> {
+        let now = clock::now();
+        let mut links = Vec::new();
+        self.node.dump_starts();
+        let node = &mut self.node;
+        self.netlink.dump(|msg| match msg {
+            Msg::Link(l) => {
+                links.push(l.ifindex);
+                node.link(now, l);
+            }
+            Msg::Addr(a) => node.addr(now, a),
+            _ => {}
+        })?;
+        self.node.dump_ends(now, &links);
+        Ok(())
+    }
+
+    /// Timers, then everything that follows, until nothing is left to do at once.
+    fn settle(&mut self) {
+        self.node.tick(clock::now());
+        self.run_effects();
+        self.node.flush(clock::now());
+        self.run_effects();
+        // Addresses that were just added are announced without another wait.
+        self.node.tick(clock::now());
+        self.run_effects();
+    }
+
+    fn run_effects(&mut self) {
+        while let Some(effect) = self.node.next_effect() {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Open { link, ifindex } => match self.open_link(link, ifindex) {
+                Ok(()) => self.node.opened(clock::now(), link),
+                Err(e) => self.node.open_failed(clock::now(), link, e as i32),
+            },
+            Effect::Close { link } => self.sockets[link] = Sockets::default(),
+            Effect::Advert { inst, priority } => self.advert(inst, priority),
+            Effect::Addrs(ops) => {
+                let before = clock::now();
+                let results = self.netlink.carry_out(ops);
+                self.node.addrs_done(before, clock::now(), &results);
+            }
+            Effect::Announce { entry } => self.announce(entry),
+            Effect::Remember { inst, memory } => self.remember(inst, memory),
+            Effect::Haproxy(action) => {
+                let Some(service) = &mut self.service else { return };
+                let outcome = service.carry_out(action);
+                let now = clock::now();
+                self.node.supervise(now, |h, _, events| match outcome {
+                    Outcome::Nothing => {}
+                    Outcome::Spawned(pid) => h.spawned(pid, now, events),
+                    Outcome::SpawnFailed(errno) => h.spawn_failed(errno, now, events),
+                    Outcome::ProbeFailed => h.probe_failed(now),
+                });
+            }
+            Effect::Happened(event) => {
+                let (level, text) = words::render(&self.node, &event);
+                log::log!(level, "{text}");
+            }
+            Effect::Exit(status) => self.exit = Some(status),
+        }
+    }
+
+    fn open_link(&mut self, link: usize, ifindex: u32) -> nix::Result<()> {
+        let Some(l) = self.node.links.get(link) else { return Err(Errno::ENODEV) };
+        let mut sockets = Sockets { arp: Some(socket::Arp::open(ifindex)?), ..Sockets::default() };
+        if l.carries_adverts {
+            let vrids: Vec<u8> = l.demux.vrids().collect();
+            sockets.vrrp = Some(socket::Vrrp::open(&l.name, ifindex, &vrids)?);
+            sockets.stray = Some(socket::Stray::open(&l.name, &vrids)?);
+        }
+        // An expiring primary would take its secondaries along; and an ARP request of the old master, sent
+        // with the VIP as its source, would turn a client back to it.
+        for (name, value) in [("promote_secondaries", "1"), ("arp_announce", "2")] {
+            if let Err(e) = runtime::sysctl(&format!("net/ipv4/conf/{}/{name}", l.name), value) {
+                log::warn!("net.ipv4.conf.{}.{name} is not {value} and cannot be set: {e}", l.name);
+            }
+        }
+        self.sockets[link] = sockets;
+        Ok(())
+    }
+
+    fn advert(&mut self, inst: usize, priority: u8) {
+        let link = self.node.instances[inst].link;
+        // The clock is read first: a lease counts from before the advert, not from after it.
+        let before = clock::now();
+        let sent = match self.node.encode_advert(inst, priority, &mut self.out) {
+            None => Err(Errno::EADDRNOTAVAIL),
+            Some(()) => match &self.sockets[link].vrrp {
+                Some(s) => s.send(GROUP_V4, &self.out),
+                None => Err(Errno::ENODEV),
+            },
+        };
+        match sent {
+            Ok(()) => self.node.sent(inst, priority, before),
+            Err(e) => self.node.send_failed(inst, before, e as i32),
+        }
+    }
+
+    fn announce(&mut self, entry: usize) {
+        let Some(e) = self.node.addrs.entries.get(entry) else { return };
+        let (IpAddr::V4(ip), Some(mac)) = (e.addr, self.node.links[e.link].mac) else { return };
+        if let Some(s) = &self.sockets[e.link].arp
+            && let Err(e) = s.send(&arp::gratuitous(mac, ip))
+        {
+            let (level, text) = words::render(&self.node, &Event::AnnounceFailed { entry, errno: e as i32 });
+            log::log!(level, "{text}");
+        }
+    }
+
+    fn remember(&self, inst: usize, memory: Memory) {
+        let cfg = &self.node.instances[inst].cfg;
+        let file = self.state_file(cfg);
+        let done = match memory {
+            Memory::Nothing => match std::fs::remove_file(&file) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+                _ => Ok(()),
+            },
+            m => runtime::replace_file(&file, &memory::render(cfg, m == Memory::Leaving)),
+        };
+        if let Err(e) = done {
+            log::warn!("{}: {e}", file.display());
+        }
+    }
+}
+
+const ETHERNET_HEADER: usize = 14;
+
+fn lock(control_socket: &Path) -> Result<(Flock<File>, Flock<File>), Fatal> {
+    let refused = |what: &str, e| match e {
+        runtime::LockError::Held => Fatal(format!("vipd is already running: it holds the lock of {what}")),
+        runtime::LockError::Io(e) => fatal(format!("lock of {what}"), e),
+    };
+    let name = control_socket.display().to_string();
+    let file = runtime::lock_file(control_socket).map_err(|e| refused(&name, e))?;
+    let netns = runtime::lock_netns().map_err(|e| refused("this network namespace", e))?;
+    Ok((file, netns))
+}
+
+fn nonlocal_bind(cfg: &config::Haproxy) {
+    if !cfg.nonlocal_bind {
+        return;
+    }
+    for name in ["net/ipv4/ip_nonlocal_bind", "net/ipv6/ip_nonlocal_bind"] {
+        match runtime::sysctl(name, "1") {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                log::warn!(
+                    "{name} is not 1 and cannot be set ({e}): HAProxy cannot bind to a VIP on a backup"
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}

@@ -1,0 +1,286 @@
+//! HAProxy's process, its output and the question whether it is ready: bytes and system calls.
+
+use crate::config;
+use crate::haproxy::show_info::{self, Info};
+use crate::haproxy::supervisor::{Action, Exit};
+use crate::sys::process::{self, Process};
+use crate::sys::runtime;
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sockopt};
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Longest line of its output; a longer one is cut in two.
+const MAX_LINE: usize = 1024;
+/// Output that is taken from one pipe at a time.
+const MAX_READ: usize = 16 * 1024;
+/// Earlier HAProxys whose last words are still heard.
+const MAX_PIPES: usize = 4;
+
+/// HAProxy as the daemon sees it.
+#[derive(Debug)]
+pub struct Service {
+    argv: Vec<CString>,
+    master_socket: PathBuf,
+    state_file: PathBuf,
+    process: Option<Process>,
+    /// One with another command line, of an earlier vipd.
+    orphan: Option<Process>,
+    probe: Option<Probe>,
+    pipes: Vec<Pipe>,
+}
+
+#[derive(Debug)]
+struct Probe {
+    fd: OwnedFd,
+    /// Pid of the process that listens.
+    pid: u32,
+    answer: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Pipe {
+    fd: OwnedFd,
+    line: Vec<u8>,
+}
+
+/// What carrying an action out led to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Nothing to tell.
+    Nothing,
+    /// Started with this pid.
+    Spawned(u32),
+    /// Not started.
+    SpawnFailed(i32),
+    /// The question could not be asked.
+    ProbeFailed,
+}
+
+impl Service {
+    /// `dir` is the runtime directory.
+    pub fn new(cfg: &config::Haproxy, dir: &Path) -> Self {
+        let master_socket = dir.join("haproxy-master.sock");
+        Service {
+            argv: argv(cfg, &master_socket),
+            master_socket,
+            state_file: dir.join("haproxy.state"),
+            process: None,
+            orphan: None,
+            probe: None,
+            pipes: Vec::new(),
+        }
+    }
+
+    /// Looks for the HAProxy of an earlier vipd. `Some(Ok(pid))`: it runs with our command line and is
+    /// supervised from now on; `Some(Err(()))`: with another one.
+    pub fn adopt(&mut self) -> Option<Result<u32, ()>> {
+        let state = std::fs::read_to_string(&self.state_file).ok()?;
+        let mut words = state.split_ascii_whitespace();
+        let pid: u32 = words.next()?.parse().ok()?;
+        let start_time: u64 = words.next()?.parse().ok()?;
+        let same = words.next()? == self.fingerprint();
+        let process = process::adopt(pid, start_time).ok()?;
+        if same {
+            self.process = Some(process);
+            Some(Ok(pid))
+        } else {
+            self.orphan = Some(process);
+            Some(Err(()))
+        }
+    }
+
+    /// FNV-1a of the command line.
+    fn fingerprint(&self) -> String {
+        let bytes = self.argv.iter().flat_map(|a| a.to_bytes_with_nul());
+        let hash =
+            bytes.fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
+        format!("{hash:016x}")
+    }
+
+    /// Carries an action of the supervisor out.
+    pub fn carry_out(&mut self, action: Action) -> Outcome {
+        match action {
+            Action::Spawn => match self.spawn() {
+                Ok(pid) => return Outcome::Spawned(pid),
+                Err(e) => return Outcome::SpawnFailed(e as i32),
+            },
+            Action::Probe => {
+                self.probe = self.ask().ok();
+                if self.probe.is_none() {
+                    return Outcome::ProbeFailed;
+                }
+            }
+            Action::CancelProbe => self.probe = None,
+            Action::SoftStop => self.signal(Signal::SIGUSR1, false),
+            Action::Terminate => self.signal(Signal::SIGTERM, false),
+            Action::Kill => self.signal(Signal::SIGKILL, true),
+            Action::RetireOrphan => {
+                if let Some(p) = self.orphan.take() {
+                    let _ = p.signal(Signal::SIGUSR1, false);
+                }
+            }
+        }
+        Outcome::Nothing
+    }
+
+    fn signal(&self, signal: Signal, group: bool) {
+        if let Some(p) = &self.process {
+            // It may have exited an instant ago; then its exit is on its way.
+            let _ = p.signal(signal, group);
+        }
+    }
+
+    fn spawn(&mut self) -> nix::Result<u32> {
+        let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+        let pid = process::spawn(&self.argv, writer.as_fd())?;
+        self.process = Some(Process::Child(pid));
+        if self.pipes.len() == MAX_PIPES {
+            self.pipes.remove(0);
+        }
+        self.pipes.push(Pipe { fd: reader, line: Vec::new() });
+        let pid = process::raw(pid);
+        if let Some(start) = process::start_time(pid) {
+            let state = format!("{pid} {start} {}\n", self.fingerprint());
+            if let Err(e) = runtime::replace_file(&self.state_file, &state) {
+                log::warn!("{}: {e}: a restarted vipd will not find HAProxy", self.state_file.display());
+            }
+        }
+        Ok(pid)
+    }
+
+    /// Connects and asks; fails at once if nobody listens yet.
+    fn ask(&self) -> nix::Result<Probe> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+        socket::connect(fd.as_raw_fd(), &UnixAddr::new(&self.master_socket)?)?;
+        let peer = socket::getsockopt(&fd, sockopt::PeerCredentials)?;
+        socket::send(fd.as_raw_fd(), show_info::COMMAND, MsgFlags::MSG_NOSIGNAL)?;
+        Ok(Probe { fd, pid: peer.pid().unsigned_abs(), answer: Vec::new() })
+    }
+
+    /// The descriptor of the question that is under way.
+    pub fn probe_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.probe.as_ref().map(|p| p.fd.as_fd())
+    }
+
+    /// Reads the answer. `None`: not complete yet; else the pid that listens and what it said, if anything.
+    pub fn read_probe(&mut self) -> Option<(u32, Option<Info>)> {
+        let p = self.probe.as_mut()?;
+        let mut buf = [0; 4096];
+        let over = match socket::recv(p.fd.as_raw_fd(), &mut buf, MsgFlags::MSG_DONTWAIT) {
+            Ok(0) => true,
+            Ok(n) => {
+                p.answer.extend_from_slice(buf.get(..n).unwrap_or_default());
+                p.answer.len() > show_info::MAX_ANSWER
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => false,
+            Err(_) => true,
+        };
+        // The master socket does not close after an answer, so completeness is seen in the answer itself.
+        let info = show_info::parse(&p.answer);
+        if info.is_none() && !over {
+            return None;
+        }
+        let pid = p.pid;
+        self.probe = None;
+        Some((pid, info))
+    }
+
+    /// The descriptor that tells when an adopted HAProxy exits.
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.process {
+            Some(Process::Orphan { pidfd, .. }) => Some(pidfd.as_fd()),
+            _ => None,
+        }
+    }
+
+    /// An adopted HAProxy has exited.
+    pub fn orphan_exited(&mut self) -> Option<(u32, Exit)> {
+        match self.process.take() {
+            Some(Process::Orphan { pid, .. }) => Some((process::raw(pid), Exit::Unknown)),
+            other => {
+                self.process = other;
+                None
+            }
+        }
+    }
+
+    /// A child was reaped: its pid is no longer ours to signal.
+    pub fn reaped(&mut self, pid: u32) {
+        if matches!(self.process, Some(Process::Child(p)) if process::raw(p) == pid) {
+            self.process = None;
+            let _ = std::fs::remove_file(&self.state_file);
+        }
+    }
+
+    /// The pipes to wait on.
+    pub fn pipe_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.pipes.iter().map(|p| p.fd.as_fd())
+    }
+
+    /// Takes what HAProxy said, line by line.
+    pub fn read_pipes(&mut self, mut tell: impl FnMut(&str)) {
+        self.pipes.retain_mut(|p| p.read(&mut tell));
+    }
+}
+
+impl Pipe {
+    /// Returns whether more may come.
+    fn read(&mut self, tell: &mut impl FnMut(&str)) -> bool {
+        let mut buf = [0; 4096];
+        for _ in 0..MAX_READ / buf.len() {
+            match nix::unistd::read(&self.fd, &mut buf) {
+                Ok(0) => {
+                    self.flush(tell);
+                    return false;
+                }
+                Ok(n) => {
+                    for b in buf.get(..n).unwrap_or_default() {
+                        if *b != b'\n' {
+                            self.line.push(*b);
+                        }
+                        if *b == b'\n' || self.line.len() == MAX_LINE {
+                            self.flush(tell);
+                        }
+                    }
+                }
+                Err(Errno::EAGAIN | Errno::EINTR) => return true,
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    fn flush(&mut self, tell: &mut impl FnMut(&str)) {
+        if !self.line.is_empty() {
+            tell(&String::from_utf8_lossy(&self.line));
+            self.line.clear();
+        }
+    }
+}
+
+/// The command line. `-W`: a master that outlives its worker's reloads; `-S`: its socket, for us alone; `-db`
+/// overrides a `daemon` in the configuration, which would take HAProxy out of our hands.
+pub fn argv(cfg: &config::Haproxy, master_socket: &Path) -> Vec<CString> {
+    let mut socket = master_socket.as_os_str().as_bytes().to_vec();
+    socket.extend_from_slice(b",mode,600");
+    let mut words: Vec<Vec<u8>> = vec![
+        cfg.binary.as_os_str().as_bytes().to_vec(),
+        b"-W".to_vec(),
+        b"-db".to_vec(),
+        b"-S".to_vec(),
+        socket,
+    ];
+    for file in &cfg.config {
+        words.push(b"-f".to_vec());
+        words.push(file.as_os_str().as_bytes().to_vec());
+    }
+    words.extend(cfg.args.iter().map(|a| a.as_bytes().to_vec()));
+    // The configuration holds no NUL, so nothing is lost here.
+    words.into_iter().filter_map(|w| CString::new(w).ok()).collect()
+}

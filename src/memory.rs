@@ -1,0 +1,59 @@
+//! The state file of a virtual router, `/run/vipd/NAME.state`: what a restarted vipd must know to resume as
+//! the master that it was. Pure; one line, `master FINGERPRINT` or `leaving FINGERPRINT`.
+
+use crate::config::{Auth, Vrrp};
+use std::fmt::Write;
+
+/// The content for a master (`leaving`: for one that handed over and must not resume).
+pub fn render(cfg: &Vrrp, leaving: bool) -> String {
+    format!("{} {:016x}\n", if leaving { "leaving" } else { "master" }, fingerprint(cfg))
+}
+
+/// Whether a file says that this very virtual router was master.
+pub fn says_master(content: &str, cfg: &Vrrp) -> bool {
+    content == render(cfg, false)
+}
+
+/// Over everything that makes a virtual router the same one to its peers. FNV-1a: no secret can be read back
+/// from 64 bits of it, and nobody but root writes the file.
+fn fingerprint(cfg: &Vrrp) -> u64 {
+    let mut text = String::new();
+    let _ = write!(text, "{} {:?} {} {:?}", cfg.vrid, cfg.version, cfg.interface, cfg.mcast_src_ip);
+    for vip in &cfg.vips {
+        let _ = write!(text, " {}/{} {:?}", vip.addr, vip.prefix, vip.dev);
+    }
+    let mut bytes = text.into_bytes();
+    if let Auth::Pass(pass) = cfg.auth {
+        bytes.extend(pass);
+    }
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema;
+
+    fn cfg(change: &str) -> Vrrp {
+        let text = format!(
+            "[vrrp VI_1]\ninterface = eth0\nvirtual_router_id = 51\nauth_type = PASS\nauth_pass = 1111\n\
+             virtual_ipaddress = 192.168.30.230/24\n{change}\n"
+        );
+        schema::parse(&text).unwrap_or_else(|e| panic!("{e:?}")).0.vrrp.remove(0)
+    }
+
+    #[test]
+    fn only_the_same_virtual_router_remembers() {
+        let one = cfg("");
+        let file = render(&one, false);
+        assert!(says_master(&file, &one));
+        assert!(says_master(&file, &cfg("priority = 7")), "priority is not identity");
+        assert!(!says_master(&render(&one, true), &one));
+        assert!(!says_master("", &one));
+        assert!(!says_master(&file, &cfg("virtual_ipaddress = 192.168.30.231/24")));
+        let mut other = one.clone();
+        other.auth = Auth::Pass(*b"2222\0\0\0\0");
+        assert!(!says_master(&file, &other));
+        assert!(!file.contains("1111"));
+    }
+}

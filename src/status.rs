@@ -1,0 +1,126 @@
+//! The state of the node as text for people. No floating point: its formatting costs 10 KiB.
+
+use crate::haproxy::supervisor::{State, Supervisor};
+use crate::node::{Instance, Node};
+use crate::time::Time;
+use crate::vrrp::machine::{Kind, State as Vrrp};
+use crate::words;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// Exit status of `vipd status`: 0 all master, 3 some backup, 4 any fault.
+pub fn exit_status(node: &Node) -> u8 {
+    let fault = node.instances.iter().any(|i| words::state(i.machine.kind(), i.faults) == "FAULT");
+    let backup = node.instances.iter().any(|i| !i.is_master());
+    match (fault, backup) {
+        (true, _) => 4,
+        (_, true) => 3,
+        _ => 0,
+    }
+}
+
+/// Every virtual router, then HAProxy.
+pub fn text(node: &Node, router_id: &str, started: Time, now: Time) -> String {
+    let mut s = String::new();
+    let version = env!("CARGO_PKG_VERSION");
+    let _ = writeln!(s, "{router_id}: vipd {version}, up {}", ago(now.since(started)));
+    for (i, inst) in node.instances.iter().enumerate() {
+        instance(&mut s, node, i, inst, now);
+    }
+    if let Some(h) = &node.haproxy {
+        haproxy(&mut s, h, now);
+    }
+    s
+}
+
+fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, now: Time) {
+    let kind = inst.machine.kind();
+    let c = &inst.cfg;
+    let _ = write!(s, "\n{}  {}", c.name, words::state(kind, inst.faults));
+    let _ = match kind {
+        Kind::Init if !inst.faults.none() => writeln!(s, ": {}", words::faults(inst.faults)),
+        _ => writeln!(s, " for {} ({})", ago(now.since(inst.since)), words::why(inst.why)),
+    };
+    let _ = write!(s, "  VRID {} on {}, VRRPv{}", c.vrid, c.interface, c.version as u8 + 2);
+    let _ = write!(s, ", priority {}, advert_int {}", c.priority, seconds(c.advert_int));
+    let _ = match inst.src {
+        Some(src) => writeln!(s, ", from {src}"),
+        None => writeln!(s, ", no source address"),
+    };
+    let _ = match inst.machine.state() {
+        Vrrp::Backup { master: Some(m), down_at, .. } => {
+            let left = seconds(down_at.since(now));
+            writeln!(s, "  master {} with priority {}, down timer {left}", m.src, m.priority)
+        }
+        Vrrp::Backup { master: None, down_at, .. } => {
+            writeln!(s, "  no master heard, down timer {}", seconds(down_at.since(now)))
+        }
+        _ => Ok(()),
+    };
+    if let Some(h) = inst.hold {
+        let left = seconds(h.until.since(now));
+        let _ = writeln!(s, "  waits for its successor, {left} left");
+    }
+    for (e, vip) in node.addrs.of(i) {
+        let dev = node.links.get(vip.link).map_or("?", |l| l.name.as_str());
+        let _ = write!(s, "  {} on {dev}: ", vip.addr);
+        let _ = match (node.addrs.is_held(e), node.addrs.lease_left(e, now)) {
+            (true, Some(left)) => writeln!(s, "held, lease {}", seconds(left)),
+            (true, None) => writeln!(s, "held, permanent"),
+            (false, _) => writeln!(s, "not held"),
+        };
+    }
+    let mut any = false;
+    for (name, n) in inst.stats.all().filter(|(_, n)| *n > 0) {
+        let _ = write!(s, "{} {name} {n}", if any { "," } else { " " });
+        any = true;
+    }
+    if any {
+        s.push('\n');
+    }
+}
+
+fn haproxy(s: &mut String, h: &Supervisor, now: Time) {
+    s.push_str("\nHAProxy  ");
+    let _ = match h.state() {
+        State::Ready { pid, worker, since } => {
+            writeln!(
+                s,
+                "ready for {}, pid {pid}, worker {worker}, version {}",
+                ago(now.since(*since)),
+                h.version
+            )
+        }
+        State::Starting { pid, since, .. } => {
+            writeln!(s, "starting for {}, pid {pid}", ago(now.since(*since)))
+        }
+        State::Down { retry_at } => writeln!(s, "down, next start in {}", seconds(retry_at.since(now))),
+        State::Stopping { pid, .. } => writeln!(s, "stopping, pid {pid}"),
+        State::Stopped => writeln!(s, "stopped"),
+    };
+    if h.restarts > 0 {
+        let _ = write!(s, "  restarts {}", h.restarts);
+    }
+    if let Some(e) = h.last_exit {
+        let _ = write!(s, "  last exit: {}", words::exit(e));
+    }
+    if h.restarts > 0 || h.last_exit.is_some() {
+        s.push('\n');
+    }
+}
+
+/// `3.60 s`
+fn seconds(d: Duration) -> String {
+    format!("{}.{:02} s", d.as_secs(), d.subsec_millis() / 10)
+}
+
+/// `2 d 3 h`, `4 min 10 s`, `12 s`
+fn ago(d: Duration) -> String {
+    let s = d.as_secs();
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{} min {} s", s / 60, s % 60),
+        3600..86_400 => format!("{} h {} min", s / 3600, s / 60 % 60),
+        _ => format!("{} d {} h", s / 86_400, s / 3600 % 24),
+    }
+}

@@ -1,0 +1,18 @@
+//! Everything that talks to the kernel, and all `unsafe` of the program, each block with its reason.
+
+pub mod clock;
+pub mod netlink;
+pub mod process;
+pub mod runtime;
+pub mod signal;
+pub mod socket;
+
+use nix::errno::Errno;
+use std::os::fd::{FromRawFd, OwnedFd};
+
+/// Takes ownership of what a system call returned.
+fn owned(fd: libc::c_int) -> nix::Result<OwnedFd> {
+    let fd = Errno::result(fd)?;
+    // SAFETY: the system call has just returned this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

@@ -1,0 +1,119 @@
+//! Processes: HAProxy as a child, or as an orphan that an earlier vipd left.
+
+use super::owned;
+use crate::haproxy::supervisor::Exit;
+use nix::errno::Errno;
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+/// A process that is supervised.
+#[derive(Debug)]
+pub enum Process {
+    /// A child: its process group is its own, and its pid is ours until it is reaped.
+    Child(Pid),
+    /// Not a child: pinned by a pidfd, so a recycled pid is never signalled.
+    Orphan {
+        /// Its pid.
+        pid: Pid,
+        /// Readable when it has exited.
+        pidfd: OwnedFd,
+    },
+}
+
+impl Process {
+    /// Sends it a signal; `group`: a child's whole process group.
+    pub fn signal(&self, signal: Signal, group: bool) -> nix::Result<()> {
+        match self {
+            Process::Child(pid) if group => killpg(*pid, signal),
+            Process::Child(pid) => kill(*pid, signal),
+            Process::Orphan { pidfd, .. } => {
+                // SAFETY: plain system call; the null pointer asks for the default siginfo.
+                Errno::result(unsafe {
+                    libc::syscall(
+                        libc::SYS_pidfd_send_signal,
+                        pidfd.as_raw_fd(),
+                        signal as libc::c_int,
+                        std::ptr::null::<libc::siginfo_t>(),
+                        0,
+                    )
+                })
+                .map(drop)
+            }
+        }
+    }
+}
+
+/// Starts a program in a process group of its own, with default signal dispositions and an empty mask (std's
+/// `Command` would hand ours down), standard input from /dev/null, standard output and error to `output`.
+/// Everything else is close-on-exec.
+pub fn spawn(argv: &[CString], output: BorrowedFd) -> nix::Result<Pid> {
+    let program = argv.first().ok_or(Errno::EINVAL)?;
+    let mut actions = PosixSpawnFileActions::init()?;
+    let null = File::open("/dev/null").map_err(|_| Errno::ENODEV)?;
+    actions.add_dup2(null.as_raw_fd(), 0)?;
+    actions.add_dup2(output.as_raw_fd(), 1)?;
+    actions.add_dup2(output.as_raw_fd(), 2)?;
+    let mut attr = PosixSpawnAttr::init()?;
+    attr.set_flags(
+        PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF
+            | PosixSpawnFlags::POSIX_SPAWN_SETPGROUP,
+    )?;
+    attr.set_sigmask(&SigSet::empty())?;
+    attr.set_sigdefault(&SigSet::all())?;
+    attr.set_pgroup(Pid::from_raw(0))?;
+    let env: Vec<CString> = std::env::vars_os()
+        .filter_map(|(k, v)| {
+            let mut kv = k.into_vec();
+            kv.push(b'=');
+            kv.extend(v.into_vec());
+            CString::new(kv).ok()
+        })
+        .collect();
+    posix_spawn(program.as_c_str(), &actions, &attr, argv, &env)
+}
+
+/// The next child that has exited, reaped. As PID 1 these may be anybody's.
+pub fn reap() -> Option<(u32, Exit)> {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) => return Some((raw(pid), Exit::Code(code))),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => return Some((raw(pid), Exit::Signal(signal as i32))),
+            Ok(WaitStatus::StillAlive) => return None,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// A pid as the core has it.
+pub fn raw(pid: Pid) -> u32 {
+    pid.as_raw().unsigned_abs()
+}
+
+/// Pins a process that is not a child: pidfd first, then its start time is compared, so that a recycled pid
+/// is noticed.
+pub fn adopt(pid: u32, start_time: u64) -> nix::Result<Process> {
+    let raw = libc::pid_t::try_from(pid).map_err(|_| Errno::ESRCH)?;
+    // SAFETY: plain system call without pointers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, raw, 0) };
+    let pidfd = owned(libc::c_int::try_from(fd).map_err(|_| Errno::EBADF)?)?;
+    if self::start_time(pid) != Some(start_time) {
+        return Err(Errno::ESRCH);
+    }
+    Ok(Process::Orphan { pid: Pid::from_raw(raw), pidfd })
+}
+
+/// When a process started, in clock ticks since boot (field 22 of /proc/PID/stat).
+pub fn start_time(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
+    // The name in parentheses may hold anything, so count from its end.
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}

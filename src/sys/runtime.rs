@@ -1,0 +1,93 @@
+//! The world around the process: its directory under /run, locks, sysctls, capabilities.
+
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Creates the runtime directory, 0700, if it is missing.
+pub fn make_dir(dir: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Who holds a lock that could not be had.
+#[derive(Debug)]
+pub enum LockError {
+    /// Another process has it.
+    Held,
+    /// It cannot be tried.
+    Io(io::Error),
+}
+
+/// The lock beside the control socket: `FILE.lock`, created 0600, no symbolic link followed. It lasts as long
+/// as the process, whatever becomes of that.
+pub fn lock_file(control_socket: &Path) -> Result<Flock<File>, LockError> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .open(with_suffix(control_socket, ".lock"))
+        .map_err(LockError::Io)?;
+    lock(file)
+}
+
+/// The lock of the network namespace: its own inode, which all processes in it share.
+pub fn lock_netns() -> Result<Flock<File>, LockError> {
+    lock(File::open("/proc/self/ns/net").map_err(LockError::Io)?)
+}
+
+fn lock(file: File) -> Result<Flock<File>, LockError> {
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| match e {
+        nix::errno::Errno::EWOULDBLOCK => LockError::Held,
+        e => LockError::Io(e.into()),
+    })
+}
+
+/// `path` with something behind its last component.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut s = path.as_os_str().to_owned();
+    s.push(suffix);
+    s.into()
+}
+
+/// Replaces a small file as a whole: 0600, no symbolic link followed.
+pub fn replace_file(path: &Path, content: &str) -> io::Result<()> {
+    let new = with_suffix(path, ".new");
+    let _ = std::fs::remove_file(&new);
+    let mut file = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .open(&new)?;
+    file.write_all(content.as_bytes())?;
+    std::fs::rename(&new, path)
+}
+
+/// Sets a sysctl (`net/ipv4/ip_nonlocal_bind`) unless it has that value already: /proc/sys may be read-only.
+pub fn sysctl(name: &str, value: &str) -> io::Result<()> {
+    let path = Path::new("/proc/sys").join(name);
+    if std::fs::read_to_string(&path)?.trim() == value {
+        return Ok(());
+    }
+    OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
+}
+
+/// Capabilities that vipd cannot work without, by number and name.
+const NEEDED: [(u32, &str); 2] = [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW")];
+
+/// Those of them that this process lacks.
+pub fn missing_capabilities() -> Vec<&'static str> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status
+        .lines()
+        .find_map(|l| l.strip_prefix("CapEff:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    match effective {
+        Some(set) => NEEDED.iter().filter(|(bit, _)| set >> bit & 1 == 0).map(|(_, name)| *name).collect(),
+        None => Vec::new(), // no /proc: the system calls will tell
+    }
+}

@@ -1,0 +1,24 @@
+//! Signals as a descriptor.
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// The signals that vipd acts on. They are blocked here; children get an empty mask (`process::spawn`).
+pub const HANDLED: [Signal; 6] =
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGHUP, Signal::SIGCHLD];
+
+/// Blocks them and returns a descriptor that they are read from. SIGPIPE is ignored by Rust's runtime.
+pub fn open() -> nix::Result<SignalFd> {
+    let mut set = SigSet::empty();
+    for s in HANDLED {
+        set.add(s);
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), None)?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+}
+
+/// The next signal that is pending.
+pub fn next(fd: &mut SignalFd) -> Option<Signal> {
+    let info = fd.read_signal().ok()??;
+    i32::try_from(info.ssi_signo).ok().and_then(|n| Signal::try_from(n).ok())
+}

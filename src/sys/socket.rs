@@ -1,0 +1,217 @@
+//! Raw and packet sockets of one interface. None of them ever blocks.
+
+use super::owned;
+use nix::errno::Errno;
+use nix::sys::socket::{self as nixsock, MsgFlags, SockaddrIn};
+use std::ffi::OsString;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+const PROTOCOL: i32 = 112;
+/// linux/if_packet.h; neither libc for musl nor nix has it.
+const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+/// linux/filter.h: an offset into the socket buffer's metadata.
+const SKF_AD_OFF: u32 = 0xffff_f000;
+const SKF_AD_PKTTYPE: u32 = 4;
+const PACKET_OUTGOING: u32 = 4;
+
+/// Receives adverts of the VRIDs in use on one interface, and sends ours.
+#[derive(Debug)]
+pub struct Vrrp {
+    fd: OwnedFd,
+}
+
+/// Receives adverts of all other VRIDs on one interface. Read seldom: it is there to tell, not to elect.
+#[derive(Debug)]
+pub struct Stray {
+    fd: OwnedFd,
+}
+
+impl Vrrp {
+    /// Opens it: bound to the interface, in the VRRP group, with a kernel filter for `vrids`.
+    pub fn open(ifname: &str, ifindex: u32, vrids: &[u8]) -> nix::Result<Self> {
+        let fd = raw(ifname)?;
+        // The filter goes first, so that nothing else is ever queued.
+        filter(&fd, &vrid_filter(vrids, true))?;
+        set(&fd, libc::IPPROTO_IP, libc::IP_HDRINCL, &1i32)?;
+        set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, &0i32)?;
+        let mreq = libc::ip_mreqn {
+            imr_multiaddr: libc::in_addr { s_addr: u32::from_ne_bytes([224, 0, 0, 18]) },
+            imr_address: libc::in_addr { s_addr: 0 },
+            imr_ifindex: i32::try_from(ifindex).map_err(|_| Errno::EINVAL)?,
+        };
+        set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &mreq)?;
+        set(&fd, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &mreq)?;
+        Ok(Vrrp { fd })
+    }
+
+    /// Sends one IP packet.
+    pub fn send(&self, dst: Ipv4Addr, packet: &[u8]) -> nix::Result<()> {
+        let to = SockaddrIn::from(std::net::SocketAddrV4::new(dst, 0));
+        nixsock::sendto(self.fd.as_raw_fd(), packet, &to, MsgFlags::MSG_DONTWAIT).map(drop)
+    }
+
+    /// The next IP packet that is queued, and its length.
+    pub fn recv(&self, buf: &mut [u8]) -> nix::Result<usize> {
+        nixsock::recv(self.fd.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT)
+    }
+}
+
+impl AsFd for Vrrp {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Stray {
+    /// Opens it, with a kernel filter for everything but `vrids`. The group is joined by `Vrrp`.
+    pub fn open(ifname: &str, vrids: &[u8]) -> nix::Result<Self> {
+        let fd = raw(ifname)?;
+        filter(&fd, &vrid_filter(vrids, false))?;
+        set(&fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &8192i32)?;
+        Ok(Stray { fd })
+    }
+
+    /// The next IP packet that is queued, and its length.
+    pub fn recv(&self, buf: &mut [u8]) -> nix::Result<usize> {
+        nixsock::recv(self.fd.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT)
+    }
+}
+
+impl AsFd for Stray {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Sends gratuitous ARPs on one interface and hears those of others.
+#[derive(Debug)]
+pub struct Arp {
+    fd: OwnedFd,
+}
+
+impl Arp {
+    /// Opens it, with a kernel filter for gratuitous ARPs that others sent.
+    pub fn open(ifindex: u32) -> nix::Result<Self> {
+        let arp = u16::try_from(libc::ETH_P_ARP).map_err(|_| Errno::EINVAL)?.to_be();
+        // Protocol 0: nothing is received before the filter is in place and the interface is chosen.
+        // SAFETY: plain system call without pointers.
+        let fd = owned(unsafe {
+            libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0)
+        })?;
+        filter(&fd, &gratuitous_filter())?;
+        // Kernels before 4.20 have no such option; the filter drops what we sent as well.
+        let _ = set(&fd, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &1i32);
+        // SAFETY: an all-zero sockaddr_ll is a valid value of that plain C structure.
+        let mut addr: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        addr.sll_family = u16::try_from(libc::AF_PACKET).map_err(|_| Errno::EINVAL)?;
+        addr.sll_protocol = arp;
+        addr.sll_ifindex = i32::try_from(ifindex).map_err(|_| Errno::EINVAL)?;
+        // SAFETY: `addr` is a sockaddr_ll of the length that is given.
+        Errno::result(unsafe {
+            libc::bind(
+                fd.as_raw_fd(),
+                (&raw const addr).cast(),
+                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+            )
+        })?;
+        Ok(Arp { fd })
+    }
+
+    /// Sends one Ethernet frame.
+    pub fn send(&self, frame: &[u8]) -> nix::Result<()> {
+        nixsock::send(self.fd.as_raw_fd(), frame, MsgFlags::MSG_DONTWAIT).map(drop)
+    }
+
+    /// The next Ethernet frame that is queued, and its length.
+    pub fn recv(&self, buf: &mut [u8]) -> nix::Result<usize> {
+        nixsock::recv(self.fd.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT)
+    }
+}
+
+impl AsFd for Arp {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn raw(ifname: &str) -> nix::Result<OwnedFd> {
+    // SAFETY: plain system call without pointers.
+    let fd = owned(unsafe {
+        libc::socket(libc::AF_INET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, PROTOCOL)
+    })?;
+    nixsock::setsockopt(&fd, nixsock::sockopt::BindToDevice, &OsString::from(ifname))?;
+    // Only the groups that this socket joined, not those of every process of the host.
+    set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_ALL, &0i32)?;
+    Ok(fd)
+}
+
+/// `setsockopt` with a plain value.
+fn set<T: Copy>(fd: &OwnedFd, level: libc::c_int, name: libc::c_int, value: &T) -> nix::Result<()> {
+    // SAFETY: the pointer and the length describe `value`, which outlives the call; all callers pass the plain
+    // C type that the option takes.
+    Errno::result(unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            std::ptr::from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
+        )
+    })
+    .map(drop)
+}
+
+/// Attaches a classic BPF program.
+pub(super) fn filter(fd: &OwnedFd, program: &[libc::sock_filter]) -> nix::Result<()> {
+    let prog = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?,
+        // The kernel copies the program and does not write to it.
+        filter: program.as_ptr().cast_mut(),
+    };
+    set(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &prog)
+}
+
+pub(super) fn stmt(code: u32, k: u32) -> libc::sock_filter {
+    jump(code, k, 0, 0)
+}
+
+pub(super) fn jump(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt, jf, k }
+}
+
+pub(super) const ACCEPT: u32 = 0xffff;
+pub(super) const DROP: u32 = 0;
+
+/// Accepts the VRIDs listed and drops the others, or the reverse.
+fn vrid_filter(vrids: &[u8], listed: bool) -> Vec<libc::sock_filter> {
+    let (hit, miss) = if listed { (ACCEPT, DROP) } else { (DROP, ACCEPT) };
+    // X := length of the IP header; A := the octet behind version and type.
+    let mut program = vec![
+        stmt(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0),
+        stmt(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, 1),
+    ];
+    for vrid in vrids {
+        program.push(jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, u32::from(*vrid), 0, 1));
+        program.push(stmt(libc::BPF_RET | libc::BPF_K, hit));
+    }
+    program.push(stmt(libc::BPF_RET | libc::BPF_K, miss));
+    program
+}
+
+/// Accepts ARP frames of others whose sender and target protocol addresses are equal.
+fn gratuitous_filter() -> [libc::sock_filter; 9] {
+    let ret = |k| stmt(libc::BPF_RET | libc::BPF_K, k);
+    let jeq = libc::BPF_JMP | libc::BPF_JEQ;
+    [
+        stmt(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, SKF_AD_OFF + SKF_AD_PKTTYPE),
+        jump(jeq | libc::BPF_K, PACKET_OUTGOING, 5, 0),
+        stmt(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 14 + 24),
+        stmt(libc::BPF_MISC | libc::BPF_TAX, 0),
+        stmt(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 14 + 14),
+        jump(jeq | libc::BPF_X, 0, 0, 1),
+        ret(ACCEPT),
+        ret(DROP),
+        ret(DROP),
+    ]
+}

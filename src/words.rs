@@ -1,0 +1,296 @@
+//! What happened, in keepalived's words, so that existing log watches go on working.
+
+use crate::event::Event;
+use crate::haproxy::supervisor::{Event as Haproxy, Exit};
+use crate::node::{Faults, Node};
+use crate::vrrp::machine::{Kind, Note, Why};
+use crate::vrrp::packet::Discard;
+use log::Level::{self, Debug, Error, Info, Warn};
+use nix::errno::Errno;
+use std::fmt::Write;
+
+/// The name of a state.
+pub fn state(kind: Kind, faults: Faults) -> &'static str {
+    match kind {
+        Kind::Master => "MASTER",
+        Kind::Backup => "BACKUP",
+        Kind::Init if faults.none() || faults.only(Faults::DELAY) => "INIT",
+        Kind::Init => "FAULT",
+    }
+}
+
+/// Why a state was entered.
+pub fn why(w: Why) -> String {
+    match w {
+        Why::Started => "started".into(),
+        Why::Owner => "owner of the addresses".into(),
+        Why::Resumed => "resumed, the lease was still running".into(),
+        Why::MasterDown => "the master fell silent".into(),
+        Why::MasterLeft => "the master gave up".into(),
+        Why::NoMaster => "no master was heard".into(),
+        Why::Preempted => "preempted a master of lower priority".into(),
+        Why::Outranked(m) => format!("higher advert from {}, priority {}", m.src, m.priority),
+        Why::Stalled => "this process stood still".into(),
+        Why::Left => "asked to leave".into(),
+        Why::Faulted => "fault".into(),
+    }
+}
+
+/// Why a virtual router does not take part.
+pub fn faults(f: Faults) -> String {
+    let words: Vec<&str> = Faults::WORDS.iter().filter(|(x, _)| f.has(*x)).map(|(_, w)| *w).collect();
+    words.join(", ")
+}
+
+/// How a process ended.
+pub fn exit(e: Exit) -> String {
+    match e {
+        Exit::Code(c) => format!("exit status {c}"),
+        Exit::Signal(s) => format!("signal {s}"),
+        Exit::Unknown => "unknown exit status".into(),
+    }
+}
+
+/// One line for an event, with its level.
+pub fn render(node: &Node, e: &Event) -> (Level, String) {
+    let mut s = String::new();
+    let level = write(&mut s, node, e).unwrap_or(Error);
+    (level, s)
+}
+
+/// Writing to a `String` does not fail; the `?` below only pleases `write!`.
+fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::Error> {
+    let name = |inst: &usize| node.instances.get(*inst).map_or("?", |i| i.cfg.name.as_str());
+    let link = |link: &usize| node.links.get(*link).map_or("?", |l| l.name.as_str());
+    let vip = |entry: &usize| node.addrs.entries.get(*entry);
+    let err = |errno: &i32| Errno::from_raw(*errno).desc();
+    macro_rules! say {
+        ($level:expr, $($arg:tt)*) => {{ write!(s, $($arg)*)?; $level }};
+    }
+    macro_rules! say_inst {
+        ($level:expr, $inst:expr, $($arg:tt)*) => {{
+            write!(s, "VRRP_Instance({}) ", name($inst))?;
+            say!($level, $($arg)*)
+        }};
+    }
+    // Every such line names the address and the device.
+    macro_rules! say_vip {
+        ($level:expr, $entry:expr, $fmt:literal $($arg:tt)*) => {{
+            let Some(v) = vip($entry) else { return Ok(Debug) };
+            say!($level, $fmt, addr = v.addr, dev = link(&v.link) $($arg)*)
+        }};
+    }
+    macro_rules! say_inst_vip {
+        ($level:expr, $entry:expr, $($arg:tt)*) => {{
+            write!(s, "VRRP_Instance({}) ", vip($entry).map_or("?", |v| name(&v.inst)))?;
+            say_vip!($level, $entry, $($arg)*)
+        }};
+    }
+    Ok(match event {
+        Event::Entered { inst, kind: Kind::Master, why: w } => {
+            say_inst!(Info, inst, "Transition to MASTER STATE ({})\n", why(*w));
+            say_inst!(Info, inst, "Entering MASTER STATE")
+        }
+        Event::Entered { inst, kind: Kind::Backup, why: w } => {
+            say_inst!(Info, inst, "Entering BACKUP STATE ({})", why(*w))
+        }
+        Event::Entered { inst, kind: Kind::Init, why: Why::Left } => say_inst!(Info, inst, "Leaving"),
+        Event::Entered { inst, kind: Kind::Init, .. } => say_inst!(Info, inst, "Entering FAULT STATE"),
+        Event::Fault { inst, faults: f } => {
+            say_inst!(
+                if f.only(Faults::DELAY) { Info } else { Warn },
+                inst,
+                "Now in {} state: {}",
+                state(Kind::Init, *f),
+                faults(*f)
+            )
+        }
+        Event::Noted { inst, note } => match note {
+            Note::HigherAdvert(m) => {
+                say_inst!(Info, inst, "Received higher prio advert {} from {}", m.priority, m.src)
+            }
+            Note::LowerAdvert(m) => say_inst!(
+                Info,
+                inst,
+                "Received lower prio advert {} from {}, forcing new election",
+                m.priority,
+                m.src
+            ),
+            Note::MasterGone(m) => say_inst!(Info, inst, "Master {} sent priority 0", m.src),
+            Note::StrangerGone(src) => {
+                say_inst!(Debug, inst, "Ignoring priority 0 from {}: not the master", src)
+            }
+            Note::SecondOwner(m) => {
+                say_inst!(Error, inst, "{} claims to be the owner of the addresses, too", m.src)
+            }
+        },
+        Event::Discarded { inst, src, why: Discard::OwnSource, .. } => {
+            say_inst!(Warn, inst, "received an advert from our own address {src}")
+        }
+        Event::Discarded { inst, src, why: d, interval } => {
+            match d {
+                Discard::AuthPass => say_inst!(Warn, inst, "received an invalid passwd from {src}!"),
+                Discard::AuthType => {
+                    say_inst!(Warn, inst, "received an advert from {src} with another authentication type")
+                }
+                Discard::Interval => {
+                    let mine = node.instances.get(*inst).map_or(0, |i| i.cfg.advert_int.as_secs());
+                    let theirs = interval.as_secs();
+                    say_inst!(
+                        Warn,
+                        inst,
+                        "advertisement interval mismatch mine={mine} sec rcved={theirs} sec from {src}"
+                    )
+                }
+                other => say_inst!(Warn, inst, "invalid advert from {src}: {}", other.name()),
+            };
+            let dev = node.instances.get(*inst).map_or("?", |i| link(&i.link));
+            write!(s, "\nbogus VRRP packet received on {dev} !!!\n")?;
+            say_inst!(Warn, inst, "ignoring received advertisment...")
+        }
+        Event::Bogus { link: l, why: d } => {
+            say!(Warn, "bogus VRRP packet received on {} !!! ({})", link(l), d.name())
+        }
+        Event::Odd { inst, src, notes } => {
+            if notes.address_count_differs {
+                say_inst!(
+                    Warn,
+                    inst,
+                    "receive an invalid ip number count associated with VRID from {}: \
+                     one or more VIP associated with VRID mismatch actual MASTER advert",
+                    src
+                )
+            } else if notes.address_list_differs {
+                say_inst!(
+                    Warn,
+                    inst,
+                    "ip address associated with VRID not present in received packet from {}: \
+                     one or more VIP associated with VRID mismatch actual MASTER advert",
+                    src
+                )
+            } else {
+                say_inst!(Info, inst, "the interval of {} is not ours; adopted while it is master", src)
+            }
+        }
+        Event::Stray { link: l, vrid, src, vip: None } => {
+            say!(Info, "advert with VRID {vrid} from {src} on {}: not ours", link(l))
+        }
+        Event::Stray { link: l, vrid, src, vip: Some(entry) } => {
+            writeln!(s, "bogus VRRP packet received on {} !!!", link(l))?;
+            say_inst_vip!(
+                Error,
+                entry,
+                "{src} announces {addr} on {dev} with VRID {vrid}: two masters, or a wrong virtual_router_id"
+            )
+        }
+        Event::SettingVips { inst } => say_inst!(Info, inst, "setting protocol VIPs."),
+        Event::RemovingVips { inst } => say_inst!(Info, inst, "removing protocol VIPs."),
+        Event::PriorityZero { inst } => say_inst!(Info, inst, "sending 0 priority"),
+        Event::HandOverStarts { inst, timeout } => say_inst!(
+            Info,
+            inst,
+            "keeping protocol VIPs until the successor has them, at most {} ms",
+            timeout.as_millis()
+        ),
+        Event::HandOverDone { inst, announced: true } => {
+            say_inst!(Info, inst, "successor announced the VIPs")
+        }
+        Event::HandOverDone { inst, announced: false } => {
+            say_inst!(Info, inst, "successor advertised")
+        }
+        Event::HandOverTimedOut { inst } => say_inst!(Info, inst, "no successor was heard"),
+        Event::VipAdded { entry } => {
+            say_vip!(Info, entry, "Netlink reflector reports IP {addr} added on {dev}")
+        }
+        Event::VipRemoved { entry } => {
+            say_vip!(Info, entry, "Netlink reflector reports IP {addr} removed on {dev}")
+        }
+        Event::VipAddFailed { entry, errno } => {
+            let why = err(errno);
+            say_inst_vip!(Error, entry, "cannot add {addr} on {dev}: {why}")
+        }
+        Event::VipRemoveFailed { entry, errno } => {
+            let why = err(errno);
+            say_inst_vip!(Error, entry, "cannot remove {addr} on {dev}, trying again: {why}")
+        }
+        Event::VipForeign { entry } => say_inst_vip!(
+            Error,
+            entry,
+            "{addr} on {dev} is somebody else's permanent address: not touched, not announced; \
+             remove it or set priority = 255"
+        ),
+        Event::VipTakenOver { entry } => {
+            say_inst_vip!(Warn, entry, "{addr} on {dev} was left by keepalived: taken over")
+        }
+        Event::VipDeleted { entry } => {
+            say_inst_vip!(Warn, entry, "{addr} was deleted on {dev} by somebody else: put back")
+        }
+        Event::VipExpired { entry } => {
+            say_inst_vip!(Warn, entry, "the lease of {addr} on {dev} ended before it was renewed")
+        }
+        Event::Announcing { entry } => {
+            say_vip!(Info, entry, "Sending gratuitous ARPs on {dev} for {addr}")
+        }
+        Event::AnnounceFailed { entry, errno } => {
+            let why = err(errno);
+            say_inst_vip!(Warn, entry, "cannot announce {addr} on {dev}: {why}")
+        }
+        Event::SendFailed { inst, errno } => {
+            let hint = match *errno {
+                libc::EPERM => " (a firewall drops protocol 112, or CAP_NET_RAW is missing)",
+                _ => "",
+            };
+            say_inst!(Warn, inst, "cannot send adverts: {}{}", err(errno), hint)
+        }
+        Event::Stalled { inst, silence } => say_inst!(
+            Warn,
+            inst,
+            "stood still for {} ms, longer than a backup waits: giving up mastership",
+            silence.as_millis()
+        ),
+        Event::LateRenewal { inst } => say_inst!(Warn, inst, "a lease was renewed too late"),
+        Event::Link { link: l, present: false, .. } => say!(Warn, "interface {} does not exist", link(l)),
+        Event::Link { link: l, running, .. } => {
+            let up = if *running { "up" } else { "down" };
+            say!(if *running { Info } else { Warn }, "Netlink reports {} {up}", link(l))
+        }
+        Event::OpenFailed { link: l, errno } => {
+            say!(Error, "cannot open the sockets of {}: {}", link(l), err(errno))
+        }
+        Event::Haproxy(h) => haproxy(s, h)?,
+        Event::StartupDelay(d) => say!(Info, "startup_delay: taking part in {} s", d.as_secs_f32()),
+        Event::Stopping { again: false } => say!(Info, "Stopping"),
+        Event::Stopping { again: true } => say!(Warn, "Stopping: asked again, not waiting any longer"),
+        Event::Overrun => say!(Warn, "netlink: messages were lost, reading everything again"),
+    })
+}
+
+fn haproxy(s: &mut String, e: &Haproxy) -> Result<Level, std::fmt::Error> {
+    macro_rules! say {
+        ($level:expr, $($arg:tt)*) => {{ write!(s, $($arg)*)?; $level }};
+    }
+    Ok(match e {
+        Haproxy::Started { pid } => say!(Info, "haproxy[{pid}] started"),
+        Haproxy::Adopted { pid } => say!(Info, "haproxy[{pid}] runs already: taking it over"),
+        Haproxy::Ready { pid, worker, version, after } => {
+            say!(
+                Info,
+                "haproxy[{pid}] ready after {} ms (worker {worker}, version {version})",
+                after.as_millis()
+            )
+        }
+        Haproxy::SpawnFailed { errno, retry } => {
+            let why = Errno::from_raw(*errno).desc();
+            say!(Error, "haproxy cannot be executed: {why}; next try in {} ms", retry.as_millis())
+        }
+        Haproxy::StartFailed { exit: x, retry } => {
+            say!(Error, "haproxy failed to start: {}; next try in {} ms", exit(*x), retry.as_millis())
+        }
+        Haproxy::StartTimeout => say!(Error, "haproxy is not ready in time: killed"),
+        Haproxy::Died { exit: x } => say!(Error, "haproxy died: {}; starting it again", exit(*x)),
+        Haproxy::Stopping => say!(Info, "haproxy: soft stop"),
+        Haproxy::Stopped { exit: x } => say!(Info, "haproxy stopped: {}", exit(*x)),
+        Haproxy::StopForced { kill: false } => say!(Warn, "haproxy still has connections: terminating it"),
+        Haproxy::StopForced { kill: true } => say!(Warn, "haproxy does not stop: killing it"),
+    })
+}
