@@ -19,7 +19,7 @@ share = $(DESTDIR)$(PREFIX)/share/vipd
 # The init files name /usr/sbin/vipd; with another PREFIX they have to say so.
 put = sed 's|/usr/sbin/vipd|$(PREFIX)/sbin/vipd|g'
 
-.PHONY: all help deps check test demo soak install init-none init-busybox init-openrc init-systemd uninstall clean
+.PHONY: all help deps check test demo bench soak install init-none init-busybox init-openrc init-systemd uninstall clean
 # `deps` and `all` may both run apt-get; cargo uses all cores anyway.
 .NOTPARALLEL:
 
@@ -41,6 +41,9 @@ test: deps all ## every test, on the static program: 10 s after the build, and w
 
 demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 1 min, mostly its build
 	$(with_vipd) $(CARGO) run --locked --release --example demo -- --peer $(PEER)
+
+bench: deps all ## measure failover, size, memory, load: 2 min
+	$(with_vipd) $(CARGO) run --locked --release --example bench
 
 soak: deps all ## faults in network namespaces, for as long as you let it run; ^C ends it
 	$(with_vipd) $(CARGO) test --locked --release --test soak
