@@ -23,7 +23,7 @@ put = sed 's|/usr/sbin/vipd|$(PREFIX)/sbin/vipd|g'
 # `deps` and `all` may both run apt-get; cargo uses all cores anyway.
 .NOTPARALLEL:
 
-all: ## build target/vipd, static, and prove it: 1 min from nothing (std included), 0.3 s if up to date
+all: ## build target/vipd, static, and prove it: 1 to 2 min from nothing (std included), 0.3 s if up to date
 	@.build/static.sh
 
 help: ## this list: at once

@@ -58,15 +58,15 @@ has_debian() {
 }
 
 add_rustup() {
-    command -v rustup >/dev/null || return 1
-    has_std || rustup_add target "$t"
-    has_src || rustup_add component rust-src
-    has_std && has_src
+    command -v rustup >/dev/null &&
+        { has_std || rustup_add target "$t"; } && { has_src || rustup_add component rust-src; } && has_std && has_src
 }
 
 rustup_add() {
     echo "rustup $1 add $2"
-    said=$(RUST_BACKTRACE=0 rustup "$1" add "$2" 2>&1) || echo "$said" | grep -m1 '^error' >&2
+    said=$(RUST_BACKTRACE=0 rustup "$1" add "$2" 2>&1) && return
+    echo "$said" | grep -m1 '^error' | cut -c-200 >&2
+    return 1
 }
 
 add_debian() {
