@@ -143,8 +143,7 @@ debian)
     stub_unwinder
     # /usr/bin first: rustup's shims would answer to `rustc` otherwise.
     cargo=/usr/bin/cargo PATH=/usr/bin:/bin:$PATH
-    # Debian 12's musl (1.2.3) cannot unpack relocations: a program at a fixed address has none.
-    pack="'-Crelocation-model=static'"
+    pack= # Debian 12's musl (1.2.3) cannot unpack relocations
     build_small
     ;;
 alpine)
