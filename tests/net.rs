@@ -74,12 +74,12 @@ const TESTS: &[(&str, Test)] = &[
     ("refuses_a_second_instance", refuses_second_instance),
     ("exits_with_the_documented_codes", exit_codes),
     ("puts_a_stolen_address_back", puts_back),
-    ("kill_9_leaves_no_second_holder", |w| no_second_holder(w, Kind::Vipd, Signal::SIGKILL)),
-    ("kill_9_leaves_no_second_holder_keepalived", |w| no_second_holder(w, Kind::Keepalived, Signal::SIGKILL)),
-    ("a_stall_leaves_no_second_holder", |w| no_second_holder(w, Kind::Vipd, Signal::SIGSTOP)),
-    ("a_stall_leaves_no_second_holder_keepalived", |w| {
-        no_second_holder(w, Kind::Keepalived, Signal::SIGSTOP)
-    }),
+    ("kill_9_leaves_no_second_holder", |w| no_second_holder(w, Kind::Vipd, Signal::SIGKILL, ms(0))),
+    ("kill_9_late_leaves_no_second_holder", |w| no_second_holder(w, Kind::Vipd, Signal::SIGKILL, ms(800))),
+    ("kill_9_beside_keepalived", |w| no_second_holder(w, Kind::Keepalived, Signal::SIGKILL, ms(400))),
+    ("a_stall_leaves_no_second_holder", |w| no_second_holder(w, Kind::Vipd, Signal::SIGSTOP, ms(0))),
+    ("a_late_stall_leaves_no_second_holder", |w| no_second_holder(w, Kind::Vipd, Signal::SIGSTOP, ms(800))),
+    ("a_stall_beside_keepalived", |w| no_second_holder(w, Kind::Keepalived, Signal::SIGSTOP, ms(400))),
     ("resumes_after_a_crash", resumes),
 ];
 
@@ -706,8 +706,9 @@ fn puts_back(w: &World) -> Result<()> {
 // ---------------------------------------------------------------------------------- leases
 
 /// Three virtual routers on node1, which is killed or stopped, against a peer with priority 254 that takes
-/// over as soon as the protocol lets it: never two holders.
-fn no_second_holder(w: &World, peer: Kind, signal: Signal) -> Result<()> {
+/// over as soon as the protocol lets it: never two holders. The signal comes `phase` after the first advert of
+/// a round; with zero it falls between the adverts of the three.
+fn no_second_holder(w: &World, peer: Kind, signal: Signal, phase: Duration) -> Result<()> {
     let vips = ["192.168.30.230", "192.168.30.231", "192.168.30.232"];
     let routers = |priority| -> Vec<Router> {
         let each = vips.iter().zip(51..);
@@ -719,8 +720,8 @@ fn no_second_holder(w: &World, peer: Kind, signal: Signal) -> Result<()> {
     }
     let two = Daemon::start(peer, &w.two, &routers(254))?;
     two.wait_log(words::BACKUP, secs(2))?;
-    // Any phase of the interval will do; this one follows from the machine's load.
-    w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?;
+    let advert = w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?;
+    std::thread::sleep((advert.at + phase).saturating_duration_since(Instant::now()));
     one.signal(signal);
     let start = Instant::now();
     for vip in vips {
@@ -735,8 +736,8 @@ fn no_second_holder(w: &World, peer: Kind, signal: Signal) -> Result<()> {
         w.capture.wait_advert("node2", VRID, Instant::now() + secs(1), secs(4))?;
     }
     for vip in vips {
-        ensure!(w.watcher.holder(vip).as_deref() == Some("node2"), "{vip} did not stay on node2");
         w.watcher.no_overlap(vip, Duration::ZERO)?;
+        ensure!(w.watcher.holder(vip).as_deref() == Some("node2"), "{vip} did not stay on node2");
     }
     Ok(())
 }
