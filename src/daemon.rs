@@ -3,7 +3,7 @@
 
 mod service;
 
-pub use service::argv;
+pub use service::check_argv;
 
 use crate::config::{self, Config};
 use crate::control::{Control, Request};

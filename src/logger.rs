@@ -119,10 +119,9 @@ impl Sink {
         match self {
             Sink::Stderr { stamps } => {
                 if *stamps {
-                    let since_midnight = std::time::SystemTime::now()
-                        .duration_since(std::time::UNIX_EPOCH)
-                        .map_or(0, |d| d.as_millis() % 86_400_000);
-                    let (s, ms) = (since_midnight / 1000, since_midnight % 1000);
+                    let now = std::time::SystemTime::now();
+                    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+                    let (s, ms) = (now.as_secs() % 86_400, now.subsec_millis());
                     let _ = write!(out, "{:02}:{:02}:{:02}.{ms:03} ", s / 3600, s / 60 % 60, s % 60);
                 }
                 escape(line, &mut out);

@@ -3,9 +3,12 @@
 use lexopt::prelude::*;
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use vipd::config::{Config, ini, schema};
+use vipd::haproxy::supervisor::Exit;
+use vipd::sys::process;
 use vipd::{control, daemon, logger};
 
 const USAGE: &str = "\
@@ -108,18 +111,13 @@ fn run(cfg: &Config) -> u8 {
 /// Also asks haproxy what it thinks of its files.
 fn check(cfg: &Config, file: &Path) -> u8 {
     if let Some(h) = &cfg.haproxy {
-        let mut haproxy = Command::new(&h.binary);
-        haproxy.arg("-c").args(&h.args);
-        for f in &h.config {
-            haproxy.arg("-f").arg(f);
-        }
-        match haproxy.output() {
+        // Its complaints belong to ours.
+        match process::spawn(&daemon::check_argv(h), std::io::stderr().as_fd()) {
             Err(e) => {
-                eprintln!("{}: {e}", h.binary.display());
+                eprintln!("{}: {}", h.binary.display(), e.desc());
                 return USAGE_ERROR;
             }
-            Ok(out) if !out.status.success() => {
-                eprint!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+            Ok(pid) if process::wait(pid) != Exit::Code(0) => {
                 eprintln!("{}: haproxy refuses its configuration", file.display());
                 return USAGE_ERROR;
             }

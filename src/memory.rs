@@ -18,9 +18,13 @@ pub fn says_master(content: &str, cfg: &Vrrp) -> bool {
 /// from 64 bits of it, and nobody but root writes the file.
 fn fingerprint(cfg: &Vrrp) -> u64 {
     let mut text = String::new();
-    let _ = write!(text, "{} {:?} {} {:?}", cfg.vrid, cfg.version, cfg.interface, cfg.mcast_src_ip);
+    let _ = write!(text, "{} {} {}", cfg.vrid, cfg.version as u8, cfg.interface);
+    if let Some(src) = cfg.mcast_src_ip {
+        let _ = write!(text, " from {src}");
+    }
     for vip in &cfg.vips {
-        let _ = write!(text, " {}/{} {:?}", vip.addr, vip.prefix, vip.dev);
+        let dev = vip.dev.as_deref().unwrap_or_default();
+        let _ = write!(text, " {}/{} {dev}", vip.addr, vip.prefix);
     }
     let mut bytes = text.into_bytes();
     if let Auth::Pass(pass) = cfg.auth {

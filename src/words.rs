@@ -8,6 +8,7 @@ use crate::vrrp::packet::Discard;
 use log::Level::{self, Debug, Error, Info, Warn};
 use nix::errno::Errno;
 use std::fmt::Write;
+use std::time::Duration;
 
 /// The name of a state.
 pub fn state(kind: Kind, faults: Faults) -> &'static str {
@@ -40,6 +41,11 @@ pub fn why(w: Why) -> String {
 pub fn faults(f: Faults) -> String {
     let words: Vec<&str> = Faults::WORDS.iter().filter(|(x, _)| f.has(*x)).map(|(_, w)| *w).collect();
     words.join(", ")
+}
+
+/// Whole milliseconds; `as_millis` is a `u128`, whose formatting is large.
+fn ms(d: &Duration) -> u64 {
+    d.as_secs() * 1000 + u64::from(d.subsec_millis())
 }
 
 /// How a process ended.
@@ -190,7 +196,7 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             Info,
             inst,
             "keeping protocol VIPs until the successor has them, at most {} ms",
-            timeout.as_millis()
+            ms(timeout)
         ),
         Event::HandOverDone { inst, announced: true } => {
             say_inst!(Info, inst, "successor announced the VIPs")
@@ -246,7 +252,7 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             Warn,
             inst,
             "stood still for {} ms, longer than a backup waits: giving up mastership",
-            silence.as_millis()
+            ms(silence)
         ),
         Event::LateRenewal { inst } => say_inst!(Warn, inst, "a lease was renewed too late"),
         Event::Link { link: l, present: false, .. } => say!(Warn, "interface {} does not exist", link(l)),
@@ -258,7 +264,7 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             say!(Error, "cannot open the sockets of {}: {}", link(l), err(errno))
         }
         Event::Haproxy(h) => haproxy(s, h)?,
-        Event::StartupDelay(d) => say!(Info, "startup_delay: taking part in {} s", d.as_secs_f32()),
+        Event::StartupDelay(d) => say!(Info, "startup_delay: taking part in {} s", d.as_secs()),
         Event::Stopping { again: false } => say!(Info, "Stopping"),
         Event::Stopping { again: true } => say!(Warn, "Stopping: asked again, not waiting any longer"),
         Event::Overrun => say!(Warn, "netlink: messages were lost, reading everything again"),
@@ -273,18 +279,14 @@ fn haproxy(s: &mut String, e: &Haproxy) -> Result<Level, std::fmt::Error> {
         Haproxy::Started { pid } => say!(Info, "haproxy[{pid}] started"),
         Haproxy::Adopted { pid } => say!(Info, "haproxy[{pid}] runs already: taking it over"),
         Haproxy::Ready { pid, worker, version, after } => {
-            say!(
-                Info,
-                "haproxy[{pid}] ready after {} ms (worker {worker}, version {version})",
-                after.as_millis()
-            )
+            say!(Info, "haproxy[{pid}] ready after {} ms (worker {worker}, version {version})", ms(after))
         }
         Haproxy::SpawnFailed { errno, retry } => {
             let why = Errno::from_raw(*errno).desc();
-            say!(Error, "haproxy cannot be executed: {why}; next try in {} ms", retry.as_millis())
+            say!(Error, "haproxy cannot be executed: {why}; next try in {} ms", ms(retry))
         }
         Haproxy::StartFailed { exit: x, retry } => {
-            say!(Error, "haproxy failed to start: {}; next try in {} ms", exit(*x), retry.as_millis())
+            say!(Error, "haproxy failed to start: {}; next try in {} ms", exit(*x), ms(retry))
         }
         Haproxy::StartTimeout => say!(Error, "haproxy is not ready in time: killed"),
         Haproxy::Died { exit: x } => say!(Error, "haproxy died: {}; starting it again", exit(*x)),

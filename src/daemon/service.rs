@@ -266,21 +266,24 @@ impl Pipe {
 
 /// The command line. `-W`: a master that outlives its worker's reloads; `-S`: its socket, for us alone; `-db`
 /// overrides a `daemon` in the configuration, which would take HAProxy out of our hands.
-pub fn argv(cfg: &config::Haproxy, master_socket: &Path) -> Vec<CString> {
+fn argv(cfg: &config::Haproxy, master_socket: &Path) -> Vec<CString> {
     let mut socket = master_socket.as_os_str().as_bytes().to_vec();
     socket.extend_from_slice(b",mode,600");
-    let mut words: Vec<Vec<u8>> = vec![
-        cfg.binary.as_os_str().as_bytes().to_vec(),
-        b"-W".to_vec(),
-        b"-db".to_vec(),
-        b"-S".to_vec(),
-        socket,
-    ];
+    words(cfg, &[b"-W", b"-db", b"-S", &socket])
+}
+
+/// The command line that only checks the configuration.
+pub fn check_argv(cfg: &config::Haproxy) -> Vec<CString> {
+    words(cfg, &[b"-c"])
+}
+
+/// The configuration holds no NUL, so nothing is lost here.
+fn words(cfg: &config::Haproxy, options: &[&[u8]]) -> Vec<CString> {
+    let mut words = vec![cfg.binary.as_os_str().as_bytes()];
+    words.extend(options);
     for file in &cfg.config {
-        words.push(b"-f".to_vec());
-        words.push(file.as_os_str().as_bytes().to_vec());
+        words.extend([b"-f", file.as_os_str().as_bytes()]);
     }
-    words.extend(cfg.args.iter().map(|a| a.as_bytes().to_vec()));
-    // The configuration holds no NUL, so nothing is lost here.
+    words.extend(cfg.args.iter().map(|a| a.as_bytes()));
     words.into_iter().filter_map(|w| CString::new(w).ok()).collect()
 }

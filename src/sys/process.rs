@@ -80,6 +80,15 @@ pub fn spawn(argv: &[CString], output: BorrowedFd) -> nix::Result<Pid> {
     posix_spawn(program.as_c_str(), &actions, &attr, argv, &env)
 }
 
+/// Waits for one child; for the short-lived ones of the command line, never in the loop.
+pub fn wait(pid: Pid) -> Exit {
+    match waitpid(pid, None) {
+        Ok(WaitStatus::Exited(_, code)) => Exit::Code(code),
+        Ok(WaitStatus::Signaled(_, signal, _)) => Exit::Signal(signal as i32),
+        _ => Exit::Unknown,
+    }
+}
+
 /// The next child that has exited, reaped. As PID 1 these may be anybody's.
 pub fn reap() -> Option<(u32, Exit)> {
     loop {
