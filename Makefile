@@ -19,30 +19,33 @@ share = $(DESTDIR)$(PREFIX)/share/vipd
 # The init files name /usr/sbin/vipd; with another PREFIX they have to say so.
 put = sed 's|/usr/sbin/vipd|$(PREFIX)/sbin/vipd|g'
 
-.PHONY: all help deps check test demo soak install init-none init-busybox init-openrc init-systemd uninstall clean
+.PHONY: all help deps check test demo bench soak install init-none init-busybox init-openrc init-systemd uninstall clean
 # `deps` and `all` may both run apt-get; cargo uses all cores anyway.
 .NOTPARALLEL:
 
-all: ## build target/vipd, static, and prove it: 1 min from nothing, 0.3 s if up to date
+all: ## build target/vipd, static, and prove it: 1 to 2 min from nothing (std included), 0.3 s if up to date
 	@.build/static.sh
 
 help: ## this list: at once
 	@sed -n 's/^\([a-z]*\):[^#]*## /  \1|/p' Makefile | while IFS='|' read -r t d; do printf '%-12s %s\n' "$$t" "$$d"; done
 
-deps: ## install what test and demo need (root): 20 s, nothing and at once if all is there
+deps: ## install what test and demo need (root): 10 s; nothing, and at once, if all is there
 	@.build/deps.sh
 
-check: ## formatting and lints: 20 s
+check: ## formatting and lints: 5 s
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-test: deps all ## every test, on the static program
+test: deps all ## every test, on the static program: 10 s after the build, and what the tests take
 	$(with_vipd) $(CARGO) test --locked
 
-demo: deps all ## watch a failover; PEER=keepalived for a mixed pair
+demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 1 min, mostly its build
 	$(with_vipd) $(CARGO) run --locked --release --example demo -- --peer $(PEER)
 
-soak: deps all ## hours of faults in network namespaces; stop it with ^C
+bench: deps all ## measure failover, size, memory, load: 2 min
+	$(with_vipd) $(CARGO) run --locked --release --example bench
+
+soak: deps all ## faults in network namespaces, for as long as you let it run; ^C ends it
 	$(with_vipd) $(CARGO) test --locked --release --test soak
 
 # Only if it is missing: `sudo make install` must not compile as root what the user has built.

@@ -1,6 +1,7 @@
 #!/bin/sh
 # deps.sh: what the tests and the demo need.  deps.sh toolchain: Debian's Rust, for a static vipd (see static.sh).
 # Installs what is missing if we are root, says what it installed, and leaves no service behind.
+# shellcheck disable=SC2086  # lists of packages are split on purpose
 set -eu
 export PATH="$PATH:/usr/sbin:/sbin"
 die() { echo "$0: $*" >&2; exit 1; }
@@ -20,7 +21,7 @@ elif command -v apk >/dev/null; then
 else
     for x in $tests; do command -v "${x%=*}" >/dev/null || missing="$missing ${x#*=}"; done
 fi
-missing=$(echo $missing)
+missing=${missing# }
 [ -n "$missing" ] || exit 0
 
 if command -v apk >/dev/null; then install="apk add $missing"

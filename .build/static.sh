@@ -1,17 +1,19 @@
 #!/bin/sh
-# Builds target/vipd, a static program, with whatever toolchain this machine has, and proves that it is static.
+# Builds target/vipd, a small static program, with whatever toolchain this machine has, and proves that it is static.
 # `make` calls it; the environment may hold
 #   TARGET       triple to build for        (this machine's architecture, with musl)
 #   ROUTE        one of the routes below    (the first that is possible)
 #   SIZE_BUDGET  bytes that vipd may have   (327680)
 #   CC           linker driver and compiler for TARGET (cc)
-# Routes, in this order because the first two need no network and the third no download:
-#   target   the toolchain has the musl target (rustup's, or a distribution's)
-#   alpine   Alpine's own cargo, whose host triple is already musl
-#   debian   Debian's rustc-web: no musl std there, so std is compiled along, from rust-web-src. Gives the smallest vipd
-#   rustup   `rustup target add`, then as `target`
-#   debian   again: its packages are installed first, if we are root
-#   glibc    static all the same, but large: the last resort
+# Three routes compile std along with vipd, for size: that is worth 300 KB, and the budget holds for them.
+#   rustup   rustup's toolchain with its rust-src and its musl target
+#   alpine   Alpine's own cargo, whose host triple is musl already; small if the package rust-src is there
+#   debian   Debian's rustc-web with rust-web-src and musl-dev
+# Whatever of this is here is taken as it is, without a look at the network. If nothing is, the missing parts are
+# fetched: by `rustup component add` and `rustup target add`, or, if that fails and we are root, by apt-get.
+# Two more make a large program, and say so:
+#   target   the toolchain has the musl target, but std's source is not to be had
+#   glibc    static all the same, and larger still: the last resort
 set -eu
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 cd "$(dirname "$0")/.."
@@ -32,6 +34,7 @@ case $machine in
 esac
 t=${TARGET:-$native}
 host=$(rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+sysroot=$(rustc --print sysroot 2>/dev/null || :)
 
 # Where Debian's musl-dev for the triple is: /usr/lib/x86_64-linux-musl, /usr/lib/arm-linux-musleabihf ...
 case ${t%%-*} in arm*) a=arm ;; i?86) a=i386 ;; riscv64*) a=riscv64 ;; *) a=${t%%-*} ;; esac
@@ -39,9 +42,13 @@ musl=/usr/lib/$a-linux-${t##*-}
 
 want() { [ -z "${ROUTE:-}" ] || [ "$ROUTE" = "$1" ]; }
 
-has_target() { d=$(rustc --print target-libdir --target "$t" 2>/dev/null) && ls "$d"/libstd-*.rlib >/dev/null 2>&1; }
+has_std() { ls "$sysroot/lib/rustlib/$t/lib"/libstd-*.rlib >/dev/null 2>&1; }
+has_src() { [ -e "$sysroot/lib/rustlib/src/rust/library/std/Cargo.toml" ]; }
 
 is_alpine() { [ "$t" = "$native" ] && case $host in *-alpine-linux-musl*) ;; *) false ;; esac; }
+
+# Another machine's program cannot be replaced by one of this machine.
+is_glibc() { [ "$t" = "$native" ] && case $host in *-linux-gnu*) ;; *) false ;; esac; }
 
 # std's source must be of the compiler's very version: other pairs do not get beyond core.
 has_debian() {
@@ -50,76 +57,122 @@ has_debian() {
         case $(/usr/bin/rustc -V) in "rustc $v "*) ;; *) false ;; esac
 }
 
-can_install() {
-    [ "$t" = "$native" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
-        "$(dirname "$0")/deps.sh" toolchain && has_debian
+add_rustup() {
+    command -v rustup >/dev/null &&
+        { has_std || rustup_add target "$t"; } && { has_src || rustup_add component rust-src; } && has_std && has_src
 }
 
-add_target() { command -v rustup >/dev/null && rustup target add "$t" && has_target; }
+rustup_add() {
+    echo "rustup $1 add $2"
+    said=$(RUST_BACKTRACE=0 rustup "$1" add "$2" 2>&1) && return
+    echo "$said" | grep -m1 '^error' | cut -c-200 >&2
+    return 1
+}
 
-if want target && has_target; then route=target
+add_debian() {
+    [ "$t" = "$native" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
+        .build/deps.sh toolchain && has_debian
+}
+
+large= # why, if it will be
+if want rustup && has_std && has_src; then route=rustup
 elif want alpine && is_alpine; then route=alpine t=$host
 elif want debian && has_debian; then route=debian
-elif want rustup && add_target; then route=rustup
-elif want debian && can_install; then route=debian
-elif want glibc && case $host in *-linux-gnu*) ;; *) false ;; esac; then route=glibc t=$host
+elif want rustup && add_rustup; then route=rustup
+elif want debian && add_debian; then route=debian
+elif want target && has_std; then route=target
+elif want glibc && is_glibc; then route=glibc t=$host
 else
     die "no ${ROUTE:-way} to build for $t here. One of these brings it:
-  rustup target add $t
+  rustup target add $t && rustup component add rust-src
   apt-get install rustc-web cargo-web rust-web-src musl-dev gcc    (Debian)
-  apk add cargo gcc musl-dev                                        (Alpine)"
+  apk add cargo rust-src gcc musl-dev                               (Alpine)"
 fi
 
 # Flags go on this one command line, and only with --target: then they reach neither build scripts and procedural
-# macros (a static proc-macro cannot be loaded) nor `cargo test` and clippy, which share target/.
+# macros (a static proc-macro cannot be loaded) nor `cargo test` and clippy. A directory of its own below target/:
+# then neither waits for the other's lock.
 # +crt-static is musl's default today, but upstream means to change that.
-# No unwind tables: a panic aborts, nothing reads them.
-static="'-Ctarget-feature=+crt-static'"
-build() { cargo="$1"; shift; "$cargo" build --release --locked --bin vipd --target-dir target --target "$t" "$@"; }
-linker() { [ -z "${CC:-}" ] || printf "target.%s.linker='%s'" "$t" "$CC"; }
-allowance=0
+# No unwind tables: a panic aborts, nothing reads them. Relative relocations packed (musl 1.2.4): 20 KB. No pages between
+# code and constants: 4 KB.
+pack="'-Clink-arg=-Wl,-z,pack-relative-relocs'"
+build() {
+    "$cargo" build --release --locked --bin vipd --target-dir target/static --target "$t" \
+        --config "target.$t.linker='$cc'" \
+        --config "target.$t.rustflags=['-Ctarget-feature=+crt-static','-Cforce-unwind-tables=no','-Lnative=$lib',
+            '-Clink-arg=-Wl,-z,noseparate-code,--build-id=none',$pack]" "$@"
+}
+
+# std is compiled along. That is unstable, hence RUSTC_BOOTSTRAP, which nothing else gets to see.
+build_small() {
+    RUSTC_BOOTSTRAP=1 build --config 'unstable.build-std=["std","panic_abort"]' \
+        --config 'unstable.build-std-features=["optimize_for_size"]'
+}
+
+# std names two unwinder symbols, for backtraces that a stripped program cannot print anyway. glibc's libgcc_eh.a does
+# not fit musl, LLVM's libunwind.a does but adds 37 KB; two functions that say "end of stack" do.
+stub_unwinder() {
+    # shellcheck disable=SC3013  # dash, bash and busybox all have -nt
+    if [ ! "$lib/unwind.o" -nt .build/static.sh ]; then
+        printf '%s\n' 'int _Unwind_Backtrace(void *f, void *a) { (void)f; (void)a; return 5; }' \
+            'unsigned long _Unwind_GetIP(void *c) { (void)c; return 0; }' |
+            $cc -Os -fPIC -fno-asynchronous-unwind-tables -xc -c - -o "$lib/unwind.o"
+    fi
+    rm -f "$lib/libunwind.a" # never write through a link
+    ar rcsD "$lib/libunwind.a" "$lib/unwind.o"
+}
+
+cargo=cargo cc=${CC:-cc}
+# rustc looks for objects and libraries in `-L native` directories before it takes its own.
+lib=$PWD/target/static/lib/$route-$t
+mkdir -p "$lib"
 
 case $route in
-target | alpine | rustup)
-    # A precompiled std is compiled for speed and carries its backtrace printer: 260,792 bytes more, measured.
-    allowance=262144
-    build cargo --config "target.$t.rustflags=[$static,'-Cforce-unwind-tables=no']" ${CC:+--config "$(linker)"}
-    ;;
-glibc)
-    build cargo --config "target.$t.rustflags=[$static]"
+rustup)
+    # crt and libc come with the musl target
+    stub_unwinder
+    build_small
     ;;
 debian)
     # rustc links *-linux-musl by itself, without musl-gcc (which knows no -static-pie: it leaves a program that asks
-    # for a dynamic linker, or one that nobody relocates). It finds crt and libc in any `-L native` directory, so a
-    # directory of symbolic links stands in for what rustup's musl target would bring.
-    cc=${CC:-cc} out=$PWD/target/musl/$t
+    # for a dynamic linker, or one that nobody relocates). A directory of symbolic links stands in for what rustup's
+    # musl target would bring.
     gcc=$(dirname "$($cc -print-libgcc-file-name)")
-    mkdir -p "$out"
-    ln -sf "$musl"/rcrt1.o "$musl"/crt1.o "$musl"/crti.o "$musl"/crtn.o "$musl"/lib*.a "$gcc"/crtbegin.o \
-        "$gcc"/crtbeginS.o "$gcc"/crtend.o "$gcc"/crtendS.o "$out/"
-    # std names two unwinder symbols, for backtraces that a stripped program cannot print anyway. glibc's libgcc_eh.a
-    # does not fit musl, LLVM's libunwind.a does but adds 37 KB; two functions that say "end of stack" do.
-    # (libc.a & Co. are links into musl-dev, libunwind.a must be ours: remove it first, never write through a link.)
-    if [ ! "$out/unwind.o" -nt "$0" ]; then
-        printf '%s\n' 'int _Unwind_Backtrace(void *f, void *a) { (void)f; (void)a; return 5; }' \
-            'unsigned long _Unwind_GetIP(void *c) { (void)c; return 0; }' |
-            $cc -Os -fPIC -fno-asynchronous-unwind-tables -xc -c - -o "$out/unwind.o"
+    ln -sf "$musl"/rcrt1.o "$musl"/crt[1in].o "$musl"/lib*.a "$gcc"/crtbegin.o "$gcc"/crtbeginS.o "$gcc"/crtend.o \
+        "$gcc"/crtendS.o "$lib/"
+    stub_unwinder
+    # /usr/bin first: rustup's shims would answer to `rustc` otherwise.
+    cargo=/usr/bin/cargo PATH=/usr/bin:/bin:$PATH
+    # Debian 12's musl (1.2.3) cannot unpack relocations: a program at a fixed address has none.
+    pack="'-Crelocation-model=static'"
+    build_small
+    ;;
+alpine)
+    # No stub here: Alpine's std asks for gcc_eh, which fits its musl.
+    if ! has_src; then
+        large='std is precompiled, for speed. For a small one: apk add rust-src'
+        build
+    elif ! build_small; then
+        large='std did not compile for size (see above), so the precompiled one is in it'
+        build
     fi
-    rm -f "$out/libunwind.a"
-    ar rcsD "$out/libunwind.a" "$out/unwind.o"
-    # /usr/bin first: rustup's shims would answer to `rustc` otherwise. RUSTC_BOOTSTRAP: build-std is unstable.
-    PATH=/usr/bin:/bin:$PATH RUSTC_BOOTSTRAP=1 build /usr/bin/cargo \
-        --config 'unstable.build-std=["std","panic_abort"]' \
-        --config 'unstable.build-std-features=["optimize_for_size"]' \
-        --config "target.$t.linker='$cc'" \
-        --config "target.$t.rustflags=[$static,'-Lnative=$out','-Cforce-unwind-tables=no']"
+    ;;
+target)
+    large="std is precompiled, for speed. For a small one: rustup component add rust-src, or on Debian, as root, make again"
+    build
+    ;;
+glibc)
+    large="this is glibc, whose name look-ups need the glibc of the build machine: it serves for tests. For a real one:
+WARNING: rustup target add $native && rustup component add rust-src, or on Debian, as root, make again"
+    pack=
+    build
     ;;
 esac
 
 # target/vipd is replaced, never written to: one that runs keeps its file. Untouched if nothing changed.
 bin=target/vipd
-if ! cmp -s "target/$t/release/vipd" $bin; then
-    cp "target/$t/release/vipd" target/.vipd.new
+if ! cmp -s "target/static/$t/release/vipd" $bin; then
+    cp "target/static/$t/release/vipd" target/.vipd.new
     mv -f target/.vipd.new $bin
 fi
 
@@ -139,13 +192,13 @@ elif unshare -r chroot / true 2>/dev/null; then
     ran=$(unshare -r chroot $empty /vipd --version) || die "$bin does not run in an empty chroot"
 else ran="not run in an empty chroot: neither root nor user namespaces here"
 fi
+case $ran in not*) ;; *) ran="runs in an empty chroot: $ran" ;; esac
 size=$(wc -c <$bin)
-echo "$bin: $size bytes, static (no INTERP, no NEEDED), alone in a chroot: $ran [$route, $t]"
+echo "$bin: $size bytes, static (no INTERP, no NEEDED); $ran [$route, $t]"
 
-if [ "$route" = glibc ]; then
-    echo "WARNING: this is a glibc build: four times as large, and its name look-ups need the glibc of the build machine." >&2
-    echo "WARNING: it serves for tests. For a real one: rustup target add $native, or on Debian, as root, make again." >&2
-else
-    budget=$((${SIZE_BUDGET:-327680} + allowance))
-    [ "$size" -le $budget ] || die "$bin has $size bytes, budget $budget (SIZE_BUDGET$( [ $allowance = 0 ] || echo " + $allowance for a precompiled std"))"
+budget=${SIZE_BUDGET:-327680}
+over=
+[ "$size" -le "$budget" ] || over=", over the budget of $budget bytes (SIZE_BUDGET)"
+if [ -n "$large" ]; then echo "WARNING: larger than it need be$over: $large" >&2
+elif [ -n "$over" ]; then die "$bin has $size bytes$over"
 fi

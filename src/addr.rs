@@ -599,6 +599,16 @@ impl AddrBook {
         useful.then_some(next)
     }
 
+    /// Right before a batch is sent, with a clock read anew: time may have passed since it was put together,
+    /// and a renewal that comes too late would bring an address back.
+    pub fn keep_valid(&self, ops: &mut Vec<Op>, now: Time) {
+        let late = self.lateness();
+        ops.retain(|op| {
+            let Some(e) = self.entries.get(op.entry) else { return false };
+            op.kind == OpKind::Remove || self.is_fresh(e.inst, now, &terms(&self.leasing[e.inst], late))
+        });
+    }
+
     /// The results of a batch: the clock was `before` when it was put together and is `after` now. An
     /// errno of 0 is success.
     pub fn done(&mut self, before: Time, after: Time, results: &[(Op, i32)], out: &mut Vec<Outcome>) {

@@ -390,9 +390,10 @@ impl Daemon {
                 Err(e) => self.node.open_failed(clock::now(), link, e as i32),
             },
             Effect::Close { link } => self.sockets[link] = Sockets::default(),
-            Effect::Advert { inst, priority } => self.advert(inst, priority),
-            Effect::Addrs(ops) => {
+            Effect::Advert { inst, priority, decided } => self.advert(inst, priority, decided),
+            Effect::Addrs(mut ops) => {
                 let before = clock::now();
+                self.node.addrs.keep_valid(&mut ops, before);
                 let results = self.netlink.carry_out(ops);
                 self.node.addrs_done(before, clock::now(), &results);
             }
@@ -423,7 +424,7 @@ impl Daemon {
         if l.carries_adverts {
             let vrids: Vec<u8> = l.demux.vrids().collect();
             sockets.vrrp = Some(socket::Vrrp::open(&l.name, ifindex, &vrids)?);
-            sockets.stray = Some(socket::Stray::open(&l.name, &vrids)?);
+            sockets.stray = Some(socket::Stray::open(&l.name, ifindex, &vrids)?);
         }
         // An expiring primary would take its secondaries along; and an ARP request of the old master, sent
         // with the VIP as its source, would turn a client back to it.
@@ -436,10 +437,13 @@ impl Daemon {
         Ok(())
     }
 
-    fn advert(&mut self, inst: usize, priority: u8) {
+    fn advert(&mut self, inst: usize, priority: u8, decided: Time) {
         let link = self.node.instances[inst].link;
         // The clock is read first: a lease counts from before the advert, not from after it.
         let before = clock::now();
+        if !self.node.may_advertise(inst, priority, decided, before) {
+            return;
+        }
         let sent = match self.node.encode_advert(inst, priority, &mut self.out) {
             None => Err(Errno::EADDRNOTAVAIL),
             Some(()) => match &self.sockets[link].vrrp {
@@ -454,7 +458,11 @@ impl Daemon {
     }
 
     fn announce(&mut self, entry: usize) {
-        let Some(e) = self.node.addrs.entries.get(entry) else { return };
+        let Some(e) =
+            self.node.addrs.entries.get(entry).filter(|_| self.node.may_announce(entry, clock::now()))
+        else {
+            return;
+        };
         let (IpAddr::V4(ip), Some(mac)) = (e.addr, self.node.links[e.link].mac) else { return };
         if let Some(s) = &self.sockets[e.link].arp
             && let Err(e) = s.send(&arp::gratuitous(mac, ip))

@@ -26,6 +26,8 @@ use std::time::Duration;
 const FRAMES_PER_MS: usize = 50;
 /// Pause before sockets that could not be opened are tried again.
 const REOPEN: Duration = Duration::from_secs(1);
+/// A turn may take this long: 250 virtual routers that become master together send 250 adverts.
+const SLOW_TURN: Duration = Duration::from_millis(50);
 /// Bound of the whole stop where no `[haproxy]` sets it.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 /// What the hand-over leaves of `stop_timeout` to HAProxy's own stop.
@@ -39,11 +41,11 @@ pub enum Effect {
     Open { link: usize, ifindex: u32 },
     /// Close them.
     Close { link: usize },
-    /// Send an advert: `sent` or `send_failed`.
-    Advert { inst: usize, priority: u8 },
+    /// Send an advert, if `may_advertise` still says so: `sent` or `send_failed`.
+    Advert { inst: usize, priority: u8, decided: Time },
     /// Carry out a batch of address operations: `addrs_done`.
     Addrs(Vec<Op>),
-    /// Announce one VIP.
+    /// Announce one VIP, if `may_announce` still says so.
     Announce { entry: usize },
     /// Keep in the state file what a restarted vipd must know.
     Remember { inst: usize, memory: Memory },
@@ -224,13 +226,46 @@ impl Node {
         for i in 0..self.instances.len() {
             let inst = &self.instances[i];
             let Some(last) = self.addrs.last_advert(i).filter(|_| inst.is_master()) else { continue };
-            let silence = now.since(last);
-            if silence >= inst.machine.patience() && !inst.is_owner() {
-                self.instances[i].stats.stalls += 1;
-                self.tell(Event::Stalled { inst: i, silence });
-                self.step(i, now, Input::Stall);
+            if now.since(last) >= inst.machine.patience() && !inst.is_owner() {
+                self.stalled(i, now, last);
             }
         }
+    }
+
+    fn stalled(&mut self, i: usize, now: Time, last: Time) {
+        self.instances[i].stats.stalls += 1;
+        self.tell(Event::Stalled { inst: i, silence: now.since(last) });
+        self.step(i, now, Input::Stall);
+    }
+
+    /// Right before an advert is sent: this process may have stood still since that was `decided`, in the
+    /// middle of a turn, and somebody else may be master by now. Then nothing is sent, and it listens again.
+    pub fn may_advertise(&mut self, i: usize, priority: u8, decided: Time, now: Time) -> bool {
+        let inst = &self.instances[i];
+        if priority == 0 || inst.is_owner() {
+            return true;
+        }
+        if !inst.is_master() {
+            return false; // it was given up earlier in this very turn
+        }
+        let (since, bound) = match self.addrs.last_advert(i) {
+            Some(last) => (last, inst.machine.patience()),
+            // The first advert of a new master: another backup may have been quicker.
+            None => (decided, (inst.cfg.advert_int / 4).max(SLOW_TURN)),
+        };
+        if now.since(since) >= bound {
+            self.stalled(i, now, since);
+            return false;
+        }
+        true
+    }
+
+    /// Right before an announcement is sent, for the same reason.
+    pub fn may_announce(&self, entry: usize, now: Time) -> bool {
+        let Some(inst) = self.addrs.entries.get(entry).map(|e| e.inst) else { return false };
+        let i = &self.instances[inst];
+        let fresh = self.addrs.last_advert(inst).is_some_and(|t| now.since(t) < i.machine.patience());
+        i.is_master() && (fresh || i.is_owner())
     }
 
     /// The earliest time at which `tick` or `flush` has something to do.

@@ -56,7 +56,7 @@ impl Node {
                     self.push(Effect::Remember { inst, memory: Memory::Leaving });
                     self.tell(Event::PriorityZero { inst });
                 }
-                self.push(Effect::Advert { inst, priority });
+                self.push(Effect::Advert { inst, priority, decided: now });
             }
             Action::Acquire => {
                 self.instances[inst].hold = None;
@@ -237,7 +237,7 @@ impl Node {
         let fresh = self.addrs.terms(inst).fresh;
         if self.addrs.last_advert(inst).is_none_or(|t| now.since(t) > fresh) {
             let priority = self.instances[inst].cfg.priority;
-            self.push(Effect::Advert { inst, priority });
+            self.push(Effect::Advert { inst, priority, decided: now });
         }
     }
 
@@ -252,7 +252,7 @@ impl Node {
             } else {
                 let priority = self.instances[inst].cfg.priority;
                 self.addrs.acquire(inst);
-                self.push(Effect::Advert { inst, priority });
+                self.push(Effect::Advert { inst, priority, decided: now });
             }
         } else {
             self.instances[inst].hold = None;

@@ -59,6 +59,8 @@ struct World {
     kernel: Vec<(usize, Time, Option<u32>)>,
     last_advert: Vec<Option<Time>>,
     sends_fail: bool,
+    /// This process stands still in the middle of a turn.
+    pause_before_advert: Option<Duration>,
     /// Checked at each renewal: now + L + e <= last advert + N × I.
     late: Option<Duration>,
 }
@@ -74,6 +76,7 @@ impl World {
             kernel: Vec::new(),
             last_advert: vec![None; cfg.vrrp.len()],
             sends_fail: false,
+            pause_before_advert: None,
             late: None,
         };
         w.node.dump_starts();
@@ -118,7 +121,11 @@ impl World {
             match e {
                 Effect::Open { link, .. } => self.node.opened(self.now, link),
                 Effect::Close { .. } => {}
-                Effect::Advert { inst, priority } => {
+                Effect::Advert { inst, priority, decided } => {
+                    self.now += self.pause_before_advert.take().unwrap_or_default();
+                    if !self.node.may_advertise(inst, priority, decided, self.now) {
+                        continue;
+                    }
                     self.did(Did::Advert(inst, priority));
                     if self.sends_fail {
                         self.node.send_failed(inst, self.now, libc::ENETDOWN);
@@ -142,7 +149,8 @@ impl World {
         }
     }
 
-    fn addrs(&mut self, ops: Vec<Op>) {
+    fn addrs(&mut self, mut ops: Vec<Op>) {
+        self.node.addrs.keep_valid(&mut ops, self.now);
         for op in &ops {
             let inst = self.node.addrs.entries[op.entry].inst;
             self.kernel.retain(|(e, ..)| *e != op.entry);
@@ -329,6 +337,28 @@ fn a_stall_gives_up_before_anything_else() {
     assert_eq!(w.node.instances[0].why, Why::Stalled);
     w.hear(PEER, 90);
     assert_eq!(w.kind(), Kind::Backup);
+}
+
+#[test]
+fn a_stall_in_the_middle_of_a_turn_is_noticed_too() {
+    // a master, before its next advert
+    let mut w = master(&one(""));
+    w.run_to(w.node.instances[0].machine.deadline().unwrap() - ms(1));
+    w.take();
+    w.pause_before_advert = Some(ms(3100));
+    w.run(ms(1000));
+    let did = w.take();
+    assert!(!did.iter().any(|d| matches!(d, Did::Advert(..) | Did::Renew(_) | Did::Add(..))), "{did:?}");
+    assert!(did.contains(&Did::Remove(0)));
+    assert_eq!(w.node.instances[0].why, Why::Stalled);
+
+    // a backup, between the end of its down timer and its first advert
+    let mut w = World::new(&one(""));
+    w.begin(false);
+    w.pause_before_advert = Some(ms(400));
+    w.run(ms(3800));
+    assert_eq!(w.kind(), Kind::Backup);
+    assert!(!w.take().iter().any(|d| matches!(d, Did::Advert(..) | Did::Add(..))));
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! Raw and packet sockets of one interface. None of them ever blocks.
 
 use super::owned;
+use crate::vrrp::packet::{GROUP_V4, PROTOCOL};
 use nix::errno::Errno;
 use nix::sys::socket::{self as nixsock, MsgFlags, SockaddrIn};
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-const PROTOCOL: i32 = 112;
 /// linux/if_packet.h; neither libc for musl nor nix has it.
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 /// linux/filter.h: an offset into the socket buffer's metadata.
@@ -35,13 +35,8 @@ impl Vrrp {
         filter(&fd, &vrid_filter(vrids, true))?;
         set(&fd, libc::IPPROTO_IP, libc::IP_HDRINCL, &1i32)?;
         set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, &0i32)?;
-        let mreq = libc::ip_mreqn {
-            imr_multiaddr: libc::in_addr { s_addr: u32::from_ne_bytes([224, 0, 0, 18]) },
-            imr_address: libc::in_addr { s_addr: 0 },
-            imr_ifindex: i32::try_from(ifindex).map_err(|_| Errno::EINVAL)?,
-        };
-        set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &mreq)?;
-        set(&fd, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &mreq)?;
+        set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &group(ifindex)?)?;
+        set(&fd, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &group(ifindex)?)?;
         Ok(Vrrp { fd })
     }
 
@@ -64,10 +59,11 @@ impl AsFd for Vrrp {
 }
 
 impl Stray {
-    /// Opens it, with a kernel filter for everything but `vrids`. The group is joined by `Vrrp`.
-    pub fn open(ifname: &str, vrids: &[u8]) -> nix::Result<Self> {
+    /// Opens it, with a kernel filter for everything but `vrids`.
+    pub fn open(ifname: &str, ifindex: u32, vrids: &[u8]) -> nix::Result<Self> {
         let fd = raw(ifname)?;
         filter(&fd, &vrid_filter(vrids, false))?;
+        set(&fd, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &group(ifindex)?)?;
         set(&fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &8192i32)?;
         Ok(Stray { fd })
     }
@@ -138,12 +134,25 @@ impl AsFd for Arp {
 fn raw(ifname: &str) -> nix::Result<OwnedFd> {
     // SAFETY: plain system call without pointers.
     let fd = owned(unsafe {
-        libc::socket(libc::AF_INET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, PROTOCOL)
+        libc::socket(
+            libc::AF_INET,
+            libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
+            i32::from(PROTOCOL),
+        )
     })?;
     nixsock::setsockopt(&fd, nixsock::sockopt::BindToDevice, &OsString::from(ifname))?;
     // Only the groups that this socket joined, not those of every process of the host.
     set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_ALL, &0i32)?;
     Ok(fd)
+}
+
+/// The VRRP group on one interface.
+fn group(ifindex: u32) -> nix::Result<libc::ip_mreqn> {
+    Ok(libc::ip_mreqn {
+        imr_multiaddr: libc::in_addr { s_addr: u32::from(GROUP_V4).to_be() },
+        imr_address: libc::in_addr { s_addr: 0 },
+        imr_ifindex: i32::try_from(ifindex).map_err(|_| Errno::EINVAL)?,
+    })
 }
 
 /// `setsockopt` with a plain value.
