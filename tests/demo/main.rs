@@ -15,8 +15,9 @@
 mod lab;
 
 use lab::{
-    Capture, Client, Error, Haproxy, Isolation, Keepalived, Kind, Lan, Node, Occupant, Report, Result,
-    Router, Vipd, Watcher, haproxy_cfg, haproxy_start_time, isolate, ms, secs, since_start, vipd_path,
+    Capture, Client, Error, Haproxy, Isolation, Jitter, Keepalived, Kind, Lan, Node, Occupant, Report,
+    Result, Router, Vipd, Watcher, haproxy_cfg, haproxy_start_time, isolate, ms, secs, since_start,
+    vipd_path,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -134,9 +135,10 @@ impl Bounds {
         Bounds { silence, syn_retransmits: None, failed: None, text }
     }
 
-    fn check(&self, report: &Report) -> Vec<String> {
+    /// What was too much, if the machine itself stood still for `jitter`.
+    fn check(&self, report: &Report, jitter: Duration) -> Vec<String> {
         let mut complaints = Vec::new();
-        if report.silence > self.silence {
+        if report.silence > self.silence + jitter {
             complaints.push(format!(
                 "silence {} ms, allowed {} ms",
                 millis(report.silence),
@@ -190,6 +192,7 @@ struct Scene {
     lan: Lan,
     watcher: Watcher,
     capture: Capture,
+    jitter: Jitter,
     node1: Node,
     node2: Node,
     clients: Node,
@@ -204,7 +207,7 @@ impl Scene {
         ])?;
         let (watcher, capture) = (Watcher::start(&lan)?, Capture::start(&lan)?);
         let (node1, node2, clients) = (lan.node("node1"), lan.node("node2"), lan.node("client"));
-        Ok(Scene { lan, watcher, capture, node1, node2, clients })
+        Ok(Scene { lan, watcher, capture, jitter: Jitter::start(), node1, node2, clients })
     }
 
     /// One step: acts, lets things settle, and compares what the client noticed with what it may notice.
@@ -242,7 +245,11 @@ impl Scene {
             report.syn_retransmits,
             failures(&report)
         );
-        complaints.extend(bounds.check(&report));
+        let jitter = self.jitter.worst(from, to);
+        if jitter > ms(5) {
+            note(&format!("this machine itself kept programs waiting for up to {} ms", millis(jitter)));
+        }
+        complaints.extend(bounds.check(&report, jitter));
         println!("   expected: {}  -> {}", bounds.text, verdict(&complaints));
         if !complaints.is_empty() {
             println!("{}{}", client.odd(from, to, bounds.silence), self.lan.tails(15, from));

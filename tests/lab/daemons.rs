@@ -126,7 +126,7 @@ impl Router {
     }
 }
 
-/// The vipd under test: `$VIPD`, or the one that cargo built.
+/// The vipd under test: `$VIPD`, or the one that cargo built, or that of `make`.
 pub fn vipd_path() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("VIPD") {
         return Ok(path.into());
@@ -136,12 +136,8 @@ pub fn vipd_path() -> Result<PathBuf> {
     }
     // An example lies in target/PROFILE/examples.
     let exe = std::env::current_exe()?;
-    let path = exe.ancestors().nth(2).unwrap_or(Path::new("/")).join("vipd");
-    if path.exists() {
-        Ok(path)
-    } else {
-        Err(Error(format!("no {}: run `cargo build` first, or set VIPD", path.display())))
-    }
+    let built = exe.ancestors().skip(2).take(2).map(|dir| dir.join("vipd")).find(|path| path.is_file());
+    built.ok_or_else(|| Error("no vipd found: run `cargo build --release` first, or set VIPD".to_owned()))
 }
 
 /// A running vipd.

@@ -20,7 +20,7 @@ mod sys;
 mod watcher;
 mod wire;
 
-pub use client::{Client, Report, Request};
+pub use client::{Client, Jitter, Report, Request};
 pub use daemons::{
     Daemon, Haproxy, Keepalived, Kind, Occupant, Router, Vipd, haproxy_cfg, haproxy_start_time, vipd_path,
 };
