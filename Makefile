@@ -11,6 +11,9 @@ PEER ?= vipd
 DESTDIR ?=
 PREFIX ?= /usr
 INIT ?= none
+# the soak's random seed, and how many of each
+SEED ?= 1
+COUNT ?= 20
 CARGO ?= cargo
 
 # Tests and demo drive the program that is shipped, not a debug build of it.
@@ -45,8 +48,8 @@ demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 1 min, mos
 bench: deps all ## measure failover, size, memory, load: 2 min
 	$(with_vipd) $(CARGO) run --locked --release --example bench
 
-soak: deps all ## faults in network namespaces, for as long as you let it run; ^C ends it
-	$(with_vipd) $(CARGO) test --locked --release --test soak
+soak: deps all ## 20 kills and 20 stalls at random moments, against vipd and keepalived: 15 min; SEED= COUNT=
+	$(with_vipd) $(CARGO) run --locked --release --example soak -- $(SEED) $(COUNT)
 
 # Only if it is missing: `sudo make install` must not compile as root what the user has built.
 target/vipd:

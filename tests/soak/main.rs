@@ -1,0 +1,152 @@
+//! What is too long for `make test`: crashes and stalls at random moments of the interval, many times.
+//!
+//! `cargo run --example soak -- [SEED [COUNT]]`: COUNT kills and COUNT stalls (20) against a vipd and against
+//! a keepalived of priority 254; at no instant may two nodes hold an address. Ends with figures.
+
+#[path = "../lab/mod.rs"]
+mod lab;
+
+use lab::*;
+use nix::sys::signal::Signal;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const VIPS: [&str; 3] = ["192.168.30.230", "192.168.30.231", "192.168.30.232"];
+/// Pairs of nodes at a time. One: the removal of a namespace holds the kernel's lock of all address
+/// operations for many milliseconds, and with it the end of the leases in the others.
+const PAIRS: usize = 1;
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// What one crash or stall led to.
+struct Outcome {
+    /// From the last address that left to the first that came, over all virtual routers: negative is overlap.
+    margin_ms: i64,
+    /// From the signal to the last address on the other node.
+    takeover: Duration,
+}
+
+fn main() -> ExitCode {
+    let args: Vec<u64> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
+    let seed = args.first().copied().unwrap_or(1);
+    let count = args.get(1).and_then(|n| usize::try_from(*n).ok()).unwrap_or(20);
+    if let Isolation::Impossible(why) = isolate() {
+        println!("no namespaces: {why}");
+        return ExitCode::FAILURE;
+    }
+    println!("seed {seed}, {count} of each, three virtual routers, advert_int 1, the peer has priority 254");
+    let mut failed = false;
+    for keepalived in [false, true] {
+        for signal in [Signal::SIGKILL, Signal::SIGSTOP] {
+            failed |= !series(seed, count, keepalived, signal);
+        }
+    }
+    ExitCode::from(u8::from(failed))
+}
+
+fn series(seed: u64, count: usize, keepalived: bool, signal: Signal) -> bool {
+    let next = AtomicUsize::new(0);
+    let outcomes = Mutex::new(Vec::new());
+    std::thread::scope(|s| {
+        for _ in 0..PAIRS {
+            s.spawn(|| {
+                loop {
+                    let i = next.fetch_add(1, Ordering::Relaxed);
+                    if i >= count {
+                        return;
+                    }
+                    let result = once(phase(seed, i), keepalived, signal);
+                    if let Ok(mut all) = outcomes.lock() {
+                        all.push((i, result));
+                    }
+                }
+            });
+        }
+    });
+    let outcomes = outcomes.into_inner().unwrap_or_default();
+    let errors: Vec<String> =
+        outcomes.iter().filter_map(|(i, r)| r.as_ref().err().map(|e| format!("  {i}: {e}"))).collect();
+    let good: Vec<&Outcome> = outcomes.iter().filter_map(|(_, r)| r.as_ref().ok()).collect();
+    let peer = if keepalived { "keepalived" } else { "vipd" };
+    println!(
+        "{signal} of the master, peer {peer}: {} of {count} as it should be; smallest margin {} ms, slowest takeover {} ms",
+        good.len(),
+        good.iter().map(|o| o.margin_ms).min().unwrap_or(i64::MIN),
+        good.iter().map(|o| o.takeover.as_millis()).max().unwrap_or(0),
+    );
+    errors.iter().for_each(|e| println!("{e}"));
+    errors.is_empty()
+}
+
+/// A pause of 0 to 3 s, the same for the same seed.
+fn phase(seed: u64, i: usize) -> Duration {
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(i as u64 + 1);
+    for _ in 0..3 {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+    }
+    Duration::from_micros(x % 3_000_000)
+}
+
+fn once(phase: Duration, keepalived: bool, signal: Signal) -> Result<Outcome> {
+    let lan = Lan::new(&[("node1", "192.168.30.116/24"), ("node2", "192.168.30.117/24")])?;
+    let watcher = Watcher::start(&lan)?;
+    let routers = |priority| -> Vec<Router> {
+        let each = VIPS.iter().zip(51..);
+        each.map(|(vip, vrid)| Router::new(vrid, priority, &format!("{vip}/24")).no_preempt()).collect()
+    };
+    let (one, two) = (lan.node("node1"), lan.node("node2"));
+    let master = Vipd::run(&one, None, &routers(100))?;
+    for vip in VIPS {
+        watcher.wait_holder(vip, "node1", secs(8))?;
+    }
+    let backup: Box<dyn std::ops::Deref<Target = Proc>> = if keepalived {
+        Box::new(Keepalived::run(&two, &routers(254))?)
+    } else {
+        Box::new(Vipd::run(&two, None, &routers(254))?)
+    };
+    backup.wait_log("Entering BACKUP STATE", secs(3))?;
+    // The moment is the point of the experiment, so this is no wait for an event. At least one advert of
+    // each virtual router must have been heard before.
+    std::thread::sleep(secs(1) + phase);
+    let start = Instant::now();
+    master.signal(signal);
+    let mut margin_ms = i64::MAX;
+    let mut takeover = Duration::ZERO;
+    for vip in VIPS {
+        let gone = watcher.wait_change(vip, "node1", false, start, secs(5))?;
+        let came = watcher.wait_change(vip, "node2", true, start, secs(5))?;
+        let margin =
+            if came >= gone { (came - gone).as_millis() as i64 } else { -((gone - came).as_millis() as i64) };
+        margin_ms = margin_ms.min(margin);
+        takeover = takeover.max(came - start);
+    }
+    if signal == Signal::SIGSTOP {
+        let mark = master.log().mark();
+        master.cont();
+        master.log().wait_from(mark, "Entering BACKUP STATE", secs(3))?;
+        // Long enough for a woken master to do harm.
+        std::thread::sleep(secs(2));
+    }
+    for vip in VIPS {
+        watcher.no_overlap(vip, Duration::ZERO).map_err(|e| {
+            let ms = |t: Instant| {
+                if t > start { (t - start).as_micros() as i64 } else { -((start - t).as_micros() as i64) }
+            };
+            let line: Vec<String> =
+                watcher.timeline(vip).iter().map(|c| format!("{} {} {}", ms(c.at), c.node, c.held)).collect();
+            Error(format!(
+                "{e}; microseconds since the signal: {}\n{}",
+                line.join(", "),
+                lan.tails(40, start - secs(9))
+            ))
+        })?;
+        ensure!(watcher.holder(vip).as_deref() == Some("node2"), "{vip} is not on node2 alone in the end");
+    }
+    Ok(Outcome { margin_ms, takeover })
+}
