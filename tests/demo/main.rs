@@ -122,13 +122,14 @@ struct Bounds {
 }
 
 impl Bounds {
-    /// A planned move that nobody may notice, but for `unlucky` connections.
+    /// A planned move. A connection whose SYN reached the old node and whose request reaches the new one is lost;
+    /// at a request every 4 ms that is one in some twenty moves. Nobody else may notice, but for `unlucky`.
     fn unnoticed(unlucky: usize) -> Bounds {
         let text = match unlucky {
-            0 => "under 30 ms, nothing lost".to_owned(),
-            n => format!("under 30 ms, at most {n} unlucky"),
+            0 => "under 30 ms, at most 1 connection cut".to_owned(),
+            n => format!("under 30 ms, at most 1 connection cut, {n} SYN lost"),
         };
-        Bounds { silence: ms(30), syn_retransmits: Some(unlucky), failed: Some(unlucky), text }
+        Bounds { silence: ms(30), syn_retransmits: Some(unlucky), failed: Some(1), text }
     }
 
     fn silent_for(silence: Duration, text: String) -> Bounds {
@@ -305,9 +306,8 @@ fn howto(first: Kind, peer: Kind, table: &mut Vec<Row>) -> Result<()> {
     // Measured while the client asks, as that is how it is when HAProxy is restarted.
     let times = haproxy_start_time(&scene.lan, service, 10)?;
     let (fastest, slowest) = (times[0], times[times.len() - 1]);
-    let start_time = slowest;
     note(&format!(
-        "HAProxy by itself takes {} to {} ms from its start to its first answer (10 starts; the bound is the slowest)",
+        "HAProxy by itself takes {} to {} ms from its start to its first answer (10 starts)",
         millis(fastest),
         millis(slowest)
     ));
@@ -368,7 +368,9 @@ fn howto(first: Kind, peer: Kind, table: &mut Vec<Row>) -> Result<()> {
         if node1.haproxy_master() == old {
             complaints.push("HAProxy's master is still the old one".to_owned());
         }
-        let bound = start_time + ms(20);
+        // The bound is the slowest of 20 starts, half of them right now: the machine may have become busier.
+        let again = haproxy_start_time(&scene.lan, service, 10)?;
+        let bound = slowest.max(again[again.len() - 1]) + ms(20);
         let text = format!("HAProxy's own start + 20 ms = {} ms, no move", millis(bound));
         let lost = (bound.as_millis() / INTERVAL.as_millis()) as usize + 3;
         Ok(Bounds { silence: bound, syn_retransmits: Some(0), failed: Some(lost), text })
