@@ -581,7 +581,8 @@ impl AddrBook {
             // Behind a claim that is too old by then, the next advert brings the next try.
             let useful = |t: &Time| e.want == Want::Absent || self.is_fresh(e.inst, *t, &self.terms(e.inst));
             if pending {
-                at = crate::time::earlier(at, e.retry_at.filter(useful));
+                let retry = if e.want == Want::Absent { e.retry_at.or(Some(Time::ZERO)) } else { e.retry_at };
+                at = crate::time::earlier(at, retry.filter(useful));
             }
         }
         crate::time::earlier(at, self.next_renewal())

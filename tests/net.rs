@@ -83,6 +83,8 @@ const TESTS: &[(&str, Test)] = &[
     }),
     ("a_stall_beside_keepalived", |w| no_second_holder(w, 3, Kind::Keepalived, Signal::SIGSTOP, ms(400))),
     ("a_stall_amid_many_adverts", |w| no_second_holder(w, 60, Kind::Vipd, Signal::SIGSTOP, ms(0))),
+    ("carries_250_routers", carries_250_routers),
+    ("is_one_small_process", is_small),
     ("resumes_after_a_crash", resumes),
 ];
 
@@ -706,6 +708,68 @@ fn puts_back(w: &World) -> Result<()> {
     ensure!(back - gone < ms(100), "it took {:?}", back - gone);
     ensure!(one.log().grep(words::MASTER).len() == 1, "it was elected anew instead");
     Ok(())
+}
+
+// ---------------------------------------------------------------------------------- size
+
+/// The most that one interface can have: all on one side, none on both, after a change of sides and back.
+fn carries_250_routers(w: &World) -> Result<()> {
+    let vip = |i: u8| format!("10.1.0.{i}");
+    let routers =
+        |priority| -> Vec<Router> { (1..=250).map(|i| Router::new(i, priority, &vip(i))).collect() };
+    let settled = |node: &str, since: Instant| -> Result<()> {
+        for i in 1..=250 {
+            w.watcher.wait_holder(&vip(i), node, ELECTION)?;
+        }
+        // Whoever should hold nothing had the time to make a mistake.
+        w.capture.wait_advert(node, 250, since + secs(5), secs(8))?;
+        for i in 1..=250 {
+            let holder = w.watcher.holder(&vip(i));
+            ensure!(holder.as_deref() == Some(node), "{} is on {holder:?}, not on {node} alone", vip(i));
+        }
+        Ok(())
+    };
+    let one = Daemon::start(Kind::Vipd, &w.one, &routers(100))?;
+    w.watcher.wait_holder(&vip(250), "node1", ELECTION)?;
+    let two = Daemon::start(Kind::Vipd, &w.two, &routers(99))?;
+    settled("node1", Instant::now())?;
+    let pss = pss_kib(one.pid())?;
+    println!("250 virtual routers: PSS {pss} KiB");
+    ensure!(pss < 1536, "PSS {pss} KiB");
+    one.terminate();
+    settled("node2", Instant::now())?;
+    ensure!(one.wait_exit(secs(10))?.success(), "the stop was not clean");
+    let one = Daemon::start(Kind::Vipd, &w.one, &routers(100))?;
+    settled("node1", Instant::now())?;
+    at_peace(&[&one, &two])
+}
+
+/// One process besides HAProxy, one thread, little memory.
+fn is_small(w: &World) -> Result<()> {
+    let (one, _) = w.with_haproxy(Kind::Vipd, &w.one, router(100))?;
+    w.node1_is_master()?;
+    let pid = one.pid();
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))?.count();
+    ensure!(tasks == 1, "{tasks} threads");
+    let vipds = w.one.pids("vipd");
+    ensure!(vipds == [pid], "more than one process: {vipds:?}");
+    let haproxys = w.one.pids("haproxy").len();
+    let all = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    ensure!(
+        all.split_whitespace().count() == 1 && haproxys == 2,
+        "children: {all}, haproxy processes: {haproxys}"
+    );
+    let pss = pss_kib(pid)?;
+    println!("1 virtual router: PSS {pss} KiB");
+    ensure!(pss < 600, "PSS {pss} KiB");
+    Ok(())
+}
+
+fn pss_kib(pid: i32) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = text.lines().find_map(|l| l.strip_prefix("Pss:"));
+    let number = line.and_then(|l| l.split_whitespace().next()?.parse().ok());
+    number.ok_or_else(|| Error(format!("no PSS in {text}")))
 }
 
 // ---------------------------------------------------------------------------------- leases
