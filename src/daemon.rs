@@ -287,7 +287,7 @@ impl Daemon {
             }
             Source::Pipe => {
                 if let Some(service) = &mut self.service {
-                    service.read_pipes(|line| log::info!("haproxy: {line}"));
+                    service.read_pipes(|line| log::log!(words::haproxy_level(line), "haproxy: {line}"));
                 }
             }
             Source::Control => {

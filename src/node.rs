@@ -100,6 +100,14 @@ enum Sockets {
     Failed { retry_at: Time },
 }
 
+/// What of HAProxy matters to VRRP: a change is looked at by every virtual router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Service {
+    health: Health,
+    adopting: bool,
+    first: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
     /// The kernel's tables are being read.
@@ -130,8 +138,8 @@ pub struct Node {
     life: Life,
     /// End of `startup_delay`.
     take_part_at: Time,
-    /// Of HAProxy, and whether an adoption may still succeed, when last looked at.
-    health: Option<(Health, bool)>,
+    /// HAProxy when last looked at.
+    service: Option<Service>,
     effects: VecDeque<Effect>,
     announcing: VecDeque<usize>,
     announce_at: Option<Time>,
@@ -147,7 +155,7 @@ impl Node {
             haproxy: cfg.haproxy.clone().map(|h| Supervisor::new(h, now)),
             life: Life::Starting,
             take_part_at: now + cfg.global.startup_delay,
-            health: None,
+            service: None,
             effects: VecDeque::new(),
             announcing: VecDeque::new(),
             announce_at: None,
@@ -553,7 +561,7 @@ impl Node {
         let inst = &self.instances[i];
         inst.cfg.track_haproxy
             && inst.machine.kind() == Kind::Backup
-            && matches!(self.health, Some((Health::Recovering { .. }, _)))
+            && self.service.is_some_and(|s| matches!(s.health, Health::Recovering { .. }))
     }
 
     fn find_source(&mut self, i: usize) {
@@ -589,7 +597,7 @@ impl Node {
         let Some(h) = self.haproxy.as_mut() else { return };
         let (mut actions, mut events) = (Vec::new(), Vec::new());
         f(h, &mut actions, &mut events);
-        let health = (h.health(now), h.is_adopting());
+        let health = Service { health: h.health(now), adopting: h.is_adopting(), first: h.is_first_start() };
         for e in events {
             if matches!(e, supervisor::Event::Died { .. }) {
                 // Nothing serves the addresses that still wait for their successor.
@@ -604,7 +612,7 @@ impl Node {
         for a in actions {
             self.push(Effect::Haproxy(a));
         }
-        if self.health.replace(health) != Some(health) {
+        if self.service.replace(health) != Some(health) {
             self.evaluate_all(now);
         }
     }

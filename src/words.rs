@@ -48,6 +48,15 @@ fn ms(d: &Duration) -> u64 {
     d.as_secs() * 1000 + u64::from(d.subsec_millis())
 }
 
+/// The level of a line of HAProxy's output, by its own mark.
+pub fn haproxy_level(line: &str) -> Level {
+    match line {
+        l if l.starts_with("[ALERT]") => Error,
+        l if l.starts_with("[WARNING]") => Warn,
+        _ => Info,
+    }
+}
+
 /// How a process ended.
 pub fn exit(e: Exit) -> String {
     match e {
@@ -263,6 +272,10 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
         Event::OpenFailed { link: l, errno } => {
             say!(Error, "cannot open the sockets of {}: {}", link(l), err(errno))
         }
+        Event::Haproxy(Haproxy::SpawnFailed { errno, retry }) => {
+            let binary = node.haproxy.as_ref().map_or("haproxy".into(), |h| h.binary().to_string_lossy());
+            say!(Error, "{binary} cannot be executed: {}; next try in {} ms", err(errno), ms(retry))
+        }
         Event::Haproxy(h) => haproxy(s, h)?,
         Event::StartupDelay(d) => say!(Info, "startup_delay: taking part in {} s", d.as_secs()),
         Event::Stopping { again: false } => say!(Info, "Stopping"),
@@ -281,10 +294,7 @@ fn haproxy(s: &mut String, e: &Haproxy) -> Result<Level, std::fmt::Error> {
         Haproxy::Ready { pid, worker, version, after } => {
             say!(Info, "haproxy[{pid}] ready after {} ms (worker {worker}, version {version})", ms(after))
         }
-        Haproxy::SpawnFailed { errno, retry } => {
-            let why = Errno::from_raw(*errno).desc();
-            say!(Error, "haproxy cannot be executed: {why}; next try in {} ms", ms(retry))
-        }
+        Haproxy::SpawnFailed { .. } => Error, // told above, with the name of the program
         Haproxy::StartFailed { exit: x, retry } => {
             say!(Error, "haproxy failed to start: {}; next try in {} ms", exit(*x), ms(retry))
         }

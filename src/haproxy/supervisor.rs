@@ -160,6 +160,11 @@ impl Supervisor {
         &self.state
     }
 
+    /// `binary`
+    pub fn binary(&self) -> &std::path::Path {
+        &self.cfg.binary
+    }
+
     /// `stop_timeout`
     pub fn stop_timeout(&self) -> Duration {
         self.cfg.stop_timeout
