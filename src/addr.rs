@@ -1,12 +1,10 @@
 //! The addresses: what is wanted × what the kernel has × how long a lease may run → netlink operations. Pure.
 //!
-//! A VIP is added with a finite lifetime and renewed only while backups cannot have given up on us
-//! (design: "an address is a lease"). In this file I is the advert interval, N × I what a backup waits at
-//! the least, L the lease in whole seconds, e how late the kernel may be with its end, d how old the last
-//! advert may be at a renewal. d + L + e <= N × I is the theorem: the address is gone before a backup
-//! takes over, whatever happened to this process after its last renewal.
+//! A VIP is added with a finite lifetime and renewed only while backups cannot have given up on us; `lease` has
+//! the arithmetic.
 
 use crate::config;
+use crate::lease;
 use crate::time::Time;
 use crate::wire::rtnl;
 use std::net::IpAddr;
@@ -16,19 +14,12 @@ use std::time::Duration;
 pub const TAG: u8 = 0x70;
 /// IFA_PROTO of keepalived's addresses (RTPROT_KEEPALIVED).
 const TAG_KEEPALIVED: u8 = 18;
-/// How late the kernel ends leases of up to 16 s that are all renewed on one grid [measured].
-const LATE_ON_GRID: Duration = Duration::from_millis(600);
-/// The same where other finite addresses live on the node: its check never runs twice within a second.
-const LATE_BESIDE_OTHERS: Duration = Duration::from_millis(1250);
 /// Least time between two batches of renewals.
 const RENEWAL_GAP: Duration = Duration::from_millis(250);
 /// Lease of an address that waits for its successor.
 const HANDOVER_LEASE: u32 = 1;
 /// Pause before an operation that failed is tried again.
 const RETRY: Duration = Duration::from_millis(250);
-/// Longest lease that `auto` chooses, in seconds: the kernel's lateness grows with the length.
-const AUTO_MAX: u64 = 16;
-
 /// One VIP of one virtual router.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -143,6 +134,8 @@ pub enum Outcome {
     RemoveFailed { entry: usize, errno: i32 },
     /// A permanent address of somebody else is in its place.
     Foreign { entry: usize },
+    /// An address is there that was believed to be gone: everything must be read again.
+    ViewIsWrong,
     /// keepalived left it; it is ours now.
     TakenOver { entry: usize },
     /// Somebody deleted it although its lease had time left.
@@ -171,8 +164,6 @@ pub struct AddrBook {
     last_batch: Option<Time>,
     /// An advert went out since the last batch.
     advert_since: bool,
-    /// Whether all advert intervals are multiples of the smallest.
-    one_grid: bool,
 }
 
 impl AddrBook {
@@ -201,24 +192,11 @@ impl AddrBook {
                 tell: false,
             });
         }
-        let shortest = self.leasing.iter().map(|l| l.advert_int).min().unwrap_or_default();
-        self.one_grid =
-            self.leasing.iter().all(|l| l.advert_int.as_nanos().is_multiple_of(shortest.as_nanos().max(1)));
     }
 
     /// The lease terms of an instance as things stand.
     pub fn terms(&self, inst: usize) -> Terms {
-        terms(&self.leasing[inst], self.lateness())
-    }
-
-    /// e: how late the kernel may be with the end of a lease.
-    fn lateness(&self) -> Duration {
-        if self.one_grid && !self.others_are_finite() { LATE_ON_GRID } else { LATE_BESIDE_OTHERS }
-    }
-
-    /// A finite address that is not ours shares the kernel's expiry check with ours.
-    fn others_are_finite(&self) -> bool {
-        self.kernel.iter().any(|s| s.a.valid != u32::MAX && s.a.proto != Some(TAG) && !self.is_vip(&s.a))
+        terms(&self.leasing[inst])
     }
 
     fn is_vip(&self, a: &rtnl::Addr) -> bool {
@@ -280,7 +258,8 @@ impl AddrBook {
     /// Whether the kernel has the VIP and it is announced by us: leased, or the owner's own.
     pub fn is_held(&self, entry: usize) -> bool {
         let Some(e) = self.entries.get(entry) else { return false };
-        e.held.is_some() || (self.leasing[e.inst].owner && self.owned(e))
+        // An owner is master only while it has them all.
+        e.held.is_some() || self.leasing[e.inst].owner
     }
 
     /// Whether `inst` holds any VIP.
@@ -300,13 +279,20 @@ impl AddrBook {
         Some(end.since(now))
     }
 
-    fn owned(&self, e: &Entry) -> bool {
-        self.kernel.iter().any(|s| s.a.addr == e.addr && s.a.proto != Some(TAG))
+    fn owned(&self, e: &Entry, ifindex: Option<u32>) -> bool {
+        self.kernel
+            .iter()
+            .any(|s| s.a.addr == e.addr && Some(s.a.ifindex) == ifindex && s.a.proto != Some(TAG))
     }
 
-    /// Whether every address of an owner is a real one of the node.
-    pub fn owner_has_all(&self, inst: usize) -> bool {
-        self.of(inst).all(|(_, e)| self.owned(e))
+    /// Whether every address of an owner is a real one of its interface.
+    pub fn owner_has_all(&self, inst: usize, ifindex: impl Fn(usize) -> Option<u32>) -> bool {
+        self.of(inst).all(|(_, e)| self.owned(e, ifindex(e.link)))
+    }
+
+    /// Whether an address is a VIP that is not an owner's: its coming and going changes no source address.
+    pub fn is_leased_vip(&self, a: &rtnl::Addr) -> bool {
+        self.entries.iter().any(|e| e.addr == a.addr && !self.leasing[e.inst].owner)
     }
 
     /// At the start: how long ago `inst` was renewed, at the most, if every VIP is there with our tag.
@@ -362,15 +348,22 @@ impl AddrBook {
         let Some(i) = self.entry_at(a) else { return };
         let owner = self.leasing[self.entries[i].inst].owner;
         let e = &mut self.entries[i];
-        if a.proto == Some(TAG) && !owner {
+        if owner {
+            return;
+        }
+        if a.proto == Some(TAG) || a.proto == Some(TAG_KEEPALIVED) {
+            if a.proto == Some(TAG_KEEPALIVED) && e.held.is_none() {
+                out.push(Outcome::TakenOver { entry: i });
+            }
             let since = e.held.map_or(now, |h| h.since);
             let lease = (a.valid != u32::MAX).then_some(a.valid);
             e.held = Some(Held { ifindex: a.ifindex, prefix: a.prefix, since, lease });
-        } else if a.valid == u32::MAX && e.held.is_some_and(|h| h.lease.is_some() && h.prefix == a.prefix) {
-            // Somebody made our leased address a permanent one of his own.
+        } else if a.valid == u32::MAX && (e.held.is_none() || e.held.is_some_and(|h| h.lease.is_some())) {
+            // Somebody else's permanent address, maybe made from our leased one.
             e.held = None;
-            e.complained = true;
-            out.push(Outcome::Foreign { entry: i });
+            if !std::mem::replace(&mut e.complained, true) {
+                out.push(Outcome::Foreign { entry: i });
+            }
         }
     }
 
@@ -422,41 +415,26 @@ impl AddrBook {
         out: &mut Vec<Outcome>,
     ) {
         self.removals(now, ops);
-        let lateness = self.lateness();
         let mut adds = Vec::new();
         for i in 0..self.entries.len() {
-            if let Some(op) = self.addition(i, now, lateness, &ifindex, out) {
+            if let Some(op) = self.addition(i, now, &ifindex, out) {
                 adds.push(op);
             }
         }
         let renew = !adds.is_empty() || self.renewal_due(now);
-        let mut left_behind = false;
         let mut renewals = Vec::new();
         if renew {
             for (i, e) in self.entries.iter().enumerate() {
                 let Some(held) = e.held.filter(|_| e.want == Want::Present) else { continue };
-                let terms = terms(&self.leasing[e.inst], lateness);
+                let terms = self.terms(e.inst);
                 if terms.lease.is_none() {
                     continue;
                 }
                 if self.is_fresh(e.inst, now, &terms) {
                     renewals.push(self.op(OpKind::Replace, i, held.ifindex, held.prefix, terms.lease));
-                } else {
-                    left_behind = true;
                 }
             }
             self.advert_since = false;
-        }
-        if left_behind {
-            // An address added 0.1 to 0.6 s after another's last renewal outlives its lease by up to 1.2 s.
-            // The shortest lease lasts until the next advert, when all are renewed together.
-            for op in &mut adds {
-                let l = &self.leasing[self.entries[op.entry].inst];
-                let late = op.lease.map(|s| Duration::from_secs(u64::from(s)) + LATE_BESIDE_OTHERS);
-                if late.is_some_and(|late| late > l.patience) {
-                    op.lease = Some(1);
-                }
-            }
         }
         if !adds.is_empty() || !renewals.is_empty() {
             self.last_batch = Some(now);
@@ -487,7 +465,6 @@ impl AddrBook {
         &mut self,
         i: usize,
         now: Time,
-        lateness: Duration,
         ifindex: &impl Fn(usize) -> Option<u32>,
         out: &mut Vec<Outcome>,
     ) -> Option<Op> {
@@ -495,22 +472,22 @@ impl AddrBook {
         if e.want != Want::Present || e.held.is_some() || e.retry_at.is_some_and(|t| now < t) {
             return None;
         }
-        let terms = terms(&self.leasing[e.inst], lateness);
+        let terms = self.terms(e.inst);
         let claimed = matches!(self.leasing[e.inst].claim, Claim::Advert(_));
         if self.leasing[e.inst].owner || !claimed || !self.is_fresh(e.inst, now, &terms) {
             return None;
         }
-        let ifindex = ifindex(e.link)?;
+        let Some(ifindex) = ifindex(e.link) else {
+            self.entries[i].retry_at = Some(now + RETRY);
+            return None;
+        };
         let there = self.kernel.iter().find(|s| s.a.ifindex == ifindex && s.a.addr == e.addr).map(|s| s.a);
         match there {
             None => {
                 let prefix = self.prefix_for(e, ifindex);
                 Some(self.op(OpKind::Add, i, ifindex, prefix, terms.lease))
             }
-            Some(a) if a.proto == Some(TAG) || a.proto == Some(TAG_KEEPALIVED) => {
-                if a.proto == Some(TAG_KEEPALIVED) {
-                    out.push(Outcome::TakenOver { entry: i });
-                }
+            Some(a) if a.proto == Some(TAG) => {
                 Some(self.op(OpKind::Replace, i, ifindex, a.prefix, terms.lease))
             }
             Some(_) => {
@@ -559,9 +536,7 @@ impl AddrBook {
 
     /// L/8 of the shortest lease, at least 0.25 s.
     fn step(&self) -> Duration {
-        let late = self.lateness();
-        let shortest =
-            self.held().filter_map(|e| terms(&self.leasing[e.inst], late).lease).min().unwrap_or(1);
+        let shortest = self.held().filter_map(|e| self.terms(e.inst).lease).min().unwrap_or(1);
         (Duration::from_secs(u64::from(shortest)) / 8).max(RENEWAL_GAP)
     }
 
@@ -570,31 +545,35 @@ impl AddrBook {
     }
 
     /// When `flush` has something to do.
-    pub fn deadline(&self) -> Option<Time> {
-        let mut at = None;
+    pub fn deadline(&self, now: Time) -> Option<Time> {
+        let mut at = self.next_renewal(now);
         for e in &self.entries {
+            let t = e.retry_at.map_or(now, |t| t.max(now));
+            let l = &self.leasing[e.inst];
             let pending = match e.want {
-                Want::Present => e.held.is_none() && self.leasing[e.inst].claim != Claim::None,
                 Want::Absent => e.held.is_some(),
+                // Behind a claim that is too old by then, the next advert brings the next try.
+                Want::Present => {
+                    e.held.is_none()
+                        && !l.owner
+                        && matches!(l.claim, Claim::Advert(_))
+                        && self.is_fresh(e.inst, t, &terms(l))
+                }
                 Want::Undecided => false,
             };
-            // Behind a claim that is too old by then, the next advert brings the next try.
-            let useful = |t: &Time| e.want == Want::Absent || self.is_fresh(e.inst, *t, &self.terms(e.inst));
             if pending {
-                let retry = if e.want == Want::Absent { e.retry_at.or(Some(Time::ZERO)) } else { e.retry_at };
-                at = crate::time::earlier(at, retry.filter(useful));
+                at = crate::time::earlier(at, Some(t));
             }
         }
-        crate::time::earlier(at, self.next_renewal())
+        at
     }
 
-    fn next_renewal(&self) -> Option<Time> {
+    fn next_renewal(&self, now: Time) -> Option<Time> {
         let last = self.last_batch?;
-        let next = last + if self.advert_since { RENEWAL_GAP } else { self.step() };
+        let next = (last + if self.advert_since { RENEWAL_GAP } else { self.step() }).max(now);
         // Nothing will be fresh enough by then: the next advert brings the next renewal.
-        let late = self.lateness();
         let useful = self.held().any(|e| {
-            let terms = terms(&self.leasing[e.inst], late);
+            let terms = self.terms(e.inst);
             terms.lease.is_some() && self.is_fresh(e.inst, next, &terms)
         });
         useful.then_some(next)
@@ -603,10 +582,9 @@ impl AddrBook {
     /// Right before a batch is sent, with a clock read anew: time may have passed since it was put together,
     /// and a renewal that comes too late would bring an address back.
     pub fn keep_valid(&self, ops: &mut Vec<Op>, now: Time) {
-        let late = self.lateness();
         ops.retain(|op| {
             let Some(e) = self.entries.get(op.entry) else { return false };
-            op.kind == OpKind::Remove || self.is_fresh(e.inst, now, &terms(&self.leasing[e.inst], late))
+            op.kind == OpKind::Remove || self.is_fresh(e.inst, now, &self.terms(e.inst))
         });
     }
 
@@ -624,7 +602,7 @@ impl AddrBook {
                     }
                     let terms = self.terms(inst);
                     let too_late = match self.leasing[inst].claim {
-                        Claim::None => true,
+                        Claim::None => true, // not by `keep_valid`, but it must not stay
                         Claim::Advert(t) => {
                             let bound = if terms.safe { terms.fresh } else { self.leasing[inst].patience };
                             op.lease.is_some() && after.since(t) > bound
@@ -647,14 +625,16 @@ impl AddrBook {
         let e = &mut self.entries[op.entry];
         if errno != 0 {
             e.retry_at = Some(before + RETRY);
-            if e.held.is_none() {
+            if errno == libc::EEXIST {
+                out.push(Outcome::ViewIsWrong); // it is there after all: whose, a dump must tell
+            } else if e.held.is_none() && !std::mem::replace(&mut e.complained, true) {
                 out.push(Outcome::AddFailed { entry: op.entry, errno });
             }
             return false;
         }
         let tell = std::mem::take(&mut e.tell) || e.held.is_none();
         e.held = Some(Held { ifindex: op.ifindex, prefix: op.prefix, since: before, lease: op.lease });
-        e.complained = false;
+        (e.complained, e.retry_at) = (false, None);
         let addr = rtnl::Addr {
             ifindex: op.ifindex,
             addr: op.addr,
@@ -678,36 +658,35 @@ impl AddrBook {
     fn removed(&mut self, op: &Op, errno: i32, out: &mut Vec<Outcome>) {
         // Already gone, or its interface is: that is what was wanted.
         let gone = [0, libc::EADDRNOTAVAIL, libc::ENODEV].contains(&errno);
+        let e = &mut self.entries[op.entry];
         if !gone {
-            out.push(Outcome::RemoveFailed { entry: op.entry, errno });
+            if !std::mem::replace(&mut e.complained, true) {
+                out.push(Outcome::RemoveFailed { entry: op.entry, errno });
+            }
             return;
         }
+        (e.held, e.complained, e.retry_at) = (None, false, None);
         self.kernel
             .retain(|s| !(s.a.ifindex == op.ifindex && s.a.addr == op.addr && s.a.prefix == op.prefix));
-        self.entries[op.entry].held = None;
         out.push(Outcome::Removed { entry: op.entry });
     }
 }
 
 const IFA_F_SECONDARY: u32 = 1;
 
-fn terms(l: &Leasing, late: Duration) -> Terms {
+fn terms(l: &Leasing) -> Terms {
     if let Claim::Handover(_) = l.claim {
         let secs = (l.lease != config::Lease::Off).then_some(HANDOVER_LEASE);
         return Terms { lease: secs, fresh: Duration::from_secs(1), safe: false };
     }
-    let lease = match l.lease {
+    let secs = match l.lease {
         config::Lease::Off => return Terms { lease: None, fresh: l.patience, safe: false },
-        config::Lease::Seconds(s) => u64::from(s),
-        config::Lease::Auto => {
-            l.patience.saturating_sub(l.advert_int / 4 + late).as_secs().clamp(1, AUTO_MAX)
-        }
+        config::Lease::Seconds(s) => s,
+        config::Lease::Auto => lease::auto(l.advert_int, l.patience),
     };
-    let spare = l.patience.checked_sub(Duration::from_secs(lease) + late);
+    let fresh = lease::fresh(secs, l.advert_int, l.patience);
     // A renewal goes out with each advert in any case; where that is too long, the README says so.
-    let fresh = spare.unwrap_or_default().max(l.advert_int / 4);
-    let safe = spare.is_some_and(|d| d >= l.advert_int / 4);
-    Terms { lease: Some(u32::try_from(lease).unwrap_or(u32::MAX)), fresh, safe }
+    Terms { lease: Some(secs), fresh: fresh.unwrap_or(l.advert_int / 4), safe: fresh.is_some() }
 }
 
 fn same_net(a: IpAddr, b: IpAddr, prefix: u8) -> bool {

@@ -73,6 +73,11 @@ impl Control {
         self.clients.iter().map(|c| c.until).min()
     }
 
+    /// Drops clients whose time is over.
+    pub fn expire(&mut self, now: Time) {
+        self.clients.retain(|c| now < c.until);
+    }
+
     /// Takes new clients, reads, writes and drops; `answer` turns a request into exit status and text.
     pub fn serve(&mut self, now: Time, mut answer: impl FnMut(Request) -> (u8, String)) {
         for _ in 0..MAX_CLIENTS {
@@ -84,7 +89,7 @@ impl Control {
                 self.clients.push(Client { stream, line: Vec::new(), answer: None, until: now + PATIENCE });
             }
         }
-        self.clients.retain_mut(|c| now < c.until && c.serve(&mut answer));
+        self.clients.retain_mut(|c| c.serve(&mut answer));
     }
 }
 

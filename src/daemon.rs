@@ -32,10 +32,15 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Packets taken from one socket at a time; the rest waits for the next turn.
-const PACKETS_PER_TURN: usize = 64;
-/// Netlink messages taken at a time.
-const EVENTS_PER_TURN: usize = 512;
+/// Packets taken from one socket at a time: more than its buffer holds. What is queued must be read before a
+/// timer is acted on, or a backup that stood still takes over although its master's adverts are waiting.
+const PACKETS_PER_TURN: usize = 8192;
+/// Gratuitous ARPs taken at a time.
+const ARPS_PER_TURN: usize = 64;
+/// Netlink messages taken at a time; more than the buffer holds, for the same reason.
+const EVENTS_PER_TURN: usize = 8192;
+/// Pause before the kernel's tables are read again after that failed.
+const REREAD: Duration = Duration::from_millis(100);
 /// Adverts with a foreign VRID are looked at this often at the most, a few at a time.
 const STRAY_PAUSE: Duration = Duration::from_secs(1);
 const STRAYS_PER_TURN: usize = 4;
@@ -80,11 +85,13 @@ struct Daemon {
     service: Option<Service>,
     control: Control,
     router_id: String,
-    dir: PathBuf,
+    control_socket: PathBuf,
     started: Time,
     buf: Vec<u8>,
     out: Vec<u8>,
     exit: Option<u8>,
+    /// When the kernel's tables are to be read again.
+    reread_at: Option<Time>,
     /// Held as long as the process.
     _locks: (Flock<File>, Flock<File>),
 }
@@ -109,8 +116,8 @@ pub fn run(cfg: &Config) -> Result<u8, Fatal> {
 impl Daemon {
     fn open(cfg: &Config) -> Result<Self, Fatal> {
         let path = &cfg.global.control_socket;
-        let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
-        runtime::make_dir(&dir).map_err(|e| fatal(dir.display(), e))?;
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        runtime::make_dir(dir).map_err(|e| fatal(dir.display(), e))?;
         let locks = lock(path)?;
         let control = Control::open(path).map_err(|e| fatal(path.display(), e))?;
         let now = clock::now();
@@ -119,14 +126,15 @@ impl Daemon {
             netlink: Netlink::open().map_err(|e| fatal("netlink", e))?,
             signals: signal::open().map_err(|e| fatal("signalfd", e))?,
             sockets: Vec::new(),
-            service: cfg.haproxy.as_ref().map(|h| Service::new(h, &dir)),
+            service: cfg.haproxy.as_ref().map(|h| Service::new(h, path)),
             control,
             router_id: cfg.global.router_id.clone().unwrap_or_else(host_name),
-            dir,
+            control_socket: path.clone(),
             started: now,
             buf: vec![0; 9216],
             out: Vec::new(),
             exit: None,
+            reread_at: None,
             _locks: locks,
         })
     }
@@ -155,23 +163,32 @@ impl Daemon {
                 file.is_ok_and(|content| memory::says_master(&content, &i.cfg))
             })
             .collect();
+        // Another master may have been heard meanwhile.
+        for i in 0..self.sockets.len() {
+            self.read(Source::Vrrp(i))?;
+        }
         self.node.begin(clock::now(), &remembered);
         self.settle();
         Ok(())
     }
 
     fn state_file(&self, v: &config::Vrrp) -> PathBuf {
-        self.dir.join(format!("{}.state", v.name))
+        runtime::with_suffix(&self.control_socket, &format!(".vrrp.{}", v.name))
     }
 
     /// One turn: wait, read, act.
     fn turn(&mut self) -> Result<(), Fatal> {
         let ready = self.wait().map_err(|e| fatal("ppoll", e))?;
         // Did this process run in time? If not, the addresses go before anything is believed.
-        self.node.woke(clock::now());
+        let now = clock::now();
+        self.node.woke(now);
         self.run_effects();
         for source in ready {
             self.read(source)?;
+        }
+        self.control.expire(now);
+        if self.reread_at.is_some_and(|t| now >= t) {
+            self.reread();
         }
         self.settle();
         Ok(())
@@ -181,6 +198,7 @@ impl Daemon {
     fn wait(&self) -> nix::Result<Vec<Source>> {
         let now = clock::now();
         let mut deadline = earlier(self.node.deadline(now), self.control.deadline());
+        deadline = earlier(deadline, self.reread_at);
         let mut fds: Vec<PollFd<'_>> = Vec::new();
         let mut sources = Vec::new();
         let mut add = |fd, source, flags| {
@@ -263,7 +281,7 @@ impl Daemon {
                 }
             }
             Source::Arp(i) => {
-                for _ in 0..PACKETS_PER_TURN {
+                for _ in 0..ARPS_PER_TURN {
                     let Some(n) = self.sockets[i].arp.as_ref().and_then(|s| s.recv(&mut self.buf).ok())
                     else {
                         break;
@@ -325,11 +343,12 @@ impl Daemon {
 
     fn read_netlink(&mut self, now: Time) -> Result<(), Fatal> {
         let mut msgs = Vec::new();
-        let lost = match self.netlink.events(EVENTS_PER_TURN, &mut msgs) {
-            Ok(()) => msgs.contains(&Msg::Overrun),
-            Err(Errno::ENOBUFS) => true,
+        match self.netlink.events(EVENTS_PER_TURN, &mut msgs) {
+            Ok(()) if msgs.contains(&Msg::Overrun) => return Ok(self.lost()),
+            Err(Errno::ENOBUFS) => return Ok(self.lost()),
+            Ok(()) => {}
             Err(e) => return Err(fatal("netlink", e)),
-        };
+        }
         for m in &msgs {
             match m {
                 Msg::Link(l) => self.node.link(now, l),
@@ -339,13 +358,27 @@ impl Daemon {
                 _ => {}
             }
         }
-        if lost {
-            self.node.overrun();
-            if let Err(e) = self.dump() {
-                log::error!("netlink: cannot read everything again: {e}");
-            }
-        }
         Ok(())
+    }
+
+    fn lost(&mut self) {
+        self.node.overrun();
+        self.reread();
+    }
+
+    /// Reads the kernel's tables anew. What is queued is older than they are, and would undo them.
+    fn reread(&mut self) {
+        self.reread_at = None;
+        let mut stale = Vec::new();
+        for _ in 0..2 {
+            // The first call may only say once more that something was lost.
+            let _ = self.netlink.events(usize::MAX, &mut stale);
+            stale.clear();
+        }
+        if let Err(e) = self.dump() {
+            log::error!("netlink: cannot read everything again: {e}");
+            self.reread_at = Some(clock::now() + REREAD);
+        }
     }
 
     /// Reads all links and addresses of the kernel.
@@ -399,6 +432,8 @@ impl Daemon {
             }
             Effect::Announce { entry } => self.announce(entry),
             Effect::Remember { inst, memory } => self.remember(inst, memory),
+            Effect::Reread => self.reread(),
+            Effect::Haproxy(supervisor::Action::Spawn) if !self.node.may_spawn() => {}
             Effect::Haproxy(action) => {
                 let Some(service) = &mut self.service else { return };
                 let outcome = service.carry_out(action);
@@ -497,7 +532,7 @@ fn lock(control_socket: &Path) -> Result<(Flock<File>, Flock<File>), Fatal> {
     };
     let name = control_socket.display().to_string();
     let file = runtime::lock_file(control_socket).map_err(|e| refused(&name, e))?;
-    let netns = runtime::lock_netns().map_err(|e| refused("this network namespace", e))?;
+    let netns = runtime::lock_netns(control_socket).map_err(|e| refused("this network namespace", e))?;
     Ok((file, netns))
 }
 

@@ -11,7 +11,7 @@
 //!           sys: raw and packet sockets, netlink, processes, signals
 //! ```
 //!
-//! Arrows point one way: `main` → `daemon` → the core; nothing in the core (`node`, `addr`, `vrrp`, `wire`,
+//! Arrows point one way: `main` → `daemon` → the core; nothing in the core (`node`, `addr`, `lease`, `vrrp`, `wire`,
 //! `haproxy`, `config`, `event`, `stats`, `time`) knows a socket, a clock or the log.
 
 pub mod addr;
@@ -20,6 +20,7 @@ pub mod control;
 pub mod daemon;
 pub mod event;
 pub mod haproxy;
+pub mod lease;
 pub mod logger;
 pub mod memory;
 pub mod node;

@@ -4,8 +4,10 @@
 use crate::config::{LogFacility, LogTarget};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write, stderr};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::Mutex;
@@ -25,7 +27,7 @@ struct Inner {
 }
 
 enum Sink {
-    Stderr { stamps: bool },
+    Stderr { terminal: Option<File> },
     Syslog { socket: Option<UnixDatagram>, formatter: Formatter3164 },
 }
 
@@ -37,7 +39,7 @@ pub fn install(target: LogTarget, level: LevelFilter, facility: LogFacility) {
         LogTarget::Auto => stderr().is_terminal() || !Path::new(DEV_LOG).exists(),
     };
     let sink = if to_stderr {
-        Sink::Stderr { stamps: stderr().is_terminal() }
+        Sink::Stderr { terminal: stderr().is_terminal().then(terminal).flatten() }
     } else {
         let formatter = Formatter3164 {
             facility: syslog_facility(facility),
@@ -117,8 +119,8 @@ impl Sink {
     fn send(&mut self, level: Level, line: &str) -> bool {
         let mut out = Vec::with_capacity(line.len() + 64);
         match self {
-            Sink::Stderr { stamps } => {
-                if *stamps {
+            Sink::Stderr { terminal } => {
+                if terminal.is_some() {
                     let now = std::time::SystemTime::now();
                     let now = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
                     let (s, ms) = (now.as_secs() % 86_400, now.subsec_millis());
@@ -127,7 +129,10 @@ impl Sink {
                 escape(line, &mut out);
                 out.truncate(MAX_LINE);
                 out.push(b'\n');
-                write_stderr(&out)
+                match terminal {
+                    Some(tty) => tty.write_all(&out).is_ok(),
+                    None => write_stderr(&out),
+                }
             }
             Sink::Syslog { socket, formatter } => {
                 let mut text = Vec::new();
@@ -151,8 +156,14 @@ impl Sink {
     }
 }
 
-/// A terminal or pipe that takes no more is not waited for. (O_NONBLOCK would be shared with whoever else
-/// has this terminal.)
+/// The terminal behind stderr, opened anew: O_NONBLOCK on stderr itself would be shared with whoever else has
+/// it, and that it is writable does not mean that a line fits.
+fn terminal() -> Option<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    OpenOptions::new().write(true).custom_flags(flags).open("/proc/self/fd/2").ok()
+}
+
+/// A pipe that takes no more is not waited for; one that is writable takes a line as a whole (PIPE_BUF).
 fn write_stderr(out: &[u8]) -> bool {
     let stderr = stderr().lock();
     let fd = stderr.as_fd();

@@ -2,7 +2,7 @@
 
 use lexopt::prelude::*;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
             USAGE_ERROR
         }
         Ok((Task::Print(text), _)) => {
-            print!("{text}");
+            say(&text);
             0
         }
         Ok((task, file)) => match load(&file, !matches!(task, Task::Status)) {
@@ -55,6 +55,11 @@ fn main() -> ExitCode {
         },
     };
     ExitCode::from(status)
+}
+
+/// To stdout; a reader that has gone (`vipd status | head`) is no error.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
@@ -124,7 +129,7 @@ fn check(cfg: &Config, file: &Path) -> u8 {
             Ok(_) => {}
         }
     }
-    println!("{}: valid", file.display());
+    say(&format!("{}: valid\n", file.display()));
     0
 }
 
@@ -132,7 +137,7 @@ fn ask_status(cfg: &Config) -> u8 {
     let socket = &cfg.global.control_socket;
     match control::ask(socket, "status") {
         Ok((status, text)) => {
-            print!("{text}");
+            say(&text);
             status
         }
         Err(e) => {

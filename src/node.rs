@@ -16,7 +16,7 @@ use crate::event::Event;
 use crate::haproxy::supervisor::{self, Health, Supervisor};
 use crate::time::{Time, earlier};
 use crate::vrrp::demux::Demux;
-use crate::vrrp::machine::{Input, Kind};
+use crate::vrrp::machine::{Input, Kind, Why};
 use crate::wire::rtnl;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -49,7 +49,9 @@ pub enum Effect {
     Announce { entry: usize },
     /// Keep in the state file what a restarted vipd must know.
     Remember { inst: usize, memory: Memory },
-    /// HAProxy.
+    /// Read the kernel's tables again: `dump_starts` to `dump_ends`.
+    Reread,
+    /// HAProxy; a start only if `may_spawn` still says so.
     Haproxy(supervisor::Action),
     /// Tell.
     Happened(Event),
@@ -233,8 +235,9 @@ impl Node {
     pub fn woke(&mut self, now: Time) {
         for i in 0..self.instances.len() {
             let inst = &self.instances[i];
-            let Some(last) = self.addrs.last_advert(i).filter(|_| inst.is_master()) else { continue };
-            if now.since(last) >= inst.machine.patience() && !inst.is_owner() {
+            // Without any advert sent, mastership is as old as the attempt.
+            let last = self.addrs.last_advert(i).unwrap_or(inst.since);
+            if inst.is_master() && !inst.is_owner() && now.since(last) >= inst.machine.patience() {
                 self.stalled(i, now, last);
             }
         }
@@ -256,12 +259,14 @@ impl Node {
         if !inst.is_master() {
             return false; // it was given up earlier in this very turn
         }
+        let lost =
+            inst.why == Why::Resumed && self.addrs.last_advert(i).is_none() && !self.is_still_leased(i, now);
         let (since, bound) = match self.addrs.last_advert(i) {
             Some(last) => (last, inst.machine.patience()),
             // The first advert of a new master: another backup may have been quicker.
             None => (decided, (inst.cfg.advert_int / 4).max(SLOW_TURN)),
         };
-        if now.since(since) >= bound {
+        if lost || now.since(since) >= bound {
             self.stalled(i, now, since);
             return false;
         }
@@ -278,7 +283,7 @@ impl Node {
 
     /// The earliest time at which `tick` or `flush` has something to do.
     pub fn deadline(&self, now: Time) -> Option<Time> {
-        let mut at = earlier(self.addrs.deadline(), self.announce_at);
+        let mut at = earlier(self.addrs.deadline(now), self.announce_at);
         for (i, inst) in self.instances.iter().enumerate() {
             if !self.takeover_blocked(i) {
                 at = earlier(at, inst.machine.deadline());
@@ -435,12 +440,18 @@ impl Node {
 
     /// The sockets of a link are open.
     pub fn opened(&mut self, now: Time, link: usize) {
+        if self.links[link].sockets != Sockets::Opening {
+            return; // gone again meanwhile
+        }
         self.links[link].sockets = Sockets::Open;
         self.evaluate_all(now);
     }
 
     /// They could not be opened.
     pub fn open_failed(&mut self, now: Time, link: usize, errno: i32) {
+        if self.links[link].sockets != Sockets::Opening {
+            return;
+        }
         self.links[link].sockets = Sockets::Failed { retry_at: now + REOPEN };
         self.tell(Event::OpenFailed { link, errno });
         self.evaluate_all(now);
@@ -451,7 +462,7 @@ impl Node {
         let mut outcomes = Vec::new();
         self.addrs.seen(now, a, &mut outcomes);
         self.outcomes(now, outcomes);
-        self.addresses_changed(now, a.ifindex);
+        self.addresses_changed(now, a);
     }
 
     /// An address is gone.
@@ -459,11 +470,12 @@ impl Node {
         let mut outcomes = Vec::new();
         self.addrs.gone(now, a, &mut outcomes);
         self.outcomes(now, outcomes);
-        self.addresses_changed(now, a.ifindex);
+        self.addresses_changed(now, a);
     }
 
-    fn addresses_changed(&mut self, now: Time, ifindex: u32) {
-        if self.life != Life::Starting && self.links.iter().any(|l| l.ifindex == Some(ifindex)) {
+    fn addresses_changed(&mut self, now: Time, a: &rtnl::Addr) {
+        let ours = self.links.iter().any(|l| l.ifindex == Some(a.ifindex));
+        if self.life != Life::Starting && ours && !self.addrs.is_leased_vip(a) {
             self.evaluate_all(now);
         }
     }
@@ -532,7 +544,7 @@ impl Node {
         }
         let exists = !f.has(Faults::NO_INTERFACE);
         f.set(Faults::NO_ADDRESS, exists && inst.src.is_none());
-        f.set(Faults::NOT_OWNER, exists && inst.is_owner() && !self.addrs.owner_has_all(i));
+        f.set(Faults::NOT_OWNER, exists && inst.is_owner() && !self.owner_has_all(i));
         f.set(Faults::DELAY, now < self.take_part_at);
         let missing = match &self.haproxy {
             Some(h) if h.is_first_start() => Faults::STARTING,
@@ -540,6 +552,16 @@ impl Node {
         };
         f.set(missing, !self.is_served(i, now));
         f
+    }
+
+    fn owner_has_all(&self, i: usize) -> bool {
+        self.addrs.owner_has_all(i, |l| self.links.get(l).and_then(|l| l.ifindex))
+    }
+
+    /// Whether HAProxy can serve what this virtual router hands over: a dead service has nothing to keep.
+    fn is_well(&self, i: usize, now: Time) -> bool {
+        let tracked = self.instances[i].cfg.track_haproxy && !self.instances[i].is_owner();
+        self.haproxy.as_ref().is_none_or(|h| !tracked || h.health(now) == Health::Well)
     }
 
     /// Whether HAProxy lets this virtual router be what it is: a master and a backup wait for a restart,
@@ -599,15 +621,13 @@ impl Node {
         f(h, &mut actions, &mut events);
         let health = Service { health: h.health(now), adopting: h.is_adopting(), first: h.is_first_start() };
         for e in events {
-            if matches!(e, supervisor::Event::Died { .. }) {
-                // Nothing serves the addresses that still wait for their successor.
-                for i in 0..self.instances.len() {
-                    if self.instances[i].cfg.track_haproxy && self.instances[i].hold.is_some() {
-                        self.end_hold(i, now);
-                    }
-                }
-            }
             self.tell(Event::Haproxy(e));
+        }
+        for i in 0..self.instances.len() {
+            // Nothing serves the addresses that still wait for their successor.
+            if self.instances[i].hold.is_some() && !self.is_well(i, now) {
+                self.end_hold(i, now);
+            }
         }
         for a in actions {
             self.push(Effect::Haproxy(a));
@@ -627,9 +647,12 @@ impl Node {
                 let total = self.haproxy.as_ref().map_or(STOP_TIMEOUT, Supervisor::stop_timeout);
                 let end = now + total;
                 self.life = Life::Leaving { end };
+                if let Some(h) = self.haproxy.as_mut() {
+                    h.leave();
+                }
                 for i in 0..self.instances.len() {
                     self.instances[i].may_resume = false;
-                    self.step(i, now, Input::Leave);
+                    self.step(i, now, if self.is_well(i, now) { Input::Leave } else { Input::Fault });
                     let by = (end - STOP_RESERVE.min(total / 2)).max(now);
                     match &mut self.instances[i].hold {
                         Some(h) => h.until = h.until.min(by),
@@ -673,9 +696,9 @@ impl Node {
         }
     }
 
-    /// Whether the stop has begun.
-    pub fn is_stopping(&self) -> bool {
-        !matches!(self.life, Life::Starting | Life::Running)
+    /// Right before HAProxy is started: a stop may have been asked for since that was decided.
+    pub fn may_spawn(&self) -> bool {
+        self.haproxy.as_ref().is_some_and(Supervisor::may_spawn)
     }
 
     fn outcomes(&mut self, now: Time, outcomes: Vec<Outcome>) {

@@ -29,12 +29,6 @@ impl Time {
     pub const fn since(self, earlier: Time) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
-
-    /// The last multiple of `step` (counted from boot) that is not after `self`.
-    pub fn floor_to(self, step: Duration) -> Time {
-        let step = nanos(step).max(1);
-        Time(self.0 - self.0 % step)
-    }
 }
 
 /// A duration in nanoseconds, saturating at 584 years.

@@ -31,7 +31,7 @@ pub fn why(w: Why) -> String {
         Why::NoMaster => "no master was heard".into(),
         Why::Preempted => "preempted a master of lower priority".into(),
         Why::Outranked(m) => format!("higher advert from {}, priority {}", m.src, m.priority),
-        Why::Stalled => "this process stood still".into(),
+        Why::Stalled => "no advert went out for too long".into(),
         Why::Left => "asked to leave".into(),
         Why::Faulted => "fault".into(),
     }
@@ -260,7 +260,7 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
         Event::Stalled { inst, silence } => say_inst!(
             Warn,
             inst,
-            "stood still for {} ms, longer than a backup waits: giving up mastership",
+            "no advert went out for {} ms, longer than a backup waits: giving up mastership",
             ms(silence)
         ),
         Event::LateRenewal { inst } => say_inst!(Warn, inst, "a lease was renewed too late"),

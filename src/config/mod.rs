@@ -55,7 +55,7 @@ pub struct Global {
     pub log_level: log::LevelFilter,
     /// `log_facility`
     pub log_facility: LogFacility,
-    /// `control_socket`, absolute, at most 107 octets; its directory also holds the lock and the state files.
+    /// `control_socket`, absolute, at most 80 octets; its directory also holds the lock and the state files.
     pub control_socket: PathBuf,
     /// `startup_delay`, 0 to 3600 s: time after the start before instances take part.
     pub startup_delay: Duration,

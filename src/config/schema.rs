@@ -14,8 +14,9 @@ use super::{Config, Global, Haproxy, LogFacility, LogTarget};
 use reader::{Keys, Reader};
 use std::path::PathBuf;
 
-/// Longest path of a UNIX socket in octets (`sun_path` with its NUL is 108).
-const MAX_SOCKET_PATH: usize = 107;
+/// Longest path of the control socket in octets. `sun_path` with its NUL is 108, and HAProxy's master socket is named
+/// after it and made under a longer, temporary name.
+const MAX_SOCKET_PATH: usize = 80;
 /// Longest path of a file in octets (PATH_MAX with its NUL is 4096).
 const MAX_PATH: usize = 4095;
 

@@ -61,13 +61,13 @@ pub enum Outcome {
 }
 
 impl Service {
-    /// `dir` is the runtime directory.
-    pub fn new(cfg: &config::Haproxy, dir: &Path) -> Self {
-        let master_socket = dir.join("haproxy-master.sock");
+    /// Its files are named after the control socket, whose lock is held.
+    pub fn new(cfg: &config::Haproxy, control_socket: &Path) -> Self {
+        let master_socket = runtime::with_suffix(control_socket, ".haproxy-master");
         Service {
             argv: argv(cfg, &master_socket),
             master_socket,
-            state_file: dir.join("haproxy.state"),
+            state_file: runtime::with_suffix(control_socket, ".haproxy"),
             process: None,
             orphan: None,
             probe: None,

@@ -129,6 +129,8 @@ pub struct Supervisor {
     /// The start under way is an adoption.
     adopting: bool,
     orphan: bool,
+    /// The node leaves: nothing is started any more.
+    leaving: bool,
     been_ready: bool,
     /// How often it was started again.
     pub restarts: u64,
@@ -148,6 +150,7 @@ impl Supervisor {
             died_at: None,
             adopting: false,
             orphan: false,
+            leaving: false,
             been_ready: false,
             restarts: 0,
             last_exit: None,
@@ -209,7 +212,7 @@ impl Supervisor {
     /// When `tick` is due, the end of `restart_grace` included.
     pub fn deadline(&self, now: Time) -> Option<Time> {
         let own = match &self.state {
-            State::Down { retry_at } => Some(*retry_at),
+            State::Down { retry_at } => Some(if self.leaving { now } else { *retry_at }),
             State::Starting { since, probe, killed, .. } => {
                 let (Probe::At(t) | Probe::Asking(t)) = *probe;
                 if *killed { None } else { Some(t.min(*since + self.start_limit())) }
@@ -233,6 +236,7 @@ impl Supervisor {
     pub fn tick(&mut self, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) {
         let limit = self.start_limit();
         match &mut self.state {
+            State::Down { .. } if self.leaving => self.state = State::Stopped,
             State::Down { retry_at } if now >= *retry_at => out.push(Action::Spawn),
             State::Starting { since, killed: killed @ false, .. } if now >= *since + limit => {
                 *killed = true;
@@ -250,8 +254,9 @@ impl Supervisor {
                 }
                 _ => {}
             },
-            State::Stopping { kill_at, .. } if now >= *kill_at => {
+            State::Stopping { term_at, kill_at, .. } if now >= *kill_at => {
                 *kill_at = now + Duration::from_secs(1);
+                *term_at = *kill_at;
                 events.push(Event::StopForced { kill: true });
                 out.push(Action::Kill);
             }
@@ -355,8 +360,21 @@ impl Supervisor {
         retry
     }
 
+    /// The node leaves: what dies from now on is not started again.
+    pub fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    /// Right before a start: it may have been called off since it was decided.
+    pub fn may_spawn(&self) -> bool {
+        matches!(self.state, State::Down { .. }) && !self.leaving
+    }
+
     /// Soft stop, to be over at `end` at the latest. Returns whether there is something to wait for.
     pub fn stop(&mut self, now: Time, end: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) -> bool {
+        if std::mem::take(&mut self.orphan) {
+            out.push(Action::RetireOrphan);
+        }
         let (State::Ready { pid, .. } | State::Starting { pid, .. }) = self.state else {
             if !matches!(self.state, State::Stopping { .. }) {
                 self.state = State::Stopped;

@@ -30,7 +30,7 @@ impl Node {
     }
 
     /// The peers have not given up on us: our last advert is at most d older than the last renewal.
-    fn is_still_leased(&self, i: usize, now: Time) -> bool {
+    pub(super) fn is_still_leased(&self, i: usize, now: Time) -> bool {
         const MARGIN: Duration = Duration::from_millis(200);
         let links = &self.links;
         let Some(age) = self.addrs.lease_age(i, now, |l| links.get(l).and_then(|l| l.ifindex)) else {
@@ -93,7 +93,7 @@ impl Node {
     }
 
     fn let_go(&mut self, inst: usize, now: Time, how: Release) {
-        let holds = self.addrs.holds_any(inst);
+        let holds = self.addrs.holds_any(inst) && self.is_well(inst, now);
         let i = &mut self.instances[inst];
         i.announcer.stop();
         if how == Release::AfterSuccessor
@@ -126,10 +126,11 @@ impl Node {
     /// The successor was heard, or nobody came: the VIPs go.
     pub(super) fn end_hold(&mut self, inst: usize, now: Time) {
         let Some(hold) = self.instances[inst].hold.take() else { return };
-        self.tell(match hold.release_at {
-            Some(_) => Event::HandOverDone { inst, announced: hold.announced },
-            None => Event::HandOverTimedOut { inst },
-        });
+        if hold.release_at.is_some_and(|t| now >= t) {
+            self.tell(Event::HandOverDone { inst, announced: hold.announced });
+        } else if now >= hold.until {
+            self.tell(Event::HandOverTimedOut { inst });
+        }
         self.release_now(inst, now);
     }
 
@@ -207,6 +208,11 @@ impl Node {
             Outcome::Removed { entry } => self.tell(Event::VipRemoved { entry }),
             Outcome::AddFailed { entry, errno } => self.tell(Event::VipAddFailed { entry, errno }),
             Outcome::RemoveFailed { entry, errno } => self.tell(Event::VipRemoveFailed { entry, errno }),
+            Outcome::ViewIsWrong => {
+                if !self.effects.contains(&Effect::Reread) {
+                    self.push(Effect::Reread);
+                }
+            }
             Outcome::Foreign { entry } => self.tell(Event::VipForeign { entry }),
             Outcome::TakenOver { entry } => self.tell(Event::VipTakenOver { entry }),
             Outcome::Deleted { entry } => {
@@ -246,16 +252,17 @@ impl Node {
         let last = self.addrs.last_advert(inst);
         self.tell(Event::LateRenewal { inst });
         self.release_now(inst, now);
-        if let Some(last) = last.filter(|_| self.instances[inst].is_master()) {
-            if now.since(last) >= self.instances[inst].machine.patience() {
-                self.step(inst, now, Input::Stall);
-            } else {
+        self.instances[inst].hold = None;
+        if !self.instances[inst].is_master() {
+            return;
+        }
+        match last {
+            Some(last) if now.since(last) < self.instances[inst].machine.patience() => {
                 let priority = self.instances[inst].cfg.priority;
                 self.addrs.acquire(inst);
                 self.push(Effect::Advert { inst, priority, decided: now });
             }
-        } else {
-            self.instances[inst].hold = None;
+            _ => self.step(inst, now, Input::Stall),
         }
     }
 

@@ -3,8 +3,11 @@
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// Where runtime files are by default.
+const RUN_DIR: &str = "/run/vipd";
 
 /// Creates the runtime directory, 0700, if it is missing.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
@@ -20,23 +23,30 @@ pub enum LockError {
     Io(io::Error),
 }
 
-/// The lock beside the control socket: `FILE.lock`, created 0600, no symbolic link followed. It lasts as long
+/// A lock beside a file: `FILE.lock`, created 0600, no symbolic link followed. It lasts as long
 /// as the process, whatever becomes of that.
-pub fn lock_file(control_socket: &Path) -> Result<Flock<File>, LockError> {
+pub fn lock_file(beside: &Path) -> Result<Flock<File>, LockError> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-        .open(with_suffix(control_socket, ".lock"))
+        .open(with_suffix(beside, ".lock"))
         .map_err(LockError::Io)?;
     lock(file)
 }
 
-/// The lock of the network namespace: its own inode, which all processes in it share.
-pub fn lock_netns() -> Result<Flock<File>, LockError> {
-    lock(File::open("/proc/self/ns/net").map_err(LockError::Io)?)
+/// The lock of the network namespace, by its inode, in a directory of root's: whatever their control sockets,
+/// two vipds in one namespace would fight. Where that directory cannot be made, beside the control socket.
+pub fn lock_netns(control_socket: &Path) -> Result<Flock<File>, LockError> {
+    let inode = std::fs::metadata("/proc/self/ns/net").map_err(LockError::Io)?.ino();
+    let dir = Path::new(RUN_DIR);
+    let file = match make_dir(dir) {
+        Ok(()) => dir.join(format!("netns-{inode}")),
+        Err(_) => with_suffix(control_socket, &format!(".netns-{inode}")),
+    };
+    lock_file(&file)
 }
 
 fn lock(file: File) -> Result<Flock<File>, LockError> {

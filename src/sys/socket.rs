@@ -8,6 +8,8 @@ use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+/// Asked for; the kernel gives what it allows.
+const RECEIVE_BUFFER: usize = 2 << 20;
 /// linux/if_packet.h; neither libc for musl nor nix has it.
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 /// linux/filter.h: an offset into the socket buffer's metadata.
@@ -31,7 +33,12 @@ impl Vrrp {
     /// Opens it: bound to the interface, in the VRRP group, with a kernel filter for `vrids`.
     pub fn open(ifname: &str, ifindex: u32, vrids: &[u8]) -> nix::Result<Self> {
         let fd = raw(ifname)?;
-        // The filter goes first, so that nothing else is ever queued.
+        // 250 virtual routers send 250 adverts at once, and each frame may cost 2 KiB and more.
+        // More than the system's limit takes CAP_NET_ADMIN in the first user namespace; less is no error.
+        if nixsock::setsockopt(&fd, nixsock::sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+            let _ = nixsock::setsockopt(&fd, nixsock::sockopt::RcvBuf, &RECEIVE_BUFFER);
+        }
+        // The filter goes before the group, so that nothing else is ever queued.
         filter(&fd, &vrid_filter(vrids, true))?;
         set(&fd, libc::IPPROTO_IP, libc::IP_HDRINCL, &1i32)?;
         set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, &0i32)?;
@@ -209,7 +216,7 @@ fn vrid_filter(vrids: &[u8], listed: bool) -> Vec<libc::sock_filter> {
 }
 
 /// Accepts ARP frames of others whose sender and target protocol addresses are equal.
-fn gratuitous_filter() -> [libc::sock_filter; 9] {
+fn gratuitous_filter() -> [libc::sock_filter; 8] {
     let ret = |k| stmt(libc::BPF_RET | libc::BPF_K, k);
     let jeq = libc::BPF_JMP | libc::BPF_JEQ;
     [
@@ -220,7 +227,6 @@ fn gratuitous_filter() -> [libc::sock_filter; 9] {
         stmt(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 14 + 14),
         jump(jeq | libc::BPF_X, 0, 0, 1),
         ret(ACCEPT),
-        ret(DROP),
         ret(DROP),
     ]
 }

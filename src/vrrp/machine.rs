@@ -64,8 +64,10 @@ pub enum State {
         interval: Duration,
         /// End of `preempt_delay`, once a lower-priority master was heard.
         preempt_at: Option<Time>,
-        /// The last master heard.
+        /// The master whose advert was accepted last.
         master: Option<Master>,
+        /// The master of lower priority that was heard last, while it is being preempted.
+        lower: Option<Master>,
     },
     /// Advertising.
     Master {
@@ -193,7 +195,7 @@ pub enum Action {
 /// One virtual router's state machine.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// Parameters; `own` may be changed while in `Init`.
+    /// Parameters; the node keeps `own` up to date.
     pub params: Params,
     state: State,
 }
@@ -295,7 +297,7 @@ impl Machine {
     ) {
         out.push(Action::Entered(Kind::Backup, why));
         let down_at = now + self.down_interval(interval);
-        self.state = State::Backup { down_at, interval, preempt_at: None, master };
+        self.state = State::Backup { down_at, interval, preempt_at: None, master, lower: None };
     }
 
     fn rest(&mut self, why: Why, out: &mut Vec<Action>) {
@@ -317,15 +319,11 @@ impl Machine {
 
     fn takeover_reason(&self) -> Why {
         match self.state {
-            State::Backup { master: None, .. } => Why::NoMaster,
-            State::Backup { master: Some(m), .. } if m.priority == 0 => Why::MasterLeft,
             // A preempted master's adverts do not move the down timer, so it is still talking.
-            State::Backup { master: Some(m), .. }
-                if self.params.preempt && m.priority < self.params.priority =>
-            {
-                Why::Preempted
-            }
-            _ => Why::MasterDown,
+            State::Backup { lower: Some(m), .. } if m.priority != 0 => Why::Preempted,
+            State::Backup { master: None, lower: None, .. } => Why::NoMaster,
+            State::Backup { master: Some(m), .. } if m.priority != 0 => Why::MasterDown,
+            _ => Why::MasterLeft,
         }
     }
 
@@ -335,32 +333,34 @@ impl Machine {
             Version::V2 => p.advert_int,
             Version::V3 => heard_interval,
         });
-        let State::Backup { down_at, interval, preempt_at, master } = &mut self.state else { return };
+        let State::Backup { down_at, interval, preempt_at, master, lower } = &mut self.state else { return };
         if heard.priority == 0 {
             // Only the master that was heard can resign; anybody else's priority 0 is a forgery or noise.
-            match master {
+            // Where all that was heard is a master about to be preempted, that one may.
+            match master.as_mut().or(lower.as_mut()) {
                 Some(m) if m.src == heard.src => {
                     let skew = timers::skew(p.version, p.priority, *interval);
                     if m.priority != 0 {
                         out.push(Action::Noted(Note::MasterGone(*m)));
                     }
-                    *down_at = now + skew;
+                    *down_at = (*down_at).min(now + skew);
                     m.priority = 0;
                 }
                 _ => out.push(Action::Noted(Note::StrangerGone(heard.src))),
             }
             return;
         }
-        *master = Some(heard);
         let outranks = heard.priority >= p.priority;
         if p.preempt && !outranks {
             let ends = *preempt_at.get_or_insert(now + p.preempt_delay);
             if now >= ends {
+                *lower = Some(heard);
                 return; // discarded: the down timer runs on
             }
         } else {
             *preempt_at = None;
         }
+        (*master, *lower) = (Some(heard), None);
         if p.version == Version::V3 {
             *interval = heard_interval;
         }

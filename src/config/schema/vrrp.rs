@@ -1,6 +1,6 @@
 //! `[vrrp NAME]`
 
-use super::reader::{Keys, Reader, digits, seconds};
+use super::reader::{Keys, Reader, digits};
 use crate::config::ini::{Section, words};
 use crate::config::report::{Hint, Report, Shown, nearest};
 use crate::config::{Auth, Garp, Lease, Version, Vip, Vrrp};
@@ -199,12 +199,6 @@ fn track_haproxy(r: &mut Reader<'_, '_>, haproxy: bool) -> bool {
     track
 }
 
-/// The longest lease that surely ends before a backup takes over (design.md §1): N × I - I/4 - e.
-fn safe_lease(advert_int: Duration, adverts: u32) -> Duration {
-    let late = Duration::from_millis(600);
-    advert_int.saturating_mul(adverts).saturating_sub(advert_int / 4).saturating_sub(late)
-}
-
 fn lease(r: &mut Reader<'_, '_>, advert_int: Duration, adverts: u32, priority: u8) -> Lease {
     let Some(entry) = r.entry("lease") else { return Lease::Auto };
     // The owner's addresses are permanent in any case.
@@ -224,15 +218,16 @@ fn lease(r: &mut Reader<'_, '_>, advert_int: Duration, adverts: u32, priority: u
     }
     match digits(entry.value) {
         Some(value @ 1..=3600) => {
-            let safe = safe_lease(advert_int, adverts);
-            if leased && Duration::from_secs(value) > safe {
-                let safe = seconds(safe);
+            let patience = advert_int.saturating_mul(adverts);
+            let value = u32::try_from(value).unwrap_or(1);
+            if leased && crate::lease::fresh(value, advert_int, patience).is_none() {
+                let safe = crate::lease::auto(advert_int, patience);
                 let text = format_args!(
-                    "lease = {value} seconds: the address may outlive the takeover, up to {safe} seconds are safe"
+                    "lease = {value} seconds: the address may outlive the takeover; auto is {safe}"
                 );
                 r.report.warning(entry.line, text);
             }
-            Lease::Seconds(u32::try_from(value).unwrap_or(1))
+            Lease::Seconds(value)
         }
         found => {
             let wrong = if found.is_some() { "out of range" } else { "not known" };

@@ -295,11 +295,8 @@ const WARNED: Table = &[
         ],
     ),
     ("auth_type = PASS\nauth_pass = 123456789", &["6: `auth_pass` has 9 octets: only the first 8 count"]),
-    (
-        "lease = 3",
-        &["5: lease = 3 seconds: the address may outlive the takeover, up to 2.15 seconds are safe"],
-    ),
-    ("lease = 2", &[]),
+    ("lease = 3", &["5: lease = 3 seconds: the address may outlive the takeover; auto is 1"]),
+    ("lease = 1", &[]),
     (
         "lease = off",
         &["5: lease = off: if vipd is killed, the addresses stay on this node while another takes over"],

@@ -143,14 +143,14 @@ fn backup_rows() {
         assert_eq!(go(&mut m, at(500), advert(HIGH, 1)), []);
         assert_eq!(m.deadline(), Some(down(&p, at(500), learned(v))));
 
-        // priority 0 of the master heard: skew of its interval; a second one re-arms without a word
+        // priority 0 of the master heard: skew of its interval; a second one neither re-arms nor says a word
         let mut m = fresh();
         go(&mut m, at(500), advert(HIGH, 200));
         let gone = Note::MasterGone(Master { src: HIGH, priority: 200 });
         assert_eq!(go(&mut m, at(600), advert(HIGH, 0)), [Noted(gone)]);
         assert_eq!(m.deadline(), Some(at(600) + skew(&p, learned(v))));
         assert_eq!(go(&mut m, at(700), advert(HIGH, 0)), []);
-        assert_eq!(m.deadline(), Some(at(700) + skew(&p, learned(v))));
+        assert_eq!(m.deadline(), Some(at(600) + skew(&p, learned(v))));
         let left = go(&mut m, at(60_000), Input::Tick);
         assert_eq!(left.last(), Some(&Entered(Kind::Master, Why::MasterLeft)));
 
@@ -162,6 +162,16 @@ fn backup_rows() {
             assert_eq!(go(&mut m, at(600), advert(LOW, 0)), [Noted(Note::StrangerGone(LOW))]);
             assert_eq!(*m.state(), before);
         }
+
+        // a lower master that comes and goes beside the living one changes nothing, and hides nothing
+        let mut m = fresh();
+        go(&mut m, at(500), advert(HIGH, 200));
+        let armed = m.deadline();
+        go(&mut m, at(600), advert(LOW, 50));
+        assert_eq!(go(&mut m, at(700), advert(LOW, 0)), [Noted(Note::StrangerGone(LOW))]);
+        assert_eq!(m.deadline(), armed);
+        assert_eq!(go(&mut m, at(800), advert(HIGH, 0)), [Noted(gone)]);
+        assert_eq!(m.deadline(), Some(at(800) + skew(&p, learned(v))));
 
         // a lower master that is being preempted resigns: no reason to wait for the rest of the down timer
         let mut m = fresh();

@@ -1,0 +1,61 @@
+//! The arithmetic of the leases (design: "an address is a lease"), in one place.
+//!
+//! I is the advert interval, N × I what a backup waits at the least, L the lease in whole seconds, e how late
+//! the kernel may be with its end, d how old the last advert may be at a renewal. d + L + e <= N × I is the
+//! theorem: the address is gone before a backup takes over, whatever becomes of this process after its
+//! last renewal.
+
+use std::time::Duration;
+
+/// Longest lease that `auto` chooses, in seconds: the kernel's lateness grows with the length.
+const AUTO_MAX: u32 = 16;
+
+/// e: how late the kernel may be with the end of a lease [measured, Linux 6.18, HZ = 250].
+///
+/// It rounds up to whole seconds if that costs no more than a quarter, its timer wheel adds 0.03 s at 1 s,
+/// 0.26 s at 2 to 16 s and over a second beyond. And the timer is *deferrable*: on an idle CPU it waits until
+/// something else wakes that CPU (0.9 s seen), which no busy machine shows. The check never runs twice within
+/// a second, so that any address added within the last second delays it by as much.
+pub fn lateness(seconds: u32) -> Duration {
+    match seconds {
+        0..=1 => Duration::from_millis(1250),
+        2..=AUTO_MAX => Duration::from_secs(2),
+        _ => Duration::from_millis(3500),
+    }
+}
+
+/// d for a lease of that many seconds; `None` if the theorem does not hold: where not even a quarter of the
+/// interval would be left for a renewal.
+pub fn fresh(seconds: u32, advert_int: Duration, patience: Duration) -> Option<Duration> {
+    let spare = patience.checked_sub(Duration::from_secs(u64::from(seconds)) + lateness(seconds))?;
+    (spare >= advert_int / 4).then_some(spare)
+}
+
+/// `lease = auto`: the longest lease for which the theorem holds, or 1 s.
+pub fn auto(advert_int: Duration, patience: Duration) -> u32 {
+    (2..=AUTO_MAX).rev().find(|l| fresh(*l, advert_int, patience).is_some()).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_by_interval() {
+        let ms = Duration::from_millis;
+        for (interval, lease, d) in [
+            (ms(10), 1, None),
+            (ms(800), 1, None),
+            (ms(820), 1, Some(ms(210))),
+            (ms(1000), 1, Some(ms(750))),
+            (ms(2000), 3, Some(ms(1000))),
+            (ms(3000), 6, Some(ms(1000))),
+            (ms(40_000), 16, Some(ms(102_000))),
+        ] {
+            let l = auto(interval, interval * 3);
+            assert_eq!((l, fresh(l, interval, interval * 3)), (lease, d), "{interval:?}");
+        }
+        assert_eq!(fresh(2, ms(1000), ms(3000)), None);
+        assert_eq!(fresh(20, ms(10_000), ms(30_000)), Some(ms(6500)));
+    }
+}
