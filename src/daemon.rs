@@ -343,11 +343,14 @@ impl Daemon {
 
     fn read_netlink(&mut self, now: Time) -> Result<(), Fatal> {
         let mut msgs = Vec::new();
-        match self.netlink.events(EVENTS_PER_TURN, &mut msgs) {
-            Ok(()) if msgs.contains(&Msg::Overrun) => return Ok(self.lost()),
-            Err(Errno::ENOBUFS) => return Ok(self.lost()),
-            Ok(()) => {}
+        let lost = match self.netlink.events(EVENTS_PER_TURN, &mut msgs) {
+            Ok(()) => msgs.contains(&Msg::Overrun),
+            Err(Errno::ENOBUFS) => true,
             Err(e) => return Err(fatal("netlink", e)),
+        };
+        if lost {
+            self.lost();
+            return Ok(());
         }
         for m in &msgs {
             match m {
@@ -372,7 +375,7 @@ impl Daemon {
         let mut stale = Vec::new();
         for _ in 0..2 {
             // The first call may only say once more that something was lost.
-            let _ = self.netlink.events(usize::MAX, &mut stale);
+            let _ = self.netlink.events(EVENTS_PER_TURN, &mut stale);
             stale.clear();
         }
         if let Err(e) = self.dump() {
