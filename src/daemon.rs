@@ -295,7 +295,9 @@ impl Daemon {
                 Some((pid, Some(info))) => {
                     self.node.supervise(now, |h, out, events| h.answered(pid, info, now, out, events));
                 }
-                Some((_, None)) => self.node.supervise(now, |h, _, _| h.probe_failed(now)),
+                Some((_, None)) => {
+                    self.node.supervise(now, |h, out, events| h.probe_failed(now, out, events))
+                }
                 None => {}
             },
             Source::Pidfd => {
@@ -441,11 +443,11 @@ impl Daemon {
                 let Some(service) = &mut self.service else { return };
                 let outcome = service.carry_out(action);
                 let now = clock::now();
-                self.node.supervise(now, |h, _, events| match outcome {
+                self.node.supervise(now, |h, out, events| match outcome {
                     Outcome::Nothing => {}
                     Outcome::Spawned(pid) => h.spawned(pid, now, events),
                     Outcome::SpawnFailed(errno) => h.spawn_failed(errno, now, events),
-                    Outcome::ProbeFailed => h.probe_failed(now),
+                    Outcome::ProbeFailed => h.probe_failed(now, out, events),
                 });
             }
             Effect::Happened(event) => {

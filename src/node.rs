@@ -629,11 +629,12 @@ impl Node {
                 self.end_hold(i, now);
             }
         }
-        for a in actions {
-            self.push(Effect::Haproxy(a));
-        }
+        // A hung HAProxy loses the addresses before it is killed.
         if self.service.replace(health) != Some(health) {
             self.evaluate_all(now);
+        }
+        for a in actions {
+            self.push(Effect::Haproxy(a));
         }
     }
 

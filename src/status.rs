@@ -83,7 +83,7 @@ fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, now: Time) {
 fn haproxy(s: &mut String, h: &Supervisor, now: Time) {
     s.push_str("\nHAProxy  ");
     let _ = match h.state() {
-        State::Ready { pid, worker, since } => {
+        State::Ready { pid, worker, since, .. } => {
             writeln!(
                 s,
                 "ready for {}, pid {pid}, worker {worker}, version {}",
@@ -98,6 +98,9 @@ fn haproxy(s: &mut String, h: &Supervisor, now: Time) {
         State::Stopping { pid, .. } => writeln!(s, "stopping, pid {pid}"),
         State::Stopped => writeln!(s, "stopped"),
     };
+    if h.is_crash_loop() {
+        s.push_str("  died too often, FAULT until it has been well for crash_window\n");
+    }
     if h.restarts > 0 {
         let _ = write!(s, "  restarts {}", h.restarts);
     }

@@ -298,8 +298,18 @@ fn haproxy(s: &mut String, e: &Haproxy) -> Result<Level, std::fmt::Error> {
         Haproxy::StartFailed { exit: x, retry } => {
             say!(Error, "haproxy failed to start: {}; next try in {} ms", exit(*x), ms(retry))
         }
+        Haproxy::Killed { retry } => say!(Warn, "haproxy was killed; next try in {} ms", ms(retry)),
         Haproxy::StartTimeout => say!(Error, "haproxy is not ready in time: killed"),
         Haproxy::Died { exit: x } => say!(Error, "haproxy died: {}; starting it again", exit(*x)),
+        Haproxy::Hung { misses } => say!(Error, "haproxy missed {misses} answers: it hangs and is killed"),
+        Haproxy::CrashLoop { deaths, window } => {
+            say!(
+                Error,
+                "haproxy died {deaths} times within {} s: FAULT until it is well for as long",
+                window.as_secs()
+            )
+        }
+        Haproxy::Steady => say!(Info, "haproxy has not died for a while: well again"),
         Haproxy::Stopping => say!(Info, "haproxy: soft stop"),
         Haproxy::Stopped { exit: x } => say!(Info, "haproxy stopped: {}", exit(*x)),
         Haproxy::StopForced { kill: false } => say!(Warn, "haproxy still has connections: terminating it"),

@@ -78,6 +78,16 @@ pub struct Haproxy {
     pub restart_backoff_max: Duration,
     /// `stop_timeout`, 0.1 to 3600 s: bound of the whole stop.
     pub stop_timeout: Duration,
+    /// `crash_limit`, 1 to 1000: more deaths than that within `crash_window` are a fault.
+    pub crash_limit: u32,
+    /// `crash_window`, 1 s to 1 h; also how long it must be well for the fault to end.
+    pub crash_window: Duration,
+    /// `check_interval`, 0.1 s to 1 h: how often a ready HAProxy is asked.
+    pub check_interval: Duration,
+    /// `check_timeout`, 0.1 to 60 s: how long an answer may take.
+    pub check_timeout: Duration,
+    /// `check_fall`, 1 to 100: that many answers missed in a row, and it is hung.
+    pub check_fall: u32,
     /// `nonlocal_bind`
     pub nonlocal_bind: bool,
 }

@@ -33,11 +33,10 @@ const HAPROXY: Keys = Keys {
     title: "[haproxy]",
     once: "\
         binary, args, start_timeout, restart_grace, restart_backoff_max, stop_timeout, \
+        crash_limit, crash_window, check_interval, check_timeout, check_fall, \
         nonlocal_bind",
     lists: "config",
-    planned: "\
-        crash_limit, crash_window, check_interval, check_timeout, check_fall, \
-        keep_listeners",
+    planned: "keep_listeners",
 };
 
 const ALL: [&Keys; 3] = [&GLOBAL, &HAPROXY, &vrrp::KEYS];
@@ -211,6 +210,11 @@ fn read_haproxy(section: &Section<'_>, report: &mut Report) -> Haproxy {
         restart_grace: r.duration("restart_grace", 0, 3_600_000, 500),
         restart_backoff_max: r.duration("restart_backoff_max", 100, 3_600_000, 30_000),
         stop_timeout: r.duration("stop_timeout", 100, 3_600_000, 8_000),
+        crash_limit: r.number("crash_limit", 1, 1000).unwrap_or(3),
+        crash_window: r.duration("crash_window", 1_000, 3_600_000, 30_000),
+        check_interval: r.duration("check_interval", 100, 3_600_000, 1_000),
+        check_timeout: r.duration("check_timeout", 100, 60_000, 1_000),
+        check_fall: r.number("check_fall", 1, 100).unwrap_or(3),
         nonlocal_bind: r.boolean("nonlocal_bind", true),
     }
 }

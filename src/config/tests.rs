@@ -50,6 +50,11 @@ start_timeout = 6
 restart_grace = 0
 restart_backoff_max = 60
 stop_timeout = 9
+crash_limit = 5
+crash_window = 60
+check_interval = 0.5
+check_timeout = 2
+check_fall = 4
 nonlocal_bind = off
 [vrrp web-1.a_b]
 state = BACKUP
@@ -119,6 +124,11 @@ fn how_to_example_and_every_default() {
             restart_grace: Duration::from_millis(500),
             restart_backoff_max: Duration::from_secs(30),
             stop_timeout: Duration::from_secs(8),
+            crash_limit: 3,
+            crash_window: Duration::from_secs(30),
+            check_interval: Duration::from_secs(1),
+            check_timeout: Duration::from_secs(1),
+            check_fall: 3,
             nonlocal_bind: true,
         }),
         vrrp: vec![Vrrp {
@@ -192,12 +202,17 @@ fn every_key_is_read() {
             restart_grace: ms(0),
             restart_backoff_max: ms(60_000),
             stop_timeout: ms(9000),
+            crash_limit: 5,
+            crash_window: ms(60_000),
+            check_interval: ms(500),
+            check_timeout: ms(2000),
+            check_fall: 4,
             nonlocal_bind: false,
         })
     );
     let expected = Vrrp {
         name: "web-1.a_b".into(),
-        line: 19,
+        line: 24,
         interface: "bond0.100".into(),
         vrid: 255,
         priority: 1,

@@ -1,7 +1,10 @@
 //! The supervisor of HAProxy, pure: `(now, what happened) -> actions`.
 //!
 //! Started at once, known to be ready when its worker answers `show info` on the master socket of the very
-//! process that was started, started again at once when it dies, with back-off when starts fail.
+//! process that was started, started again at once when it dies, with back-off when starts fail. A worker that is
+//! stopped or blocked accepts connections and passes `kill -0`; only an answer counts: one that misses `check_fall`
+//! answers is killed and started again. One that dies more than `crash_limit` times within `crash_window` serves,
+//! but does not count as well before it has been ready for a window.
 
 use super::show_info::Info;
 use crate::config;
@@ -55,10 +58,18 @@ pub enum Event {
     SpawnFailed { errno: i32, retry: Duration },
     /// It exited before it was ready.
     StartFailed { exit: Exit, retry: Duration },
+    /// It is gone after it was killed.
+    Killed { retry: Duration },
     /// It was not ready within `start_timeout` and is killed.
     StartTimeout,
     /// It died while it was ready.
     Died { exit: Exit },
+    /// It does not answer any more and is killed.
+    Hung { misses: u32 },
+    /// It died too often.
+    CrashLoop { deaths: usize, window: Duration },
+    /// It has been ready for a whole `crash_window`.
+    Steady,
     /// The soft stop began.
     Stopping,
     /// It is gone, as asked.
@@ -101,7 +112,7 @@ pub enum State {
     /// A process runs and has not answered yet.
     Starting { pid: u32, since: Time, probe: Probe, killed: bool },
     /// It answers.
-    Ready { pid: u32, worker: u32, since: Time },
+    Ready { pid: u32, worker: u32, since: Time, probe: Probe, misses: u32 },
     /// Asked to stop.
     Stopping { pid: u32, term_at: Time, kill_at: Time },
     /// Stopped for good.
@@ -124,6 +135,10 @@ pub struct Supervisor {
     state: State,
     /// Failed starts in a row.
     failures: u32,
+    /// The last deaths while it was ready, at most `crash_limit` + 1.
+    deaths: Vec<Time>,
+    /// It died too often, and has not been well for a window since.
+    crash_loop: bool,
     /// When it died while ready, until it is ready again or a start fails.
     died_at: Option<Time>,
     /// The start under way is an adoption.
@@ -147,6 +162,8 @@ impl Supervisor {
             cfg,
             state: State::Down { retry_at: now },
             failures: 0,
+            deaths: Vec::new(),
+            crash_loop: false,
             died_at: None,
             adopting: false,
             orphan: false,
@@ -188,6 +205,7 @@ impl Supervisor {
     /// Whether the service can be had.
     pub fn health(&self, now: Time) -> Health {
         match (&self.state, self.died_at) {
+            _ if self.crash_loop => Health::Unwell,
             (State::Ready { .. }, _) => Health::Well,
             (State::Down { .. } | State::Starting { .. }, Some(died)) => {
                 let until = died + self.cfg.restart_grace;
@@ -217,7 +235,10 @@ impl Supervisor {
                 let (Probe::At(t) | Probe::Asking(t)) = *probe;
                 if *killed { None } else { Some(t.min(*since + self.start_limit())) }
             }
-            State::Ready { .. } | State::Stopped => None,
+            State::Ready { since, probe: Probe::At(t) | Probe::Asking(t), .. } => {
+                earlier(Some(*t), self.crash_loop.then(|| *since + self.cfg.crash_window))
+            }
+            State::Stopped => None,
             State::Stopping { term_at, kill_at, .. } => {
                 Some(if now < *term_at { *term_at } else { *kill_at })
             }
@@ -254,6 +275,22 @@ impl Supervisor {
                 }
                 _ => {}
             },
+            State::Ready { since, .. } if self.crash_loop && now >= *since + self.cfg.crash_window => {
+                self.crash_loop = false;
+                self.deaths.clear();
+                events.push(Event::Steady);
+            }
+            State::Ready { probe, .. } => match *probe {
+                Probe::At(t) if now >= t => {
+                    *probe = Probe::Asking(now + self.cfg.check_timeout);
+                    out.push(Action::Probe);
+                }
+                Probe::Asking(t) if now >= t => {
+                    out.push(Action::CancelProbe);
+                    self.missed(now, out, events);
+                }
+                _ => {}
+            },
             State::Stopping { term_at, kill_at, .. } if now >= *kill_at => {
                 *kill_at = now + Duration::from_secs(1);
                 *term_at = *kill_at;
@@ -283,10 +320,29 @@ impl Supervisor {
     }
 
     /// No answer to the question.
-    pub fn probe_failed(&mut self, now: Time) {
-        if let State::Starting { probe: probe @ Probe::Asking(_), .. } = &mut self.state {
-            *probe = Probe::At(now + PROBE_PAUSE);
+    pub fn probe_failed(&mut self, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) {
+        match &mut self.state {
+            State::Starting { probe: probe @ Probe::Asking(_), .. } => *probe = Probe::At(now + PROBE_PAUSE),
+            State::Ready { probe: Probe::Asking(_), .. } => self.missed(now, out, events),
+            _ => {}
         }
+    }
+
+    /// A ready HAProxy did not answer. The service is given up before the process is killed: its health is bad
+    /// from here on, and the node acts on that first.
+    fn missed(&mut self, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) {
+        let State::Ready { pid, since, probe, misses, .. } = &mut self.state else { return };
+        *misses += 1;
+        *probe = Probe::At(now + self.cfg.check_interval);
+        if *misses < self.cfg.check_fall {
+            return;
+        }
+        events.push(Event::Hung { misses: *misses });
+        out.push(Action::Kill);
+        let (pid, since) = (*pid, *since);
+        self.restarts += 1;
+        self.died_at = None; // no grace for one that hangs
+        self.state = State::Starting { pid, since, probe: Probe::At(now), killed: true };
     }
 
     /// An answer, from the master process `pid`.
@@ -298,11 +354,19 @@ impl Supervisor {
         out: &mut Vec<Action>,
         events: &mut Vec<Event>,
     ) {
+        let next = Probe::At(now + self.cfg.check_interval);
+        if let State::Ready { pid: ours, worker, probe, misses, .. } = &mut self.state
+            && *ours == pid
+        {
+            // Another worker, if somebody has reloaded it.
+            (*worker, *probe, *misses) = (info.pid, next, 0);
+            return;
+        }
         let State::Starting { pid: ours, since, killed: false, .. } = self.state else { return };
         if pid != ours {
-            return self.probe_failed(now); // the socket of an earlier HAProxy
+            return self.probe_failed(now, out, events); // the socket of an earlier HAProxy
         }
-        self.state = State::Ready { pid, worker: info.pid, since: now };
+        self.state = State::Ready { pid, worker: info.pid, since: now, probe: next, misses: 0 };
         self.died_at = None;
         self.adopting = false;
         self.been_ready = true;
@@ -323,14 +387,23 @@ impl Supervisor {
         events: &mut Vec<Event>,
     ) -> bool {
         match self.state {
-            State::Ready { pid: p, since, .. } if p == pid => {
+            State::Ready { pid: p, since, probe, .. } if p == pid => {
                 if now.since(since) >= STEADY {
                     self.failures = 0;
                 }
                 self.died_at = Some(now);
                 self.restarts += 1;
                 self.state = State::Down { retry_at: now };
+                if let Probe::Asking(_) = probe {
+                    out.push(Action::CancelProbe);
+                }
                 events.push(Event::Died { exit });
+                self.count_death(now, events);
+            }
+            State::Starting { pid: p, killed: true, .. } if p == pid => {
+                self.adopting = false;
+                let retry = self.back_off(now);
+                events.push(Event::Killed { retry });
             }
             State::Starting { pid: p, .. } if p == pid => {
                 out.push(Action::CancelProbe);
@@ -350,6 +423,24 @@ impl Supervisor {
         }
         self.last_exit = Some(exit);
         true
+    }
+
+    fn count_death(&mut self, now: Time, events: &mut Vec<Event>) {
+        let window = self.cfg.crash_window;
+        self.deaths.retain(|t| now.since(*t) < window);
+        self.deaths.push(now);
+        let deaths = self.deaths.len();
+        if deaths > self.cfg.crash_limit as usize {
+            self.deaths.remove(0);
+            if !std::mem::replace(&mut self.crash_loop, true) {
+                events.push(Event::CrashLoop { deaths, window });
+            }
+        }
+    }
+
+    /// Whether it died too often and has not been well for a window since.
+    pub fn is_crash_loop(&self) -> bool {
+        self.crash_loop
     }
 
     fn back_off(&mut self, now: Time) -> Duration {

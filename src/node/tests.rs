@@ -263,6 +263,7 @@ impl World {
         self.node.instances[0].machine.kind()
     }
 
+    /// HAProxy answers now; it is not asked again.
     fn ready(&mut self) {
         self.node.supervise(self.now, |h, out, ev| {
             let info = Info { version: "2.6".into(), pid: 78 };
@@ -580,8 +581,13 @@ fn die(w: &mut World, exit: Exit) {
     w.settle();
 }
 
+/// With a check so rare that it does not come in the way.
 fn serving_master() -> World {
-    let mut w = World::new(&with_haproxy(""));
+    let mut cfg = with_haproxy("");
+    if let Some(h) = &mut cfg.haproxy {
+        h.check_interval = Duration::from_secs(3600);
+    }
+    let mut w = World::new(&cfg);
     w.begin(false);
     w.run(ms(50));
     w.ready();
@@ -973,4 +979,66 @@ fn a_master_that_cannot_send_is_none() {
     w.run(ms(3500));
     assert_eq!(w.kind(), Kind::Backup);
     assert!(!w.take().iter().any(|d| matches!(d, Did::Add(..))));
+}
+
+/// Answers every question of the supervisor, but for those while `hung`.
+fn serve(w: &mut World, d: Duration, hung: bool) {
+    let end = w.now + d;
+    while w.now < end {
+        let step = w.node.deadline(w.now).map_or(end, |t| t.max(w.now)).min(end);
+        w.run_to(step);
+        let asked = w.did.iter().any(|(_, d)| *d == Did::Haproxy(supervisor::Action::Probe));
+        if asked && !hung {
+            w.did.retain(|(_, d)| *d != Did::Haproxy(supervisor::Action::Probe));
+            let now = w.now;
+            w.node.supervise(now, |h, out, ev| {
+                h.answered(77, Info { version: "2.6".into(), pid: 78 }, now, out, ev);
+            });
+            w.effects();
+            w.settle();
+        }
+    }
+}
+
+#[test]
+fn a_haproxy_that_answers_is_left_alone_and_a_hung_one_loses_the_address_before_it_is_killed() {
+    let mut w = World::new(&with_haproxy(""));
+    w.begin(false);
+    serve(&mut w, ms(10_000), false);
+    assert_eq!(w.kind(), Kind::Master);
+    let kill = Did::Haproxy(supervisor::Action::Kill);
+    assert!(!w.take().contains(&kill));
+
+    // asked within 1 s, three answers missed with 1 s each and 1 s between: less than 6 s
+    let start = w.now;
+    serve(&mut w, ms(7000), true);
+    let did: Vec<(Time, Did)> = std::mem::take(&mut w.did);
+    let at = |d: &Did| did.iter().position(|(_, x)| x == d).unwrap();
+    assert!(at(&Did::Remove(0)) < at(&Did::Advert(0, 0)) && at(&Did::Advert(0, 0)) < at(&kill), "{did:?}");
+    assert!(did[at(&kill)].0 <= start + ms(6000));
+    assert_eq!(w.kind(), Kind::Init);
+    die(&mut w, Exit::Signal(9));
+    serve(&mut w, ms(5000), false);
+    assert_eq!(w.kind(), Kind::Master, "it takes part again by itself");
+}
+
+#[test]
+fn a_haproxy_that_dies_again_and_again_is_a_fault_until_it_has_been_well_for_a_window() {
+    let mut w = World::new(&with_haproxy("priority = 150"));
+    w.begin(false);
+    serve(&mut w, ms(5000), false);
+    assert_eq!(w.kind(), Kind::Master);
+    let mut moved = 0;
+    for round in 0..8 {
+        let before = w.kind();
+        die(&mut w, Exit::Signal(11));
+        moved += usize::from(before == Kind::Master && w.kind() != Kind::Master);
+        serve(&mut w, ms(1000), false);
+        assert_eq!(w.kind() == Kind::Master, round < 3, "death {round}");
+    }
+    assert_eq!(moved, 1, "the address moves once");
+    serve(&mut w, ms(28_000), false);
+    assert_eq!(w.kind(), Kind::Init);
+    serve(&mut w, ms(6000), false);
+    assert_eq!(w.kind(), Kind::Master, "well for a window");
 }

@@ -28,11 +28,16 @@ pub enum Process {
 }
 
 impl Process {
-    /// Sends it a signal; `group`: a child's whole process group.
+    /// Sends it a signal; `group`: its whole process group, which it leads.
     pub fn signal(&self, signal: Signal, group: bool) -> nix::Result<()> {
         match self {
             Process::Child(pid) if group => killpg(*pid, signal),
             Process::Child(pid) => kill(*pid, signal),
+            Process::Orphan { pid, .. } if group => {
+                // A leader that is stopped does not exit, so its number stays the group's meanwhile.
+                self.signal(Signal::SIGSTOP, false)?;
+                killpg(*pid, signal)
+            }
             Process::Orphan { pidfd, .. } => {
                 // SAFETY: plain system call; the null pointer asks for the default siginfo.
                 Errno::result(unsafe {

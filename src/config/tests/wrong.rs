@@ -102,7 +102,9 @@ const FILES: Table = &[
         "[haproxy]\nnonlocal_bind = maybe",
         &["2: nonlocal_bind = maybe is not known: yes, no, true, false, on, off"],
     ),
-    ("[haproxy]\ncrash_limit = 3", &["2: `crash_limit` is not supported by this version of vipd"]),
+    ("[haproxy]\nkeep_listeners = yes", &["2: `keep_listeners` is not supported by this version of vipd"]),
+    ("[haproxy]\ncrash_limit = 0", &["2: crash_limit = 0 is out of range: 1 to 1000"]),
+    ("[haproxy]\ncheck_timeout = 61", &["2: check_timeout = 61 is out of range: 0.1 to 60 seconds"]),
     (
         "[vrrp VI_1]\npriority = 100",
         &[
