@@ -83,6 +83,8 @@ const TESTS: &[(&str, Test)] = &[
     }),
     ("a_stall_beside_keepalived", |w| no_second_holder(w, 3, Kind::Keepalived, Signal::SIGSTOP, ms(400))),
     ("a_stall_amid_many_adverts", |w| no_second_holder(w, 60, Kind::Vipd, Signal::SIGSTOP, ms(0))),
+    ("gives_up_a_hung_haproxy", gives_up_hung_haproxy),
+    ("stays_away_while_haproxy_crashes", stays_away_while_haproxy_crashes),
     ("carries_250_routers", carries_250_routers),
     ("is_one_small_process", is_small),
     ("resumes_after_a_crash", resumes),
@@ -707,6 +709,53 @@ fn puts_back(w: &World) -> Result<()> {
     let back = w.watcher.wait_change(VIP, "node1", true, gone, secs(1))?;
     ensure!(back - gone < ms(100), "it took {:?}", back - gone);
     ensure!(one.log().grep(words::MASTER).len() == 1, "it was elected anew instead");
+    Ok(())
+}
+
+/// A stopped worker accepts connections and answers none: the other node serves within check_interval ×
+/// check_fall + check_timeout + skew, the hung processes are gone, and the node takes part again by itself.
+fn gives_up_hung_haproxy(w: &World) -> Result<()> {
+    let (one, _) = w.with_haproxy(Kind::Vipd, &w.one, router(100))?;
+    w.node1_is_master()?;
+    let (_two, _) = w.with_haproxy(Kind::Vipd, &w.two, router(99))?;
+    let client = w.client()?;
+    client.wait_answer_by("node1", secs(3))?;
+    let mut hung = w.one.haproxy_workers();
+    for pid in &hung {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid), Signal::SIGSTOP)?;
+    }
+    hung.extend(w.one.haproxy_master());
+    let start = Instant::now();
+    let came = client.wait_answer_by("node2", secs(12))?;
+    ensure!(came - start < ms(3 * 1000 + 1000 + 613 + 100 + 300), "node2 serves after {:?}", came - start);
+    one.wait_log("it hangs and is killed", secs(1))?;
+    client.wait_answer_by("node1", secs(15))?;
+    let all = w.one.pids("haproxy");
+    ensure!(!hung.iter().any(|pid| all.contains(pid)), "the hung {hung:?} are still among {all:?}");
+    Ok(())
+}
+
+/// More than `crash_limit` deaths: the address moves once and stays where it is.
+fn stays_away_while_haproxy_crashes(w: &World) -> Result<()> {
+    let (one, _) = w.with_haproxy(Kind::Vipd, &w.one, router(100))?;
+    w.node1_is_master()?;
+    let (_two, _) = w.with_haproxy(Kind::Vipd, &w.two, router(99))?;
+    // Only a master that was heard can give up.
+    w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?;
+    let start = Instant::now();
+    for _ in 0..6 {
+        let mark = one.log().mark();
+        for pid in w.one.haproxy_workers() {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL)?;
+        }
+        one.log().wait_from(mark, " ready after ", secs(10))?;
+    }
+    one.wait_log("died 4 times within 30 s: FAULT", secs(1))?;
+    w.watcher.wait_holder(VIP, "node2", secs(3))?;
+    w.capture.wait_advert("node2", VRID, Instant::now() + secs(5), secs(8))?;
+    ensure!(w.watcher.holder(VIP).as_deref() == Some("node2"), "it did not stay on node2");
+    let moves = w.watcher.timeline(VIP).iter().filter(|c| c.at >= start && c.held).count();
+    ensure!(moves == 1, "the address moved {moves} times");
     Ok(())
 }
 

@@ -328,12 +328,22 @@ impl Supervisor {
         }
     }
 
+    /// One `check_interval` after the question was asked, however long the answer took.
+    fn next_check(&self, now: Time) -> Probe {
+        let asked = match self.state {
+            State::Ready { probe: Probe::Asking(until), .. } => until - self.cfg.check_timeout,
+            _ => now,
+        };
+        Probe::At((asked + self.cfg.check_interval).max(now))
+    }
+
     /// A ready HAProxy did not answer. The service is given up before the process is killed: its health is bad
     /// from here on, and the node acts on that first.
     fn missed(&mut self, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) {
+        let next = self.next_check(now);
         let State::Ready { pid, since, probe, misses, .. } = &mut self.state else { return };
         *misses += 1;
-        *probe = Probe::At(now + self.cfg.check_interval);
+        *probe = next;
         if *misses < self.cfg.check_fall {
             return;
         }
@@ -354,7 +364,7 @@ impl Supervisor {
         out: &mut Vec<Action>,
         events: &mut Vec<Event>,
     ) {
-        let next = Probe::At(now + self.cfg.check_interval);
+        let next = self.next_check(now);
         if let State::Ready { pid: ours, worker, probe, misses, .. } = &mut self.state
             && *ours == pid
         {

@@ -562,7 +562,7 @@ fn link_down_lets_go_first_and_recovers() {
 
 #[test]
 fn never_master_without_service() {
-    let mut w = World::new(&with_haproxy("start_timeout = 20".replace("start_timeout = 20", "").as_str()));
+    let mut w = World::new(&rarely_checked());
     w.begin(false);
     w.run(ms(4900));
     assert_eq!(w.kind(), Kind::Init);
@@ -582,12 +582,16 @@ fn die(w: &mut World, exit: Exit) {
 }
 
 /// With a check so rare that it does not come in the way.
-fn serving_master() -> World {
+fn rarely_checked() -> Config {
     let mut cfg = with_haproxy("");
     if let Some(h) = &mut cfg.haproxy {
         h.check_interval = Duration::from_secs(3600);
     }
-    let mut w = World::new(&cfg);
+    cfg
+}
+
+fn serving_master() -> World {
+    let mut w = World::new(&rarely_checked());
     w.begin(false);
     w.run(ms(50));
     w.ready();
@@ -1009,13 +1013,13 @@ fn a_haproxy_that_answers_is_left_alone_and_a_hung_one_loses_the_address_before_
     let kill = Did::Haproxy(supervisor::Action::Kill);
     assert!(!w.take().contains(&kill));
 
-    // asked within 1 s, three answers missed with 1 s each and 1 s between: less than 6 s
+    // asked every second, the third answer missed is 1 s late: 4 s
     let start = w.now;
     serve(&mut w, ms(7000), true);
     let did: Vec<(Time, Did)> = std::mem::take(&mut w.did);
     let at = |d: &Did| did.iter().position(|(_, x)| x == d).unwrap();
     assert!(at(&Did::Remove(0)) < at(&Did::Advert(0, 0)) && at(&Did::Advert(0, 0)) < at(&kill), "{did:?}");
-    assert!(did[at(&kill)].0 <= start + ms(6000));
+    assert!(did[at(&kill)].0 <= start + ms(4000));
     assert_eq!(w.kind(), Kind::Init);
     die(&mut w, Exit::Signal(9));
     serve(&mut w, ms(5000), false);
