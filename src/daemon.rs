@@ -413,6 +413,14 @@ impl Daemon {
         // Addresses that were just added are announced without another wait.
         self.node.tick(clock::now());
         self.run_effects();
+        while let Some(event) = self.node.next_event() {
+            self.tell(&event);
+        }
+    }
+
+    fn tell(&self, event: &Event) {
+        let (level, text) = words::render(&self.node, event);
+        log::log!(level, "{text}");
     }
 
     fn run_effects(&mut self) {
@@ -449,10 +457,6 @@ impl Daemon {
                     Outcome::SpawnFailed(errno) => h.spawn_failed(errno, now, events),
                     Outcome::ProbeFailed => h.probe_failed(now, out, events),
                 });
-            }
-            Effect::Happened(event) => {
-                let (level, text) = words::render(&self.node, &event);
-                log::log!(level, "{text}");
             }
             Effect::Exit(status) => self.exit = Some(status),
         }
@@ -507,8 +511,7 @@ impl Daemon {
         if let Some(s) = &self.sockets[e.link].arp
             && let Err(e) = s.send(&arp::gratuitous(mac, ip))
         {
-            let (level, text) = words::render(&self.node, &Event::AnnounceFailed { entry, errno: e as i32 });
-            log::log!(level, "{text}");
+            self.tell(&Event::AnnounceFailed { entry, errno: e as i32 });
         }
     }
 

@@ -53,8 +53,6 @@ pub enum Effect {
     Reread,
     /// HAProxy; a start only if `may_spawn` still says so.
     Haproxy(supervisor::Action),
-    /// Tell.
-    Happened(Event),
     /// Exit with this status.
     Exit(u8),
 }
@@ -143,6 +141,7 @@ pub struct Node {
     /// HAProxy when last looked at.
     service: Option<Service>,
     effects: VecDeque<Effect>,
+    events: VecDeque<Event>,
     announcing: VecDeque<usize>,
     announce_at: Option<Time>,
 }
@@ -159,6 +158,7 @@ impl Node {
             take_part_at: now + cfg.global.startup_delay,
             service: None,
             effects: VecDeque::new(),
+            events: VecDeque::new(),
             announcing: VecDeque::new(),
             announce_at: None,
         };
@@ -216,6 +216,12 @@ impl Node {
         self.evaluate_all(now);
     }
 
+    /// The next thing that happened, to be told when everything that is urgent is done: the old master's
+    /// clients wait for the new one's announcement, not for its log.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
     /// The next effect to carry out.
     pub fn next_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
@@ -226,7 +232,7 @@ impl Node {
     }
 
     fn tell(&mut self, e: Event) {
-        self.push(Effect::Happened(e));
+        self.events.push_back(e);
     }
 
     // ---- time ----

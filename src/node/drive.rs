@@ -61,8 +61,8 @@ impl Node {
             Action::Acquire => {
                 self.instances[inst].hold = None;
                 self.addrs.acquire(inst);
-                self.push(Effect::Remember { inst, memory: Memory::Master });
                 let i = &mut self.instances[inst];
+                i.unsaved = true;
                 i.announcer.start(now, &i.cfg.garp);
                 if i.is_owner() {
                     self.queue_round(inst, now);
@@ -294,12 +294,20 @@ impl Node {
         if self.announce_at.is_none_or(|t| now < t) {
             return;
         }
+        let mut unsaved = Vec::new();
         for _ in 0..FRAMES_PER_MS {
             let Some(entry) = self.announcing.pop_front() else { break };
             if let Some(inst) = self.master_of(entry).filter(|_| self.addrs.is_held(entry)) {
                 self.instances[inst].stats.announcements += 1;
                 self.push(Effect::Announce { entry });
+                if std::mem::take(&mut self.instances[inst].unsaved) {
+                    unsaved.push(inst);
+                }
             }
+        }
+        // Without its addresses there is nothing that a restart could resume, so this can wait for them.
+        for inst in unsaved {
+            self.push(Effect::Remember { inst, memory: Memory::Master });
         }
         self.announce_at = (!self.announcing.is_empty()).then(|| now + Duration::from_millis(1));
     }

@@ -147,6 +147,8 @@ pub struct Instance {
     pub why: Why,
     /// At the start: whether it may resume as master.
     pub may_resume: bool,
+    /// Became master, and the state file does not say so yet.
+    pub unsaved: bool,
     /// Limits of its log lines.
     pub quiet: Quiet,
     /// Identification of its next IP packet; never 0, which the kernel would replace.
@@ -180,6 +182,7 @@ impl Instance {
             since: now,
             why: Why::Started,
             may_resume: false,
+            unsaved: false,
             quiet: Quiet::default(),
             ip_id: 1,
             send_failed_at: None,

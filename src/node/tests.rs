@@ -124,6 +124,7 @@ impl World {
     }
 
     fn effects(&mut self) {
+        self.events.extend(std::iter::from_fn(|| self.node.next_event()));
         while let Some(e) = self.node.next_effect() {
             match e {
                 Effect::Open { link, .. } => self.node.opened(self.now, link),
@@ -150,7 +151,6 @@ impl World {
                         self.node.supervise(self.now, |h, _, ev| h.spawned(77, self.now, ev));
                     }
                 }
-                Effect::Happened(e) => self.events.push(e),
                 Effect::Reread => self.reread(),
                 Effect::Exit(s) => self.did(Did::Exit(s)),
             }
@@ -331,7 +331,7 @@ fn becoming_master_is_advert_then_address_then_announcement() {
     w.run(ms(3610));
     let did = w.take();
     let expected =
-        [Did::Advert(0, 100), Did::Remember(Memory::Master), Did::Add(0, Some(1)), Did::Announce(0)];
+        [Did::Advert(0, 100), Did::Add(0, Some(1)), Did::Announce(0), Did::Remember(Memory::Master)];
     assert_eq!(did[..4], expected);
 }
 
@@ -689,7 +689,7 @@ fn restarted(age: Duration, remembered: bool, cfg: &Config) -> World {
 fn the_lease_is_the_memory() {
     let mut w = restarted(ms(300), true, &one(""));
     assert_eq!(w.node.instances[0].why, Why::Resumed);
-    let expected = [Did::Advert(0, 100), Did::Remember(Memory::Master), Did::Renew(0), Did::Announce(0)];
+    let expected = [Did::Advert(0, 100), Did::Renew(0), Did::Announce(0), Did::Remember(Memory::Master)];
     assert_eq!(w.take()[..4], expected);
 
     // too old: 2 s after the renewal backups may have lost patience
