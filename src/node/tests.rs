@@ -5,10 +5,10 @@ use crate::addr::{OpKind, TAG};
 use crate::config::schema;
 use crate::haproxy::show_info::Info;
 use crate::haproxy::supervisor::Exit;
-use crate::vrrp::machine::Why;
+use crate::vrrp::machine::{Kind, Why};
 use crate::wire::arp::Arp;
 use crate::wire::rtnl::{IfName, Link as RtnlLink};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 30, 230);
 const PEER: Ipv4Addr = Ipv4Addr::new(192, 168, 30, 117);

@@ -1,0 +1,162 @@
+//! Whether a virtual router can take part: its interfaces, its source address, HAProxy. The one place where
+//! service health meets VRRP.
+
+use super::{Effect, Faults, Life, Node, Service, Sockets};
+use crate::event::Event;
+use crate::haproxy::supervisor::{self, Health, Supervisor};
+use crate::time::Time;
+use crate::vrrp::machine::{Input, Kind};
+use std::net::IpAddr;
+
+impl Node {
+    pub(super) fn evaluate_all(&mut self, now: Time) {
+        if self.life != Life::Running {
+            return;
+        }
+        for i in 0..self.instances.len() {
+            self.evaluate(i, now);
+        }
+    }
+
+    /// Whether a virtual router can take part; starts or faults its machine.
+    fn evaluate(&mut self, i: usize, now: Time) {
+        self.find_source(i);
+        let faults = self.faults(i, now);
+        let inst = &self.instances[i];
+        let opening = self
+            .addrs
+            .of(i)
+            .map(|(_, e)| e.link)
+            .chain([inst.link])
+            .any(|l| self.links[l].sockets == Sockets::Opening);
+        if opening && inst.machine.kind() == Kind::Init {
+            return;
+        }
+        let changed = faults != inst.faults;
+        self.instances[i].faults = faults;
+        if faults.none() {
+            if self.instances[i].machine.kind() == Kind::Init {
+                self.take_part(i, now);
+            }
+            return;
+        }
+        let adopting = self.haproxy.as_ref().is_some_and(Supervisor::is_adopting);
+        if self.instances[i].may_resume && !(adopting && faults.only(Faults::STARTING)) {
+            self.instances[i].may_resume = false;
+        }
+        if changed {
+            self.tell(Event::Fault { inst: i, faults });
+        }
+        self.step(i, now, Input::Fault);
+        if self.instances[i].hold.is_some() {
+            self.end_hold(i, now);
+        } else if !self.instances[i].may_resume {
+            self.addrs.release(i);
+        }
+    }
+
+    fn faults(&self, i: usize, now: Time) -> Faults {
+        let inst = &self.instances[i];
+        let mut f = Faults::default();
+        for l in self.addrs.of(i).map(|(_, e)| e.link).chain([inst.link]) {
+            let link = &self.links[l];
+            f.set(Faults::NO_INTERFACE, link.ifindex.is_none());
+            f.set(Faults::LINK_DOWN, link.ifindex.is_some() && !link.running);
+            f.set(Faults::SOCKET, matches!(link.sockets, Sockets::Failed { .. }));
+        }
+        let exists = !f.has(Faults::NO_INTERFACE);
+        f.set(Faults::NO_ADDRESS, exists && inst.src.is_none());
+        f.set(Faults::NOT_OWNER, exists && inst.is_owner() && !self.owner_has_all(i));
+        f.set(Faults::DELAY, now < self.take_part_at);
+        let missing = match &self.haproxy {
+            Some(h) if h.is_first_start() => Faults::STARTING,
+            _ => Faults::HAPROXY,
+        };
+        f.set(missing, !self.is_served(i, now));
+        f
+    }
+
+    fn owner_has_all(&self, i: usize) -> bool {
+        self.addrs.owner_has_all(i, |l| self.links.get(l).and_then(|l| l.ifindex))
+    }
+
+    /// Whether HAProxy can serve what this virtual router hands over: a dead service has nothing to keep.
+    pub(super) fn is_well(&self, i: usize, now: Time) -> bool {
+        let tracked = self.instances[i].cfg.track_haproxy && !self.instances[i].is_owner();
+        self.haproxy.as_ref().is_none_or(|h| !tracked || h.health(now) == Health::Well)
+    }
+
+    /// Whether HAProxy lets this virtual router be what it is: a master and a backup wait for a restart,
+    /// nobody starts without it. Tracking does not apply to an owner.
+    fn is_served(&self, i: usize, now: Time) -> bool {
+        let inst = &self.instances[i];
+        match self.haproxy.as_ref().filter(|_| inst.cfg.track_haproxy && !inst.is_owner()) {
+            None => true,
+            Some(h) => match h.health(now) {
+                Health::Well => true,
+                Health::Recovering { .. } => inst.machine.kind() != Kind::Init,
+                Health::Unwell => false,
+            },
+        }
+    }
+
+    /// A backup does not become master while HAProxy is being started again.
+    pub(super) fn takeover_blocked(&self, i: usize) -> bool {
+        let inst = &self.instances[i];
+        inst.cfg.track_haproxy
+            && inst.machine.kind() == Kind::Backup
+            && self.service.is_some_and(|s| matches!(s.health, Health::Recovering { .. }))
+    }
+
+    fn find_source(&mut self, i: usize) {
+        let inst = &self.instances[i];
+        let ifindex = self.links[inst.link].ifindex;
+        let src = ifindex.and_then(|ifindex| match inst.cfg.mcast_src_ip {
+            Some(ip) => self.addrs.has(ifindex, IpAddr::V4(ip)).then_some(ip),
+            // The owner's addresses are the interface's own, and its adverts come from them.
+            None => match self.addrs.primary(ifindex) {
+                Some(IpAddr::V4(ip)) => Some(ip),
+                _ if inst.is_owner() => inst.vips.iter().find_map(|ip| match ip {
+                    IpAddr::V4(ip) => Some(*ip),
+                    IpAddr::V6(_) => None,
+                }),
+                _ => None,
+            },
+        });
+        let inst = &mut self.instances[i];
+        inst.src = src;
+        if let Some(ip) = src {
+            inst.machine.params.own = IpAddr::V4(ip);
+        }
+    }
+
+    // ---- HAProxy ----
+
+    /// Runs the supervisor, carries its actions on, and looks at what its health means for VRRP.
+    pub fn supervise(
+        &mut self,
+        now: Time,
+        f: impl FnOnce(&mut Supervisor, &mut Vec<supervisor::Action>, &mut Vec<supervisor::Event>),
+    ) {
+        let Some(h) = self.haproxy.as_mut() else { return };
+        let (mut actions, mut events) = (Vec::new(), Vec::new());
+        f(h, &mut actions, &mut events);
+        let health = Service { health: h.health(now), adopting: h.is_adopting(), first: h.is_first_start() };
+        for e in events {
+            self.tell(Event::Haproxy(e));
+        }
+        for i in 0..self.instances.len() {
+            // Nothing serves the addresses that still wait for their successor.
+            if self.instances[i].hold.is_some() && !self.is_well(i, now) {
+                self.end_hold(i, now);
+            }
+        }
+        // A hung HAProxy loses the addresses before it is killed.
+        if self.service.replace(health) != Some(health) {
+            self.evaluate_all(now);
+        }
+        for a in actions {
+            self.push(Effect::Haproxy(a));
+        }
+    }
+}
