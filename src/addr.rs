@@ -347,22 +347,23 @@ impl AddrBook {
     /// RTM_NEWADDR.
     pub fn seen(&mut self, now: Time, a: &rtnl::Addr, out: &mut Vec<Outcome>) {
         self.note(a);
-        let Some(i) = self.entry_at(a) else { return };
+        let ours = a.proto == Some(TAG) || a.proto == Some(TAG_KEEPALIVED);
+        let Some(i) = self.entry_at(a, !ours) else { return };
         let owner = self.leasing[self.entries[i].inst].owner;
         let e = &mut self.entries[i];
         if owner {
             return;
         }
-        if a.proto == Some(TAG) || a.proto == Some(TAG_KEEPALIVED) {
+        if ours {
             if a.proto == Some(TAG_KEEPALIVED) && e.held.is_none() {
                 out.push(Outcome::TakenOver { entry: i });
             }
             let since = e.held.map_or(now, |h| h.since);
             let lease = (a.valid != u32::MAX).then_some(a.valid);
             e.held = Some(Held { ifindex: a.ifindex, prefix: a.prefix, since, lease });
-        } else if a.valid == u32::MAX && (e.held.is_none() || e.held.is_some_and(|h| h.lease.is_some())) {
-            // Somebody else's permanent address, maybe made from our leased one.
-            e.held = None;
+        } else if a.valid == u32::MAX && e.held.is_none_or(|h| h.lease.is_some()) {
+            // Somebody else's permanent address; with our prefix length, made from our leased one.
+            e.held = e.held.filter(|h| h.prefix != a.prefix);
             if !std::mem::replace(&mut e.complained, true) {
                 out.push(Outcome::Foreign { entry: i });
             }
@@ -380,12 +381,15 @@ impl AddrBook {
     /// RTM_DELADDR.
     pub fn gone(&mut self, now: Time, a: &rtnl::Addr, out: &mut Vec<Outcome>) {
         self.kernel.retain(|s| !(s.a.ifindex == a.ifindex && s.a.addr == a.addr && s.a.prefix == a.prefix));
-        let Some(i) = self.entry_at(a) else { return };
+        let Some(i) = self.entry_at(a, true) else { return };
         let e = &mut self.entries[i];
         e.complained = false;
-        let Some(held) = e.held.filter(|h| h.ifindex == a.ifindex && h.prefix == a.prefix) else { return };
+        let Some(held) = e.held.filter(|h| h.prefix == a.prefix) else { return };
         e.held = None;
-        if e.want == Want::Present {
+        if !matches!(self.leasing[e.inst].claim, Claim::Advert(_)) {
+            // It may have come back since, by a renewal after a stall; nothing else would find that out.
+            out.push(Outcome::ViewIsWrong);
+        } else if e.want == Want::Present {
             let had_time = held.lease.is_none_or(|l| now < held.since + Duration::from_secs(u64::from(l)));
             out.push(if had_time { Outcome::Deleted { entry: i } } else { Outcome::Expired { entry: i } });
         }
@@ -399,10 +403,15 @@ impl AddrBook {
         }
     }
 
-    fn entry_at(&self, a: &rtnl::Addr) -> Option<usize> {
-        self.entries.iter().position(|e| {
-            e.addr == a.addr && e.held.is_none_or(|h| h.ifindex == a.ifindex && h.prefix == a.prefix)
-        })
+    /// The VIP that an address of the kernel is; `any_prefix`: whatever the prefix length it was installed with.
+    fn entry_at(&self, a: &rtnl::Addr, any_prefix: bool) -> Option<usize> {
+        let here = |h: Held| h.ifindex == a.ifindex && (any_prefix || h.prefix == a.prefix);
+        self.entries.iter().position(|e| e.addr == a.addr && e.held.is_none_or(here))
+    }
+
+    /// Whether a VIP cannot be had: somebody else's address is in its place, or the kernel refuses it.
+    pub fn is_refused(&self, entry: usize) -> bool {
+        self.entries.get(entry).is_some_and(|e| e.complained)
     }
 }
 

@@ -307,7 +307,7 @@ impl Daemon {
             }
             Source::Pipe => {
                 if let Some(service) = &mut self.service {
-                    service.read_pipes(|line| log::log!(words::haproxy_level(line), "haproxy: {line}"));
+                    service.read_pipes(now, |line| log::log!(words::haproxy_level(line), "haproxy: {line}"));
                 }
             }
             Source::Control => {

@@ -10,7 +10,11 @@ use std::time::Duration;
 
 /// Exit status of `vipd status`: 0 all master, 3 some backup, 4 any fault.
 pub fn exit_status(node: &Node) -> u8 {
-    let fault = node.instances.iter().any(|i| words::state(i.machine.kind(), i.faults) == "FAULT");
+    let refused = |i: usize| node.addrs.of(i).any(|(e, _)| node.addrs.is_refused(e));
+    let fault =
+        node.instances.iter().enumerate().any(|(n, i)| {
+            words::state(i.machine.kind(), i.faults) == "FAULT" || (i.is_master() && refused(n))
+        });
     let backup = node.instances.iter().any(|i| !i.is_master());
     match (fault, backup) {
         (true, _) => 4,
@@ -67,6 +71,12 @@ fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, now: Time) {
         let _ = match (node.addrs.is_held(e), node.addrs.lease_left(e, now)) {
             (true, Some(left)) => writeln!(s, "held, lease {}", seconds(left)),
             (true, None) => writeln!(s, "held, permanent"),
+            (false, _) if node.addrs.is_refused(e) => {
+                writeln!(
+                    s,
+                    "not held: somebody else's permanent address, or refused by the kernel; see the log"
+                )
+            }
             (false, _) => writeln!(s, "not held"),
         };
     }

@@ -5,6 +5,7 @@ use crate::haproxy::show_info::{self, Info};
 use crate::haproxy::supervisor::{Action, Exit};
 use crate::sys::process::{self, Process};
 use crate::sys::runtime;
+use crate::time::Time;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sockopt};
@@ -12,11 +13,14 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Longest line of its output; a longer one is cut in two.
 const MAX_LINE: usize = 1024;
 /// Output that is taken from one pipe at a time.
 const MAX_READ: usize = 16 * 1024;
+/// Lines of its output that are told in a second.
+const LINES_PER_SECOND: u32 = 100;
 /// Earlier HAProxys whose last words are still heard.
 const MAX_PIPES: usize = 4;
 
@@ -31,6 +35,10 @@ pub struct Service {
     orphan: Option<Process>,
     probe: Option<Probe>,
     pipes: Vec<Pipe>,
+    /// Lines told since `quota_from`, and swallowed.
+    told: u32,
+    swallowed: u64,
+    quota_from: Time,
 }
 
 #[derive(Debug)]
@@ -72,6 +80,9 @@ impl Service {
             orphan: None,
             probe: None,
             pipes: Vec::new(),
+            told: 0,
+            swallowed: 0,
+            quota_from: Time::ZERO,
         }
     }
 
@@ -202,7 +213,10 @@ impl Service {
     /// An adopted HAProxy has exited.
     pub fn orphan_exited(&mut self) -> Option<(u32, Exit)> {
         match self.process.take() {
-            Some(Process::Orphan { pid, .. }) => Some((process::raw(pid), Exit::Unknown)),
+            Some(Process::Orphan { pid, .. }) => {
+                let _ = std::fs::remove_file(&self.state_file);
+                Some((process::raw(pid), Exit::Unknown))
+            }
             other => {
                 self.process = other;
                 None
@@ -223,9 +237,27 @@ impl Service {
         self.pipes.iter().map(|p| p.fd.as_fd())
     }
 
-    /// Takes what HAProxy said, line by line.
-    pub fn read_pipes(&mut self, mut tell: impl FnMut(&str)) {
-        self.pipes.retain_mut(|p| p.read(&mut tell));
+    /// Takes what HAProxy said, line by line. All of it is read, for HAProxy must not block; not all of it is told.
+    pub fn read_pipes(&mut self, now: Time, mut tell: impl FnMut(&str)) {
+        if now.since(self.quota_from) >= Duration::from_secs(1) {
+            self.quota_from = now;
+            self.told = 0;
+            let swallowed = std::mem::take(&mut self.swallowed);
+            if swallowed > 0 {
+                tell(&format!("[WARNING] {swallowed} more lines in the last second were swallowed"));
+            }
+        }
+        let (told, swallowed) = (&mut self.told, &mut self.swallowed);
+        self.pipes.retain_mut(|p| {
+            p.read(&mut |line: &str| {
+                if *told < LINES_PER_SECOND {
+                    *told += 1;
+                    tell(line);
+                } else {
+                    *swallowed += 1;
+                }
+            })
+        });
     }
 }
 

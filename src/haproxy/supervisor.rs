@@ -24,6 +24,8 @@ const STEADY: Duration = Duration::from_secs(10);
 /// Before the end of `stop_timeout`, SIGTERM follows the soft stop, and then SIGKILL.
 const TERM_BEFORE_END: Duration = Duration::from_secs(1);
 const KILL_BEFORE_END: Duration = Duration::from_millis(250);
+/// One that was still starting gets this long before SIGTERM, and five times that before SIGKILL.
+const START_STOP: Duration = Duration::from_millis(200);
 
 /// What the daemon is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -350,6 +352,9 @@ impl Supervisor {
         events.push(Event::Hung { misses: *misses });
         out.push(Action::Kill);
         let (pid, since) = (*pid, *since);
+        if now.since(since) >= STEADY {
+            self.failures = 0;
+        }
         self.restarts += 1;
         self.died_at = None; // no grace for one that hangs
         self.state = State::Starting { pid, since, probe: Probe::At(now), killed: true };
@@ -484,8 +489,13 @@ impl Supervisor {
         };
         events.push(Event::Stopping);
         out.extend([Action::CancelProbe, Action::SoftStop]);
-        let term_at = (end - TERM_BEFORE_END).max(now);
-        self.state = State::Stopping { pid, term_at, kill_at: (end - KILL_BEFORE_END).max(term_at) };
+        let (mut term_at, mut kill_at) = (end - TERM_BEFORE_END, end - KILL_BEFORE_END);
+        if matches!(self.state, State::Starting { .. }) {
+            // A USR1 before it has handlers is lost, and it has served nobody.
+            (term_at, kill_at) = (term_at.min(now + START_STOP), kill_at.min(now + START_STOP * 5));
+        }
+        let term_at = term_at.max(now);
+        self.state = State::Stopping { pid, term_at, kill_at: kill_at.max(term_at) };
         true
     }
 

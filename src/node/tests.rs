@@ -909,6 +909,34 @@ fn a_backup_does_not_keep_what_keepalived_left_and_names_what_is_foreign() {
 }
 
 #[test]
+fn an_event_older_than_a_renewal_does_not_hide_what_is_held() {
+    let mut w = master(&one(""));
+    w.node.stop(w.now);
+    w.effects();
+    w.settle();
+    assert!(w.take().contains(&Did::Renew(0)));
+    // The lease had ended before; its event is read only now.
+    w.node.addr_gone(w.now, &addr(VIP, 32, Some(TAG), 1));
+    w.effects();
+    w.settle();
+    assert!(w.take().contains(&Did::Reread));
+    w.garp([9; 6]);
+    w.run(ms(10));
+    assert!(w.take().contains(&Did::Remove(0)));
+}
+
+#[test]
+fn the_vip_by_hand_with_another_prefix_is_said_and_ours_is_kept() {
+    let mut w = master(&one(""));
+    w.node.addr(w.now, &addr(VIP, 24, None, u32::MAX));
+    w.effects();
+    assert!(w.events.contains(&Event::VipForeign { entry: 0 }));
+    assert!(w.node.addrs.is_refused(0) && w.node.addrs.holds_any(0));
+    w.node.addr_gone(w.now, &addr(VIP, 24, None, u32::MAX));
+    assert!(!w.node.addrs.is_refused(0) && w.node.addrs.holds_any(0));
+}
+
+#[test]
 fn a_dead_service_is_not_handed_over_but_let_go() {
     let mut w = serving_master();
     die(&mut w, Exit::Signal(9));

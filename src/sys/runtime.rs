@@ -42,11 +42,10 @@ pub fn lock_file(beside: &Path) -> Result<Flock<File>, LockError> {
 pub fn lock_netns(control_socket: &Path) -> Result<Flock<File>, LockError> {
     let inode = std::fs::metadata("/proc/self/ns/net").map_err(LockError::Io)?.ino();
     let dir = Path::new(RUN_DIR);
-    let file = match make_dir(dir) {
-        Ok(()) => dir.join(format!("netns-{inode}")),
-        Err(_) => with_suffix(control_socket, &format!(".netns-{inode}")),
-    };
-    lock_file(&file)
+    match make_dir(dir).map_err(LockError::Io).and_then(|()| lock_file(&dir.join(format!("netns-{inode}")))) {
+        Err(LockError::Io(_)) => lock_file(&with_suffix(control_socket, &format!(".netns-{inode}"))),
+        done => done,
+    }
 }
 
 fn lock(file: File) -> Result<Flock<File>, LockError> {
