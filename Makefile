@@ -39,16 +39,16 @@ check: ## formatting and lints: 5 s
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-test: deps all ## every test, on the static program: 10 s after the build, and what the tests take
+test: deps all ## every test, on the static program: 3 min from nothing, 1.5 min after the build
 	$(with_vipd) $(CARGO) test --locked
 
-demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 1 min, mostly its build
+demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 30 s after the build
 	$(with_vipd) $(CARGO) run --locked --release --example demo -- --peer $(PEER)
 
-bench: deps all ## measure failover, size, memory, load: 2 min
+bench: deps all ## measure failover, memory, load, vipd beside keepalived: 2.5 min
 	$(with_vipd) $(CARGO) run --locked --release --example bench
 
-soak: deps all ## 20 kills and 20 stalls at random moments, against vipd and keepalived: 15 min; SEED= COUNT=
+soak: deps all ## 20 kills and 20 stalls at random moments, against vipd and keepalived: 13 min; SEED= COUNT=
 	$(with_vipd) $(CARGO) run --locked --release --example soak -- $(SEED) $(COUNT)
 
 # Only if it is missing: `sudo make install` must not compile as root what the user has built.

@@ -327,13 +327,17 @@ impl Daemon {
             Signal::SIGTERM | Signal::SIGINT | Signal::SIGUSR1 => self.node.stop(now),
             Signal::SIGCHLD => {
                 while let Some((pid, exit)) = process::reap() {
-                    if let Some(service) = &mut self.service {
-                        service.reaped(pid);
+                    if self.service.as_mut().is_some_and(|s| s.reaped(pid)) {
+                        self.node.supervise(now, |h, out, events| h.checked(exit, now, out, events));
+                    } else {
+                        self.exited(now, pid, exit);
                     }
-                    self.exited(now, pid, exit);
                 }
             }
-            s => log::warn!("{s}: reloading is not supported by this version; restart vipd instead"),
+            Signal::SIGUSR2 => self.node.supervise(now, |h, out, events| h.reload(now, out, events)),
+            s => log::warn!(
+                "{s}: vipd.ini is not read again by this version: restart vipd; USR2 reloads HAProxy"
+            ),
         }
     }
 
@@ -456,6 +460,7 @@ impl Daemon {
                     Outcome::Spawned(pid) => h.spawned(pid, now, events),
                     Outcome::SpawnFailed(errno) => h.spawn_failed(errno, now, events),
                     Outcome::ProbeFailed => h.probe_failed(now, out, events),
+                    Outcome::CheckFailed => h.checked(supervisor::Exit::Unknown, now, out, events),
                 });
             }
             Effect::Exit(status) => self.exit = Some(status),

@@ -310,6 +310,25 @@ fn haproxy(s: &mut String, e: &Haproxy) -> Result<Level, std::fmt::Error> {
             )
         }
         Haproxy::Steady => say!(Info, "haproxy has not died for a while: well again"),
+        Haproxy::Checking => say!(Info, "haproxy: reload asked for, checking its configuration"),
+        Haproxy::ReloadBusy => say!(Warn, "haproxy: no reload: it is not ready, or one is under way"),
+        Haproxy::ReloadRefused { exit: Some(x) } => {
+            say!(
+                Error,
+                "haproxy: no reload: its configuration is refused ({}); the old one goes on",
+                exit(*x)
+            )
+        }
+        Haproxy::ReloadRefused { exit: None } => {
+            say!(
+                Error,
+                "haproxy: no reload: the check of its configuration takes too long; the old one goes on"
+            )
+        }
+        Haproxy::Reloaded { worker, after } => {
+            say!(Info, "haproxy reloaded: worker {worker} answers after {} ms", ms(after))
+        }
+        Haproxy::ReloadFailed => say!(Error, "haproxy: reload failed: no new worker answers"),
         Haproxy::Stopping => say!(Info, "haproxy: soft stop"),
         Haproxy::Stopped { exit: x } => say!(Info, "haproxy stopped: {}", exit(*x)),
         Haproxy::StopForced { kill: false } => say!(Warn, "haproxy still has connections: terminating it"),

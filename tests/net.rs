@@ -83,6 +83,7 @@ const TESTS: &[(&str, Test)] = &[
     }),
     ("a_stall_beside_keepalived", |w| no_second_holder(w, 3, Kind::Keepalived, Signal::SIGSTOP, ms(400))),
     ("a_stall_amid_many_adverts", |w| no_second_holder(w, 60, Kind::Vipd, Signal::SIGSTOP, ms(0))),
+    ("reloads_haproxy", reloads_haproxy),
     ("gives_up_a_hung_haproxy", gives_up_hung_haproxy),
     ("stays_away_while_haproxy_crashes", stays_away_while_haproxy_crashes),
     ("carries_250_routers", carries_250_routers),
@@ -710,6 +711,35 @@ fn puts_back(w: &World) -> Result<()> {
     let back = w.watcher.wait_change(VIP, "node1", true, gone, secs(1))?;
     ensure!(back - gone < ms(100), "it took {:?}", back - gone);
     ensure!(one.log().grep(words::MASTER).len() == 1, "it was elected anew instead");
+    Ok(())
+}
+
+/// USR2: seamless, and only with a configuration that HAProxy accepts. VRRP does not notice.
+fn reloads_haproxy(w: &World) -> Result<()> {
+    let (one, _) = w.with_haproxy(Kind::Vipd, &w.one, router(100))?;
+    w.node1_is_master()?;
+    let client = Client::start_with(&w.client, SERVICE, ms(2), secs(5))?;
+    client.wait_answer_by("node1", secs(3))?;
+    let good = std::fs::read_to_string(w.one.dir().join("haproxy.cfg"))?;
+    let start = Instant::now();
+    for round in 0..10 {
+        let broken = round % 2 == 1;
+        w.one.write("haproxy.cfg", if broken { "nonsense\n" } else { &good })?;
+        let worker = w.one.haproxy_workers();
+        let mark = one.log().mark();
+        one.signal(Signal::SIGUSR2);
+        one.log().wait_from(
+            mark,
+            if broken { "is refused (exit status 1)" } else { "haproxy reloaded: worker" },
+            secs(5),
+        )?;
+        ensure!(!broken || w.one.haproxy_workers() == worker, "a refused reload had an effect");
+    }
+    std::thread::sleep(ms(300)); // the last requests come to their end
+    let report = client.report(start, Instant::now())?;
+    ensure!(report.failures() == 0 && report.syn_retransmits == 0, "clients noticed: {report}");
+    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved");
+    ensure!(one.log().grep(words::MASTER).len() == 1, "VRRP noticed");
     Ok(())
 }
 

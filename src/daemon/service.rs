@@ -9,6 +9,7 @@ use crate::time::Time;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sockopt};
+use nix::unistd::Pid;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -31,6 +32,9 @@ pub struct Service {
     master_socket: PathBuf,
     state_file: PathBuf,
     process: Option<Process>,
+    check_argv: Vec<CString>,
+    /// `haproxy -c`, while it runs.
+    check: Option<Process>,
     /// One with another command line, of an earlier vipd.
     orphan: Option<Process>,
     probe: Option<Probe>,
@@ -66,6 +70,8 @@ pub enum Outcome {
     SpawnFailed(i32),
     /// The question could not be asked.
     ProbeFailed,
+    /// The check could not be started.
+    CheckFailed,
 }
 
 impl Service {
@@ -77,6 +83,8 @@ impl Service {
             master_socket,
             state_file: runtime::with_suffix(control_socket, ".haproxy"),
             process: None,
+            check_argv: check_argv(cfg),
+            check: None,
             orphan: None,
             probe: None,
             pipes: Vec::new(),
@@ -129,6 +137,16 @@ impl Service {
             Action::SoftStop => self.signal(Signal::SIGUSR1, false),
             Action::Terminate => self.signal(Signal::SIGTERM, false),
             Action::Kill => self.signal(Signal::SIGKILL, true),
+            Action::Reload => self.signal(Signal::SIGUSR2, false),
+            Action::Check => match self.start(&self.check_argv.clone()) {
+                Ok(pid) => self.check = Some(Process::Child(pid)),
+                Err(_) => return Outcome::CheckFailed,
+            },
+            Action::CancelCheck => {
+                if let Some(p) = &self.check {
+                    let _ = p.signal(Signal::SIGKILL, true);
+                }
+            }
             Action::RetireOrphan => {
                 if let Some(p) = self.orphan.take() {
                     let _ = p.signal(Signal::SIGUSR1, false);
@@ -145,15 +163,21 @@ impl Service {
         }
     }
 
-    fn spawn(&mut self) -> nix::Result<u32> {
+    /// Starts a program whose output goes to our log.
+    fn start(&mut self, argv: &[CString]) -> nix::Result<Pid> {
         let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
         nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
-        let pid = process::spawn(&self.argv, writer.as_fd())?;
-        self.process = Some(Process::Child(pid));
+        let pid = process::spawn(argv, writer.as_fd())?;
         if self.pipes.len() == MAX_PIPES {
             self.pipes.remove(0);
         }
         self.pipes.push(Pipe { fd: reader, line: Vec::new() });
+        Ok(pid)
+    }
+
+    fn spawn(&mut self) -> nix::Result<u32> {
+        let pid = self.start(&self.argv.clone())?;
+        self.process = Some(Process::Child(pid));
         let pid = process::raw(pid);
         if let Some(start) = process::start_time(pid) {
             let state = format!("{pid} {start} {}\n", self.fingerprint());
@@ -224,12 +248,17 @@ impl Service {
         }
     }
 
-    /// A child was reaped: its pid is no longer ours to signal.
-    pub fn reaped(&mut self, pid: u32) {
+    /// A child was reaped: its pid is no longer ours to signal. Returns whether it was the check.
+    pub fn reaped(&mut self, pid: u32) -> bool {
+        if matches!(self.check, Some(Process::Child(p)) if process::raw(p) == pid) {
+            self.check = None;
+            return true;
+        }
         if matches!(self.process, Some(Process::Child(p)) if process::raw(p) == pid) {
             self.process = None;
             let _ = std::fs::remove_file(&self.state_file);
         }
+        false
     }
 
     /// The pipes to wait on.

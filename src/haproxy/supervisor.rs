@@ -21,6 +21,11 @@ const ADOPTION_TIMEOUT: Duration = Duration::from_millis(200);
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
 /// Ready for this long, and earlier failures are forgotten.
 const STEADY: Duration = Duration::from_secs(10);
+/// How long `haproxy -c` may take before a reload.
+const CHECK_LIMIT: Duration = Duration::from_secs(30);
+/// How long the new worker may take to answer, and how often it is asked.
+const RELOAD_LIMIT: Duration = Duration::from_secs(10);
+const RELOAD_PAUSE: Duration = Duration::from_millis(50);
 /// Before the end of `stop_timeout`, SIGTERM follows the soft stop, and then SIGKILL.
 const TERM_BEFORE_END: Duration = Duration::from_secs(1);
 const KILL_BEFORE_END: Duration = Duration::from_millis(250);
@@ -42,6 +47,12 @@ pub enum Action {
     Terminate,
     /// KILL to the whole process group.
     Kill,
+    /// Run `haproxy -c`; answered by `checked`.
+    Check,
+    /// It takes too long: KILL.
+    CancelCheck,
+    /// USR2 to the master: a new worker with the new configuration, and not a connection lost.
+    Reload,
     /// Stop the HAProxy of an earlier vipd that was not adopted: its successor is ready.
     RetireOrphan,
 }
@@ -72,6 +83,16 @@ pub enum Event {
     CrashLoop { deaths: usize, window: Duration },
     /// It has been ready for a whole `crash_window`.
     Steady,
+    /// A reload was asked for: its configuration is checked.
+    Checking,
+    /// No reload: it is not ready, or one is under way.
+    ReloadBusy,
+    /// No reload: `haproxy -c` did not accept the configuration, or took too long (`None`). The old one goes on.
+    ReloadRefused { exit: Option<Exit> },
+    /// A new worker answers.
+    Reloaded { worker: u32, after: Duration },
+    /// None did within the time allowed.
+    ReloadFailed,
     /// The soft stop began.
     Stopping,
     /// It is gone, as asked.
@@ -130,6 +151,15 @@ pub enum Probe {
     Asking(Time),
 }
 
+/// A reload that is under way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Reload {
+    /// `haproxy -c` runs, at most until then.
+    Checking { until: Time },
+    /// The master was told; a worker other than this one must answer.
+    Waiting { old: u32, since: Time },
+}
+
 /// The supervisor.
 #[derive(Clone, Debug)]
 pub struct Supervisor {
@@ -146,6 +176,7 @@ pub struct Supervisor {
     /// The start under way is an adoption.
     adopting: bool,
     orphan: bool,
+    reload: Option<Reload>,
     /// The node leaves: nothing is started any more.
     leaving: bool,
     been_ready: bool,
@@ -155,6 +186,15 @@ pub struct Supervisor {
     pub last_exit: Option<Exit>,
     /// The version it reported.
     pub version: String,
+}
+
+impl Reload {
+    fn until(self) -> Time {
+        match self {
+            Reload::Checking { until } => until,
+            Reload::Waiting { since, .. } => since + RELOAD_LIMIT,
+        }
+    }
 }
 
 impl Supervisor {
@@ -169,6 +209,7 @@ impl Supervisor {
             died_at: None,
             adopting: false,
             orphan: false,
+            reload: None,
             leaving: false,
             been_ready: false,
             restarts: 0,
@@ -245,6 +286,7 @@ impl Supervisor {
                 Some(if now < *term_at { *term_at } else { *kill_at })
             }
         };
+        let own = earlier(own, self.reload.map(Reload::until));
         match self.health(now) {
             Health::Recovering { until } => earlier(own, Some(until)),
             _ => own,
@@ -257,6 +299,15 @@ impl Supervisor {
 
     /// Time has passed.
     pub fn tick(&mut self, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) {
+        if let Some(r) = self.reload.take_if(|r| now >= r.until()) {
+            match r {
+                Reload::Checking { .. } => {
+                    out.push(Action::CancelCheck);
+                    events.push(Event::ReloadRefused { exit: None });
+                }
+                Reload::Waiting { .. } => events.push(Event::ReloadFailed),
+            }
+        }
         let limit = self.start_limit();
         match &mut self.state {
             State::Down { .. } if self.leaving => self.state = State::Stopped,
@@ -336,7 +387,39 @@ impl Supervisor {
             State::Ready { probe: Probe::Asking(until), .. } => until - self.cfg.check_timeout,
             _ => now,
         };
-        Probe::At((asked + self.cfg.check_interval).max(now))
+        let pause = match self.reload {
+            Some(Reload::Waiting { .. }) => RELOAD_PAUSE,
+            _ => self.cfg.check_interval,
+        };
+        Probe::At((asked + pause).max(now))
+    }
+
+    /// A reload is asked for: the new configuration is checked first, with a time limit.
+    pub fn reload(&mut self, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) {
+        if !matches!(self.state, State::Ready { .. }) || self.reload.is_some() || self.leaving {
+            events.push(Event::ReloadBusy);
+            return;
+        }
+        self.reload = Some(Reload::Checking { until: now + CHECK_LIMIT });
+        out.push(Action::Check);
+        events.push(Event::Checking);
+    }
+
+    /// `haproxy -c` has ended.
+    pub fn checked(&mut self, exit: Exit, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) {
+        let Some(Reload::Checking { .. }) = self.reload else { return };
+        self.reload = None;
+        let State::Ready { worker, probe, .. } = &mut self.state else { return };
+        if exit != Exit::Code(0) {
+            events.push(Event::ReloadRefused { exit: Some(exit) });
+            return;
+        }
+        self.reload = Some(Reload::Waiting { old: *worker, since: now });
+        if let Probe::Asking(_) = probe {
+            out.push(Action::CancelProbe);
+        }
+        *probe = Probe::At(now + RELOAD_PAUSE);
+        out.push(Action::Reload);
     }
 
     /// A ready HAProxy did not answer. The service is given up before the process is killed: its health is bad
@@ -344,8 +427,11 @@ impl Supervisor {
     fn missed(&mut self, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) {
         let next = self.next_check(now);
         let State::Ready { pid, since, probe, misses, .. } = &mut self.state else { return };
-        *misses += 1;
         *probe = next;
+        if let Some(Reload::Waiting { .. }) = self.reload {
+            return; // nobody answers while workers change; that has a deadline of its own
+        }
+        *misses += 1;
         if *misses < self.cfg.check_fall {
             return;
         }
@@ -373,8 +459,15 @@ impl Supervisor {
         if let State::Ready { pid: ours, worker, probe, misses, .. } = &mut self.state
             && *ours == pid
         {
-            // Another worker, if somebody has reloaded it.
+            // Another worker, if somebody else has reloaded it.
             (*worker, *probe, *misses) = (info.pid, next, 0);
+            if let Some(Reload::Waiting { old, since }) = self.reload
+                && old != info.pid
+            {
+                self.reload = None;
+                *probe = Probe::At(now + self.cfg.check_interval);
+                events.push(Event::Reloaded { worker: info.pid, after: now.since(since) });
+            }
             return;
         }
         let State::Starting { pid: ours, since, killed: false, .. } = self.state else { return };
@@ -401,6 +494,10 @@ impl Supervisor {
         out: &mut Vec<Action>,
         events: &mut Vec<Event>,
     ) -> bool {
+        let ready = matches!(self.state, State::Ready { pid: p, .. } if p == pid);
+        if ready && let Some(Reload::Checking { .. }) = self.reload.take() {
+            out.push(Action::CancelCheck);
+        }
         match self.state {
             State::Ready { pid: p, since, probe, .. } if p == pid => {
                 if now.since(since) >= STEADY {
@@ -480,6 +577,9 @@ impl Supervisor {
     pub fn stop(&mut self, now: Time, end: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) -> bool {
         if std::mem::take(&mut self.orphan) {
             out.push(Action::RetireOrphan);
+        }
+        if let Some(Reload::Checking { .. }) = self.reload.take() {
+            out.push(Action::CancelCheck);
         }
         let (State::Ready { pid, .. } | State::Starting { pid, .. }) = self.state else {
             if !matches!(self.state, State::Stopping { .. }) {

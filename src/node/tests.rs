@@ -1074,3 +1074,44 @@ fn a_haproxy_that_dies_again_and_again_is_a_fault_until_it_has_been_well_for_a_w
     serve(&mut w, ms(6000), false);
     assert_eq!(w.kind(), Kind::Master, "well for a window");
 }
+
+#[test]
+fn a_reload_is_checked_first_and_claimed_only_when_another_worker_answers() {
+    let mut w = serving_master();
+    let ask = |w: &mut World| {
+        let now = w.now;
+        w.node.supervise(now, |h, out, ev| h.reload(now, out, ev));
+        w.effects();
+    };
+    let checked = |w: &mut World, code| {
+        let now = w.now;
+        w.node.supervise(now, |h, out, ev| h.checked(Exit::Code(code), now, out, ev));
+        w.effects();
+    };
+    let answer = |w: &mut World, worker| {
+        w.run(ms(60));
+        let now = w.now;
+        let info = Info { version: "2.6".into(), pid: worker };
+        w.node.supervise(now, |h, out, ev| h.answered(77, info, now, out, ev));
+        w.effects();
+    };
+    ask(&mut w);
+    assert_eq!(w.take(), [Did::Haproxy(supervisor::Action::Check)]);
+    checked(&mut w, 1);
+    assert_eq!(w.take(), [], "refused: the old one goes on");
+
+    ask(&mut w);
+    checked(&mut w, 0);
+    assert!(w.take().contains(&Did::Haproxy(supervisor::Action::Reload)));
+    let done = |e: &Event| matches!(e, Event::Haproxy(supervisor::Event::Reloaded { worker: 79, .. }));
+    answer(&mut w, 78);
+    assert!(!w.events.iter().any(done), "the old worker answered");
+    answer(&mut w, 79);
+    assert!(w.events.iter().any(done));
+
+    ask(&mut w);
+    checked(&mut w, 0);
+    w.run(ms(10_100));
+    assert!(w.events.contains(&Event::Haproxy(supervisor::Event::ReloadFailed)));
+    assert_eq!(w.kind(), Kind::Master, "VRRP does not notice");
+}
