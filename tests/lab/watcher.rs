@@ -8,10 +8,10 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, sendto, setsockopt,
     socket, sockopt,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// An address came to or went from a node. What was there at the beginning came at the beginning.
@@ -30,9 +30,13 @@ pub struct Change {
 /// The observer of all nodes that its LAN had when it was started.
 pub struct Watcher {
     changes: Arc<Board<Change>>,
+    renewals: Renewals,
     started: Instant,
     _alive: std::io::PipeWriter,
 }
+
+/// The last RTM_NEWADDR of each address on each node.
+type Renewals = Arc<Mutex<BTreeMap<(String, IpAddr), Instant>>>;
 
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
@@ -50,22 +54,29 @@ impl Watcher {
         }
         let (alive, writer) = std::io::pipe()?;
         let changes = Arc::new(Board::new());
+        let renewals = Renewals::default();
         std::thread::spawn({
-            let changes = changes.clone();
+            let (changes, renewals) = (changes.clone(), renewals.clone());
             move || {
                 sys::realtime();
-                if let Err(e) = watch(&sockets, &alive, &changes) {
+                if let Err(e) = watch(&sockets, &alive, &changes, &renewals) {
                     changes.broken(format!("netlink: {e}"));
                 }
             }
         });
-        Ok(Watcher { changes, started: Instant::now(), _alive: writer })
+        Ok(Watcher { changes, renewals, started: Instant::now(), _alive: writer })
     }
 
     /// All changes of that address, in order. Renewals of what is there are none.
     pub fn timeline(&self, vip: &str) -> Vec<Change> {
         let vip = parse(vip);
         self.changes.read(|changes| changes.iter().filter(|change| change.addr == vip).cloned().collect())
+    }
+
+    /// When the address was added or renewed last on that node.
+    pub fn last_renewal(&self, vip: &str, node: &str) -> Option<Instant> {
+        let key = (node.to_owned(), parse(vip));
+        self.renewals.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
     }
 
     /// Who holds the address now.
@@ -187,7 +198,12 @@ fn subscribe() -> Result<OwnedFd> {
     Ok(fd)
 }
 
-fn watch(sockets: &[(String, OwnedFd)], alive: &std::io::PipeReader, changes: &Board<Change>) -> Result<()> {
+fn watch(
+    sockets: &[(String, OwnedFd)],
+    alive: &std::io::PipeReader,
+    changes: &Board<Change>,
+    renewals: &Renewals,
+) -> Result<()> {
     let mut buf = vec![0; 1 << 16];
     let mut held = BTreeSet::new();
     loop {
@@ -216,6 +232,9 @@ fn watch(sockets: &[(String, OwnedFd)], alive: &std::io::PipeReader, changes: &B
                 };
                 for (addr, add) in addresses(&buf[..len]) {
                     let key = (node.clone(), addr);
+                    if add {
+                        renewals.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), at);
+                    }
                     // A renewal of a lease says RTM_NEWADDR again.
                     if if add { held.insert(key) } else { held.remove(&key) } {
                         changes.push(Change { at, node: node.clone(), addr, held: add });

@@ -26,6 +26,8 @@ const fn secs(n: u64) -> Duration {
 struct Outcome {
     /// From the last address that left to the first that came, over all virtual routers: negative is overlap.
     margin_ms: i64,
+    /// How long after the end of its lease the kernel removed an address.
+    lateness: Duration,
     /// From the signal to the last address on the other node.
     takeover: Duration,
 }
@@ -73,10 +75,12 @@ fn series(seed: u64, count: usize, keepalived: bool, signal: Signal) -> bool {
     let good: Vec<&Outcome> = outcomes.iter().filter_map(|(_, r)| r.as_ref().ok()).collect();
     let peer = if keepalived { "keepalived" } else { "vipd" };
     println!(
-        "{signal} of the master, peer {peer}: {} of {count} as it should be; smallest margin {} ms, slowest takeover {} ms",
+        "{signal} of the master, peer {peer}: {} of {count} as it should be; smallest margin {} ms, slowest takeover {} ms, \
+         a lease outlived by {} ms at the most",
         good.len(),
         good.iter().map(|o| o.margin_ms).min().unwrap_or(i64::MIN),
         good.iter().map(|o| o.takeover.as_millis()).max().unwrap_or(0),
+        good.iter().map(|o| o.lateness.as_millis()).max().unwrap_or(0),
     );
     errors.iter().for_each(|e| println!("{e}"));
     errors.is_empty()
@@ -117,9 +121,11 @@ fn once(phase: Duration, keepalived: bool, signal: Signal) -> Result<Outcome> {
     let start = Instant::now();
     master.signal(signal);
     let mut margin_ms = i64::MAX;
-    let mut takeover = Duration::ZERO;
+    let (mut takeover, mut lateness) = (Duration::ZERO, Duration::ZERO);
     for vip in VIPS {
         let gone = watcher.wait_change(vip, "node1", false, start, secs(5))?;
+        let renewed = watcher.last_renewal(vip, "node1").unwrap_or(start);
+        lateness = lateness.max(gone.saturating_duration_since(renewed + secs(1)));
         let came = watcher.wait_change(vip, "node2", true, start, secs(5))?;
         let margin =
             if came >= gone { (came - gone).as_millis() as i64 } else { -((gone - came).as_millis() as i64) };
@@ -148,5 +154,5 @@ fn once(phase: Duration, keepalived: bool, signal: Signal) -> Result<Outcome> {
         })?;
         ensure!(watcher.holder(vip).as_deref() == Some("node2"), "{vip} is not on node2 alone in the end");
     }
-    Ok(Outcome { margin_ms, takeover })
+    Ok(Outcome { margin_ms, lateness, takeover })
 }
