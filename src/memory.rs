@@ -14,7 +14,7 @@ pub fn says_master(content: &str, cfg: &Vrrp) -> bool {
     content == render(cfg, false)
 }
 
-/// Over everything that makes a virtual router the same one to its peers. FNV-1a: no secret can be read back
+/// Over everything that makes a virtual router the same one to its peers: no secret can be read back
 /// from 64 bits of it, and nobody but root writes the file.
 fn fingerprint(cfg: &Vrrp) -> u64 {
     let mut text = String::new();
@@ -30,6 +30,11 @@ fn fingerprint(cfg: &Vrrp) -> u64 {
     if let Auth::Pass(pass) = cfg.auth {
         bytes.extend(pass);
     }
+    fnv1a(&bytes)
+}
+
+/// FNV-1a, 64 bits: to recognise, not to protect.
+pub fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
 }
 

@@ -3,6 +3,7 @@
 use crate::config;
 use crate::haproxy::show_info::{self, Info};
 use crate::haproxy::supervisor::{Action, Exit};
+use crate::memory;
 use crate::sys::process::{self, Process};
 use crate::sys::runtime;
 use crate::time::Time;
@@ -112,12 +113,10 @@ impl Service {
         }
     }
 
-    /// FNV-1a of the command line.
+    /// Recognises the command line.
     fn fingerprint(&self) -> String {
-        let bytes = self.argv.iter().flat_map(|a| a.to_bytes_with_nul());
-        let hash =
-            bytes.fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
-        format!("{hash:016x}")
+        let bytes: Vec<u8> = self.argv.iter().flat_map(|a| a.to_bytes_with_nul()).copied().collect();
+        format!("{:016x}", memory::fnv1a(&bytes))
     }
 
     /// Carries an action of the supervisor out.

@@ -6,9 +6,12 @@
 //! answers is killed and started again. One that dies more than `crash_limit` times within `crash_window` serves,
 //! but does not count as well before it has been ready for a window.
 
+mod reload;
+
 use super::show_info::Info;
 use crate::config;
 use crate::time::{Time, earlier};
+use reload::{RELOAD_PAUSE, Reload};
 use std::time::Duration;
 
 /// Pause between two probes while HAProxy starts.
@@ -21,11 +24,6 @@ const ADOPTION_TIMEOUT: Duration = Duration::from_millis(200);
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
 /// Ready for this long, and earlier failures are forgotten.
 const STEADY: Duration = Duration::from_secs(10);
-/// How long `haproxy -c` may take before a reload.
-const CHECK_LIMIT: Duration = Duration::from_secs(30);
-/// How long the new worker may take to answer, and how often it is asked.
-const RELOAD_LIMIT: Duration = Duration::from_secs(10);
-const RELOAD_PAUSE: Duration = Duration::from_millis(50);
 /// Before the end of `stop_timeout`, SIGTERM follows the soft stop, and then SIGKILL.
 const TERM_BEFORE_END: Duration = Duration::from_secs(1);
 const KILL_BEFORE_END: Duration = Duration::from_millis(250);
@@ -151,15 +149,6 @@ pub enum Probe {
     Asking(Time),
 }
 
-/// A reload that is under way.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Reload {
-    /// `haproxy -c` runs, at most until then.
-    Checking { until: Time },
-    /// The master was told; a worker other than this one must answer.
-    Waiting { old: u32, since: Time },
-}
-
 /// The supervisor.
 #[derive(Clone, Debug)]
 pub struct Supervisor {
@@ -186,15 +175,6 @@ pub struct Supervisor {
     pub last_exit: Option<Exit>,
     /// The version it reported.
     pub version: String,
-}
-
-impl Reload {
-    fn until(self) -> Time {
-        match self {
-            Reload::Checking { until } => until,
-            Reload::Waiting { since, .. } => since + RELOAD_LIMIT,
-        }
-    }
 }
 
 impl Supervisor {
@@ -392,34 +372,6 @@ impl Supervisor {
             _ => self.cfg.check_interval,
         };
         Probe::At((asked + pause).max(now))
-    }
-
-    /// A reload is asked for: the new configuration is checked first, with a time limit.
-    pub fn reload(&mut self, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) {
-        if !matches!(self.state, State::Ready { .. }) || self.reload.is_some() || self.leaving {
-            events.push(Event::ReloadBusy);
-            return;
-        }
-        self.reload = Some(Reload::Checking { until: now + CHECK_LIMIT });
-        out.push(Action::Check);
-        events.push(Event::Checking);
-    }
-
-    /// `haproxy -c` has ended.
-    pub fn checked(&mut self, exit: Exit, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) {
-        let Some(Reload::Checking { .. }) = self.reload else { return };
-        self.reload = None;
-        let State::Ready { worker, probe, .. } = &mut self.state else { return };
-        if exit != Exit::Code(0) {
-            events.push(Event::ReloadRefused { exit: Some(exit) });
-            return;
-        }
-        self.reload = Some(Reload::Waiting { old: *worker, since: now });
-        if let Probe::Asking(_) = probe {
-            out.push(Action::CancelProbe);
-        }
-        *probe = Probe::At(now + RELOAD_PAUSE);
-        out.push(Action::Reload);
     }
 
     /// A ready HAProxy did not answer. The service is given up before the process is killed: its health is bad

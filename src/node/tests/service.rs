@@ -1,0 +1,238 @@
+//! HAProxy and the virtual routers.
+
+use super::*;
+
+#[test]
+fn never_master_without_service() {
+    let mut w = World::new(&rarely_checked());
+    w.begin(false);
+    w.run(ms(4900));
+    assert_eq!(w.kind(), Kind::Init);
+    w.ready();
+    assert_eq!(w.kind(), Kind::Backup);
+    w.run(ms(4000));
+    assert_eq!(w.kind(), Kind::Master);
+}
+
+fn die(w: &mut World, exit: Exit) {
+    let now = w.now;
+    w.node.supervise(now, |h, out, ev| {
+        h.exited(77, exit, now, out, ev);
+    });
+    w.effects();
+    w.settle();
+}
+
+/// With a check so rare that it does not come in the way.
+fn rarely_checked() -> Config {
+    let mut cfg = with_haproxy("");
+    if let Some(h) = &mut cfg.haproxy {
+        h.check_interval = Duration::from_secs(3600);
+    }
+    cfg
+}
+
+fn serving_master() -> World {
+    let mut w = World::new(&rarely_checked());
+    w.begin(false);
+    w.run(ms(50));
+    w.ready();
+    w.run(ms(4000));
+    assert_eq!(w.kind(), Kind::Master);
+    w.take();
+    w
+}
+
+#[test]
+fn a_crash_that_is_mended_in_time_changes_nothing() {
+    let mut w = serving_master();
+    die(&mut w, Exit::Signal(9));
+    assert_eq!(w.take()[0], Did::Haproxy(supervisor::Action::Spawn), "started again at once");
+    w.run(ms(450));
+    w.ready();
+    w.run(ms(2000));
+    assert_eq!(w.kind(), Kind::Master);
+    assert!(!w.take().contains(&Did::Remove(0)));
+}
+
+#[test]
+fn not_ready_in_time_gives_the_address_away_and_takes_part_again_later() {
+    let mut w = serving_master();
+    die(&mut w, Exit::Signal(9));
+    w.take();
+    w.run(ms(499));
+    assert!(!w.take().contains(&Did::Remove(0)));
+    w.run(ms(2));
+    let did: Vec<Did> = w.take().into_iter().filter(|d| !matches!(d, Did::Haproxy(_))).collect();
+    assert_eq!(did[..3], [Did::Remove(0), Did::Remember(Memory::Leaving), Did::Advert(0, 0)]);
+    w.ready();
+    assert_eq!(w.kind(), Kind::Backup);
+}
+
+#[test]
+fn a_start_that_fails_gives_the_address_away_at_once_and_backs_off() {
+    let mut w = serving_master();
+    die(&mut w, Exit::Signal(9));
+    w.take();
+    w.run(ms(20));
+    die(&mut w, Exit::Code(1));
+    assert!(w.take().contains(&Did::Remove(0)));
+    let spawn = Did::Haproxy(supervisor::Action::Spawn);
+    let mut starts = Vec::new();
+    for _ in 0..40_000 {
+        w.run(ms(5));
+        for (t, d) in std::mem::take(&mut w.did) {
+            if d == spawn {
+                starts.push(t);
+                die(&mut w, Exit::Code(1));
+            }
+        }
+    }
+    let gaps: Vec<u64> = starts.windows(2).map(|w| w[1].since(w[0]).as_millis() as u64 / 100 * 100).collect();
+    assert_eq!(gaps[..7], [500, 1000, 2000, 4000, 8000, 16_000, 30_000]);
+}
+
+#[test]
+fn a_backup_does_not_take_over_while_haproxy_restarts() {
+    let mut w = World::new(&with_haproxy(""));
+    w.begin(false);
+    w.run(ms(50));
+    w.ready();
+    w.run(ms(3500)); // just before the down timer
+    die(&mut w, Exit::Signal(9));
+    w.run(ms(300));
+    assert_eq!(w.kind(), Kind::Backup, "the down timer is over, HAProxy is not back");
+    w.ready();
+    w.run(ms(1));
+    assert_eq!(w.kind(), Kind::Master);
+}
+
+#[test]
+fn haproxy_dying_ends_a_hand_over() {
+    let mut w = serving_master();
+    w.node.stop(w.now);
+    w.settle();
+    w.take();
+    die(&mut w, Exit::Code(0));
+    assert!(w.take().contains(&Did::Remove(0)));
+}
+
+#[test]
+fn a_dead_service_is_not_handed_over_but_let_go() {
+    let mut w = serving_master();
+    die(&mut w, Exit::Signal(9));
+    w.take();
+    w.node.stop(w.now);
+    w.effects();
+    w.settle();
+    let did = w.take();
+    assert_eq!(did[..3], [Did::Remove(0), Did::Remember(Memory::Leaving), Did::Advert(0, 0)]);
+
+    let mut w = serving_master();
+    die(&mut w, Exit::Signal(9));
+    w.take();
+    w.hear(PEER, 200);
+    assert!(w.take().contains(&Did::Remove(0)));
+}
+
+#[test]
+fn what_dies_during_a_stop_is_not_started_again() {
+    let mut w = World::new(&with_haproxy(""));
+    w.begin(false);
+    w.run(ms(50));
+    w.ready();
+    w.take();
+    w.node.stop(w.now);
+    let now = w.now;
+    w.node.supervise(now, |h, out, ev| {
+        h.exited(77, Exit::Signal(15), now, out, ev);
+    });
+    w.effects();
+    w.settle();
+    w.run(ms(100));
+    assert_eq!(w.take(), [Did::Exit(0)]);
+}
+
+#[test]
+fn a_haproxy_that_answers_is_left_alone_and_a_hung_one_loses_the_address_before_it_is_killed() {
+    let mut w = World::new(&with_haproxy(""));
+    w.begin(false);
+    serve(&mut w, ms(10_000), false);
+    assert_eq!(w.kind(), Kind::Master);
+    let kill = Did::Haproxy(supervisor::Action::Kill);
+    assert!(!w.take().contains(&kill));
+
+    // asked every second, the third answer missed is 1 s late: 4 s
+    let start = w.now;
+    serve(&mut w, ms(7000), true);
+    let did: Vec<(Time, Did)> = std::mem::take(&mut w.did);
+    let at = |d: &Did| did.iter().position(|(_, x)| x == d).unwrap();
+    assert!(at(&Did::Remove(0)) < at(&Did::Advert(0, 0)) && at(&Did::Advert(0, 0)) < at(&kill), "{did:?}");
+    assert!(did[at(&kill)].0 <= start + ms(4000));
+    assert_eq!(w.kind(), Kind::Init);
+    die(&mut w, Exit::Signal(9));
+    serve(&mut w, ms(5000), false);
+    assert_eq!(w.kind(), Kind::Master, "it takes part again by itself");
+}
+
+#[test]
+fn a_haproxy_that_dies_again_and_again_is_a_fault_until_it_has_been_well_for_a_window() {
+    let mut w = World::new(&with_haproxy("priority = 150"));
+    w.begin(false);
+    serve(&mut w, ms(5000), false);
+    assert_eq!(w.kind(), Kind::Master);
+    let mut moved = 0;
+    for round in 0..8 {
+        let before = w.kind();
+        die(&mut w, Exit::Signal(11));
+        moved += usize::from(before == Kind::Master && w.kind() != Kind::Master);
+        serve(&mut w, ms(1000), false);
+        assert_eq!(w.kind() == Kind::Master, round < 3, "death {round}");
+    }
+    assert_eq!(moved, 1, "the address moves once");
+    serve(&mut w, ms(28_000), false);
+    assert_eq!(w.kind(), Kind::Init);
+    serve(&mut w, ms(6000), false);
+    assert_eq!(w.kind(), Kind::Master, "well for a window");
+}
+
+#[test]
+fn a_reload_is_checked_first_and_claimed_only_when_another_worker_answers() {
+    let mut w = serving_master();
+    let ask = |w: &mut World| {
+        let now = w.now;
+        w.node.supervise(now, |h, out, ev| h.reload(now, out, ev));
+        w.effects();
+    };
+    let checked = |w: &mut World, code| {
+        let now = w.now;
+        w.node.supervise(now, |h, out, ev| h.checked(Exit::Code(code), now, out, ev));
+        w.effects();
+    };
+    let answer = |w: &mut World, worker| {
+        w.run(ms(60));
+        let now = w.now;
+        let info = Info { version: "2.6".into(), pid: worker };
+        w.node.supervise(now, |h, out, ev| h.answered(77, info, now, out, ev));
+        w.effects();
+    };
+    ask(&mut w);
+    assert_eq!(w.take(), [Did::Haproxy(supervisor::Action::Check)]);
+    checked(&mut w, 1);
+    assert_eq!(w.take(), [], "refused: the old one goes on");
+
+    ask(&mut w);
+    checked(&mut w, 0);
+    assert!(w.take().contains(&Did::Haproxy(supervisor::Action::Reload)));
+    let done = |e: &Event| matches!(e, Event::Haproxy(supervisor::Event::Reloaded { worker: 79, .. }));
+    answer(&mut w, 78);
+    assert!(!w.events.iter().any(done), "the old worker answered");
+    answer(&mut w, 79);
+    assert!(w.events.iter().any(done));
+
+    ask(&mut w);
+    checked(&mut w, 0);
+    w.run(ms(10_100));
+    assert!(w.events.contains(&Event::Haproxy(supervisor::Event::ReloadFailed)));
+    assert_eq!(w.kind(), Kind::Master, "VRRP does not notice");
+}
