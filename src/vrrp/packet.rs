@@ -109,11 +109,6 @@ pub struct Preamble {
     pub vrid: u8,
 }
 
-/// The VRID of a message that nothing else is known of.
-pub fn peek_vrid(payload: &[u8]) -> Option<u8> {
-    payload.get(1).copied()
-}
-
 /// The rungs above the look-up of the VRID: destination, TTL, eight octets, a known version (v2 is IPv4
 /// only), the type.
 pub fn preamble(carrier: &Carrier, payload: &[u8]) -> Result<Preamble, Discard> {
