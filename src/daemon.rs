@@ -1,7 +1,9 @@
 //! The one loop: descriptors, ppoll until the nearest deadline, bytes → the node, its effects → `sys`, their
 //! results → the node. Decides nothing.
 
+mod links;
 mod service;
+mod tables;
 
 pub use service::check_argv;
 
@@ -13,12 +15,10 @@ use crate::memory;
 use crate::node::{Effect, Memory, Node};
 use crate::status;
 use crate::sys::netlink::Netlink;
-use crate::sys::{clock, process, runtime, signal, socket};
+use crate::sys::{clock, process, runtime, signal};
 use crate::time::{Time, earlier};
-use crate::vrrp::packet::GROUP_V4;
-use crate::wire::arp::{self, Arp};
-use crate::wire::rtnl::Msg;
 use crate::words;
+use links::Sockets;
 use nix::errno::Errno;
 use nix::fcntl::Flock;
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -27,23 +27,8 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::time::TimeSpec;
 use service::{Outcome, Service};
 use std::fs::File;
-use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// Packets taken from one socket at a time: more than its buffer holds. What is queued must be read before a
-/// timer is acted on, or a backup that stood still takes over although its master's adverts are waiting.
-const PACKETS_PER_TURN: usize = 8192;
-/// Gratuitous ARPs taken at a time.
-const ARPS_PER_TURN: usize = 64;
-/// Netlink messages taken at a time; more than the buffer holds, for the same reason.
-const EVENTS_PER_TURN: usize = 8192;
-/// Pause before the kernel's tables are read again after that failed.
-const REREAD: Duration = Duration::from_millis(100);
-/// Adverts with a foreign VRID are looked at this often at the most, a few at a time.
-const STRAY_PAUSE: Duration = Duration::from_secs(1);
-const STRAYS_PER_TURN: usize = 4;
 
 /// A failure that ends the daemon: one line that names it.
 #[derive(Debug)]
@@ -52,15 +37,6 @@ pub struct Fatal(pub String);
 /// Names what failed.
 fn fatal(what: impl std::fmt::Display, e: impl std::fmt::Display) -> Fatal {
     Fatal(format!("{what}: {e}"))
-}
-
-/// The sockets of one link.
-#[derive(Debug, Default)]
-struct Sockets {
-    vrrp: Option<socket::Vrrp>,
-    stray: Option<socket::Stray>,
-    stray_after: Option<Time>,
-    arp: Option<socket::Arp>,
 }
 
 /// What a descriptor is.
@@ -261,36 +237,9 @@ impl Daemon {
                     self.signal(now, s);
                 }
             }
-            Source::Vrrp(i) => {
-                for _ in 0..PACKETS_PER_TURN {
-                    let Some(n) = self.sockets[i].vrrp.as_ref().and_then(|s| s.recv(&mut self.buf).ok())
-                    else {
-                        break;
-                    };
-                    self.node.packet(now, i, self.buf.get(..n).unwrap_or_default());
-                }
-            }
-            Source::Stray(i) => {
-                self.sockets[i].stray_after = Some(now + STRAY_PAUSE);
-                for _ in 0..STRAYS_PER_TURN {
-                    let Some(n) = self.sockets[i].stray.as_ref().and_then(|s| s.recv(&mut self.buf).ok())
-                    else {
-                        break;
-                    };
-                    self.node.packet(now, i, self.buf.get(..n).unwrap_or_default());
-                }
-            }
-            Source::Arp(i) => {
-                for _ in 0..ARPS_PER_TURN {
-                    let Some(n) = self.sockets[i].arp.as_ref().and_then(|s| s.recv(&mut self.buf).ok())
-                    else {
-                        break;
-                    };
-                    if let Some(arp) = self.buf.get(ETHERNET_HEADER..n).and_then(Arp::parse) {
-                        self.node.arp(now, i, &arp);
-                    }
-                }
-            }
+            Source::Vrrp(i) => self.read_adverts(now, i),
+            Source::Stray(i) => self.read_strays(now, i),
+            Source::Arp(i) => self.read_announcements(now, i),
             Source::Probe => match self.service.as_mut().and_then(Service::read_probe) {
                 Some((pid, Some(info))) => {
                     self.node.supervise(now, |h, out, events| h.answered(pid, info, now, out, events));
@@ -345,67 +294,6 @@ impl Daemon {
         self.node.supervise(now, |h, out, events| {
             h.exited(pid, exit, now, out, events);
         });
-    }
-
-    fn read_netlink(&mut self, now: Time) -> Result<(), Fatal> {
-        let mut msgs = Vec::new();
-        let lost = match self.netlink.events(EVENTS_PER_TURN, &mut msgs) {
-            Ok(()) => msgs.contains(&Msg::Overrun),
-            Err(Errno::ENOBUFS) => true,
-            Err(e) => return Err(fatal("netlink", e)),
-        };
-        if lost {
-            self.lost();
-            return Ok(());
-        }
-        for m in &msgs {
-            match m {
-                Msg::Link(l) => self.node.link(now, l),
-                Msg::LinkGone { ifindex, .. } => self.node.link_gone(now, *ifindex),
-                Msg::Addr(a) => self.node.addr(now, a),
-                Msg::AddrGone(a) => self.node.addr_gone(now, a),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn lost(&mut self) {
-        self.node.overrun();
-        self.reread();
-    }
-
-    /// Reads the kernel's tables anew. What is queued is older than they are, and would undo them.
-    fn reread(&mut self) {
-        self.reread_at = None;
-        let mut stale = Vec::new();
-        for _ in 0..2 {
-            // The first call may only say once more that something was lost.
-            let _ = self.netlink.events(EVENTS_PER_TURN, &mut stale);
-            stale.clear();
-        }
-        if let Err(e) = self.dump() {
-            log::error!("netlink: cannot read everything again: {e}");
-            self.reread_at = Some(clock::now() + REREAD);
-        }
-    }
-
-    /// Reads all links and addresses of the kernel.
-    fn dump(&mut self) -> nix::Result<()> {
-        let now = clock::now();
-        let mut links = Vec::new();
-        self.node.dump_starts();
-        let node = &mut self.node;
-        self.netlink.dump(|msg| match msg {
-            Msg::Link(l) => {
-                links.push(l.ifindex);
-                node.link(now, l);
-            }
-            Msg::Addr(a) => node.addr(now, a),
-            _ => {}
-        })?;
-        self.node.dump_ends(now, &links);
-        Ok(())
     }
 
     /// Timers, then everything that follows, until nothing is left to do at once.
@@ -467,59 +355,6 @@ impl Daemon {
         }
     }
 
-    fn open_link(&mut self, link: usize, ifindex: u32) -> nix::Result<()> {
-        let Some(l) = self.node.links.get(link) else { return Err(Errno::ENODEV) };
-        let mut sockets = Sockets { arp: Some(socket::Arp::open(ifindex)?), ..Sockets::default() };
-        if l.carries_adverts {
-            let vrids: Vec<u8> = l.demux.vrids().collect();
-            sockets.vrrp = Some(socket::Vrrp::open(&l.name, ifindex, &vrids)?);
-            sockets.stray = Some(socket::Stray::open(&l.name, ifindex, &vrids)?);
-        }
-        // An expiring primary would take its secondaries along; and an ARP request of the old master, sent
-        // with the VIP as its source, would turn a client back to it.
-        for (name, value) in [("promote_secondaries", "1"), ("arp_announce", "2")] {
-            if let Err(e) = runtime::sysctl(&format!("net/ipv4/conf/{}/{name}", l.name), value) {
-                log::warn!("net.ipv4.conf.{}.{name} is not {value} and cannot be set: {e}", l.name);
-            }
-        }
-        self.sockets[link] = sockets;
-        Ok(())
-    }
-
-    fn advert(&mut self, inst: usize, priority: u8, decided: Time) {
-        let link = self.node.instances[inst].link;
-        // The clock is read first: a lease counts from before the advert, not from after it.
-        let before = clock::now();
-        if !self.node.may_advertise(inst, priority, decided, before) {
-            return;
-        }
-        let sent = match self.node.encode_advert(inst, priority, &mut self.out) {
-            None => Err(Errno::EADDRNOTAVAIL),
-            Some(()) => match &self.sockets[link].vrrp {
-                Some(s) => s.send(GROUP_V4, &self.out),
-                None => Err(Errno::ENODEV),
-            },
-        };
-        match sent {
-            Ok(()) => self.node.sent(inst, priority, before),
-            Err(e) => self.node.send_failed(inst, before, e as i32),
-        }
-    }
-
-    fn announce(&mut self, entry: usize) {
-        let Some(e) =
-            self.node.addrs.entries.get(entry).filter(|_| self.node.may_announce(entry, clock::now()))
-        else {
-            return;
-        };
-        let (IpAddr::V4(ip), Some(mac)) = (e.addr, self.node.links[e.link].mac) else { return };
-        if let Some(s) = &self.sockets[e.link].arp
-            && let Err(e) = s.send(&arp::gratuitous(mac, ip))
-        {
-            self.tell(&Event::AnnounceFailed { entry, errno: e as i32 });
-        }
-    }
-
     fn remember(&self, inst: usize, memory: Memory) {
         let cfg = &self.node.instances[inst].cfg;
         let file = self.state_file(cfg);
@@ -535,8 +370,6 @@ impl Daemon {
         }
     }
 }
-
-const ETHERNET_HEADER: usize = 14;
 
 fn lock(control_socket: &Path) -> Result<(Flock<File>, Flock<File>), Fatal> {
     let refused = |what: &str, e| match e {

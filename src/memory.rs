@@ -19,7 +19,7 @@ pub fn says_master(content: &str, cfg: &Vrrp) -> bool {
 fn fingerprint(cfg: &Vrrp) -> u64 {
     let mut text = String::new();
     let _ = write!(text, "{} {} {}", cfg.vrid, cfg.version as u8, cfg.interface);
-    if let Some(src) = cfg.mcast_src_ip {
+    if let Some(src) = cfg.src_ip {
         let _ = write!(text, " from {src}");
     }
     for vip in &cfg.vips {
@@ -27,7 +27,7 @@ fn fingerprint(cfg: &Vrrp) -> u64 {
         let _ = write!(text, " {}/{} {dev}", vip.addr, vip.prefix);
     }
     let mut bytes = text.into_bytes();
-    if let Auth::Pass(pass) = cfg.auth {
+    if let Auth::Pass(pass) | Auth::Ah(pass) = cfg.auth {
         bytes.extend(pass);
     }
     fnv1a(&bytes)

@@ -7,7 +7,9 @@
 mod drive;
 mod health;
 mod instance;
+mod kernel;
 mod receive;
+mod stop;
 
 pub use instance::{Faults, Hold, Instance};
 
@@ -18,20 +20,13 @@ use crate::haproxy::supervisor::{self, Health, Supervisor};
 use crate::time::{Time, earlier};
 use crate::vrrp::demux::Demux;
 use crate::vrrp::machine::{Input, Why};
-use crate::wire::rtnl;
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Frames announced in one millisecond at the most: a burst beyond a receiver's buffer is lost as a whole.
 const FRAMES_PER_MS: usize = 50;
-/// Pause before sockets that could not be opened are tried again.
-const REOPEN: Duration = Duration::from_secs(1);
 /// A turn may take this long: 250 virtual routers that become master together send 250 adverts.
 const SLOW_TURN: Duration = Duration::from_millis(50);
-/// Bound of the whole stop where no `[haproxy]` sets it.
-const STOP_TIMEOUT: Duration = Duration::from_secs(8);
-/// What the hand-over leaves of `stop_timeout` to HAProxy's own stop.
-const STOP_RESERVE: Duration = Duration::from_secs(2);
 
 /// What the daemon is to do.
 #[allow(missing_docs)] // the fields are named in the variants' comments
@@ -359,195 +354,6 @@ impl Node {
         let mut outcomes = Vec::new();
         self.addrs.done(before, after, results, &mut outcomes);
         self.outcomes(after, outcomes);
-    }
-
-    // ---- the kernel's tables ----
-
-    /// Everything is about to be read again: what a dump does not mention is gone.
-    pub fn dump_starts(&mut self) {
-        self.addrs.dump_starts();
-    }
-
-    /// It was. `links` are the indices of all interfaces that exist.
-    pub fn dump_ends(&mut self, now: Time, links: &[u32]) {
-        for i in 0..self.links.len() {
-            if let Some(ifindex) = self.links[i].ifindex.filter(|x| !links.contains(x)) {
-                self.link_gone(now, ifindex);
-            }
-        }
-        let mut outcomes = Vec::new();
-        self.addrs.dump_ends(now, &mut outcomes);
-        self.outcomes(now, outcomes);
-        self.evaluate_all(now);
-    }
-
-    /// An interface is there or has changed.
-    pub fn link(&mut self, now: Time, l: &rtnl::Link) {
-        // Renamed away: the name is gone, whatever the index still is.
-        if let Some(old) =
-            self.links.iter().position(|x| x.ifindex == Some(l.ifindex) && x.name != l.name.as_str())
-        {
-            self.lose_link(now, old);
-        }
-        let Some(i) = self.links.iter().position(|x| x.name == l.name.as_str()) else { return };
-        if self.links[i].ifindex.is_some_and(|x| x != l.ifindex) {
-            self.lose_link(now, i); // recreated: the old one's event was lost or is still to come
-        }
-        let running = l.up && l.running;
-        let link = &mut self.links[i];
-        let changed = link.ifindex.is_none() || link.running != running;
-        let new_mac = link.mac.is_some() && link.mac != l.mac;
-        link.ifindex = Some(l.ifindex);
-        link.running = running;
-        link.mac = l.mac;
-        if link.sockets == Sockets::Closed {
-            self.open(i);
-        }
-        if changed {
-            if self.life != Life::Starting || !running {
-                self.tell(Event::Link { link: i, present: true, running });
-            }
-            self.evaluate_all(now);
-        }
-        if new_mac {
-            // Every neighbour has the old one.
-            for k in 0..self.instances.len() {
-                self.reannounce(k, now);
-            }
-        }
-    }
-
-    /// An interface is gone.
-    pub fn link_gone(&mut self, now: Time, ifindex: u32) {
-        self.addrs.link_gone(ifindex);
-        if let Some(i) = self.links.iter().position(|l| l.ifindex == Some(ifindex)) {
-            self.lose_link(now, i);
-        }
-    }
-
-    fn lose_link(&mut self, now: Time, i: usize) {
-        let link = &mut self.links[i];
-        if let Some(ifindex) = link.ifindex.take() {
-            self.addrs.link_gone(ifindex);
-        }
-        let link = &mut self.links[i];
-        (link.running, link.mac, link.sockets) = (false, None, Sockets::Closed);
-        self.push(Effect::Close { link: i });
-        self.tell(Event::Link { link: i, present: false, running: false });
-        self.evaluate_all(now);
-    }
-
-    fn open(&mut self, link: usize) {
-        if let Some(ifindex) = self.links[link].ifindex {
-            self.links[link].sockets = Sockets::Opening;
-            self.push(Effect::Open { link, ifindex });
-        }
-    }
-
-    /// The sockets of a link are open.
-    pub fn opened(&mut self, now: Time, link: usize) {
-        if self.links[link].sockets != Sockets::Opening {
-            return; // gone again meanwhile
-        }
-        self.links[link].sockets = Sockets::Open;
-        self.evaluate_all(now);
-    }
-
-    /// They could not be opened.
-    pub fn open_failed(&mut self, now: Time, link: usize, errno: i32) {
-        if self.links[link].sockets != Sockets::Opening {
-            return;
-        }
-        self.links[link].sockets = Sockets::Failed { retry_at: now + REOPEN };
-        self.tell(Event::OpenFailed { link, errno });
-        self.evaluate_all(now);
-    }
-
-    /// An address is there or has changed.
-    pub fn addr(&mut self, now: Time, a: &rtnl::Addr) {
-        let mut outcomes = Vec::new();
-        self.addrs.seen(now, a, &mut outcomes);
-        self.outcomes(now, outcomes);
-        self.addresses_changed(now, a);
-    }
-
-    /// An address is gone.
-    pub fn addr_gone(&mut self, now: Time, a: &rtnl::Addr) {
-        let mut outcomes = Vec::new();
-        self.addrs.gone(now, a, &mut outcomes);
-        self.outcomes(now, outcomes);
-        self.addresses_changed(now, a);
-    }
-
-    fn addresses_changed(&mut self, now: Time, a: &rtnl::Addr) {
-        let ours = self.links.iter().any(|l| l.ifindex == Some(a.ifindex));
-        if self.life != Life::Starting && ours && !self.addrs.is_leased_vip(a) {
-            self.evaluate_all(now);
-        }
-    }
-
-    /// Netlink lost messages; the daemon dumps everything.
-    pub fn overrun(&mut self) {
-        self.tell(Event::Overrun);
-    }
-
-    // ---- the end ----
-
-    /// TERM, INT or USR1.
-    pub fn stop(&mut self, now: Time) {
-        match self.life {
-            Life::Starting | Life::Running => {
-                self.tell(Event::Stopping { again: false });
-                let total = self.haproxy.as_ref().map_or(STOP_TIMEOUT, Supervisor::stop_timeout);
-                let end = now + total;
-                self.life = Life::Leaving { end };
-                if let Some(h) = self.haproxy.as_mut() {
-                    h.leave();
-                }
-                for i in 0..self.instances.len() {
-                    self.instances[i].may_resume = false;
-                    self.step(i, now, if self.is_well(i, now) { Input::Leave } else { Input::Fault });
-                    let by = (end - STOP_RESERVE.min(total / 2)).max(now);
-                    match &mut self.instances[i].hold {
-                        Some(h) => h.until = h.until.min(by),
-                        None => self.addrs.release(i),
-                    }
-                }
-            }
-            Life::Leaving { .. } | Life::Stopping { .. } => {
-                self.tell(Event::Stopping { again: true });
-                for i in 0..self.instances.len() {
-                    if self.instances[i].hold.is_some() {
-                        self.end_hold(i, now);
-                    }
-                }
-                self.progress_stop(now);
-                if let Some(h) = self.haproxy.as_mut() {
-                    h.hurry(now);
-                }
-            }
-            Life::Over => {}
-        }
-    }
-
-    fn progress_stop(&mut self, now: Time) {
-        if let Life::Leaving { end } = self.life {
-            let waiting = self.instances.iter().any(|i| i.hold.is_some());
-            let holding = (0..self.instances.len()).any(|i| self.addrs.holds_any(i));
-            if (waiting || holding) && now < end {
-                return;
-            }
-            self.life = Life::Stopping { end };
-            let mut busy = false;
-            self.supervise(now, |h, out, events| busy = h.stop(now, end, out, events));
-        }
-        if let Life::Stopping { end } = self.life {
-            let done = self.haproxy.as_ref().is_none_or(|h| *h.state() == supervisor::State::Stopped);
-            if done || now >= end {
-                self.life = Life::Over;
-                self.push(Effect::Exit(0));
-            }
-        }
     }
 
     /// Right before HAProxy is started: a stop may have been asked for since that was decided.

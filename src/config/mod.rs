@@ -7,7 +7,7 @@ pub mod schema;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +20,10 @@ pub struct Config {
     pub haproxy: Option<Haproxy>,
     /// `[vrrp NAME]`, in the order of the file. May be empty only if there is a `[haproxy]`.
     pub vrrp: Vec<Vrrp>,
+    /// `[check NAME]`, in the order of the file.
+    pub checks: Vec<Check>,
+    /// `[group NAME]`, in the order of the file.
+    pub groups: Vec<Group>,
 }
 
 /// Where log lines go.
@@ -59,6 +63,10 @@ pub struct Global {
     pub control_socket: PathBuf,
     /// `startup_delay`, 0 to 3600 s: time after the start before instances take part.
     pub startup_delay: Duration,
+    /// `realtime_priority`, 0 to 99: SCHED_FIFO with this priority; 0: off.
+    pub realtime_priority: u8,
+    /// `lock_memory`: mlockall.
+    pub lock_memory: bool,
 }
 
 /// `[haproxy]`
@@ -88,8 +96,89 @@ pub struct Haproxy {
     pub check_timeout: Duration,
     /// `check_fall`, 1 to 100: that many answers missed in a row, and it is hung.
     pub check_fall: u32,
+    /// `keep_listeners`: hold HAProxy's listening sockets over a crash.
+    pub keep_listeners: bool,
     /// `nonlocal_bind`
     pub nonlocal_bind: bool,
+}
+
+/// What becomes of a virtual router when something that it tracks fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Track {
+    /// Nothing: it is not tracked.
+    No,
+    /// FAULT.
+    Fault,
+    /// -253 to 253, not 0: added to the priority. keepalived's rule: a positive weight while it is well, a
+    /// negative one while it is not.
+    Weight(i16),
+}
+
+/// One entry of `track_interface`: `IF [weight N]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackInterface {
+    /// The interface.
+    pub name: String,
+    /// Never `No`.
+    pub track: Track,
+}
+
+/// One entry of `track`: `CHECKNAME [weight N]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrackCheck {
+    /// Index into `Config::checks`.
+    pub check: usize,
+    /// Never `No`.
+    pub track: Track,
+}
+
+/// `[check NAME]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// The section's name; unique.
+    pub name: String,
+    /// `type` and `target`
+    pub kind: CheckKind,
+    /// `interval`, 0.1 to 3600 s: from the start of one attempt to that of the next.
+    pub interval: Duration,
+    /// `timeout`, 0.1 to 60 s: an attempt that takes longer has failed.
+    pub timeout: Duration,
+    /// `fall`, 1 to 100: that many failures in a row, and it is down.
+    pub fall: u32,
+    /// `rise`, 1 to 100: that many successes in a row, and it is up.
+    pub rise: u32,
+}
+
+/// What a check does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckKind {
+    /// `tcp`: connect.
+    Tcp(std::net::SocketAddr),
+    /// `http`: GET, answered with 2xx or 3xx.
+    Http {
+        /// Where to.
+        addr: std::net::SocketAddr,
+        /// Begins with `/`.
+        path: String,
+    },
+    /// `exec`: a command that exits with 0.
+    Exec {
+        /// Split; the first is an absolute path.
+        argv: Vec<String>,
+        /// `user`, a name; `None`: as vipd.
+        user: Option<String>,
+    },
+    /// `ping`: ICMP echo.
+    Ping(IpAddr),
+}
+
+/// `[group NAME]`: a sync group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The section's name; unique.
+    pub name: String,
+    /// `members`: indices into `Config::vrrp`, at least two; nobody is in two groups.
+    pub members: Vec<usize>,
 }
 
 /// The VRRP version an instance speaks.
@@ -108,6 +197,8 @@ pub enum Auth {
     None,
     /// Type 1: eight octets, zero-padded, in clear.
     Pass([u8; 8]),
+    /// Type 2: an IP authentication header with HMAC-MD5-96 over this key, zero-padded.
+    Ah([u8; 8]),
 }
 
 /// Never prints the password.
@@ -116,6 +207,7 @@ impl std::fmt::Debug for Auth {
         f.write_str(match self {
             Auth::None => "None",
             Auth::Pass(_) => "Pass(***)",
+            Auth::Ah(_) => "Ah(***)",
         })
     }
 }
@@ -189,14 +281,30 @@ pub struct Vrrp {
     pub down_timer_adverts: u32,
     /// `auth_type` and `auth_pass`
     pub auth: Auth,
-    /// `virtual_ipaddress`, 1 to 255; all of one family (IPv4 in this version).
+    /// `virtual_ipaddress`, 1 to 255; all of one family, which is the family of the adverts. Of IPv6 the first
+    /// is link-local (RFC 9568 erratum 8300): if none of the file's is, it is made of the VRID.
     pub vips: Vec<Vip>,
-    /// `mcast_src_ip`: source address of the adverts; `None`: the interface's primary address.
-    pub mcast_src_ip: Option<Ipv4Addr>,
+    /// `virtual_ipaddress_excluded`: held, but not advertised; either family.
+    pub excluded: Vec<Vip>,
+    /// `mcast_src_ip` or `unicast_src_ip`: source address of the adverts; `None`: the interface's primary (IPv4)
+    /// or link-local (IPv6) address.
+    pub src_ip: Option<IpAddr>,
+    /// `unicast_peer`: where adverts go and the only ones that are heard; empty: multicast.
+    pub unicast_peers: Vec<IpAddr>,
+    /// `allowed_peers`: the only ones that are heard on multicast; empty: all.
+    pub allowed_peers: Vec<IpAddr>,
     /// `v3_checksum_as_v2`, only with version 3: send v3/IPv4 checksums over the message only (RFC 9568 §5.2.8).
     pub v3_checksum_as_v2: bool,
     /// `track_haproxy`; the default is whether there is a `[haproxy]`.
-    pub track_haproxy: bool,
+    pub track_haproxy: Track,
+    /// `track_interface`
+    pub track_interfaces: Vec<TrackInterface>,
+    /// `track`
+    pub track_checks: Vec<TrackCheck>,
+    /// `use_vmac`: the virtual MAC on a macvlan.
+    pub use_vmac: bool,
+    /// `vmac_xmit_base`: with `use_vmac`, adverts are sent from the interface itself and its own MAC.
+    pub vmac_xmit_base: bool,
     /// `garp_*`
     pub garp: Garp,
     /// `lease`
@@ -205,4 +313,11 @@ pub struct Vrrp {
     pub make_before_break: bool,
     /// `handover_timeout`, 0.01 to 3600 s; the default is min((N + 1) × advert_int, 5 s), N = `down_timer_adverts`.
     pub handover_timeout: Duration,
+}
+
+impl Vrrp {
+    /// Whether its adverts go over IPv6.
+    pub fn is_ipv6(&self) -> bool {
+        self.vips.first().is_some_and(|v| v.addr.is_ipv6())
+    }
 }

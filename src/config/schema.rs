@@ -109,7 +109,10 @@ fn finish(text: &str, mut report: Report) -> Result<(Config, Vec<Diagnostic>), V
     }
     let global = global.unwrap_or_else(|| read_global(&Section::default(), report));
     let vrrp = instances.into_iter().map(|instance| instance.vrrp).collect();
-    Ok((Config { global, haproxy, vrrp }, std::mem::take(&mut report.warnings)))
+    Ok((
+        Config { global, haproxy, vrrp, checks: Vec::new(), groups: Vec::new() },
+        std::mem::take(&mut report.warnings),
+    ))
 }
 
 /// Whether a section is one of ours and named as it should be; reports it if it is not.
@@ -181,6 +184,8 @@ fn read_global(section: &Section<'_>, report: &mut Report) -> Global {
         log_facility,
         control_socket: r.path("control_socket", MAX_SOCKET_PATH, "/run/vipd/control"),
         startup_delay: r.duration("startup_delay", 0, 3_600_000, 0),
+        realtime_priority: 0,
+        lock_memory: false,
     }
 }
 
@@ -215,6 +220,7 @@ fn read_haproxy(section: &Section<'_>, report: &mut Report) -> Haproxy {
         check_interval: r.duration("check_interval", 100, 3_600_000, 1_000),
         check_timeout: r.duration("check_timeout", 100, 60_000, 1_000),
         check_fall: r.number("check_fall", 1, 100).unwrap_or(3),
+        keep_listeners: false,
         nonlocal_bind: r.boolean("nonlocal_bind", true),
     }
 }

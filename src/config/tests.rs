@@ -7,6 +7,7 @@ use super::ini::{self, lex, split_words};
 use super::report::{MAX_DIAGNOSTICS, Report, Shown, nearest};
 use super::schema::{parse, parse_bytes};
 use super::*;
+use std::net::Ipv4Addr;
 
 const BASE: &str = "\
 [vrrp VI_1]
@@ -115,6 +116,8 @@ fn how_to_example_and_every_default() {
             log_facility: LogFacility::Daemon,
             control_socket: "/run/vipd/control".into(),
             startup_delay: Duration::ZERO,
+            realtime_priority: 0,
+            lock_memory: false,
         },
         haproxy: Some(Haproxy {
             binary: "/usr/sbin/haproxy".into(),
@@ -129,6 +132,7 @@ fn how_to_example_and_every_default() {
             check_interval: Duration::from_secs(1),
             check_timeout: Duration::from_secs(1),
             check_fall: 3,
+            keep_listeners: false,
             nonlocal_bind: true,
         }),
         vrrp: vec![Vrrp {
@@ -144,9 +148,16 @@ fn how_to_example_and_every_default() {
             down_timer_adverts: 3,
             auth: Auth::Pass(*b"1111\0\0\0\0"),
             vips: vec![vip([192, 168, 30, 230], 24, None, None)],
-            mcast_src_ip: None,
+            excluded: vec![],
+            unicast_peers: vec![],
+            allowed_peers: vec![],
+            track_interfaces: vec![],
+            track_checks: vec![],
+            use_vmac: false,
+            vmac_xmit_base: false,
+            src_ip: None,
             v3_checksum_as_v2: false,
-            track_haproxy: true,
+            track_haproxy: Track::Fault,
             garp: Garp {
                 master_delay: Duration::from_secs(5),
                 master_repeat: 5,
@@ -160,6 +171,8 @@ fn how_to_example_and_every_default() {
             make_before_break: true,
             handover_timeout: Duration::from_secs(4),
         }],
+        checks: vec![],
+        groups: vec![],
     };
     assert_eq!(config, expected);
     assert_eq!(rendered(&warnings), ["6: state = MASTER has no effect: priority and preempt decide"]);
@@ -173,7 +186,7 @@ fn what_is_left_out_has_the_same_defaults() {
     assert_eq!(config.haproxy, None);
     let [one] = &config.vrrp[..] else { panic!("one") };
     assert_eq!((one.priority, one.advert_int), (100, Duration::from_secs(1)));
-    assert_eq!((&one.auth, one.track_haproxy), (&Auth::None, false));
+    assert_eq!((&one.auth, one.track_haproxy), (&Auth::None, Track::No));
     assert_eq!(good("[haproxy]").haproxy, from_file.haproxy);
 }
 
@@ -190,6 +203,8 @@ fn every_key_is_read() {
             log_facility: LogFacility::Local(3),
             control_socket: "/tmp/vipd.sock".into(),
             startup_delay: ms(1500),
+            realtime_priority: 0,
+            lock_memory: false,
         }
     );
     assert_eq!(
@@ -207,6 +222,7 @@ fn every_key_is_read() {
             check_interval: ms(500),
             check_timeout: ms(2000),
             check_fall: 4,
+            keep_listeners: false,
             nonlocal_bind: false,
         })
     );
@@ -229,9 +245,16 @@ fn every_key_is_read() {
             vip([10, 0, 0, 4], 24, Some("lo"), Some("lo:y")),
             vip([10, 0, 0, 5], 32, None, None),
         ],
-        mcast_src_ip: Some(Ipv4Addr::new(10, 0, 0, 1)),
+        excluded: vec![],
+        unicast_peers: vec![],
+        allowed_peers: vec![],
+        track_interfaces: vec![],
+        track_checks: vec![],
+        use_vmac: false,
+        vmac_xmit_base: false,
+        src_ip: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
         v3_checksum_as_v2: true,
-        track_haproxy: false,
+        track_haproxy: Track::No,
         garp: Garp {
             master_delay: ms(0),
             master_repeat: 1,

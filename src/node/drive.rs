@@ -154,7 +154,7 @@ impl Node {
     /// The IP packet of an advert; `None` without a source address.
     pub fn encode_advert(&mut self, inst: usize, priority: u8, out: &mut Vec<u8>) -> Option<()> {
         let i = &mut self.instances[inst];
-        let src = i.src?;
+        let IpAddr::V4(src) = i.src? else { return None };
         let dst = packet::GROUP_V4;
         let o = Outgoing {
             version: i.cfg.version,
@@ -242,7 +242,7 @@ impl Node {
     fn advert_unless_fresh(&mut self, inst: usize, now: Time) {
         let fresh = self.addrs.terms(inst).fresh;
         if self.addrs.last_advert(inst).is_none_or(|t| now.since(t) > fresh) {
-            let priority = self.instances[inst].cfg.priority;
+            let priority = self.instances[inst].machine.params.priority;
             self.push(Effect::Advert { inst, priority, decided: now });
         }
     }
@@ -258,7 +258,7 @@ impl Node {
         }
         match last {
             Some(last) if now.since(last) < self.instances[inst].machine.patience() => {
-                let priority = self.instances[inst].cfg.priority;
+                let priority = self.instances[inst].machine.params.priority;
                 self.addrs.acquire(inst);
                 self.push(Effect::Advert { inst, priority, decided: now });
             }

@@ -2,11 +2,11 @@
 //! service health meets VRRP.
 
 use super::{Effect, Faults, Life, Node, Service, Sockets};
+use crate::config::Track;
 use crate::event::Event;
 use crate::haproxy::supervisor::{self, Health, Supervisor};
 use crate::time::Time;
 use crate::vrrp::machine::{Input, Kind};
-use std::net::IpAddr;
 
 impl Node {
     pub(super) fn evaluate_all(&mut self, now: Time) {
@@ -82,7 +82,7 @@ impl Node {
 
     /// Whether HAProxy can serve what this virtual router hands over: a dead service has nothing to keep.
     pub(super) fn is_well(&self, i: usize, now: Time) -> bool {
-        let tracked = self.instances[i].cfg.track_haproxy && !self.instances[i].is_owner();
+        let tracked = self.instances[i].cfg.track_haproxy == Track::Fault && !self.instances[i].is_owner();
         self.haproxy.as_ref().is_none_or(|h| !tracked || h.health(now) == Health::Well)
     }
 
@@ -90,7 +90,7 @@ impl Node {
     /// nobody starts without it. Tracking does not apply to an owner.
     fn is_served(&self, i: usize, now: Time) -> bool {
         let inst = &self.instances[i];
-        match self.haproxy.as_ref().filter(|_| inst.cfg.track_haproxy && !inst.is_owner()) {
+        match self.haproxy.as_ref().filter(|_| inst.cfg.track_haproxy == Track::Fault && !inst.is_owner()) {
             None => true,
             Some(h) => match h.health(now) {
                 Health::Well => true,
@@ -103,7 +103,7 @@ impl Node {
     /// A backup does not become master while HAProxy is being started again.
     pub(super) fn takeover_blocked(&self, i: usize) -> bool {
         let inst = &self.instances[i];
-        inst.cfg.track_haproxy
+        inst.cfg.track_haproxy == Track::Fault
             && inst.machine.kind() == Kind::Backup
             && self.service.is_some_and(|s| matches!(s.health, Health::Recovering { .. }))
     }
@@ -111,22 +111,18 @@ impl Node {
     fn find_source(&mut self, i: usize) {
         let inst = &self.instances[i];
         let ifindex = self.links[inst.link].ifindex;
-        let src = ifindex.and_then(|ifindex| match inst.cfg.mcast_src_ip {
-            Some(ip) => self.addrs.has(ifindex, IpAddr::V4(ip)).then_some(ip),
+        let src = ifindex.and_then(|ifindex| match inst.cfg.src_ip {
+            Some(ip) => self.addrs.has(ifindex, ip).then_some(ip),
             // The owner's addresses are the interface's own, and its adverts come from them.
             None => match self.addrs.primary(ifindex) {
-                Some(IpAddr::V4(ip)) => Some(ip),
-                _ if inst.is_owner() => inst.vips.iter().find_map(|ip| match ip {
-                    IpAddr::V4(ip) => Some(*ip),
-                    IpAddr::V6(_) => None,
-                }),
-                _ => None,
+                None if inst.is_owner() => inst.vips.first().copied(),
+                ip => ip,
             },
         });
         let inst = &mut self.instances[i];
         inst.src = src;
         if let Some(ip) = src {
-            inst.machine.params.own = IpAddr::V4(ip);
+            inst.machine.params.own = ip;
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Why a virtual router does not take part: a set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Faults(u8);
+pub struct Faults(u16);
 
 impl Faults {
     /// The interface does not exist.
@@ -31,9 +31,15 @@ impl Faults {
 
     /// HAProxy is being started for the first time: no fault yet.
     pub const STARTING: Faults = Faults(128);
+    /// An interface of `track_interface` is down.
+    pub const TRACKED_INTERFACE: Faults = Faults(256);
+    /// A check of `track` is down.
+    pub const CHECK: Faults = Faults(512);
+    /// Another member of the sync group cannot take part.
+    pub const GROUP: Faults = Faults(1024);
 
     /// Every fault with its words.
-    pub const WORDS: [(Faults, &'static str); 8] = [
+    pub const WORDS: [(Faults, &'static str); 11] = [
         (Faults::NO_INTERFACE, "interface does not exist"),
         (Faults::LINK_DOWN, "interface is down"),
         (Faults::NO_ADDRESS, "interface has no address to send from"),
@@ -42,6 +48,9 @@ impl Faults {
         (Faults::STARTING, "waiting for HAProxy"),
         (Faults::SOCKET, "no socket"),
         (Faults::NOT_OWNER, "priority 255 but the address is not on the interface"),
+        (Faults::TRACKED_INTERFACE, "a tracked interface is down"),
+        (Faults::CHECK, "a tracked check is down"),
+        (Faults::GROUP, "another member of the group is in FAULT"),
     ];
 
     /// Adds `f` if `on`.
@@ -134,7 +143,7 @@ pub struct Instance {
     /// Its addresses as advertised.
     pub vips: Vec<IpAddr>,
     /// The source of its adverts.
-    pub src: Option<Ipv4Addr>,
+    pub src: Option<IpAddr>,
     /// A hand-over that is under way.
     pub hold: Option<Hold>,
     /// Why it does not take part.

@@ -57,7 +57,7 @@ impl Node {
             version: inst.cfg.version,
             auth: &inst.cfg.auth,
             advert_int: inst.cfg.advert_int,
-            own_addr: inst.src.map(IpAddr::V4),
+            own_addr: inst.src,
             vips: &inst.vips,
             peers: &[],
         };

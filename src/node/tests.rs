@@ -9,7 +9,7 @@ use crate::haproxy::show_info::Info;
 use crate::haproxy::supervisor::Exit;
 use crate::vrrp::machine::{Kind, Why};
 use crate::wire::arp::Arp;
-use crate::wire::rtnl::{IfName, Link as RtnlLink};
+use crate::wire::rtnl::{self, IfName, Link as RtnlLink};
 use std::net::{IpAddr, Ipv4Addr};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 30, 230);

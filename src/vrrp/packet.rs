@@ -301,6 +301,7 @@ pub fn encode(out: &mut Vec<u8>, o: &Outgoing, priority: u8) {
     let (version, [b4, b5], auth_data) = match (o.version, o.auth) {
         (Version::V2, Auth::None) => (2, [0, seconds(o.interval)], Some([0; 8])),
         (Version::V2, Auth::Pass(pass)) => (2, [1, seconds(o.interval)], Some(*pass)),
+        (Version::V2, Auth::Ah(_)) => (2, [2, seconds(o.interval)], Some([0; 8])),
         (Version::V3, _) => {
             let cs = (o.interval.as_millis() / 10).clamp(1, 4095) as u16;
             (3, cs.to_be_bytes(), None)

@@ -3,7 +3,7 @@
 use super::reader::{Keys, Reader, digits};
 use crate::config::ini::{Section, words};
 use crate::config::report::{Hint, Report, Shown, nearest};
-use crate::config::{Auth, Garp, Lease, Version, Vip, Vrrp};
+use crate::config::{Auth, Garp, Lease, Track, Version, Vip, Vrrp};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -90,9 +90,16 @@ pub fn read(section: &Section<'_>, all: &[&Keys], haproxy: bool, report: &mut Re
         down_timer_adverts,
         auth,
         vips,
-        mcast_src_ip,
+        excluded: Vec::new(),
+        src_ip: mcast_src_ip.map(IpAddr::V4),
+        unicast_peers: Vec::new(),
+        allowed_peers: Vec::new(),
         v3_checksum_as_v2,
-        track_haproxy: track_haproxy(&mut r, haproxy),
+        track_haproxy: if track_haproxy(&mut r, haproxy) { Track::Fault } else { Track::No },
+        track_interfaces: Vec::new(),
+        track_checks: Vec::new(),
+        use_vmac: false,
+        vmac_xmit_base: false,
         garp: Garp {
             master_delay: r.duration("garp_master_delay", 0, 3_600_000, 5_000),
             master_repeat: r.number("garp_master_repeat", 1, 100).unwrap_or(5),

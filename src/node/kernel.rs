@@ -1,0 +1,140 @@
+//! What the kernel says: interfaces, their sockets and their addresses.
+
+use super::{Effect, Life, Node, Sockets};
+use crate::event::Event;
+use crate::time::Time;
+use crate::wire::rtnl;
+use std::time::Duration;
+
+/// Pause before sockets that could not be opened are tried again.
+const REOPEN: Duration = Duration::from_secs(1);
+
+impl Node {
+    /// Everything is about to be read again: what a dump does not mention is gone.
+    pub fn dump_starts(&mut self) {
+        self.addrs.dump_starts();
+    }
+
+    /// It was. `links` are the indices of all interfaces that exist.
+    pub fn dump_ends(&mut self, now: Time, links: &[u32]) {
+        for i in 0..self.links.len() {
+            if let Some(ifindex) = self.links[i].ifindex.filter(|x| !links.contains(x)) {
+                self.link_gone(now, ifindex);
+            }
+        }
+        let mut outcomes = Vec::new();
+        self.addrs.dump_ends(now, &mut outcomes);
+        self.outcomes(now, outcomes);
+        self.evaluate_all(now);
+    }
+
+    /// An interface is there or has changed.
+    pub fn link(&mut self, now: Time, l: &rtnl::Link) {
+        // Renamed away: the name is gone, whatever the index still is.
+        if let Some(old) =
+            self.links.iter().position(|x| x.ifindex == Some(l.ifindex) && x.name != l.name.as_str())
+        {
+            self.lose_link(now, old);
+        }
+        let Some(i) = self.links.iter().position(|x| x.name == l.name.as_str()) else { return };
+        if self.links[i].ifindex.is_some_and(|x| x != l.ifindex) {
+            self.lose_link(now, i); // recreated: the old one's event was lost or is still to come
+        }
+        let running = l.up && l.running;
+        let link = &mut self.links[i];
+        let changed = link.ifindex.is_none() || link.running != running;
+        let new_mac = link.mac.is_some() && link.mac != l.mac;
+        link.ifindex = Some(l.ifindex);
+        link.running = running;
+        link.mac = l.mac;
+        if link.sockets == Sockets::Closed {
+            self.open(i);
+        }
+        if changed {
+            if self.life != Life::Starting || !running {
+                self.tell(Event::Link { link: i, present: true, running });
+            }
+            self.evaluate_all(now);
+        }
+        if new_mac {
+            // Every neighbour has the old one.
+            for k in 0..self.instances.len() {
+                self.reannounce(k, now);
+            }
+        }
+    }
+
+    /// An interface is gone.
+    pub fn link_gone(&mut self, now: Time, ifindex: u32) {
+        self.addrs.link_gone(ifindex);
+        if let Some(i) = self.links.iter().position(|l| l.ifindex == Some(ifindex)) {
+            self.lose_link(now, i);
+        }
+    }
+
+    fn lose_link(&mut self, now: Time, i: usize) {
+        let link = &mut self.links[i];
+        if let Some(ifindex) = link.ifindex.take() {
+            self.addrs.link_gone(ifindex);
+        }
+        let link = &mut self.links[i];
+        (link.running, link.mac, link.sockets) = (false, None, Sockets::Closed);
+        self.push(Effect::Close { link: i });
+        self.tell(Event::Link { link: i, present: false, running: false });
+        self.evaluate_all(now);
+    }
+
+    pub(super) fn open(&mut self, link: usize) {
+        if let Some(ifindex) = self.links[link].ifindex {
+            self.links[link].sockets = Sockets::Opening;
+            self.push(Effect::Open { link, ifindex });
+        }
+    }
+
+    /// The sockets of a link are open.
+    pub fn opened(&mut self, now: Time, link: usize) {
+        if self.links[link].sockets != Sockets::Opening {
+            return; // gone again meanwhile
+        }
+        self.links[link].sockets = Sockets::Open;
+        self.evaluate_all(now);
+    }
+
+    /// They could not be opened.
+    pub fn open_failed(&mut self, now: Time, link: usize, errno: i32) {
+        if self.links[link].sockets != Sockets::Opening {
+            return;
+        }
+        self.links[link].sockets = Sockets::Failed { retry_at: now + REOPEN };
+        self.tell(Event::OpenFailed { link, errno });
+        self.evaluate_all(now);
+    }
+
+    /// An address is there or has changed.
+    pub fn addr(&mut self, now: Time, a: &rtnl::Addr) {
+        let mut outcomes = Vec::new();
+        self.addrs.seen(now, a, &mut outcomes);
+        self.outcomes(now, outcomes);
+        self.addresses_changed(now, a);
+    }
+
+    /// An address is gone.
+    pub fn addr_gone(&mut self, now: Time, a: &rtnl::Addr) {
+        let mut outcomes = Vec::new();
+        self.addrs.gone(now, a, &mut outcomes);
+        self.outcomes(now, outcomes);
+        self.addresses_changed(now, a);
+    }
+
+    fn addresses_changed(&mut self, now: Time, a: &rtnl::Addr) {
+        let ours = self.links.iter().any(|l| l.ifindex == Some(a.ifindex));
+        if self.life != Life::Starting && ours && !self.addrs.is_leased_vip(a) {
+            self.evaluate_all(now);
+        }
+    }
+
+    /// Netlink lost messages; the daemon dumps everything.
+    pub fn overrun(&mut self) {
+        self.tell(Event::Overrun);
+    }
+}

@@ -1,0 +1,72 @@
+//! The end: hand over what is held, then stop HAProxy, within a bound.
+
+use super::{Effect, Life, Node};
+use crate::event::Event;
+use crate::haproxy::supervisor::{self, Supervisor};
+use crate::time::Time;
+use crate::vrrp::machine::Input;
+use std::time::Duration;
+
+/// Bound of the whole stop where no `[haproxy]` sets it.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+/// What the hand-over leaves of `stop_timeout` to HAProxy's own stop.
+const STOP_RESERVE: Duration = Duration::from_secs(2);
+
+impl Node {
+    /// TERM, INT or USR1.
+    pub fn stop(&mut self, now: Time) {
+        match self.life {
+            Life::Starting | Life::Running => {
+                self.tell(Event::Stopping { again: false });
+                let total = self.haproxy.as_ref().map_or(STOP_TIMEOUT, Supervisor::stop_timeout);
+                let end = now + total;
+                self.life = Life::Leaving { end };
+                if let Some(h) = self.haproxy.as_mut() {
+                    h.leave();
+                }
+                for i in 0..self.instances.len() {
+                    self.instances[i].may_resume = false;
+                    self.step(i, now, if self.is_well(i, now) { Input::Leave } else { Input::Fault });
+                    let by = (end - STOP_RESERVE.min(total / 2)).max(now);
+                    match &mut self.instances[i].hold {
+                        Some(h) => h.until = h.until.min(by),
+                        None => self.addrs.release(i),
+                    }
+                }
+            }
+            Life::Leaving { .. } | Life::Stopping { .. } => {
+                self.tell(Event::Stopping { again: true });
+                for i in 0..self.instances.len() {
+                    if self.instances[i].hold.is_some() {
+                        self.end_hold(i, now);
+                    }
+                }
+                self.progress_stop(now);
+                if let Some(h) = self.haproxy.as_mut() {
+                    h.hurry(now);
+                }
+            }
+            Life::Over => {}
+        }
+    }
+
+    pub(super) fn progress_stop(&mut self, now: Time) {
+        if let Life::Leaving { end } = self.life {
+            let waiting = self.instances.iter().any(|i| i.hold.is_some());
+            let holding = (0..self.instances.len()).any(|i| self.addrs.holds_any(i));
+            if (waiting || holding) && now < end {
+                return;
+            }
+            self.life = Life::Stopping { end };
+            let mut busy = false;
+            self.supervise(now, |h, out, events| busy = h.stop(now, end, out, events));
+        }
+        if let Life::Stopping { end } = self.life {
+            let done = self.haproxy.as_ref().is_none_or(|h| *h.state() == supervisor::State::Stopped);
+            if done || now >= end {
+                self.life = Life::Over;
+                self.push(Effect::Exit(0));
+            }
+        }
+    }
+}
