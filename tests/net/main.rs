@@ -4,6 +4,7 @@
 //! `cargo test --test net [FILTER]`; the vipd under test is cargo's, or `$VIPD`. Without namespaces every
 //! test is skipped and named; with `CI=true` that is a failure.
 
+#[path = "../lab/mod.rs"]
 mod lab;
 
 use lab::*;
@@ -35,7 +36,10 @@ mod words {
 
 type Test = fn(&World) -> Result<()>;
 
-/// Name and body of every test.
+/// All tests, by topic: each topic is a file beside this one with its own list.
+const TOPICS: &[&[(&str, Test)]] = &[TESTS];
+
+/// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[
     ("lab_observes_keepalived", lab_observes_keepalived),
     ("lab_client_tells_failures_apart", lab_client_tells_failures_apart),
@@ -107,7 +111,7 @@ fn main() -> ExitCode {
         }
         Isolation::Impossible(why) => {
             let why = format!("no namespaces: {why}");
-            skipped(&TESTS.iter().map(|(name, _)| (*name, why.clone())).collect::<Vec<_>>())
+            skipped(&tests().map(|(name, _)| (*name, why.clone())).collect::<Vec<_>>())
         }
     }
 }
@@ -125,9 +129,12 @@ fn skipped(tests: &[(&str, String)]) -> ExitCode {
     ExitCode::from(u8::from(std::env::var("CI").as_deref() == Ok("true")))
 }
 
+fn tests() -> impl Iterator<Item = &'static (&'static str, Test)> {
+    TOPICS.iter().copied().flatten()
+}
+
 fn trials() -> Vec<Trial> {
-    TESTS
-        .iter()
+    tests()
         .map(|(name, test)| {
             Trial::ignorable_test(*name, move || {
                 let world = World::new()?;
