@@ -14,6 +14,7 @@ use crate::haproxy::supervisor;
 use crate::memory;
 use crate::node::{Effect, Memory, Node};
 use crate::status;
+use crate::sys::diag::Connections;
 use crate::sys::netlink::Netlink;
 use crate::sys::{clock, process, runtime, schedule, signal};
 use crate::time::{Time, earlier};
@@ -75,6 +76,10 @@ struct Daemon {
     /// `realtime_priority`, and when it is taken up again after vipd stepped down.
     realtime: u8,
     realtime_at: Option<Time>,
+    /// The TCP connections of this turn, once addresses leave in it.
+    connections: Option<Connections>,
+    /// The kernel cannot reset any, and that has been said.
+    no_diag: bool,
     /// Held as long as the process.
     _locks: (Flock<File>, Flock<File>),
 }
@@ -120,6 +125,8 @@ impl Daemon {
             reread_at: None,
             realtime: cfg.global.realtime_priority,
             realtime_at: None,
+            connections: None,
+            no_diag: false,
             _locks: locks,
         })
     }
@@ -341,6 +348,7 @@ impl Daemon {
         // Addresses that were just added are announced without another wait.
         self.node.tick(clock::now());
         self.run_effects();
+        self.connections = None;
         while let Some(event) = self.node.next_event() {
             self.tell(&event);
         }
@@ -371,6 +379,7 @@ impl Daemon {
                 let results = self.netlink.carry_out(ops);
                 self.node.addrs_done(before, clock::now(), &results);
             }
+            Effect::Disconnect { inst } => self.disconnect(inst),
             Effect::Announce { entry } => self.announce(entry),
             Effect::Remember { inst, memory } => self.remember(inst, memory),
             Effect::Reread => self.reread(),

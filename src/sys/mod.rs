@@ -1,6 +1,7 @@
 //! Everything that talks to the kernel, and all `unsafe` of the program, each block with its reason.
 
 pub mod clock;
+pub mod diag;
 pub mod netlink;
 pub mod process;
 pub mod runtime;
