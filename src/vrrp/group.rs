@@ -112,12 +112,13 @@ impl Rivalry {
         self.gave_way = None;
     }
 
-    /// A member that is not master heard an advert. If it is none of those that crossed ours, then somebody is
-    /// master, or left in good order.
+    /// A member that is not master heard an advert. If that outranks it and is none of those that crossed ours,
+    /// somebody is master. A lower one says nothing yet: keepalived's on the other LANs may be a millisecond behind.
     pub fn heard(&mut self, now: Time, leader: bool, outranked: bool, interval: Duration) {
         match &mut self.gave_way {
             Some((at, lost)) if now.since(*at) < interval / 4 => *lost |= leader && outranked,
-            _ => self.gave_way = None,
+            _ if outranked => self.gave_way = None,
+            _ => {}
         }
     }
 
@@ -202,6 +203,8 @@ mod tests {
         loser.heard(at(1), true, true, I);
         assert_eq!((winner.wait(I), loser.wait(I)), (I, 2 * I));
         preempted.gives_way(at(0), true);
+        assert_eq!(preempted.wait(I), 2 * I);
+        preempted.heard(at(900), true, false, I);
         assert_eq!(preempted.wait(I), 2 * I);
         preempted.heard(at(900), false, true, I);
         assert_eq!(preempted.wait(I), Duration::ZERO);
