@@ -150,11 +150,15 @@ impl Node {
         priority != 0 && g.rivalry.stays(now, leader, outranked, p.advert_int, patience)
     }
 
-    /// When a hand-over ends that waits for no more than it must.
+    /// When the hand-over of `i` ends: a group waits for the successors of all.
     pub(super) fn hold_deadline(&self, i: usize) -> Option<Time> {
         let hold = self.instances[i].hold?;
-        let Some(own) = hold.release_at else { return Some(hold.until) };
-        let others = self.fellows(i).iter().filter_map(|j| self.instances[*j].hold).map(|h| h.release_at);
-        Some(group::release_at(own, others, hold.until))
+        let at = match self.fellows(i) {
+            [] => hold.release_at,
+            all => {
+                group::release_at(all.iter().filter_map(|j| self.instances[*j].hold).map(|h| h.release_at))
+            }
+        };
+        Some(at.map_or(hold.until, |t| t.min(hold.until)))
     }
 }

@@ -68,11 +68,11 @@ pub fn passed_on(input: Input) -> Input {
     }
 }
 
-/// When a member lets go of its addresses that was to do so at `own`, between being told by its own successor and
-/// `until`: `others` are those of the members that still wait, as far as they know.
-pub fn release_at(own: Time, others: impl Iterator<Item = Option<Time>>, until: Time) -> Time {
-    let latest = own + FOLLOW;
-    others.fold(own, |at, other| at.max(other.unwrap_or(latest))).min(latest).min(until)
+/// When those that wait for their successors let go, together: `each` says when it would by itself, if it heard of
+/// its own. `None`: nobody did.
+pub fn release_at(each: impl Iterator<Item = Option<Time>> + Clone) -> Option<Time> {
+    let latest = each.clone().flatten().min()? + FOLLOW;
+    each.map(|t| t.unwrap_or(latest)).max().map(|t| t.min(latest))
 }
 
 /// What keeps two groups that outrank each other on different LANs from giving way to each other at once, again
@@ -169,13 +169,13 @@ mod tests {
     }
 
     #[test]
-    fn a_member_waits_for_the_others_successors_but_not_for_long() {
-        let until = at(4000);
-        assert_eq!(release_at(at(100), [].into_iter(), until), at(100));
-        assert_eq!(release_at(at(100), [Some(at(150)), Some(at(90))].into_iter(), until), at(150));
-        assert_eq!(release_at(at(100), [None].into_iter(), until), at(350));
-        assert_eq!(release_at(at(100), [Some(at(900))].into_iter(), until), at(350));
-        assert_eq!(release_at(at(100), [None].into_iter(), at(200)), at(200));
+    fn all_let_go_together_when_the_last_successor_came_or_is_overdue() {
+        let at_ = |each: &[Option<Time>]| release_at(each.iter().copied());
+        assert_eq!(at_(&[None, None]), None);
+        assert_eq!(at_(&[Some(at(100))]), Some(at(100)));
+        assert_eq!(at_(&[Some(at(100)), Some(at(150)), Some(at(90))]), Some(at(150)));
+        assert_eq!(at_(&[Some(at(100)), None]), Some(at(350)));
+        assert_eq!(at_(&[Some(at(100)), Some(at(900))]), Some(at(350)));
     }
 
     #[test]

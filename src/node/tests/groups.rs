@@ -462,7 +462,7 @@ fn a_stop_hands_over_all_at_once_and_waits_for_every_successor() {
     net.run(ms(20));
     net.all_on(1);
     assert_eq!(net.hosts[0].did.last().map(|(_, d)| d.clone()), Some(Did::Exit(0)));
-    // Nobody announces on LAN 2: the other one does not wait for ever.
+    // The successor is not heard on LAN 2: LAN 1 does not wait for ever, and both go together.
     let mut net = Net::new(&[pair([150, 150], ""), pair([100, 100], "")]);
     net.run(ms(6000));
     let now = net.now;
@@ -473,8 +473,6 @@ fn a_stop_hands_over_all_at_once_and_waits_for_every_successor() {
     net.run(ms(700));
     assert_eq!((net.holders(0).len(), net.holders(1).len()), (2, 2));
     net.run(ms(200));
-    assert_eq!((net.holders(0), net.holders(1).len()), (vec![1], 2));
-    net.run(ms(4000));
     net.all_on(1);
 }
 
