@@ -359,21 +359,73 @@ fn crossing_adverts_end_in_one_master_and_that_is_the_leaders() {
 /// comes.
 #[test]
 fn the_leader_that_answered_first_does_not_give_way_to_the_other_lan() {
-    for phase in (0..1000).step_by(50) {
-        let mut net = Net::new(&[pair([150, 100], "")]);
-        net.run(ms(phase));
-        net.passes = Box::new(|_, _, _| false);
-        net.start(&pair([100, 150], ""));
-        net.run(ms(10_000));
-        assert_eq!(net.holders(1), [0, 1]);
-        net.passes = Box::new(|_, _, _| true);
-        net.mark();
-        net.run(ms(20_000));
-        assert_eq!(net.holders(0).len(), 1, "{:?}", net.history());
-        assert_eq!(net.holders(0), net.holders(1));
-        if phase != 0 {
+    for phase in (50..1000).step_by(50) {
+        // After the partition the first advert is the leader's, or its rival's.
+        for extra in [0, 1001 - phase] {
+            let mut net = Net::new(&[pair([150, 100], "")]);
+            net.latency = [60, 160].map(Duration::from_micros);
+            net.run(ms(phase));
+            net.passes = Box::new(|_, _, _| false);
+            net.start(&pair([100, 150], ""));
+            net.run(ms(10_000 + extra));
+            assert_eq!(net.holders(1), [0, 1]);
+            net.passes = Box::new(|_, _, _| true);
+            net.mark();
+            net.run(ms(20_000));
+            net.all_on(0);
             assert_eq!(net.takeovers(), 0, "nobody had to come back at {phase}: {:?}", net.history());
         }
+    }
+}
+
+/// Any priorities, losses, cut cables and restarts; then peace. A group is never split within a node, and comes to
+/// rest on one.
+#[test]
+fn whatever_happens_one_node_has_all_in_the_end() {
+    for seed in 0..60u64 {
+        let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut random = move |n: u64| {
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (x >> 33) % n
+        };
+        let count = 2 + seed as usize % 2;
+        let more = ["", "preempt = no", "version = 3\nadvert_int = 0.5", "preempt_delay = 3"];
+        let more = more[random(4) as usize];
+        let configs: Vec<Config> =
+            (0..count).map(|_| pair([1 + random(254) as u8, 1 + random(254) as u8], more)).collect();
+        let mut net = Net::new(&configs);
+        net.latency = [60, 60 + 400 * random(3)].map(Duration::from_micros);
+        for _ in 0..12 {
+            let (h, link) = (random(count as u64) as usize, random(2) as usize);
+            match random(4) {
+                0 => {
+                    let (from, all) = (random(count as u64) as usize, random(2) == 0);
+                    net.passes = Box::new(move |f, t, l| (l != link && !all) || (f != from && t != h));
+                }
+                1 => net.passes = Box::new(|_, _, _| true),
+                2 => net.link(h, link, random(2) == 0),
+                _ => {
+                    net.hosts[h] = net.host(&configs[h], h as u8 + 1);
+                    net.boot(h, &[], &[false; 2]);
+                }
+            }
+            net.run(ms(random(6000)));
+            for host in &net.hosts {
+                let masters = host.node.instances.iter().filter(|i| i.is_master()).count();
+                assert_ne!(masters, 1, "seed {seed}: {:?}", net.history());
+            }
+        }
+        net.passes = Box::new(|_, _, _| true);
+        for h in 0..count {
+            net.link(h, 0, true);
+            net.link(h, 1, true);
+        }
+        net.run(ms(20_000));
+        assert_eq!(net.holders(0).len(), 1, "seed {seed}: {configs:?} {:?}", net.history());
+        assert_eq!(net.holders(0), net.holders(1), "seed {seed}: {:?}", net.history());
+        net.mark();
+        net.run(ms(60_000));
+        assert_eq!(net.history(), [], "seed {seed}");
     }
 }
 
@@ -577,6 +629,44 @@ fn haproxy_of_one_member_is_everybodys() {
     assert_eq!((net.holders(0), net.holders(1)), (vec![], vec![]));
     assert!(net.hosts[0].node.instances[1].faults.only(Faults::GROUP));
     assert!(net.hosts[0].did.iter().any(|(_, d)| *d == Did::Advert(1, 0)));
+}
+
+#[test]
+fn haproxy_that_dies_during_the_hand_over_ends_it_for_all() {
+    let mut cfg = pair([150, 150], "");
+    cfg.haproxy = with_haproxy("").haproxy;
+    cfg.vrrp[1].track_haproxy = config::Track::No;
+    cfg.vrrp[0].track_haproxy = config::Track::Fault;
+    let mut net = Net::new(&[cfg]);
+    net.run(ms(6000));
+    let now = net.now;
+    net.hosts[0].node.stop(now);
+    net.effects(0);
+    net.settle(0);
+    net.all_on(0);
+    net.hosts[0].node.supervise(now, |h, out, ev| {
+        h.exited(77, Exit::Code(1), now, out, ev);
+    });
+    net.settle(0);
+    assert_eq!((net.holders(0), net.holders(1)), (vec![], vec![]));
+}
+
+#[test]
+fn nobody_starts_before_all_sockets_are_open() {
+    let mut node = Node::new(&pair([150, 150], ""), Time::from_nanos(50_000_000_000));
+    let now = Time::from_nanos(50_000_000_000);
+    node.dump_starts();
+    for link in 0..2 {
+        node.link(now, &nic(link, 1, true));
+        node.addr(now, &address(link, 1, None));
+    }
+    node.dump_ends(now, &[ETH0, ETH0 + 1]);
+    node.begin(now, &[false; 2]);
+    let kinds = |node: &Node| node.instances.iter().map(|i| i.machine.kind()).collect::<Vec<_>>();
+    node.opened(now, 0);
+    assert_eq!(kinds(&node), [Kind::Init; 2]);
+    node.opened(now, 1);
+    assert_eq!(kinds(&node), [Kind::Backup; 2]);
 }
 
 #[test]
