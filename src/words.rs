@@ -135,8 +135,11 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
         Event::Group { group, state } => {
             let name = node.groups.get(*group).map_or("?", |g| g.name.as_str());
             let state = group_state(*state);
-            writeln!(s, "VRRP_Group({name}) Syncing instances to {state} state")?;
-            say!(Info, "VRRP_Group({name}) Transition to {state} STATE")
+            say!(
+                Info,
+                "VRRP_Group({name}) Syncing instances to {state} state\n\
+                 VRRP_Group({name}) Transition to {state} STATE"
+            )
         }
         Event::Noted { inst, note } => match note {
             Note::HigherAdvert(m) => {

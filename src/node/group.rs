@@ -94,10 +94,13 @@ impl Node {
             return self.step(i, now, Input::Tick);
         }
         // Who could not send lately goes first: if it still cannot, nobody is preempted in vain on the other LANs.
-        let mut all = self.together(i);
-        all.sort_by_key(|j| self.instances[*j].send_failed_at.is_none());
-        for j in all {
-            self.step(j, now, Input::Tick);
+        let all = self.together(i);
+        for failed in [true, false] {
+            for &j in &all {
+                if self.instances[j].send_failed_at.is_some() == failed {
+                    self.step(j, now, Input::Tick);
+                }
+            }
         }
         if let Some(g) = self.instances[i].group.and_then(|g| self.groups.get_mut(g)) {
             g.rivalry.takes_over();
