@@ -27,8 +27,9 @@ impl Node {
     pub(super) fn add_groups(&mut self, cfg: &Config) {
         for (g, group) in cfg.groups.iter().enumerate() {
             // The same one on every node, in whatever order they name them.
-            let key = |i: &&usize| self.instances.get(**i).map(|i| (i.cfg.vrid, i.vips.first().copied()));
-            let Some(&leader) = group.members.iter().min_by_key(key) else { continue };
+            let key = |i: usize| (self.instances[i].cfg.vrid, self.instances[i].vips.first());
+            let least = |a, b| if key(b) < key(a) { b } else { a };
+            let Some(leader) = group.members.iter().copied().reduce(least) else { continue };
             for i in &group.members {
                 self.instances[*i].group = Some(g);
             }

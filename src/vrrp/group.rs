@@ -8,7 +8,7 @@
 //!   but where adverts cross, both give way. `Rivalry` sees to it that one stays, or comes back first.
 
 use super::machine::{Input, Kind, State as Vrrp};
-use crate::time::Time;
+use crate::time::{Time, earlier};
 use std::time::Duration;
 
 /// Once one member's successor was heard, those of the others must follow: they move in one go.
@@ -70,9 +70,15 @@ pub fn passed_on(input: Input) -> Input {
 
 /// When those that wait for their successors let go, together: `each` says when it would by itself, if it heard of
 /// its own. `None`: nobody did.
-pub fn release_at(each: impl Iterator<Item = Option<Time>> + Clone) -> Option<Time> {
-    let latest = each.clone().flatten().min()? + FOLLOW;
-    each.map(|t| t.unwrap_or(latest)).max().map(|t| t.min(latest))
+pub fn release_at(each: impl Iterator<Item = Option<Time>>) -> Option<Time> {
+    let (mut first, mut last, mut overdue) = (None, None, false);
+    for t in each {
+        overdue |= t.is_none();
+        first = earlier(first, t);
+        last = last.max(t);
+    }
+    let latest = first? + FOLLOW;
+    last.filter(|t| !overdue && *t < latest).or(Some(latest))
 }
 
 /// What keeps two groups that outrank each other on different LANs from giving way to each other at once, again
