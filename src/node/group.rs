@@ -63,7 +63,7 @@ impl Node {
         for j in self.fellows(i).iter().filter(|j| **j != i) {
             let other = self.faults(*j, now);
             if other.is_pending() {
-                f.set(Faults::DELAY, other.has(Faults::DELAY));
+                // startup_delay is the whole node's.
                 f.set(Faults::STARTING, other.has(Faults::STARTING));
             } else {
                 f.set(Faults::GROUP, true);
@@ -84,9 +84,9 @@ impl Node {
         if g.members.iter().any(|j| self.takeover_blocked(*j)) {
             return None;
         }
-        let machines = || g.members.iter().map(|j| &self.instances[*j].machine);
-        let range = machines().map(|m| timers::skew(m.params.version, 0, m.params.advert_int)).max();
-        Some(group::takeover_at(machines().map(|m| m.state()))? + g.rivalry.wait(range.unwrap_or_default()))
+        let at = group::takeover_at(g.members.iter().map(|j| self.instances[*j].machine.state()))?;
+        let p = &self.instances[g.leader].machine.params;
+        Some(at + g.rivalry.wait(timers::skew(p.version, 0, p.advert_int)))
     }
 
     /// Its time has come.
