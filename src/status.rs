@@ -1,5 +1,6 @@
 //! The state of the node as text for people. No floating point: its formatting costs 10 KiB.
 
+use crate::config::Track;
 use crate::haproxy::supervisor::{State, Supervisor};
 use crate::node::{Instance, Node};
 use crate::time::Time;
@@ -31,6 +32,13 @@ pub fn text(node: &Node, router_id: &str, started: Time, now: Time) -> String {
     for (i, inst) in node.instances.iter().enumerate() {
         instance(&mut s, node, i, inst, now);
     }
+    for c in &node.checks {
+        let _ = write!(s, "\nCheck {}  {} for {}", c.cfg.name, up(c.is_up()), ago(now.since(c.since)));
+        if let Some(f) = c.failure {
+            let _ = write!(s, ", last attempt: {}", words::failure(f));
+        }
+        s.push('\n');
+    }
     if let Some(h) = &node.haproxy {
         haproxy(&mut s, h, now);
     }
@@ -46,7 +54,17 @@ fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, now: Time) {
         _ => writeln!(s, " for {} ({})", ago(now.since(inst.since)), words::why(inst.why)),
     };
     let _ = write!(s, "  VRID {} on {}, VRRPv{}", c.vrid, c.interface, c.version as u8 + 2);
-    let _ = write!(s, ", priority {}, advert_int {}", c.priority, seconds(c.advert_int));
+    let _ = write!(s, ", priority {}", inst.machine.params.priority);
+    let tracked = node.tracked(i, now);
+    let mut sep = " (";
+    for t in tracked.iter().filter(|t| t.weight() != 0) {
+        if sep == " (" {
+            let _ = write!(s, " ({}", c.priority);
+            sep = ", ";
+        }
+        let _ = write!(s, "{sep}{:+} {} {}", t.weight(), words::tracked(node, t.what), up(t.up));
+    }
+    let _ = write!(s, "{}, advert_int {}", if sep == ", " { ")" } else { "" }, seconds(c.advert_int));
     let _ = match inst.src {
         Some(src) => writeln!(s, ", from {src}"),
         None => writeln!(s, ", no source address"),
@@ -61,6 +79,9 @@ fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, now: Time) {
         }
         _ => Ok(()),
     };
+    for t in tracked.iter().filter(|t| t.how == Track::Fault && t.up != Some(true)) {
+        let _ = writeln!(s, "  {} {}", words::tracked(node, t.what), up(t.up));
+    }
     if let Some(h) = inst.hold {
         let left = seconds(h.until.since(now));
         let _ = writeln!(s, "  waits for its successor, {left} left");
@@ -119,6 +140,14 @@ fn haproxy(s: &mut String, h: &Supervisor, now: Time) {
     }
     if h.restarts > 0 || h.last_exit.is_some() {
         s.push('\n');
+    }
+}
+
+fn up(up: Option<bool>) -> &'static str {
+    match up {
+        Some(true) => "up",
+        Some(false) => "down",
+        None => "not known yet",
     }
 }
 

@@ -21,6 +21,7 @@ impl Node {
     /// Whether a virtual router can take part; starts or faults its machine.
     fn evaluate(&mut self, i: usize, now: Time) {
         self.find_source(i);
+        self.weigh(i, now);
         let faults = self.faults(i, now);
         let inst = &self.instances[i];
         let opening = self
@@ -41,7 +42,8 @@ impl Node {
             return;
         }
         let adopting = self.haproxy.as_ref().is_some_and(Supervisor::is_adopting);
-        if self.instances[i].may_resume && !(adopting && faults.only(Faults::STARTING)) {
+        let awaited = if adopting { Faults::CHECKING.and(Faults::STARTING) } else { Faults::CHECKING };
+        if self.instances[i].may_resume && !faults.only(awaited) {
             self.instances[i].may_resume = false;
         }
         if changed {
@@ -73,6 +75,7 @@ impl Node {
             _ => Faults::HAPROXY,
         };
         f.set(missing, !self.is_served(i, now));
+        self.tracked_faults(i, now, &mut f);
         f
     }
 
@@ -82,7 +85,7 @@ impl Node {
 
     /// Whether HAProxy can serve what this virtual router hands over: a dead service has nothing to keep.
     pub(super) fn is_well(&self, i: usize, now: Time) -> bool {
-        let tracked = self.instances[i].cfg.track_haproxy == Track::Fault && !self.instances[i].is_owner();
+        let tracked = self.instances[i].cfg.track_haproxy != Track::No && !self.instances[i].is_owner();
         self.haproxy.as_ref().is_none_or(|h| !tracked || h.health(now) == Health::Well)
     }
 

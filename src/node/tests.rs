@@ -1,6 +1,7 @@
 //! A node in virtual time: effects are carried out at once by a pretended kernel and network.
 
 mod service;
+mod tracking;
 
 use super::*;
 use crate::addr::{OpKind, TAG};
@@ -49,6 +50,7 @@ enum Did {
     Announce(usize),
     Remember(Memory),
     Haproxy(supervisor::Action),
+    Check(usize, check::Action),
     Reread,
     Exit(u8),
 }
@@ -153,6 +155,7 @@ impl World {
                         self.node.supervise(self.now, |h, _, ev| h.spawned(77, self.now, ev));
                     }
                 }
+                Effect::Check { check, action } => self.did(Did::Check(check, action)),
                 Effect::Reread => self.reread(),
                 Effect::Exit(s) => self.did(Did::Exit(s)),
             }

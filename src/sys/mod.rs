@@ -2,10 +2,12 @@
 
 pub mod clock;
 pub mod netlink;
+pub mod ping;
 pub mod process;
 pub mod runtime;
 pub mod signal;
 pub mod socket;
+pub mod user;
 
 use nix::errno::Errno;
 use std::os::fd::{FromRawFd, OwnedFd};

@@ -5,7 +5,6 @@ use crate::haproxy::supervisor::Exit;
 use nix::errno::Errno;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::ffi::CString;
 use std::fs::File;
@@ -74,37 +73,51 @@ pub fn spawn(argv: &[CString], output: BorrowedFd) -> nix::Result<Pid> {
     attr.set_sigmask(&SigSet::empty())?;
     attr.set_sigdefault(&SigSet::all())?;
     attr.set_pgroup(Pid::from_raw(0))?;
-    let env: Vec<CString> = std::env::vars_os()
+    posix_spawn(program.as_c_str(), &actions, &attr, argv, &environment())
+}
+
+/// Our environment, which children get.
+pub(super) fn environment() -> Vec<CString> {
+    std::env::vars_os()
         .filter_map(|(k, v)| {
             let mut kv = k.into_vec();
             kv.push(b'=');
             kv.extend(v.into_vec());
             CString::new(kv).ok()
         })
-        .collect();
-    posix_spawn(program.as_c_str(), &actions, &attr, argv, &env)
+        .collect()
 }
 
 /// Waits for one child; for the short-lived ones of the command line, never in the loop.
 pub fn wait(pid: Pid) -> Exit {
-    match waitpid(pid, None) {
-        Ok(WaitStatus::Exited(_, code)) => Exit::Code(code),
-        Ok(WaitStatus::Signaled(_, signal, _)) => Exit::Signal(signal as i32),
+    let mut status = 0;
+    // SAFETY: `status` is a valid int to write to.
+    let waited = unsafe { libc::waitpid(pid.as_raw(), &raw mut status, 0) };
+    match waited == pid.as_raw() {
+        true if libc::WIFEXITED(status) => Exit::Code(libc::WEXITSTATUS(status)),
+        // nix has no realtime signals, and would lose that child.
+        true if libc::WIFSIGNALED(status) => Exit::Signal(libc::WTERMSIG(status)),
         _ => Exit::Unknown,
     }
 }
 
-/// The next child that has exited, reaped. As PID 1 these may be anybody's.
-pub fn reap() -> Option<(u32, Exit)> {
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) => return Some((raw(pid), Exit::Code(code))),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => return Some((raw(pid), Exit::Signal(signal as i32))),
-            Ok(WaitStatus::StillAlive) => return None,
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => return None,
-        }
+/// The next child that has exited, reaped. As PID 1 these may be anybody's. `before` is called while its pid, and
+/// the number of the process group that it may have led, cannot be anybody else's.
+pub fn reap(before: impl Fn(u32)) -> Option<(u32, Exit)> {
+    // SAFETY: an all-zero siginfo_t is a valid value of that plain C structure.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is a valid siginfo_t to write to; the kernel sets its pid, to 0 if nobody has exited.
+    let pid = unsafe {
+        Errno::result(libc::waitid(libc::P_ALL, 0, &raw mut info, flags)).ok()?;
+        info.si_pid()
+    };
+    if pid == 0 {
+        return None;
     }
+    let pid = Pid::from_raw(pid);
+    before(raw(pid));
+    Some((raw(pid), wait(pid)))
 }
 
 /// A pid as the core has it.

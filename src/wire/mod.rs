@@ -11,5 +11,6 @@
 
 pub mod arp;
 pub mod checksum;
+pub mod icmp;
 pub mod ipv4;
 pub mod rtnl;

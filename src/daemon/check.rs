@@ -1,0 +1,348 @@
+//! The attempts of checks: sockets, child processes and bytes. None of them ever blocks, and none takes more
+//! than a descriptor, a child and a few octets, whatever the other side does.
+
+use super::Fatal;
+use crate::check::{Action, Failure};
+use crate::config::{self, CheckKind};
+use crate::haproxy::supervisor::Exit;
+use crate::sys::ping::Ping;
+use crate::sys::process;
+use crate::sys::user::{User, spawn_as};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::PollFlags;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::socket::{
+    self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, sockopt,
+};
+use nix::unistd::Pid;
+use std::ffi::CString;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// What is looked at of an HTTP answer: `HTTP/1.1 200` and the octet behind it (RFC 9112 §4).
+const HTTP_HEAD: usize = 13;
+/// What is kept of a command's output: so much of its first line.
+const MAX_LINE: usize = 200;
+/// Output of one attempt; beyond it the pipe is closed, and the command gets a SIGPIPE.
+const MAX_OUTPUT: usize = 64 * 1024;
+
+/// How an attempt ended, and the first line that its command wrote.
+pub(super) type Outcome = (Result<(), Failure>, String);
+
+/// All checks.
+#[derive(Debug)]
+pub(super) struct Checks(Vec<Run>);
+
+#[derive(Debug)]
+struct Run {
+    probe: Probe,
+    attempt: Attempt,
+}
+
+#[derive(Debug)]
+enum Probe {
+    /// With what is sent when the connection is there; nothing: that is all.
+    Connect(SocketAddr, Vec<u8>),
+    Exec(Vec<CString>, Option<User>),
+    Ping(std::net::IpAddr),
+}
+
+#[derive(Debug)]
+enum Attempt {
+    None,
+    Connecting(OwnedFd),
+    /// HTTP: what has arrived, and how much.
+    Reading(OwnedFd, [u8; HTTP_HEAD], usize),
+    Pinging(Ping),
+    /// Until it is reaped, even if it was killed.
+    Running(Child),
+}
+
+#[derive(Debug)]
+struct Child {
+    pid: Pid,
+    output: Option<OwnedFd>,
+    line: Vec<u8>,
+    complete: bool,
+    taken: usize,
+}
+
+/// The name of a user that does not exist, of a check's `user`.
+pub fn unknown_user(cfg: &config::Config) -> Option<String> {
+    cfg.checks.iter().find_map(|c| match &c.kind {
+        CheckKind::Exec { user: Some(name), .. } if User::find(name).is_none() => {
+            Some(format!("[check {}]: there is no user {name}", c.name))
+        }
+        _ => None,
+    })
+}
+
+impl Checks {
+    pub(super) fn new(cfg: &config::Config) -> Result<Self, Fatal> {
+        if let Some(error) = unknown_user(cfg) {
+            return Err(Fatal(error));
+        }
+        let run = |c: &config::Check| Run { probe: Probe::new(&c.kind), attempt: Attempt::None };
+        Ok(Checks(cfg.checks.iter().map(run).collect()))
+    }
+
+    /// Carries an action out; what is known at once is returned.
+    pub(super) fn carry_out(&mut self, check: usize, action: Action) -> Option<Outcome> {
+        let run = self.0.get_mut(check)?;
+        match (action, &mut run.attempt) {
+            (Action::Start, _) => match run.probe.start() {
+                Ok(attempt) => run.attempt = attempt,
+                Err(e) => return Some((Err(Failure::Errno(e as i32)), String::new())),
+            },
+            (Action::Abandon, Attempt::Running(child)) => child.kill(),
+            (Action::Abandon, attempt) => *attempt = Attempt::None,
+        }
+        None
+    }
+
+    /// The descriptors to wait on, by check.
+    pub(super) fn fds(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>, PollFlags)> {
+        self.0.iter().enumerate().filter_map(|(i, run)| match &run.attempt {
+            Attempt::None => None,
+            Attempt::Connecting(fd) => Some((i, fd.as_fd(), PollFlags::POLLOUT)),
+            Attempt::Reading(fd, ..) => Some((i, fd.as_fd(), PollFlags::POLLIN)),
+            Attempt::Pinging(ping) => Some((i, ping.as_fd(), PollFlags::POLLIN)),
+            Attempt::Running(child) => child.output.as_ref().map(|fd| (i, fd.as_fd(), PollFlags::POLLIN)),
+        })
+    }
+
+    /// Something is to be read or written; returns how the attempt ended, if it did.
+    pub(super) fn ready(&mut self, check: usize) -> Option<Outcome> {
+        let run = self.0.get_mut(check)?;
+        let result = match std::mem::replace(&mut run.attempt, Attempt::None) {
+            Attempt::None => return None,
+            Attempt::Connecting(fd) => match (connected(&fd), &run.probe) {
+                (Ok(()), Probe::Connect(_, request)) if !request.is_empty() => match ask(&fd, request) {
+                    Ok(()) => {
+                        run.attempt = Attempt::Reading(fd, [0; HTTP_HEAD], 0);
+                        return None;
+                    }
+                    Err(e) => Err(e),
+                },
+                (done, _) => done,
+            },
+            Attempt::Reading(fd, mut head, had) => {
+                match socket::recv(fd.as_raw_fd(), head.get_mut(had..)?, MsgFlags::MSG_DONTWAIT) {
+                    Ok(n) => {
+                        let have = had + n;
+                        match verdict(head.get(..have)?, n == 0) {
+                            Some(result) => result,
+                            None => {
+                                run.attempt = Attempt::Reading(fd, head, have);
+                                return None;
+                            }
+                        }
+                    }
+                    Err(Errno::EAGAIN | Errno::EINTR) => {
+                        run.attempt = Attempt::Reading(fd, head, had);
+                        return None;
+                    }
+                    Err(e) => Err(Failure::Errno(e as i32)),
+                }
+            }
+            Attempt::Pinging(ping) => match ping.is_answered() {
+                Ok(true) => Ok(()),
+                Ok(false) => {
+                    run.attempt = Attempt::Pinging(ping);
+                    return None;
+                }
+                Err(e) => Err(Failure::Errno(e as i32)),
+            },
+            Attempt::Running(mut child) => {
+                child.read();
+                run.attempt = Attempt::Running(child);
+                return None;
+            }
+        };
+        Some((result, String::new()))
+    }
+
+    /// A child has exited and is about to be reaped: what it may have left behind in its process group is killed,
+    /// or a command that leaves one behind each time would fill the machine.
+    pub(super) fn exiting(&self, pid: u32) {
+        if let Some((_, child)) = self.children().find(|(_, c)| process::raw(c.pid) == pid) {
+            let _ = killpg(child.pid, Signal::SIGKILL);
+        }
+    }
+
+    /// A child was reaped; if it was a check's, which one, and how that ended.
+    pub(super) fn reaped(&mut self, pid: u32, exit: Exit) -> Option<(usize, Outcome)> {
+        let check = self.children().find(|(_, c)| process::raw(c.pid) == pid)?.0;
+        let run = self.0.get_mut(check)?;
+        let Attempt::Running(mut child) = std::mem::replace(&mut run.attempt, Attempt::None) else {
+            return None;
+        };
+        child.read();
+        let result = match exit {
+            Exit::Code(0) => Ok(()),
+            exit => Err(Failure::Exit(exit)),
+        };
+        Some((check, (result, String::from_utf8_lossy(&child.line).into_owned())))
+    }
+
+    fn children(&self) -> impl Iterator<Item = (usize, &Child)> {
+        self.0.iter().enumerate().filter_map(|(i, run)| match &run.attempt {
+            Attempt::Running(child) => Some((i, child)),
+            _ => None,
+        })
+    }
+}
+
+impl Probe {
+    fn new(kind: &CheckKind) -> Self {
+        match kind {
+            CheckKind::Tcp(addr) => Probe::Connect(*addr, Vec::new()),
+            CheckKind::Http { addr, path } => {
+                let request = format!(
+                    "GET {path} HTTP/1.0\r\nHost: {addr}\r\nUser-Agent: vipd\r\nConnection: close\r\n\r\n"
+                );
+                Probe::Connect(*addr, request.into_bytes())
+            }
+            // The configuration holds no NUL, so nothing is lost here.
+            CheckKind::Exec { argv, user } => Probe::Exec(
+                argv.iter().filter_map(|w| CString::new(w.as_str()).ok()).collect(),
+                user.as_deref().and_then(User::find),
+            ),
+            CheckKind::Ping(addr) => Probe::Ping(*addr),
+        }
+    }
+
+    fn start(&self) -> nix::Result<Attempt> {
+        match self {
+            Probe::Connect(addr, _) => {
+                let family = if addr.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+                let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+                let fd = socket::socket(family, SockType::Stream, flags, SockProtocol::Tcp)?;
+                match socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(*addr)) {
+                    Ok(()) | Err(Errno::EINPROGRESS) => Ok(Attempt::Connecting(fd)),
+                    Err(e) => Err(e),
+                }
+            }
+            Probe::Exec(argv, user) => {
+                let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+                fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+                let pid = match user {
+                    None => process::spawn(argv, writer.as_fd())?,
+                    Some(user) => spawn_as(argv, writer.as_fd(), user)?,
+                };
+                Ok(Attempt::Running(Child {
+                    pid,
+                    output: Some(reader),
+                    line: Vec::new(),
+                    complete: false,
+                    taken: 0,
+                }))
+            }
+            Probe::Ping(addr) => Ping::send(*addr).map(Attempt::Pinging),
+        }
+    }
+}
+
+impl Child {
+    fn kill(&mut self) {
+        // It may have exited an instant ago, or not lead its group yet.
+        let _ = killpg(self.pid, Signal::SIGKILL);
+        let _ = kill(self.pid, Signal::SIGKILL);
+        self.output = None;
+    }
+
+    fn read(&mut self) {
+        let mut buf = [0; 4096];
+        for _ in 0..4 {
+            let Some(fd) = &self.output else { return };
+            match nix::unistd::read(fd, &mut buf) {
+                Ok(n @ 1..) => {
+                    self.taken += n;
+                    for b in buf.iter().take(n) {
+                        self.complete |= *b == b'\n' || self.line.len() == MAX_LINE;
+                        if self.complete {
+                            break;
+                        }
+                        self.line.push(*b);
+                    }
+                    if self.taken < MAX_OUTPUT {
+                        continue;
+                    }
+                    self.output = None;
+                }
+                Err(Errno::EAGAIN | Errno::EINTR) => return,
+                Ok(_) | Err(_) => self.output = None,
+            }
+        }
+    }
+}
+
+/// Whether a connect succeeded.
+fn connected(fd: &OwnedFd) -> Result<(), Failure> {
+    match socket::getsockopt(fd, sockopt::SocketError) {
+        Ok(0) => Ok(()),
+        Ok(errno) => Err(Failure::Errno(errno)),
+        Err(e) => Err(Failure::Errno(e as i32)),
+    }
+}
+
+/// The request fits into the empty buffer of a new connection.
+fn ask(fd: &OwnedFd, request: &[u8]) -> Result<(), Failure> {
+    match socket::send(fd.as_raw_fd(), request, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT) {
+        Ok(n) if n == request.len() => Ok(()),
+        Ok(_) => Err(Failure::Errno(libc::EMSGSIZE)),
+        Err(e) => Err(Failure::Errno(e as i32)),
+    }
+}
+
+/// What the beginning of an answer means; `None`: not complete yet.
+fn verdict(head: &[u8], over: bool) -> Option<Result<(), Failure>> {
+    let fits = |(at, octet): (usize, &u8)| match at {
+        5 | 7 | 9..=11 => octet.is_ascii_digit(),
+        HTTP_HEAD.. => true,
+        12 => matches!(octet, b' ' | b'\r' | b'\n'),
+        _ => b"HTTP/1.1 ".get(at) == Some(octet),
+    };
+    if !head.iter().enumerate().all(fits) {
+        return Some(Err(Failure::NotHttp));
+    }
+    let code = head.get(9..12).filter(|_| over || head.len() == HTTP_HEAD);
+    let Some(code) = code else {
+        return over.then_some(Err(if head.is_empty() { Failure::Closed } else { Failure::NotHttp }));
+    };
+    match code.iter().fold(0, |n, digit| n * 10 + u16::from(digit - b'0')) {
+        200..400 => Some(Ok(())),
+        code => Some(Err(Failure::Status(code))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_on_answers() {
+        let ok: &[&[u8]] = &[b"HTTP/1.0 200 ", b"HTTP/1.1 204\r", b"HTTP/1.1 302\n", b"HTTP/2.0 399 "];
+        for head in ok {
+            assert_eq!(verdict(head, false), Some(Ok(())));
+        }
+        for code in [100, 199, 400, 404, 503, 999] {
+            let head = format!("HTTP/1.1 {code} ");
+            assert_eq!(verdict(head.as_bytes(), false), Some(Err(Failure::Status(code))));
+        }
+        let full = b"HTTP/1.1 200 ";
+        for n in 0..full.len() {
+            assert_eq!(verdict(&full[..n], false), None, "{n} octets");
+        }
+        assert_eq!(verdict(b"", true), Some(Err(Failure::Closed)));
+        assert_eq!(verdict(b"HTTP/1.1 20", true), Some(Err(Failure::NotHttp)));
+        assert_eq!(verdict(b"HTTP/1.1 200", true), Some(Ok(())));
+        for n in 0..full.len() {
+            let mut bad = *full;
+            bad[n] = b'x';
+            assert_eq!(verdict(&bad[..=n], false), Some(Err(Failure::NotHttp)), "octet {n}");
+        }
+        assert_eq!(verdict(b"HTTP/1.1 2000", false), Some(Err(Failure::NotHttp)));
+    }
+}

@@ -1,0 +1,68 @@
+//! ICMP echo (RFC 792, RFC 4443 §4): type (1), code (1), checksum (2), identifier (2), sequence number (2), data.
+
+use super::checksum;
+
+/// Identifier, sequence number and eight octets of data: an answer is one's own if it has them all.
+pub type Token = [u8; 12];
+
+/// Type of an echo reply.
+pub const fn reply_type(ipv6: bool) -> u8 {
+    if ipv6 { 129 } else { 0 }
+}
+
+/// An echo request. Of ICMPv6 the kernel makes the checksum, for it covers the addresses.
+pub fn echo_request(ipv6: bool, token: &Token) -> [u8; 16] {
+    let kind = if ipv6 { 128 } else { 8 };
+    let sum = if ipv6 { 0 } else { checksum::ones_complement(&[&[kind, 0], token]) };
+    let [hi, lo] = sum.to_be_bytes();
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = *token;
+    [kind, 0, hi, lo, a, b, c, d, e, f, g, h, i, j, k, l]
+}
+
+/// Whether this is the answer, as a raw socket receives it: of IPv4 with the IP header, of IPv6 without.
+pub fn is_echo_reply(ipv6: bool, packet: &[u8], token: &Token) -> bool {
+    let header = match packet.first() {
+        Some(b) if !ipv6 => usize::from(b & 0x0f) << 2,
+        _ => 0,
+    };
+    let message = packet.get(header..).unwrap_or_default();
+    message.starts_with(&[reply_type(ipv6), 0]) && message.get(4..) == Some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: Token = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+
+    #[test]
+    fn requests() {
+        let v4 = echo_request(false, &TOKEN);
+        assert_eq!(checksum::ones_complement(&[&v4]), 0);
+        assert_eq!((v4[0], &v4[4..]), (8, &TOKEN[..]));
+        assert_eq!(echo_request(true, &TOKEN)[..4], [128, 0, 0, 0]);
+    }
+
+    #[test]
+    fn only_the_very_answer_counts() {
+        for ipv6 in [false, true] {
+            let mut good = if ipv6 { vec![] } else { vec![0x46; 24] };
+            let at = good.len();
+            good.extend([reply_type(ipv6), 0, 0xab, 0xcd]);
+            good.extend(TOKEN);
+            assert!(is_echo_reply(ipv6, &good, &TOKEN));
+            for octet in (at..at + 2).chain(at + 4..good.len()) {
+                let mut bad = good.clone();
+                bad[octet] ^= 1;
+                assert!(!is_echo_reply(ipv6, &bad, &TOKEN), "octet {octet}");
+            }
+            for len in 0..good.len() {
+                assert!(!is_echo_reply(ipv6, &good[..len], &TOKEN), "{len} octets");
+            }
+            good.push(0);
+            assert!(!is_echo_reply(ipv6, &good, &TOKEN), "longer");
+        }
+        let short_header = [0x40, 0, 0, 0, 0, 0];
+        assert!(!is_echo_reply(false, &short_header, &TOKEN));
+    }
+}
