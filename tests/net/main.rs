@@ -6,6 +6,7 @@
 
 #[path = "../lab/mod.rs"]
 mod lab;
+mod tracking;
 
 use lab::*;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -37,7 +38,7 @@ mod words {
 type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
-const TOPICS: &[&[(&str, Test)]] = &[TESTS];
+const TOPICS: &[&[(&str, Test)]] = &[TESTS, tracking::TESTS];
 
 /// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[
