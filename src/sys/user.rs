@@ -64,8 +64,10 @@ pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User) -> nix::Resul
         libc::dup2(null.as_raw_fd(), 0);
         libc::dup2(output.as_raw_fd(), 1);
         libc::dup2(output.as_raw_fd(), 2);
-        // The only signal that this process ignores or handles: Rust's runtime ignores it.
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        // Rust's runtime ignores SIGPIPE, and whoever started us may have ignored others.
+        for signal in 1..32 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
