@@ -83,6 +83,7 @@ pub fn run(cfg: &Config) -> Result<u8, Fatal> {
     if !missing.is_empty() {
         return Err(fatal("missing capability", missing.join(", ")));
     }
+    runtime::keep_descriptors();
     let mut daemon = Daemon::open(cfg)?;
     daemon.begin(cfg)?;
     loop {
@@ -269,8 +270,8 @@ impl Daemon {
                 }
             }
             Source::Check(i) => {
-                if let Some((result, output)) = self.checks.ready(i) {
-                    self.node.check_done(now, i, result, output);
+                if let Some(result) = self.checks.ready(i) {
+                    self.node.check_done(now, i, result, String::new());
                 }
             }
             Source::Control => {
@@ -290,7 +291,7 @@ impl Daemon {
             Signal::SIGTERM | Signal::SIGINT | Signal::SIGUSR1 => self.node.stop(now),
             Signal::SIGCHLD => {
                 while let Some((pid, exit)) = process::reap(|pid| self.checks.exiting(pid)) {
-                    if let Some((check, (result, output))) = self.checks.reaped(pid, exit) {
+                    if let Some((check, result, output)) = self.checks.reaped(pid, exit) {
                         self.node.check_done(now, check, result, output);
                     } else if self.service.as_mut().is_some_and(|s| s.reaped(pid)) {
                         self.node.supervise(now, |h, out, events| h.checked(exit, now, out, events));
@@ -368,8 +369,8 @@ impl Daemon {
                 });
             }
             Effect::Check { check, action } => {
-                if let Some((result, output)) = self.checks.carry_out(check, action) {
-                    self.node.check_done(clock::now(), check, result, output);
+                if let Some(failure) = self.checks.carry_out(check, action) {
+                    self.node.check_done(clock::now(), check, Err(failure), String::new());
                 }
             }
             Effect::Exit(status) => self.exit = Some(status),

@@ -62,7 +62,7 @@ fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, now: Time) {
             let _ = write!(s, " ({}", c.priority);
             sep = ", ";
         }
-        let _ = write!(s, "{sep}{:+} {} {}", t.weight(), words::tracked(node, t.what), up(t.up));
+        let _ = write!(s, "{sep}{:+} {} {}", i32::from(t.weight()), words::tracked(node, t.what), up(t.up));
     }
     let _ = write!(s, "{}, advert_int {}", if sep == ", " { ")" } else { "" }, seconds(c.advert_int));
     let _ = match inst.src {

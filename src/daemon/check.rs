@@ -9,7 +9,6 @@ use crate::sys::ping::Ping;
 use crate::sys::process;
 use crate::sys::user::{User, spawn_as};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::PollFlags;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::socket::{
@@ -26,9 +25,6 @@ const HTTP_HEAD: usize = 13;
 const MAX_LINE: usize = 200;
 /// Output of one attempt; beyond it the pipe is closed, and the command gets a SIGPIPE.
 const MAX_OUTPUT: usize = 64 * 1024;
-
-/// How an attempt ended, and the first line that its command wrote.
-pub(super) type Outcome = (Result<(), Failure>, String);
 
 /// All checks.
 #[derive(Debug)]
@@ -87,13 +83,13 @@ impl Checks {
         Ok(Checks(cfg.checks.iter().map(run).collect()))
     }
 
-    /// Carries an action out; what is known at once is returned.
-    pub(super) fn carry_out(&mut self, check: usize, action: Action) -> Option<Outcome> {
+    /// Carries an action out; returns a failure that is known at once.
+    pub(super) fn carry_out(&mut self, check: usize, action: Action) -> Option<Failure> {
         let run = self.0.get_mut(check)?;
         match (action, &mut run.attempt) {
             (Action::Start, _) => match run.probe.start() {
                 Ok(attempt) => run.attempt = attempt,
-                Err(e) => return Some((Err(Failure::Errno(e as i32)), String::new())),
+                Err(e) => return Some(Failure::Errno(e as i32)),
             },
             (Action::Abandon, Attempt::Running(child)) => child.kill(),
             (Action::Abandon, attempt) => *attempt = Attempt::None,
@@ -113,7 +109,7 @@ impl Checks {
     }
 
     /// Something is to be read or written; returns how the attempt ended, if it did.
-    pub(super) fn ready(&mut self, check: usize) -> Option<Outcome> {
+    pub(super) fn ready(&mut self, check: usize) -> Option<Result<(), Failure>> {
         let run = self.0.get_mut(check)?;
         let result = match std::mem::replace(&mut run.attempt, Attempt::None) {
             Attempt::None => return None,
@@ -160,7 +156,7 @@ impl Checks {
                 return None;
             }
         };
-        Some((result, String::new()))
+        Some(result)
     }
 
     /// A child has exited and is about to be reaped: what it may have left behind in its process group is killed,
@@ -171,19 +167,17 @@ impl Checks {
         }
     }
 
-    /// A child was reaped; if it was a check's, which one, and how that ended.
-    pub(super) fn reaped(&mut self, pid: u32, exit: Exit) -> Option<(usize, Outcome)> {
+    /// A child was reaped; if it was a check's, which one, how that ended, and the first line that it wrote.
+    pub(super) fn reaped(&mut self, pid: u32, exit: Exit) -> Option<(usize, Result<(), Failure>, String)> {
         let check = self.children().find(|(_, c)| process::raw(c.pid) == pid)?.0;
-        let run = self.0.get_mut(check)?;
-        let Attempt::Running(mut child) = std::mem::replace(&mut run.attempt, Attempt::None) else {
-            return None;
-        };
+        let attempt = &mut self.0.get_mut(check)?.attempt;
+        let Attempt::Running(mut child) = std::mem::replace(attempt, Attempt::None) else { return None };
         child.read();
         let result = match exit {
             Exit::Code(0) => Ok(()),
             exit => Err(Failure::Exit(exit)),
         };
-        Some((check, (result, String::from_utf8_lossy(&child.line).into_owned())))
+        Some((check, result, String::from_utf8_lossy(&child.line).into_owned()))
     }
 
     fn children(&self) -> impl Iterator<Item = (usize, &Child)> {
@@ -199,14 +193,17 @@ impl Probe {
         match kind {
             CheckKind::Tcp(addr) => Probe::Connect(*addr, Vec::new()),
             CheckKind::Http { addr, path } => {
+                let (open, close) = if addr.is_ipv6() { ("[", "]") } else { ("", "") };
                 let request = format!(
-                    "GET {path} HTTP/1.0\r\nHost: {addr}\r\nUser-Agent: vipd\r\nConnection: close\r\n\r\n"
+                    "GET {path} HTTP/1.0\r\nHost: {open}{}{close}:{}\r\nUser-Agent: vipd\r\nConnection: close\r\n\r\n",
+                    addr.ip(),
+                    addr.port()
                 );
                 Probe::Connect(*addr, request.into_bytes())
             }
             // The configuration holds no NUL, so nothing is lost here.
             CheckKind::Exec { argv, user } => Probe::Exec(
-                argv.iter().filter_map(|w| CString::new(w.as_str()).ok()).collect(),
+                argv.iter().filter_map(|w| CString::new(w.as_bytes()).ok()).collect(),
                 user.as_deref().and_then(User::find),
             ),
             CheckKind::Ping(addr) => Probe::Ping(*addr),
@@ -225,8 +222,7 @@ impl Probe {
                 }
             }
             Probe::Exec(argv, user) => {
-                let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-                fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+                let (reader, writer) = process::output_pipe()?;
                 let pid = match user {
                     None => process::spawn(argv, writer.as_fd())?,
                     Some(user) => spawn_as(argv, writer.as_fd(), user)?,

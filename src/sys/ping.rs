@@ -75,15 +75,16 @@ fn reply_filter(ipv6: bool, token: &Token) -> Vec<libc::sock_filter> {
         false => stmt(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0),
         true => stmt(libc::BPF_LDX | libc::BPF_W | libc::BPF_IMM, 0),
     }];
-    let kind = (libc::BPF_B, 0, u32::from(icmp::reply_type(ipv6)));
-    let words = token
-        .chunks_exact(4)
-        .zip([4, 8, 12])
-        .map(|(word, at)| (libc::BPF_W, at, word.iter().fold(0, |sum, octet| sum << 8 | u32::from(*octet))));
-    for (size, at, value) in [kind].into_iter().chain(words) {
-        program.push(stmt(libc::BPF_LD | size | libc::BPF_IND, at));
-        program.push(jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, 1, 0));
-        program.push(stmt(libc::BPF_RET | libc::BPF_K, DROP));
+    let mut must = |size, at, value| {
+        program.extend([
+            stmt(libc::BPF_LD | size | libc::BPF_IND, at),
+            jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, 1, 0),
+            stmt(libc::BPF_RET | libc::BPF_K, DROP),
+        ]);
+    };
+    must(libc::BPF_B, 0, u32::from(icmp::reply_type(ipv6)));
+    for (word, at) in token.chunks_exact(4).zip([4, 8, 12]) {
+        must(libc::BPF_W, at, word.iter().fold(0, |sum, octet| sum << 8 | u32::from(*octet)));
     }
     program.push(stmt(libc::BPF_RET | libc::BPF_K, ACCEPT));
     program

@@ -3,6 +3,7 @@
 use super::owned;
 use crate::haproxy::supervisor::Exit;
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -52,6 +53,13 @@ impl Process {
             }
         }
     }
+}
+
+/// A pipe for the output of a child: the end to read from, which never blocks, and the child's.
+pub fn output_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((reader, writer))
 }
 
 /// Starts a program in a process group of its own, with default signal dispositions and an empty mask (std's

@@ -9,6 +9,12 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Most groups of one user; the kernel allows 65536.
 const MAX_GROUPS: usize = 256;
+#[cfg(not(any(target_arch = "arm", target_arch = "x86")))]
+use libc::{SYS_setgid as SETGID, SYS_setgroups as SETGROUPS, SYS_setuid as SETUID};
+/// Those with 32-bit ids.
+#[cfg(any(target_arch = "arm", target_arch = "x86"))]
+use libc::{SYS_setgid32 as SETGID, SYS_setgroups32 as SETGROUPS, SYS_setuid32 as SETUID};
+
 /// Exit status of a child that could not become the user, or not execute the program, as a shell's.
 const CANNOT: i32 = 126;
 
@@ -29,16 +35,15 @@ impl User {
 
     /// passwd(5) `name:password:uid:gid:…`, group(5) `name:password:gid:member,member`
     fn parse(name: &str, passwd: &str, group: &str) -> Option<Self> {
-        let mut fields =
-            passwd.lines().map(|l| l.split(':')).find_map(|mut f| (f.next()? == name).then_some(f))?;
-        let uid = fields.nth(1)?.parse().ok()?;
-        let gid = fields.next()?.parse().ok()?;
+        let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
+        let number = |f: &[String], at: usize| f.get(at)?.parse::<u32>().ok();
+        let entry = passwd.lines().map(fields).find(|f| f.first().is_some_and(|n| n == name))?;
+        let (uid, gid) = (number(&entry, 2)?, number(&entry, 3)?);
         let mut groups = vec![gid];
-        groups.extend(group.lines().filter_map(|l| {
-            let mut fields = l.split(':').skip(2);
-            let other: libc::gid_t = fields.next()?.parse().ok()?;
-            (other != gid && fields.next()?.split(',').any(|m| m == name)).then_some(other)
-        }));
+        for entry in group.lines().map(fields) {
+            let member = entry.get(3).is_some_and(|list| list.split(',').any(|m| m == name));
+            groups.extend(number(&entry, 2).filter(|other| member && *other != gid));
+        }
         groups.truncate(MAX_GROUPS);
         Some(User { uid, gid, groups })
     }
@@ -56,9 +61,10 @@ pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User) -> nix::Resul
     // SAFETY: the child calls only async-signal-safe functions, allocates nothing, and ends in exec or _exit. All
     // pointers are to null-terminated arrays and strings that live in this frame, which it has a copy of.
     unsafe {
-        let pid = Errno::result(libc::fork())?;
+        // musl's fork would take all locks of its allocator, which nobody else can hold.
+        let pid = Errno::result(libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0))?;
         if pid != 0 {
-            return Ok(Pid::from_raw(pid));
+            return Ok(Pid::from_raw(pid as libc::pid_t));
         }
         libc::setpgid(0, 0);
         libc::dup2(null.as_raw_fd(), 0);
@@ -71,9 +77,10 @@ pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User) -> nix::Resul
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-        let told: &[u8] = if libc::setgroups(user.groups.len() as _, user.groups.as_ptr()) != 0
-            || libc::setgid(user.gid) != 0
-            || libc::setuid(user.uid) != 0
+        // The C library's would ask all threads to follow, and there are none.
+        let told: &[u8] = if libc::syscall(SETGROUPS, user.groups.len(), user.groups.as_ptr()) != 0
+            || libc::syscall(SETGID, user.gid) != 0
+            || libc::syscall(SETUID, user.uid) != 0
         {
             b"cannot become that user\n"
         } else {

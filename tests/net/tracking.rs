@@ -100,6 +100,9 @@ fn keepalived_tracks(w: &World) -> Result<()> {
 
 // ---------------------------------------------------------------------------------- tcp and http
 
+/// What is answered first, and what then without end.
+type Answer = (&'static [u8], &'static [u8]);
+
 /// What a server does with a connection; all of it ends when the other side closes.
 fn serve(
     node: &Node,
@@ -137,7 +140,7 @@ fn checks_tcp_and_http(w: &World) -> Result<()> {
     let (v4, v6): (IpAddr, IpAddr) = ("192.168.30.10".parse().unwrap(), "fd00::10".parse().unwrap());
     const NONE: &[u8] = b"";
     // name, type, address, what is answered first and then without end, how fast, what is to be said
-    let cases: &[(&str, &str, IpAddr, Option<(&'static [u8], &'static [u8])>, u64, &str)] = &[
+    let cases: &[(&str, &str, IpAddr, Option<Answer>, u64, &str)] = &[
         ("tcp", "tcp", v4, Some((NONE, NONE)), 0, "succeeded"),
         ("tcp6", "tcp", v6, Some((NONE, NONE)), 0, "succeeded"),
         ("refused", "tcp", v4, None, 0, "failed (Connection refused)"),
@@ -223,8 +226,9 @@ fn commands(w: &World, cases: &[(&str, &str, &str)], user: Option<&str>) -> Resu
     Ok(one)
 }
 
-/// Default dispositions (but of 32 and up, which glibc keeps for itself), empty mask, three descriptors (and that of /proc/self/fd itself).
-const CLEAN: &str = "[ $(grep -E -c 'Sig(Blk|Ign):.*00000000$' /proc/self/status) = 2 ] && \
+/// Default dispositions (but of 32 and up, which glibc keeps for itself), empty mask, three descriptors (and that of
+/// /proc/self/fd itself).
+const CLEAN: &str = "[ $(grep -E -c 'Sig(Blk|Ign):.*[08]0000000$' /proc/self/status) = 2 ] && \
                      [ \"$(echo $(ls /proc/self/fd))\" = '0 1 2 3' ]";
 
 fn checks_by_command(w: &World) -> Result<()> {
