@@ -65,12 +65,17 @@ enum Phase {
 /// A check.
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// Its section.
-    pub cfg: config::Check,
+    /// Its name.
+    pub name: String,
     /// Why the last attempt failed, if it did.
     pub failure: Option<Failure>,
     /// When it became what it is.
     pub since: Time,
+    interval: Duration,
+    timeout: Duration,
+    fall: u32,
+    rise: u32,
+    is_command: bool,
     up: Option<bool>,
     /// Results in a row that speak against `up`.
     against: u32,
@@ -80,9 +85,21 @@ pub struct Check {
 
 impl Check {
     /// Its first attempt is due at once.
-    pub fn new(cfg: config::Check, now: Time) -> Self {
-        let phase = Phase::Waiting { at: now };
-        Check { cfg, failure: None, since: now, up: None, against: 0, phase, said_at: None }
+    pub fn new(cfg: &config::Check, now: Time) -> Self {
+        Check {
+            name: cfg.name.clone(),
+            failure: None,
+            since: now,
+            interval: cfg.interval,
+            timeout: cfg.timeout,
+            fall: cfg.fall,
+            rise: cfg.rise,
+            is_command: matches!(cfg.kind, CheckKind::Exec { .. }),
+            up: None,
+            against: 0,
+            phase: Phase::Waiting { at: now },
+            said_at: None,
+        }
     }
 
     /// Whether it is up; `None` before the first result.
@@ -103,13 +120,13 @@ impl Check {
     pub fn tick(&mut self, now: Time) -> (Option<Action>, Option<Said>) {
         match self.phase {
             Phase::Waiting { at } if now >= at => {
-                self.phase = Phase::Running { next: now + self.cfg.interval, until: now + self.cfg.timeout };
+                self.phase = Phase::Running { next: now + self.interval, until: now + self.timeout };
                 (Some(Action::Start), None)
             }
             Phase::Running { next, until } if now >= until => {
-                self.phase = match self.cfg.kind {
-                    CheckKind::Exec { .. } => Phase::Ending { next },
-                    _ => Phase::Waiting { at: next.max(now) },
+                self.phase = match self.is_command {
+                    true => Phase::Ending { next },
+                    false => Phase::Waiting { at: next.max(now) },
                 };
                 (Some(Action::Abandon), self.count(now, Err(Failure::TimedOut)))
             }
@@ -147,8 +164,8 @@ impl Check {
         self.against += 1;
         let needed = match self.up {
             None => 1,
-            Some(true) => self.cfg.fall,
-            Some(false) => self.cfg.rise,
+            Some(true) => self.fall,
+            Some(false) => self.rise,
         };
         if self.against >= needed {
             (self.up, self.against, self.since) = (Some(up), 0, now);
@@ -187,7 +204,7 @@ mod tests {
             fall: 3,
             rise: 2,
         };
-        Check::new(cfg, at(0))
+        Check::new(&cfg, at(0))
     }
 
     fn ping() -> Check {
@@ -234,7 +251,7 @@ mod tests {
     #[test]
     fn intervals_are_from_start_to_start_and_never_overlap() {
         let mut c = ping();
-        c.cfg.timeout = ms(5000);
+        c.timeout = ms(5000);
         assert_eq!(c.tick(at(10)), (Some(Action::Start), None), "late");
         assert_eq!(c.tick(at(2010)), (None, None), "one at a time");
         c.done(at(3000), Ok(()));

@@ -158,7 +158,7 @@ impl Node {
             links: Vec::new(),
             addrs: AddrBook::default(),
             haproxy: cfg.haproxy.clone().map(|h| Supervisor::new(h, now)),
-            checks: cfg.checks.iter().map(|c| Check::new(c.clone(), now)).collect(),
+            checks: cfg.checks.iter().map(|c| Check::new(c, now)).collect(),
             life: Life::Starting,
             take_part_at: now + cfg.global.startup_delay,
             service: None,

@@ -33,7 +33,7 @@ pub fn text(node: &Node, router_id: &str, started: Time, now: Time) -> String {
         instance(&mut s, node, i, inst, now);
     }
     for c in &node.checks {
-        let _ = write!(s, "\nCheck {}  {} for {}", c.cfg.name, up(c.is_up()), ago(now.since(c.since)));
+        let _ = write!(s, "\nCheck {}  {} for {}", c.name, up(c.is_up()), ago(now.since(c.since)));
         if let Some(f) = c.failure {
             let _ = write!(s, ", last attempt: {}", words::failure(f));
         }

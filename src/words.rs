@@ -83,7 +83,7 @@ pub fn failure(f: Failure) -> String {
 pub fn tracked(node: &Node, what: Tracked) -> String {
     match what {
         Tracked::Interface(l) => format!("interface {}", node.links.get(l).map_or("?", |l| l.name.as_str())),
-        Tracked::Check(c) => format!("check {}", node.checks.get(c).map_or("?", |c| c.cfg.name.as_str())),
+        Tracked::Check(c) => format!("check {}", node.checks.get(c).map_or("?", |c| c.name.as_str())),
         Tracked::Haproxy => "HAProxy".into(),
     }
 }
@@ -300,7 +300,7 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
         }
         Event::Haproxy(h) => haproxy(s, h)?,
         Event::Check { check, said, output } => {
-            write!(s, "VRRP_Script({}) ", node.checks.get(*check).map_or("?", |c| c.cfg.name.as_str()))?;
+            write!(s, "VRRP_Script({}) ", node.checks.get(*check).map_or("?", |c| c.name.as_str()))?;
             let level = match said {
                 Said::Up => return Ok(say!(Info, "succeeded")),
                 Said::Down(why) => say!(Warn, "failed ({})", failure(*why)),

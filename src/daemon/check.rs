@@ -19,7 +19,8 @@ use std::ffi::CString;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// What is looked at of an HTTP answer: `HTTP/1.1 200` and the octet behind it (RFC 9112 §4).
+/// What is looked at of an HTTP answer (RFC 9112 §4): 0 is any digit, a blank any white space.
+const HTTP_FORM: &[u8; HTTP_HEAD] = b"HTTP/0.0 000 ";
 const HTTP_HEAD: usize = 13;
 /// What is kept of a command's output: so much of its first line.
 const MAX_LINE: usize = 200;
@@ -294,13 +295,12 @@ fn ask(fd: &OwnedFd, request: &[u8]) -> Result<(), Failure> {
 
 /// What the beginning of an answer means; `None`: not complete yet.
 fn verdict(head: &[u8], over: bool) -> Option<Result<(), Failure>> {
-    let fits = |(at, octet): (usize, &u8)| match at {
-        5 | 7 | 9..=11 => octet.is_ascii_digit(),
-        HTTP_HEAD.. => true,
-        12 => matches!(octet, b' ' | b'\r' | b'\n'),
-        _ => b"HTTP/1.1 ".get(at) == Some(octet),
+    let fits = |(octet, form): (&u8, &u8)| match form {
+        b'0' => octet.is_ascii_digit(),
+        b' ' => octet.is_ascii_whitespace(),
+        letter => octet == letter,
     };
-    if !head.iter().enumerate().all(fits) {
+    if !head.iter().zip(HTTP_FORM).all(fits) {
         return Some(Err(Failure::NotHttp));
     }
     let code = head.get(9..12).filter(|_| over || head.len() == HTTP_HEAD);

@@ -81,19 +81,15 @@ pub fn spawn(argv: &[CString], output: BorrowedFd) -> nix::Result<Pid> {
     attr.set_sigmask(&SigSet::empty())?;
     attr.set_sigdefault(&SigSet::all())?;
     attr.set_pgroup(Pid::from_raw(0))?;
-    posix_spawn(program.as_c_str(), &actions, &attr, argv, &environment())
-}
-
-/// Our environment, which children get.
-pub(super) fn environment() -> Vec<CString> {
-    std::env::vars_os()
+    let env: Vec<CString> = std::env::vars_os()
         .filter_map(|(k, v)| {
             let mut kv = k.into_vec();
             kv.push(b'=');
             kv.extend(v.into_vec());
             CString::new(kv).ok()
         })
-        .collect()
+        .collect();
+    posix_spawn(program.as_c_str(), &actions, &attr, argv, &env)
 }
 
 /// Waits for one child; for the short-lived ones of the command line, never in the loop.

@@ -1,6 +1,5 @@
 //! Users of the system, and programs that are run as one of them.
 
-use super::process::environment;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::ffi::CString;
@@ -17,6 +16,11 @@ use libc::{SYS_setgid32 as SETGID, SYS_setgroups32 as SETGROUPS, SYS_setuid32 as
 
 /// Exit status of a child that could not become the user, or not execute the program, as a shell's.
 const CANNOT: i32 = 126;
+
+unsafe extern "C" {
+    /// Our environment, which children get (environ(7)).
+    static environ: *const *const libc::c_char;
+}
 
 /// A user with all groups, as /etc/passwd and /etc/group have it: no other data base is asked, for that could block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,30 +39,31 @@ impl User {
 
     /// passwd(5) `name:password:uid:gid:…`, group(5) `name:password:gid:member,member`
     fn parse(name: &str, passwd: &str, group: &str) -> Option<Self> {
-        let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
-        let number = |f: &[String], at: usize| f.get(at)?.parse::<u32>().ok();
-        let entry = passwd.lines().map(fields).find(|f| f.first().is_some_and(|n| n == name))?;
-        let (uid, gid) = (number(&entry, 2)?, number(&entry, 3)?);
+        let [_, _, uid, gid] = passwd.lines().filter_map(fields).find(|f| f[0] == name)?;
+        let (uid, gid) = (uid.parse().ok()?, gid.parse().ok()?);
         let mut groups = vec![gid];
-        for entry in group.lines().map(fields) {
-            let member = entry.get(3).is_some_and(|list| list.split(',').any(|m| m == name));
-            groups.extend(number(&entry, 2).filter(|other| member && *other != gid));
+        for [_, _, other, members] in group.lines().filter_map(fields) {
+            let other = other.parse::<u32>().ok().filter(|other| *other != gid);
+            groups.extend(other.filter(|_| members.split(',').any(|m| m == name)));
         }
         groups.truncate(MAX_GROUPS);
         Some(User { uid, gid, groups })
     }
 }
 
+/// The first four fields of a line.
+fn fields(line: &str) -> Option<[&str; 4]> {
+    let mut fields = line.split(':');
+    Some([fields.next()?, fields.next()?, fields.next()?, fields.next()?])
+}
+
 /// Starts a program as `process::spawn` does, but as another user, which posix_spawn cannot. What fails in the
 /// child is told on `output`, and its exit status is 126.
 pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User) -> nix::Result<Pid> {
     let null = File::open("/dev/null").map_err(|_| Errno::ENODEV)?;
-    let env = environment();
-    let pointers =
-        |list: &[CString]| list.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
-    let (args, env) = (pointers(argv), pointers(&env));
+    let args: Vec<_> = argv.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
     let program = *args.first().filter(|p| !p.is_null()).ok_or(Errno::EINVAL)?;
-    // SAFETY: the child calls only async-signal-safe functions, allocates nothing, and ends in exec or _exit. All
+    // SAFETY: nothing in this program writes to `environ`; the child calls only async-signal-safe functions, allocates nothing, and ends in exec or _exit. All
     // pointers are to null-terminated arrays and strings that live in this frame, which it has a copy of.
     unsafe {
         // musl's fork would take all locks of its allocator, which nobody else can hold.
@@ -84,7 +89,7 @@ pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User) -> nix::Resul
         {
             b"cannot become that user\n"
         } else {
-            libc::execve(program, args.as_ptr(), env.as_ptr());
+            libc::execve(program, args.as_ptr(), environ);
             b"cannot be executed by that user\n"
         };
         libc::write(2, told.as_ptr().cast(), told.len());

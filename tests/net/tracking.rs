@@ -102,6 +102,8 @@ fn keepalived_tracks(w: &World) -> Result<()> {
 
 /// What is answered first, and what then without end.
 type Answer = (&'static [u8], &'static [u8]);
+/// Name, type, address, answer, pause between its octets in ms, and what is to be said.
+type Case = (&'static str, &'static str, IpAddr, Option<Answer>, u64, &'static str);
 
 /// What a server does with a connection; all of it ends when the other side closes.
 fn serve(
@@ -139,8 +141,7 @@ fn checks_tcp_and_http(w: &World) -> Result<()> {
     w.client.ip("addr add fd00::10/64 dev eth0 nodad")?;
     let (v4, v6): (IpAddr, IpAddr) = ("192.168.30.10".parse().unwrap(), "fd00::10".parse().unwrap());
     const NONE: &[u8] = b"";
-    // name, type, address, what is answered first and then without end, how fast, what is to be said
-    let cases: &[(&str, &str, IpAddr, Option<Answer>, u64, &str)] = &[
+    let cases: &[Case] = &[
         ("tcp", "tcp", v4, Some((NONE, NONE)), 0, "succeeded"),
         ("tcp6", "tcp", v6, Some((NONE, NONE)), 0, "succeeded"),
         ("refused", "tcp", v4, None, 0, "failed (Connection refused)"),
