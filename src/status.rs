@@ -56,15 +56,20 @@ fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, now: Time) {
     let _ = write!(s, "  VRID {} on {}, VRRPv{}", c.vrid, c.interface, c.version as u8 + 2);
     let _ = write!(s, ", priority {}", inst.machine.params.priority);
     let tracked = node.tracked(i, now);
-    let mut sep = " (";
-    for t in tracked.iter().filter(|t| t.weight() != 0) {
-        if sep == " (" {
-            let _ = write!(s, " ({}", c.priority);
-            sep = ", ";
+    let mut weighs = false;
+    for t in &tracked {
+        if t.weight() != 0 {
+            if !std::mem::replace(&mut weighs, true) {
+                let _ = write!(s, " ({}", c.priority);
+            }
+            let (what, name) = words::tracked(node, t.what);
+            let _ = write!(s, ", {:+} {what}{name} {}", i32::from(t.weight()), up(t.up));
         }
-        let _ = write!(s, "{sep}{:+} {} {}", i32::from(t.weight()), words::tracked(node, t.what), up(t.up));
     }
-    let _ = write!(s, "{}, advert_int {}", if sep == ", " { ")" } else { "" }, seconds(c.advert_int));
+    if weighs {
+        s.push(')');
+    }
+    let _ = write!(s, ", advert_int {}", seconds(c.advert_int));
     let _ = match inst.src {
         Some(src) => writeln!(s, ", from {src}"),
         None => writeln!(s, ", no source address"),
@@ -80,7 +85,8 @@ fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, now: Time) {
         _ => Ok(()),
     };
     for t in tracked.iter().filter(|t| t.how == Track::Fault && t.up != Some(true)) {
-        let _ = writeln!(s, "  {} {}", words::tracked(node, t.what), up(t.up));
+        let (what, name) = words::tracked(node, t.what);
+        let _ = writeln!(s, "  {what}{name} {}", up(t.up));
     }
     if let Some(h) = inst.hold {
         let left = seconds(h.until.since(now));

@@ -79,12 +79,12 @@ pub fn failure(f: Failure) -> String {
     }
 }
 
-/// Something that is tracked.
-pub fn tracked(node: &Node, what: Tracked) -> String {
+/// Something that is tracked: what it is, and its name.
+pub fn tracked(node: &Node, what: Tracked) -> (&'static str, &str) {
     match what {
-        Tracked::Interface(l) => format!("interface {}", node.links.get(l).map_or("?", |l| l.name.as_str())),
-        Tracked::Check(c) => format!("check {}", node.checks.get(c).map_or("?", |c| c.name.as_str())),
-        Tracked::Haproxy => "HAProxy".into(),
+        Tracked::Interface(l) => ("interface ", node.links.get(l).map_or("?", |l| l.name.as_str())),
+        Tracked::Check(c) => ("check ", node.checks.get(c).map_or("?", |c| c.name.as_str())),
+        Tracked::Haproxy => ("HAProxy", ""),
     }
 }
 

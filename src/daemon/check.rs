@@ -48,12 +48,19 @@ enum Probe {
 #[derive(Debug)]
 enum Attempt {
     None,
-    Connecting(OwnedFd),
-    /// HTTP: what has arrived, and how much.
-    Reading(OwnedFd, [u8; HTTP_HEAD], usize),
+    Talking(Talk),
     Pinging(Ping),
     /// Until it is reaped, even if it was killed.
     Running(Child),
+}
+
+/// A connection, and what has arrived of an HTTP answer.
+#[derive(Debug)]
+struct Talk {
+    fd: OwnedFd,
+    connected: bool,
+    head: [u8; HTTP_HEAD],
+    have: usize,
 }
 
 #[derive(Debug)]
@@ -90,7 +97,7 @@ impl Checks {
         match (action, &mut run.attempt) {
             (Action::Start, _) => match run.probe.start() {
                 Ok(attempt) => run.attempt = attempt,
-                Err(e) => return Some(Failure::Errno(e as i32)),
+                Err(e) => return Some(e.into()),
             },
             (Action::Abandon, Attempt::Running(child)) => child.kill(),
             (Action::Abandon, attempt) => *attempt = Attempt::None,
@@ -102,8 +109,11 @@ impl Checks {
     pub(super) fn fds(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>, PollFlags)> {
         self.0.iter().enumerate().filter_map(|(i, run)| match &run.attempt {
             Attempt::None => None,
-            Attempt::Connecting(fd) => Some((i, fd.as_fd(), PollFlags::POLLOUT)),
-            Attempt::Reading(fd, ..) => Some((i, fd.as_fd(), PollFlags::POLLIN)),
+            Attempt::Talking(talk) => Some((
+                i,
+                talk.fd.as_fd(),
+                if talk.connected { PollFlags::POLLIN } else { PollFlags::POLLOUT },
+            )),
             Attempt::Pinging(ping) => Some((i, ping.as_fd(), PollFlags::POLLIN)),
             Attempt::Running(child) => child.output.as_ref().map(|fd| (i, fd.as_fd(), PollFlags::POLLIN)),
         })
@@ -112,52 +122,20 @@ impl Checks {
     /// Something is to be read or written; returns how the attempt ended, if it did.
     pub(super) fn ready(&mut self, check: usize) -> Option<Result<(), Failure>> {
         let run = self.0.get_mut(check)?;
-        let result = match std::mem::replace(&mut run.attempt, Attempt::None) {
-            Attempt::None => return None,
-            Attempt::Connecting(fd) => match (connected(&fd), &run.probe) {
-                (Ok(()), Probe::Connect(_, request)) if !request.is_empty() => match ask(&fd, request) {
-                    Ok(()) => {
-                        run.attempt = Attempt::Reading(fd, [0; HTTP_HEAD], 0);
-                        return None;
-                    }
-                    Err(e) => Err(e),
-                },
-                (done, _) => done,
-            },
-            Attempt::Reading(fd, mut head, had) => {
-                match socket::recv(fd.as_raw_fd(), head.get_mut(had..)?, MsgFlags::MSG_DONTWAIT) {
-                    Ok(n) => {
-                        let have = had + n;
-                        match verdict(head.get(..have)?, n == 0) {
-                            Some(result) => result,
-                            None => {
-                                run.attempt = Attempt::Reading(fd, head, have);
-                                return None;
-                            }
-                        }
-                    }
-                    Err(Errno::EAGAIN | Errno::EINTR) => {
-                        run.attempt = Attempt::Reading(fd, head, had);
-                        return None;
-                    }
-                    Err(e) => Err(Failure::Errno(e as i32)),
-                }
-            }
-            Attempt::Pinging(ping) => match ping.is_answered() {
-                Ok(true) => Ok(()),
-                Ok(false) => {
-                    run.attempt = Attempt::Pinging(ping);
-                    return None;
-                }
-                Err(e) => Err(Failure::Errno(e as i32)),
-            },
-            Attempt::Running(mut child) => {
+        let over = match (&mut run.attempt, &run.probe) {
+            (Attempt::Talking(talk), Probe::Connect(_, request)) => talk.go_on(request),
+            (Attempt::Pinging(ping), _) => ping.is_answered().map_err(Failure::from),
+            (Attempt::Running(child), _) => {
                 child.read();
-                run.attempt = Attempt::Running(child);
-                return None;
+                Ok(false)
             }
+            _ => Ok(false),
         };
-        Some(result)
+        if over == Ok(false) {
+            return None;
+        }
+        run.attempt = Attempt::None;
+        Some(over.map(drop))
     }
 
     /// A child has exited and is about to be reaped: what it may have left behind in its process group is killed,
@@ -218,7 +196,9 @@ impl Probe {
                 let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
                 let fd = socket::socket(family, SockType::Stream, flags, SockProtocol::Tcp)?;
                 match socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(*addr)) {
-                    Ok(()) | Err(Errno::EINPROGRESS) => Ok(Attempt::Connecting(fd)),
+                    Ok(()) | Err(Errno::EINPROGRESS) => {
+                        Ok(Attempt::Talking(Talk { fd, connected: false, head: [0; HTTP_HEAD], have: 0 }))
+                    }
                     Err(e) => Err(e),
                 }
             }
@@ -275,41 +255,59 @@ impl Child {
     }
 }
 
-/// Whether a connect succeeded.
-fn connected(fd: &OwnedFd) -> Result<(), Failure> {
-    match socket::getsockopt(fd, sockopt::SocketError) {
-        Ok(0) => Ok(()),
-        Ok(errno) => Err(Failure::Errno(errno)),
-        Err(e) => Err(Failure::Errno(e as i32)),
+impl From<Errno> for Failure {
+    fn from(e: Errno) -> Self {
+        Failure::Errno(e as i32)
     }
 }
 
-/// The request fits into the empty buffer of a new connection.
-fn ask(fd: &OwnedFd, request: &[u8]) -> Result<(), Failure> {
-    match socket::send(fd.as_raw_fd(), request, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT) {
-        Ok(n) if n == request.len() => Ok(()),
-        Ok(_) => Err(Failure::Errno(libc::EMSGSIZE)),
-        Err(e) => Err(Failure::Errno(e as i32)),
+impl Talk {
+    /// Returns whether it is over, with success. The request fits into the empty buffer of a new connection.
+    fn go_on(&mut self, request: &[u8]) -> Result<bool, Failure> {
+        if !self.connected {
+            let errno = socket::getsockopt(&self.fd, sockopt::SocketError)?;
+            if errno != 0 {
+                return Err(Failure::Errno(errno));
+            }
+            self.connected = true;
+            if !request.is_empty() {
+                let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+                let sent = socket::send(self.fd.as_raw_fd(), request, flags)?;
+                return if sent == request.len() { Ok(false) } else { Err(Errno::EMSGSIZE.into()) };
+            }
+            return Ok(true);
+        }
+        let rest = self.head.get_mut(self.have..).unwrap_or_default();
+        match socket::recv(self.fd.as_raw_fd(), rest, MsgFlags::MSG_DONTWAIT) {
+            Ok(n) => {
+                self.have += n;
+                verdict(self.head.get(..self.have).unwrap_or_default(), n == 0)
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 }
 
-/// What the beginning of an answer means; `None`: not complete yet.
-fn verdict(head: &[u8], over: bool) -> Option<Result<(), Failure>> {
+/// Whether the beginning of an answer is enough, and good; `over`: no more comes.
+fn verdict(head: &[u8], over: bool) -> Result<bool, Failure> {
     let fits = |(octet, form): (&u8, &u8)| match form {
         b'0' => octet.is_ascii_digit(),
         b' ' => octet.is_ascii_whitespace(),
         letter => octet == letter,
     };
-    if !head.iter().zip(HTTP_FORM).all(fits) {
-        return Some(Err(Failure::NotHttp));
+    if over && head.is_empty() {
+        return Err(Failure::Closed);
     }
-    let code = head.get(9..12).filter(|_| over || head.len() == HTTP_HEAD);
-    let Some(code) = code else {
-        return over.then_some(Err(if head.is_empty() { Failure::Closed } else { Failure::NotHttp }));
-    };
-    match code.iter().fold(0, |n, digit| n * 10 + u16::from(digit - b'0')) {
-        200..400 => Some(Ok(())),
-        code => Some(Err(Failure::Status(code))),
+    if !head.iter().zip(HTTP_FORM).all(fits) || over && head.len() < HTTP_HEAD - 1 {
+        return Err(Failure::NotHttp);
+    }
+    if !over && head.len() < HTTP_HEAD {
+        return Ok(false);
+    }
+    match head.iter().skip(9).take(3).fold(0, |n, digit| n * 10 + u16::from(digit - b'0')) {
+        200..400 => Ok(true),
+        code => Err(Failure::Status(code)),
     }
 }
 
@@ -321,24 +319,24 @@ mod tests {
     fn verdicts_on_answers() {
         let ok: &[&[u8]] = &[b"HTTP/1.0 200 ", b"HTTP/1.1 204\r", b"HTTP/1.1 302\n", b"HTTP/2.0 399 "];
         for head in ok {
-            assert_eq!(verdict(head, false), Some(Ok(())));
+            assert_eq!(verdict(head, false), Ok(true));
         }
         for code in [100, 199, 400, 404, 503, 999] {
             let head = format!("HTTP/1.1 {code} ");
-            assert_eq!(verdict(head.as_bytes(), false), Some(Err(Failure::Status(code))));
+            assert_eq!(verdict(head.as_bytes(), false), Err(Failure::Status(code)));
         }
         let full = b"HTTP/1.1 200 ";
         for n in 0..full.len() {
-            assert_eq!(verdict(&full[..n], false), None, "{n} octets");
+            assert_eq!(verdict(&full[..n], false), Ok(false), "{n} octets");
         }
-        assert_eq!(verdict(b"", true), Some(Err(Failure::Closed)));
-        assert_eq!(verdict(b"HTTP/1.1 20", true), Some(Err(Failure::NotHttp)));
-        assert_eq!(verdict(b"HTTP/1.1 200", true), Some(Ok(())));
+        assert_eq!(verdict(b"", true), Err(Failure::Closed));
+        assert_eq!(verdict(b"HTTP/1.1 20", true), Err(Failure::NotHttp));
+        assert_eq!(verdict(b"HTTP/1.1 200", true), Ok(true));
         for n in 0..full.len() {
             let mut bad = *full;
             bad[n] = b'x';
-            assert_eq!(verdict(&bad[..=n], false), Some(Err(Failure::NotHttp)), "octet {n}");
+            assert_eq!(verdict(&bad[..=n], false), Err(Failure::NotHttp), "octet {n}");
         }
-        assert_eq!(verdict(b"HTTP/1.1 2000", false), Some(Err(Failure::NotHttp)));
+        assert_eq!(verdict(b"HTTP/1.1 2000", false), Err(Failure::NotHttp));
     }
 }

@@ -61,7 +61,7 @@ impl AsFd for Ping {
 fn random() -> nix::Result<Token> {
     let mut token = Token::default();
     // SAFETY: the pointer and the length describe `token`, which outlives the call.
-    let n = unsafe { libc::getrandom(token.as_mut_ptr().cast(), token.len(), libc::GRND_NONBLOCK) };
+    let n = unsafe { libc::getrandom(token.as_mut_ptr().cast(), size_of::<Token>(), libc::GRND_NONBLOCK) };
     match Errno::result(n)? {
         12 => Ok(token),
         _ => Err(Errno::EAGAIN),
@@ -69,23 +69,26 @@ fn random() -> nix::Result<Token> {
 }
 
 /// Accepts echo replies with this token. A load beyond the packet drops it.
-fn reply_filter(ipv6: bool, token: &Token) -> Vec<libc::sock_filter> {
-    // X := where ICMP begins: IPv4 comes with its header.
-    let mut program = vec![match ipv6 {
-        false => stmt(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0),
-        true => stmt(libc::BPF_LDX | libc::BPF_W | libc::BPF_IMM, 0),
-    }];
-    let mut must = |size, at, value| {
-        program.extend([
-            stmt(libc::BPF_LD | size | libc::BPF_IND, at),
-            jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, 1, 0),
-            stmt(libc::BPF_RET | libc::BPF_K, DROP),
-        ]);
-    };
-    must(libc::BPF_B, 0, u32::from(icmp::reply_type(ipv6)));
-    for (word, at) in token.chunks_exact(4).zip([4, 8, 12]) {
-        must(libc::BPF_W, at, word.iter().fold(0, |sum, octet| sum << 8 | u32::from(*octet)));
-    }
-    program.push(stmt(libc::BPF_RET | libc::BPF_K, ACCEPT));
-    program
+fn reply_filter(ipv6: bool, token: &Token) -> [libc::sock_filter; 11] {
+    let load = |size, at| stmt(libc::BPF_LD | size | libc::BPF_IND, at);
+    // The rest of the program is left out if it is another one: `to_end` is how much that is.
+    let must = |value, to_end| jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, 0, to_end);
+    let [id, data, more] = *token;
+    [
+        // X := where ICMP begins: IPv4 comes with its header.
+        match ipv6 {
+            false => stmt(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0),
+            true => stmt(libc::BPF_LDX | libc::BPF_W | libc::BPF_IMM, 0),
+        },
+        load(libc::BPF_B, 0),
+        must(u32::from(icmp::reply_type(ipv6)), 7),
+        load(libc::BPF_W, 4),
+        must(id, 5),
+        load(libc::BPF_W, 8),
+        must(data, 3),
+        load(libc::BPF_W, 12),
+        must(more, 1),
+        stmt(libc::BPF_RET | libc::BPF_K, ACCEPT),
+        stmt(libc::BPF_RET | libc::BPF_K, DROP),
+    ]
 }

@@ -22,7 +22,7 @@ unsafe extern "C" {
     static environ: *const *const libc::c_char;
 }
 
-/// A user with all groups, as /etc/passwd and /etc/group have it: no other data base is asked, for that could block.
+/// A user with all groups, as /etc/passwd and /etc/group (UTF-8) have it: no other data base is asked, for that could block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     uid: libc::uid_t,
@@ -33,7 +33,7 @@ pub struct User {
 impl User {
     /// Looks a name up.
     pub fn find(name: &str) -> Option<Self> {
-        let read = |file| String::from_utf8_lossy(&std::fs::read(file).unwrap_or_default()).into_owned();
+        let read = |file| std::fs::read_to_string(file).unwrap_or_default();
         User::parse(name, &read("/etc/passwd"), &read("/etc/group"))
     }
 

@@ -2,8 +2,8 @@
 
 use super::checksum;
 
-/// Identifier, sequence number and eight octets of data: an answer is one's own if it has them all.
-pub type Token = [u8; 12];
+/// Identifier and sequence number, and eight octets of data: an answer is one's own if it has them all.
+pub type Token = [u32; 3];
 
 /// Type of an echo reply.
 pub const fn reply_type(ipv6: bool) -> u8 {
@@ -12,11 +12,17 @@ pub const fn reply_type(ipv6: bool) -> u8 {
 
 /// An echo request. Of ICMPv6 the kernel makes the checksum, for it covers the addresses.
 pub fn echo_request(ipv6: bool, token: &Token) -> [u8; 16] {
-    let kind = if ipv6 { 128 } else { 8 };
-    let sum = if ipv6 { 0 } else { checksum::ones_complement(&[&[kind, 0], token]) };
-    let [hi, lo] = sum.to_be_bytes();
-    let [a, b, c, d, e, f, g, h, i, j, k, l] = *token;
-    [kind, 0, hi, lo, a, b, c, d, e, f, g, h, i, j, k, l]
+    let mut message = [0; 16];
+    let kind = [if ipv6 { 128 } else { 8 }, 0, 0, 0];
+    let words = token.iter().map(|word| word.to_be_bytes());
+    for (to, from) in message.iter_mut().zip([kind].into_iter().chain(words).flatten()) {
+        *to = from;
+    }
+    if !ipv6 {
+        let [hi, lo] = checksum::ones_complement(&[&message]).to_be_bytes();
+        (message[2], message[3]) = (hi, lo);
+    }
+    message
 }
 
 /// Whether this is the answer, as a raw socket receives it: of IPv4 with the IP header, of IPv6 without.
@@ -26,20 +32,23 @@ pub fn is_echo_reply(ipv6: bool, packet: &[u8], token: &Token) -> bool {
         _ => 0,
     };
     let message = packet.get(header..).unwrap_or_default();
-    message.starts_with(&[reply_type(ipv6), 0]) && message.get(4..) == Some(token)
+    let data = message.get(4..).unwrap_or_default();
+    message.starts_with(&[reply_type(ipv6), 0])
+        && data.iter().copied().eq(token.iter().flat_map(|w| w.to_be_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TOKEN: Token = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+    const TOKEN: Token = [0x0102_0304, 0x0506_0708, 0x090a_0b0c];
+    const OCTETS: [u8; 12] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
 
     #[test]
     fn requests() {
         let v4 = echo_request(false, &TOKEN);
         assert_eq!(checksum::ones_complement(&[&v4]), 0);
-        assert_eq!((v4[0], &v4[4..]), (8, &TOKEN[..]));
+        assert_eq!((v4[0], &v4[4..]), (8, &OCTETS[..]));
         assert_eq!(echo_request(true, &TOKEN)[..4], [128, 0, 0, 0]);
     }
 
@@ -49,7 +58,7 @@ mod tests {
             let mut good = if ipv6 { vec![] } else { vec![0x46; 24] };
             let at = good.len();
             good.extend([reply_type(ipv6), 0, 0xab, 0xcd]);
-            good.extend(TOKEN);
+            good.extend(OCTETS);
             assert!(is_echo_reply(ipv6, &good, &TOKEN));
             for octet in (at..at + 2).chain(at + 4..good.len()) {
                 let mut bad = good.clone();
