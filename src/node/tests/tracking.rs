@@ -88,21 +88,33 @@ fn without_weight_down_is_a_fault_and_up_again_is_a_start() {
 
 #[test]
 fn a_restarted_master_resumes_when_the_check_has_answered() {
-    let mut w = World::new(&checked(""));
-    w.there.push(addr(VIP, 32, Some(TAG), 2));
-    let leased = w.there.clone();
-    for a in &leased {
-        w.node.addr(w.now, a);
-    }
-    w.begin(true);
-    assert_eq!(w.kind(), Kind::Init);
-    assert!(w.node.instances[0].may_resume);
-    assert!(!w.did.iter().any(|(_, d)| matches!(d, Did::Remove(_))), "kept until it is known");
+    let restarted = || {
+        let mut w = World::new(&checked(""));
+        let mut a = addr(VIP, 32, Some(TAG), 2);
+        a.tstamp = (w.now.as_nanos() / 10_000_000) as u32;
+        w.node.addr(w.now, &a);
+        w.begin(true);
+        assert_eq!(w.kind(), Kind::Init);
+        assert!(!w.did.iter().any(|(_, d)| matches!(d, Did::Remove(_))), "kept until it is known");
+        w
+    };
+    let mut w = restarted();
+    w.run(ms(100));
+    w.check(Ok(()));
+    assert_eq!((w.kind(), w.node.instances[0].why), (Kind::Master, Why::Resumed));
+
+    let mut w = restarted();
     w.node.check_done(w.now, 0, DOWN, String::new());
     w.effects();
     w.settle();
-    assert!(!w.node.instances[0].may_resume);
-    assert!(w.did.iter().any(|(_, d)| matches!(d, Did::Remove(_))), "it cannot resume");
+    assert!(w.take().contains(&Did::Remove(0)), "it cannot resume");
+    w.check(Ok(()));
+    assert_eq!(w.kind(), Kind::Backup);
+
+    let mut w = restarted();
+    w.hear(PEER, 50);
+    w.check(Ok(()));
+    assert_eq!(w.kind(), Kind::Backup, "somebody else is master");
 }
 
 #[test]
