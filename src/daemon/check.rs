@@ -275,7 +275,13 @@ impl Talk {
                 let sent = socket::send(self.fd.as_raw_fd(), request, flags)?;
                 return if sent == request.len() { Ok(false) } else { Err(Errno::EMSGSIZE.into()) };
             }
-            return Ok(true);
+            // On this very machine, with nobody listening: our own port may have happened to be that one.
+            let own: SockaddrStorage = socket::getsockname(self.fd.as_raw_fd())?;
+            return if own == socket::getpeername(self.fd.as_raw_fd())? {
+                Err(Errno::ECONNREFUSED.into())
+            } else {
+                Ok(true)
+            };
         }
         let rest = self.head.get_mut(self.have..).unwrap_or_default();
         match socket::recv(self.fd.as_raw_fd(), rest, MsgFlags::MSG_DONTWAIT) {

@@ -42,7 +42,7 @@ impl Node {
             return;
         }
         let adopting = self.haproxy.as_ref().is_some_and(Supervisor::is_adopting);
-        let awaited = if adopting { Faults::CHECKING.and(Faults::STARTING) } else { Faults::CHECKING };
+        let awaited = if adopting { Faults::CHECKING.or(Faults::STARTING) } else { Faults::CHECKING };
         if self.instances[i].may_resume && !faults.only(awaited) {
             self.instances[i].may_resume = false;
         }

@@ -79,7 +79,7 @@ impl Faults {
     }
 
     /// All that is in either.
-    pub fn and(self, f: Faults) -> Faults {
+    pub fn or(self, f: Faults) -> Faults {
         Faults(self.0 | f.0)
     }
 

@@ -13,6 +13,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("tracked_interface_has_a_weight_beside_keepalived", |w| tracked_interface(w, Kind::Keepalived, true)),
     ("keepalived_tracks_an_interface", keepalived_tracks),
     ("checks_tcp_and_http", checks_tcp_and_http),
+    ("does_not_answer_its_own_check", no_own_answer),
     ("checks_by_command", checks_by_command),
     ("checks_by_command_as_a_user", checks_as_a_user),
     ("knows_no_such_user", no_such_user),
@@ -192,6 +193,18 @@ fn checks_tcp_and_http(w: &World) -> Result<()> {
     drop(listener);
     let mark = one.log().mark();
     one.log().wait_from(mark, "VRRP_Script(refused) failed (Connection refused)", secs(2))?;
+    Ok(())
+}
+
+/// TCP connects to itself if the port that is chosen for it is the very one that it wants to reach.
+fn no_own_answer(w: &World) -> Result<()> {
+    w.one.sysctl("net.ipv4.ip_local_port_range", "7100 7100")?;
+    let checks = check("tcp", "tcp", "127.0.0.1:7100") + &check("http", "http", "127.0.0.1:7100");
+    let one = start(&w.one, &checks, router(100).with("track = tcp weight 1\ntrack = http weight 1"))?;
+    one.wait_log("VRRP_Script(tcp) failed (Connection refused)", secs(2))?;
+    one.wait_log("VRRP_Script(http) failed", secs(2))?;
+    w.watcher.wait_holder(VIP, "node1", ELECTION)?;
+    ensure!(one.log().grep("succeeded").is_empty(), "it answered itself");
     Ok(())
 }
 
