@@ -60,10 +60,14 @@ impl AsFd for Ping {
 
 fn random() -> nix::Result<Token> {
     let mut token = Token::default();
+    let size = size_of::<Token>();
+    // Not libc's function: std refers to it weakly, and linked statically that makes it a null pointer.
     // SAFETY: the pointer and the length describe `token`, which outlives the call.
-    let n = unsafe { libc::getrandom(token.as_mut_ptr().cast(), size_of::<Token>(), libc::GRND_NONBLOCK) };
-    match Errno::result(n)? {
-        12 => Ok(token),
+    let n = unsafe {
+        libc::syscall(libc::SYS_getrandom, token.as_mut_ptr(), size, libc::GRND_NONBLOCK as libc::c_ulong)
+    };
+    match usize::try_from(Errno::result(n)?) {
+        Ok(n) if n == size => Ok(token),
         _ => Err(Errno::EAGAIN),
     }
 }
