@@ -6,8 +6,8 @@ use crate::check::{Action, Failure};
 use crate::config::{self, CheckKind};
 use crate::haproxy::supervisor::Exit;
 use crate::sys::ping::Ping;
-use crate::sys::process;
 use crate::sys::user::{User, spawn_as};
+use crate::sys::{self, process};
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::signal::{Signal, kill, killpg};
@@ -276,8 +276,7 @@ impl Talk {
                 return if sent == request.len() { Ok(false) } else { Err(Errno::EMSGSIZE.into()) };
             }
             // On this very machine, with nobody listening: our own port may have happened to be that one.
-            let own: SockaddrStorage = socket::getsockname(self.fd.as_raw_fd())?;
-            return if own == socket::getpeername(self.fd.as_raw_fd())? {
+            return if sys::socket::is_own_peer(&self.fd) {
                 Err(Errno::ECONNREFUSED.into())
             } else {
                 Ok(true)
