@@ -1,5 +1,6 @@
 //! What happened: typed, never a string. `words` renders it in keepalived's words.
 
+use crate::check;
 use crate::haproxy::supervisor;
 use crate::node::Faults;
 use crate::vrrp::group;
@@ -73,6 +74,10 @@ pub enum Event {
     OpenFailed { link: usize, errno: i32 },
     /// Something about HAProxy.
     Haproxy(supervisor::Event),
+    /// Something about a check; `output`: the first line that its command wrote.
+    Check { check: usize, said: check::Said, output: String },
+    /// Tracking has changed the priority.
+    Priority { inst: usize, from: u8, to: u8 },
     /// Starting to take part is put off.
     StartupDelay(Duration),
     /// The stop began; a second request makes it fast.

@@ -11,11 +11,14 @@ mod instance;
 mod kernel;
 mod receive;
 mod stop;
+mod tracking;
 
 pub use group::Group;
 pub use instance::{Faults, Hold, Instance};
+pub use tracking::{Tracked, Tracking};
 
 use crate::addr::{AddrBook, Op, Outcome};
+use crate::check::{self, Check};
 use crate::config::{self, Config};
 use crate::event::Event;
 use crate::haproxy::supervisor::{self, Health, Supervisor};
@@ -52,6 +55,8 @@ pub enum Effect {
     Reread,
     /// HAProxy; a start only if `may_spawn` still says so.
     Haproxy(supervisor::Action),
+    /// A check: `check_done`.
+    Check { check: usize, action: check::Action },
     /// Exit with this status.
     Exit(u8),
 }
@@ -82,6 +87,8 @@ pub struct Link {
     pub demux: Demux,
     /// Whether any advert is sent here.
     pub carries_adverts: bool,
+    /// Whether it needs sockets; one that is only tracked does not.
+    has_sockets: bool,
     /// Packets refused before it was known whose they are.
     pub bogus: u64,
     /// Packets with a VRID that nobody here has.
@@ -136,6 +143,8 @@ pub struct Node {
     pub addrs: AddrBook,
     /// HAProxy, if it is configured.
     pub haproxy: Option<Supervisor>,
+    /// All checks, in the order of the file.
+    pub checks: Vec<Check>,
     life: Life,
     /// End of `startup_delay`.
     take_part_at: Time,
@@ -156,6 +165,7 @@ impl Node {
             links: Vec::new(),
             addrs: AddrBook::default(),
             haproxy: cfg.haproxy.clone().map(|h| Supervisor::new(h, now)),
+            checks: cfg.checks.iter().map(|c| Check::new(c, now)).collect(),
             life: Life::Starting,
             take_part_at: now + cfg.global.startup_delay,
             service: None,
@@ -180,6 +190,12 @@ impl Node {
         self.links[link].carries_adverts = true;
         let devs: Vec<usize> =
             v.vips.iter().map(|vip| vip.dev.as_ref().map_or(link, |d| self.link_named(d))).collect();
+        for l in devs.iter().chain([&link]) {
+            self.links[*l].has_sockets = true;
+        }
+        for t in &v.track_interfaces {
+            self.link_named(&t.name);
+        }
         let mut devs = devs.into_iter();
         self.addrs.add_instance(v, |_| devs.next().unwrap_or(link));
         self.instances.push(Instance::new(v.clone(), link, now));
@@ -196,6 +212,7 @@ impl Node {
             mac: None,
             demux: Demux::default(),
             carries_adverts: false,
+            has_sockets: false,
             bogus: 0,
             stray: 0,
             sockets: Sockets::Closed,
@@ -305,6 +322,9 @@ impl Node {
                 at = earlier(at, Some(retry_at));
             }
         }
+        for c in &self.checks {
+            at = earlier(at, c.deadline());
+        }
         if now < self.take_part_at {
             at = earlier(at, Some(self.take_part_at));
         }
@@ -319,6 +339,7 @@ impl Node {
         if self.haproxy.is_some() {
             self.supervise(now, |h, out, events| h.tick(now, out, events));
         }
+        self.tick_checks(now);
         for link in 0..self.links.len() {
             if let Sockets::Failed { retry_at } = self.links[link].sockets
                 && now >= retry_at

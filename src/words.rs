@@ -1,8 +1,9 @@
 //! What happened, in keepalived's words, so that existing log watches go on working.
 
+use crate::check::{Failure, Said};
 use crate::event::Event;
 use crate::haproxy::supervisor::{Event as Haproxy, Exit};
-use crate::node::{Faults, Node};
+use crate::node::{Faults, Node, Tracked};
 use crate::vrrp::group;
 use crate::vrrp::machine::{Kind, Note, Why};
 use crate::vrrp::packet::Discard;
@@ -75,6 +76,27 @@ pub fn exit(e: Exit) -> String {
         Exit::Code(c) => format!("exit status {c}"),
         Exit::Signal(s) => format!("signal {s}"),
         Exit::Unknown => "unknown exit status".into(),
+    }
+}
+
+/// Why an attempt of a check failed.
+pub fn failure(f: Failure) -> String {
+    match f {
+        Failure::Errno(errno) => Errno::from_raw(errno).desc().into(),
+        Failure::TimedOut => "timed out".into(),
+        Failure::Status(code) => format!("HTTP {code}"),
+        Failure::NotHttp => "the answer is no HTTP".into(),
+        Failure::Closed => "closed without an answer".into(),
+        Failure::Exit(e) => exit(e),
+    }
+}
+
+/// Something that is tracked: what it is, and its name.
+pub fn tracked(node: &Node, what: Tracked) -> (&'static str, &str) {
+    match what {
+        Tracked::Interface(l) => ("interface ", node.links.get(l).map_or("?", |l| l.name.as_str())),
+        Tracked::Check(c) => ("check ", node.checks.get(c).map_or("?", |c| c.name.as_str())),
+        Tracked::Haproxy => ("HAProxy", ""),
     }
 }
 
@@ -298,6 +320,21 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             say!(Error, "{binary} cannot be executed: {}; next try in {} ms", err(errno), ms(retry))
         }
         Event::Haproxy(h) => haproxy(s, h)?,
+        Event::Check { check, said, output } => {
+            write!(s, "VRRP_Script({}) ", node.checks.get(*check).map_or("?", |c| c.name.as_str()))?;
+            let level = match said {
+                Said::Up => return Ok(say!(Info, "succeeded")),
+                Said::Down(why) => say!(Warn, "failed ({})", failure(*why)),
+                Said::Failing(why, n) => say!(Debug, "{}, {n} in a row", failure(*why)),
+            };
+            if !output.is_empty() {
+                write!(s, ": {output}")?;
+            }
+            level
+        }
+        Event::Priority { inst, from, to } => {
+            say_inst!(Info, inst, "Changing effective priority from {from} to {to}")
+        }
         Event::StartupDelay(d) => say!(Info, "startup_delay: taking part in {} s", d.as_secs()),
         Event::Stopping { again: false } => say!(Info, "Stopping"),
         Event::Stopping { again: true } => say!(Warn, "Stopping: asked again, not waiting any longer"),

@@ -65,6 +65,7 @@ impl Node {
             if other.is_pending() {
                 // startup_delay is the whole node's.
                 f.set(Faults::STARTING, other.has(Faults::STARTING));
+                f.set(Faults::CHECKING, other.has(Faults::CHECKING));
             } else {
                 f.set(Faults::GROUP, true);
             }

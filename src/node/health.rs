@@ -15,6 +15,7 @@ impl Node {
         }
         for i in 0..self.instances.len() {
             self.find_source(i);
+            self.weigh(i, now);
         }
         for i in 0..self.instances.len() {
             self.evaluate(i, now);
@@ -38,7 +39,8 @@ impl Node {
             return;
         }
         let adopting = self.haproxy.as_ref().is_some_and(Supervisor::is_adopting);
-        if self.instances[i].may_resume && !(adopting && faults.only(Faults::STARTING)) {
+        let awaited = if adopting { Faults::CHECKING.or(Faults::STARTING) } else { Faults::CHECKING };
+        if self.instances[i].may_resume && !faults.only(awaited) {
             self.instances[i].may_resume = false;
         }
         if changed {
@@ -76,6 +78,7 @@ impl Node {
             _ => Faults::HAPROXY,
         };
         f.set(missing, !self.is_served(i, now));
+        self.tracked_faults(i, now, &mut f);
         f
     }
 
@@ -86,7 +89,7 @@ impl Node {
     /// Whether HAProxy can serve what this virtual router hands over: a dead service has nothing to keep.
     pub(super) fn is_well(&self, i: usize, now: Time) -> bool {
         let tracks =
-            |i: usize| self.instances[i].cfg.track_haproxy == Track::Fault && !self.instances[i].is_owner();
+            |i: usize| self.instances[i].cfg.track_haproxy != Track::No && !self.instances[i].is_owner();
         let tracked = tracks(i) || self.fellows(i).iter().any(|j| tracks(*j));
         self.haproxy.as_ref().is_none_or(|h| !tracked || h.health(now) == Health::Well)
     }

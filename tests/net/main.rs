@@ -8,6 +8,7 @@ mod groups;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod leave;
+mod tracking;
 
 use lab::*;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -39,7 +40,7 @@ mod words {
 type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
-const TOPICS: &[&[(&str, Test)]] = &[TESTS, leave::TESTS, groups::TESTS];
+const TOPICS: &[&[(&str, Test)]] = &[TESTS, leave::TESTS, groups::TESTS, tracking::TESTS];
 
 /// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[
