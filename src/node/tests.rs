@@ -138,7 +138,7 @@ impl World {
                     }
                     self.did(Did::Advert(inst, priority));
                     if self.sends_fail {
-                        self.node.send_failed(inst, self.now, libc::ENETDOWN);
+                        self.node.send_failed(inst, 0, self.now, libc::ENETDOWN);
                     } else {
                         self.last_advert[inst] = Some(self.now);
                         self.node.sent(inst, priority, self.now);
