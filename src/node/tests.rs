@@ -1,6 +1,7 @@
 //! A node in virtual time: effects are carried out at once by a pretended kernel and network.
 
 mod service;
+mod transport;
 
 use super::*;
 use crate::addr::{OpKind, TAG};

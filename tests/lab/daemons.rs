@@ -241,7 +241,12 @@ impl Keepalived {
     /// Writes the configuration and starts keepalived with it.
     pub fn start(node: &Node, conf: &str) -> Result<Keepalived> {
         let path = node.write("keepalived.conf", conf)?;
-        let pid = |name: &str| node.dir().join(name);
+        let pid = |name: &str| {
+            let file = node.dir().join(name);
+            // One that was killed left it; its number may live on for a moment, and keepalived would not start.
+            let _ = std::fs::remove_file(&file);
+            file
+        };
         let mut cmd = Command::new("keepalived");
         cmd.args(["-n", "-l", "-D", "-P", "-G", "-f"]).arg(path);
         cmd.arg("-p")

@@ -163,7 +163,7 @@ fn ah_forgetful_keepalived(w: &World) -> Result<()> {
     first.wait_exit(secs(2))?;
     let start = Instant::now();
     let _again = one()?;
-    let low = w.capture.wait_advert("node1", VRID, start + secs(2), secs(3))?;
+    let low = w.capture.wait_advert("node1", VRID, start + secs(2), secs(6))?;
     ensure!(low.advert(VRID).and_then(|a| a.sequence) == Some(1), "it did not forget: {low}");
     two.wait_log("already processed", secs(3))?;
     let high = w.capture.wait("a higher number", low.at, secs(5), |s| {
