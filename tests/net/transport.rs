@@ -301,7 +301,9 @@ fn lost_peer(w: &World) -> Result<()> {
     };
     let one = Vipd::run(&w.one, None, &[ini(&w.one)])?;
     w.node1_is_master()?;
-    w.one.ip(&format!("route add prohibit {}/32", w.client.addr()))?;
+    // A route cannot do it: the socket is bound to the interface, so the kernel takes everybody for a neighbour.
+    nft(&w.one, "add table ip t; add chain ip t out { type filter hook output priority 0; }")?;
+    nft(&w.one, &format!("add rule ip t out ip daddr {} drop", w.client.addr()))?;
     one.wait_log(&format!("cannot send adverts to {}", w.client.addr()), secs(3))?;
     steady(w, "node1", "node2", Instant::now())?;
     ensure!(one.log().grep("cannot send adverts").len() == 1, "said again and again");
@@ -309,9 +311,15 @@ fn lost_peer(w: &World) -> Result<()> {
     ensure!(text.contains(&format!("could not be sent to {}", w.client.addr())), "not in the status: {text}");
     // None can be reached: nothing is renewed, and the address goes before anybody else may take it.
     let cut = Instant::now();
-    w.one.ip(&format!("route add prohibit {}/32", w.two.addr()))?;
+    nft(&w.one, &format!("add rule ip t out ip daddr {} drop", w.two.addr()))?;
     let gone = w.watcher.wait_change(VIP, "node1", false, cut, secs(5))?;
     ensure!(gone - cut < ms(3050), "{VIP} stayed for {:?}", gone - cut);
+    Ok(())
+}
+
+fn nft(node: &Node, rules: &str) -> Result<()> {
+    let done = node.output(std::process::Command::new("nft").arg(rules))?;
+    ensure!(done.status.success(), "nft {rules}: {}", String::from_utf8_lossy(&done.stderr));
     Ok(())
 }
 
