@@ -19,7 +19,7 @@ use crate::sys::netlink::Netlink;
 use crate::sys::socket::Kind;
 use crate::sys::{clock, process, runtime, signal};
 use crate::time::{Time, earlier};
-use crate::vrrp::replay;
+use crate::vrrp::replay::Replay;
 use crate::words;
 use links::Sockets;
 use nix::errno::Errno;
@@ -124,10 +124,9 @@ impl Daemon {
         log::info!("vipd {} starts on {}", env!("CARGO_PKG_VERSION"), self.router_id);
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
         for i in 0..self.node.instances.len() {
-            let file = self.mark_file(&self.node.instances[i].cfg);
-            let mark = std::fs::read_to_string(file).ok().and_then(|content| replay::parse_mark(&content));
-            if let Some(mark) = mark {
-                self.node.restore_sequence(i, mark);
+            let file = self.sequence_file(&self.node.instances[i].cfg);
+            if let Some(replay) = std::fs::read_to_string(file).ok().and_then(|s| Replay::parse(&s)) {
+                self.node.instances[i].replay = replay;
             }
         }
         if let Some(h) = &cfg.haproxy {
@@ -165,8 +164,8 @@ impl Daemon {
         runtime::with_suffix(&self.control_socket, &format!(".vrrp.{}", v.name))
     }
 
-    /// Where the mark of the sequence numbers is kept. It outlives the mastership, and a change of the key.
-    fn mark_file(&self, v: &config::Vrrp) -> PathBuf {
+    /// Where the sequence numbers are kept. They outlive the mastership, and a change of the key.
+    fn sequence_file(&self, v: &config::Vrrp) -> PathBuf {
         runtime::with_suffix(&self.control_socket, &format!(".ah.{}", v.name))
     }
 
@@ -379,9 +378,9 @@ impl Daemon {
         let cfg = &self.node.instances[inst].cfg;
         let mut file = self.state_file(cfg);
         let done = match memory {
-            Memory::Sequence(mark) => {
-                file = self.mark_file(cfg);
-                runtime::replace_file(&file, &replay::render_mark(mark))
+            Memory::Sequence => {
+                file = self.sequence_file(cfg);
+                runtime::replace_file(&file, &self.node.instances[inst].replay.render())
             }
             Memory::Nothing => match std::fs::remove_file(&file) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),

@@ -21,7 +21,6 @@ use crate::stats::Discards;
 use crate::time::{Time, earlier};
 use crate::vrrp::demux::Demux;
 use crate::vrrp::machine::{Input, Why};
-use crate::vrrp::replay::Replay;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -64,8 +63,8 @@ pub enum Memory {
     Leaving,
     /// Nothing to remember.
     Nothing,
-    /// In a file of its own, before a higher number is sent: the mark of `vrrp::replay`.
-    Sequence(u32),
+    /// In a file of its own, before a higher number is sent: `replay` of the instance.
+    Sequence,
 }
 
 /// One interface that is used.
@@ -202,13 +201,6 @@ impl Node {
             bogus_said: None,
         });
         self.links.len() - 1
-    }
-
-    /// Ahead of anything that is received: a former vipd's mark of the sequence numbers.
-    pub fn restore_sequence(&mut self, inst: usize, mark: u32) {
-        if let Some(i) = self.instances.get_mut(inst) {
-            i.replay = Replay::restored(mark);
-        }
     }
 
     /// The kernel has been read. `remembered[i]`: the state file says that virtual router i was master.

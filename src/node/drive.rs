@@ -215,18 +215,11 @@ impl Node {
 
     /// An advert is to go out; with AH, only when its sequence number cannot be used again after a crash.
     fn push_advert(&mut self, inst: usize, priority: u8, now: Time) {
-        self.keep_mark(inst);
-        self.push(Effect::Advert { inst, priority, decided: now });
-    }
-
-    /// Sees to it that the state file is ahead of the sequence numbers.
-    pub(super) fn keep_mark(&mut self, inst: usize) {
         let i = &mut self.instances[inst];
-        if i.ah_key().is_some()
-            && let Some(mark) = i.replay.reserve()
-        {
-            self.push(Effect::Remember { inst, memory: Memory::Sequence(mark) });
+        if i.ah_key().is_some() && i.replay.reserve() {
+            self.push(Effect::Remember { inst, memory: Memory::Sequence });
         }
+        self.push(Effect::Advert { inst, priority, decided: now });
     }
 
     // ---- addresses ----

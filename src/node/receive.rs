@@ -1,7 +1,7 @@
 //! What the network brings: adverts and gratuitous ARPs.
 
-use super::Node;
 use super::instance::ODD;
+use super::{Effect, Memory, Node};
 use crate::event::Event;
 use crate::time::Time;
 use crate::vrrp::demux::{self, Received};
@@ -65,11 +65,9 @@ impl Node {
         };
         let decoded = packet::decode(&r.carrier, r.ah.as_ref(), r.message, &expect);
         // Authentic, whatever else is wrong with it.
-        if let Some(ah) =
-            r.ah.filter(|_| decoded.is_ok() || decoded.is_err_and(|why| why > Discard::AuthReplay))
-        {
-            inst.replay.accept(r.carrier.src, ah.seq);
-            self.keep_mark(i);
+        let authentic = r.ah.filter(|_| decoded.err().is_none_or(|why| why > Discard::AuthReplay));
+        if authentic.is_some_and(|ah| inst.replay.accept(r.carrier.src, ah.seq)) {
+            self.push(Effect::Remember { inst: i, memory: Memory::Sequence });
         }
         let inst = &mut self.instances[i];
         match decoded {
