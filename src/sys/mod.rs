@@ -2,9 +2,11 @@
 
 pub mod batch;
 pub mod clock;
+pub mod diag;
 pub mod netlink;
 pub mod process;
 pub mod runtime;
+pub mod schedule;
 pub mod signal;
 pub mod socket;
 

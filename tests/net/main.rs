@@ -6,6 +6,7 @@
 
 #[path = "../lab/mod.rs"]
 mod lab;
+mod leave;
 
 use lab::*;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -40,7 +41,7 @@ mod transport;
 type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
-const TOPICS: &[&[(&str, Test)]] = &[TESTS, transport::TESTS];
+const TOPICS: &[&[(&str, Test)]] = &[TESTS, leave::TESTS, transport::TESTS];
 
 /// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[
