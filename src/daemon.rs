@@ -17,7 +17,7 @@ use crate::status;
 use crate::sys::batch::Batch;
 use crate::sys::diag::Connections;
 use crate::sys::netlink::Netlink;
-use crate::sys::socket::Kind;
+use crate::sys::socket::{self, Kind};
 use crate::sys::{clock, process, runtime, schedule, signal};
 use crate::time::{Time, earlier};
 use crate::vrrp::replay::Replay;
@@ -304,6 +304,9 @@ impl Daemon {
                 }
             }
             Source::Control => {
+                for (l, s) in self.node.links.iter_mut().zip(&self.sockets) {
+                    l.overruns = [&s.vrrp, &s.ah].into_iter().flatten().map(socket::Vrrp::overruns).sum();
+                }
                 let (node, router_id, started) = (&self.node, &self.router_id, self.started);
                 self.control.serve(now, |request| match request {
                     Request::Status => {

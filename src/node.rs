@@ -89,6 +89,8 @@ pub struct Link {
     /// Packets refused before it was known whose they are, and those with a VRID that nobody here has; of these
     /// only some are looked at.
     pub bogus: Discards,
+    /// Packets that were lost because they came faster than they were read; for the status.
+    pub overruns: u64,
     sockets: Sockets,
     stray_said: [bool; 256],
     bogus_said: Option<Time>,
@@ -198,6 +200,7 @@ impl Node {
             carries_adverts: false,
             multicast: false,
             bogus: Discards::default(),
+            overruns: 0,
             sockets: Sockets::Closed,
             stray_said: [false; 256],
             bogus_said: None,

@@ -101,10 +101,10 @@ fn counters(s: &mut String, title: &str, all: impl Iterator<Item = (&'static str
     }
 }
 
-/// Packets that were refused before it was known whose they are, or because they are nobody's.
+/// Packets that were refused before it was known whose they are, or because they are nobody's, or lost.
 fn link(s: &mut String, l: &Link) {
     let title = format!("\n{}", l.name);
-    counters(s, &title, l.bogus.all());
+    counters(s, &title, l.bogus.all().chain([("receive_overruns", l.overruns)]));
 }
 
 fn haproxy(s: &mut String, h: &Supervisor, now: Time) {

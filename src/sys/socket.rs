@@ -60,6 +60,24 @@ impl Vrrp {
         Ok(Vrrp { fd })
     }
 
+    /// Packets that its buffer had no room for, since it was opened. 0 where the kernel (before 4.6) does not say.
+    pub fn overruns(&self) -> u64 {
+        let mut info = [0u32; 9];
+        let mut len = size_of_val(&info) as libc::socklen_t;
+        // SAFETY: the pointers describe `info` and its length, and both outlive the call.
+        let _ = unsafe {
+            libc::getsockopt(
+                self.fd.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_MEMINFO,
+                (&raw mut info).cast(),
+                &raw mut len,
+            )
+        };
+        let [.., drops] = info;
+        u64::from(drops)
+    }
+
     /// Sends one IP packet, whatever its protocol is.
     pub fn send(&self, dst: Ipv4Addr, packet: &[u8]) -> nix::Result<()> {
         let to = SockaddrIn::from(std::net::SocketAddrV4::new(dst, 0));
