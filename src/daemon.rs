@@ -46,7 +46,10 @@ enum Source {
     Signals,
     Vrrp(usize),
     Stray(usize),
+    VrrpV6(usize),
+    StrayV6(usize),
     Arp(usize),
+    Neighbours(usize),
     Probe,
     Pidfd,
     Pipe,
@@ -142,6 +145,7 @@ impl Daemon {
         // Another master may have been heard meanwhile.
         for i in 0..self.sockets.len() {
             self.read(Source::Vrrp(i))?;
+            self.read(Source::VrrpV6(i))?;
         }
         self.node.begin(clock::now(), &remembered);
         self.settle();
@@ -188,12 +192,22 @@ impl Daemon {
             if let Some(v) = &s.vrrp {
                 add(v.as_fd(), Source::Vrrp(i), read);
             }
+            if let Some(v) = &s.vrrp_v6 {
+                add(v.as_fd(), Source::VrrpV6(i), read);
+            }
             if let Some(a) = &s.arp {
                 add(a.as_fd(), Source::Arp(i), read);
             }
-            match (&s.stray, s.stray_after) {
-                (Some(x), after) if after.is_none_or(|t| now >= t) => add(x.as_fd(), Source::Stray(i), read),
-                _ => {}
+            if let Some(n) = &s.neighbours {
+                add(n.as_fd(), Source::Neighbours(i), read);
+            }
+            if s.stray_after.is_none_or(|t| now >= t) {
+                if let Some(x) = &s.stray {
+                    add(x.as_fd(), Source::Stray(i), read);
+                }
+                if let Some(x) = &s.stray_v6 {
+                    add(x.as_fd(), Source::StrayV6(i), read);
+                }
             }
         }
         if let Some(service) = &self.service {
@@ -239,7 +253,10 @@ impl Daemon {
             }
             Source::Vrrp(i) => self.read_adverts(now, i),
             Source::Stray(i) => self.read_strays(now, i),
+            Source::VrrpV6(i) => self.read_adverts_v6(now, i),
+            Source::StrayV6(i) => self.read_strays_v6(now, i),
             Source::Arp(i) => self.read_announcements(now, i),
+            Source::Neighbours(i) => self.read_neighbours(now, i),
             Source::Probe => match self.service.as_mut().and_then(Service::read_probe) {
                 Some((pid, Some(info))) => {
                     self.node.supervise(now, |h, out, events| h.answered(pid, info, now, out, events));

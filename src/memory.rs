@@ -22,7 +22,7 @@ fn fingerprint(cfg: &Vrrp) -> u64 {
     if let Some(src) = cfg.src_ip {
         let _ = write!(text, " from {src}");
     }
-    for vip in &cfg.vips {
+    for vip in cfg.held() {
         let dev = vip.dev.as_deref().unwrap_or_default();
         let _ = write!(text, " {}/{} {dev}", vip.addr, vip.prefix);
     }

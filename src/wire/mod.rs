@@ -12,4 +12,5 @@
 pub mod arp;
 pub mod checksum;
 pub mod ipv4;
+pub mod ndp;
 pub mod rtnl;
