@@ -33,6 +33,8 @@ pub struct Entry {
     prefix: u8,
     /// Index of the link that carries it.
     pub link: usize,
+    /// The interface that link is, while it exists.
+    ifindex: Option<u32>,
     label: Option<String>,
     want: Want,
     /// What we hold: present in the kernel, and ours.
@@ -186,6 +188,7 @@ impl AddrBook {
                 addr: vip.addr,
                 prefix: vip.prefix,
                 link: link(vip),
+                ifindex: None,
                 label: vip.label.clone(),
                 want: Want::Undecided,
                 held: None,
@@ -409,6 +412,13 @@ impl AddrBook {
         }
     }
 
+    /// A link is that interface from now on.
+    pub fn link_is(&mut self, link: usize, ifindex: Option<u32>) {
+        for e in self.entries.iter_mut().filter(|e| e.link == link) {
+            e.ifindex = ifindex;
+        }
+    }
+
     /// An interface is gone, and its addresses with it.
     pub fn link_gone(&mut self, ifindex: u32) {
         self.kernel.retain(|s| s.a.ifindex != ifindex);
@@ -418,9 +428,14 @@ impl AddrBook {
     }
 
     /// The VIP that an address of the kernel is; `any_prefix`: whatever the prefix length it was installed with.
+    /// It may be on a wrong interface, but for a link-local one, which is another one there.
     fn entry_at(&self, a: &rtnl::Addr, any_prefix: bool) -> Option<usize> {
         let here = |h: Held| h.ifindex == a.ifindex && (any_prefix || h.prefix == a.prefix);
-        self.entries.iter().position(|e| e.addr == a.addr && e.held.is_none_or(here))
+        let is_it = |e: &Entry| e.addr == a.addr && e.held.is_none_or(here);
+        let in_place = |e: &Entry| e.ifindex == Some(a.ifindex) && is_it(e);
+        let local = matches!(a.addr, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        let mut entries = self.entries.iter();
+        entries.position(in_place).or_else(|| self.entries.iter().position(|e| !local && is_it(e)))
     }
 
     /// Whether a VIP cannot be had: somebody else's address is in its place, or the kernel refuses it.

@@ -27,9 +27,12 @@ pub const TESTS: &[(&str, Test)] = &[
     ("v6_waits_for_a_link_local_address", waits_for_link_local),
     ("v6_says_that_it_is_disabled", says_disabled),
     ("v6_is_never_a_source", is_never_a_source),
+    ("v6_brings_the_route_of_its_subnet", brings_route),
     ("v6_bears_garbage", bears_garbage),
     ("excluded_ipv6_moves_with_ipv4", |w| excluded_moves(w, Kind::Vipd)),
     ("excluded_ipv6_moves_with_ipv4_to_keepalived", |w| excluded_moves(w, Kind::Keepalived)),
+    ("excluded_ipv6_is_not_held_twice", |w| excluded_killed(w, Kind::Vipd)),
+    ("excluded_ipv6_is_not_held_twice_beside_keepalived", |w| excluded_killed(w, Kind::Keepalived)),
 ];
 
 const LINK_LOCAL: &str = "fe80::230";
@@ -222,19 +225,36 @@ fn survives_cut(w: &World, peer: Kind) -> Result<()> {
 
 /// As `super::no_second_holder`, with enough addresses for several batches.
 fn no_second_holder(w: &World, peer: Kind, signal: Signal, phase: Duration) -> Result<()> {
-    addressed(w)?;
-    let vips: Vec<String> = (1..=30).map(|i| format!("2001:db8:30::1:{i}")).collect();
-    let routers = |priority| {
-        let mut one = router(priority).no_preempt();
-        one.vips.extend(vips.iter().map(|vip| format!("{vip}/64")));
+    let more: Vec<String> = (1..=30).map(|i| format!("2001:db8:30::1:{i}")).collect();
+    let routers = |_: Kind, priority| {
+        let mut one = router(priority);
+        one.vips.extend(more.iter().map(|vip| format!("{vip}/64")));
         one
     };
-    let vips = || vips.iter().map(String::as_str).chain([LINK_LOCAL, GLOBAL]);
-    let one = Daemon::start(Kind::Vipd, &w.one, &[routers(100)])?;
+    let vips: Vec<&str> = more.iter().map(String::as_str).chain([LINK_LOCAL, GLOBAL]).collect();
+    held_once(w, peer, signal, phase, &vips, routers)
+}
+
+fn excluded_killed(w: &World, peer: Kind) -> Result<()> {
+    held_once(w, peer, Signal::SIGKILL, ms(0), &[VIP, GLOBAL], mixed)
+}
+
+/// node1 is killed or stopped, and node2 takes over as soon as the protocol lets it.
+fn held_once(
+    w: &World,
+    peer: Kind,
+    signal: Signal,
+    phase: Duration,
+    vips: &[&str],
+    routers: impl Fn(Kind, u8) -> Router,
+) -> Result<()> {
+    addressed(w)?;
+    let vips = || vips.iter().copied();
+    let one = Daemon::start(Kind::Vipd, &w.one, &[routers(Kind::Vipd, 100).no_preempt()])?;
     for vip in vips() {
         w.watcher.wait_holder(vip, "node1", ELECTION)?;
     }
-    let two = Daemon::start(peer, &w.two, &[routers(254)])?;
+    let two = Daemon::start(peer, &w.two, &[routers(peer, 254).no_preempt()])?;
     two.wait_log(words::BACKUP, secs(2))?;
     let advert = w.capture.wait_advert("node1", VRID, Instant::now() + ms(300), secs(2))?;
     std::thread::sleep((advert.at + phase).saturating_duration_since(Instant::now()));
@@ -354,7 +374,21 @@ fn is_never_a_source(w: &World) -> Result<()> {
     }
     let route = ip(&["-6", "route", "get", "fe80::10", "oif", "eth0"])?;
     ensure!(route.contains(&format!("src {} ", own(&w.one))), "fe80::10: {route}");
-    // Whoever is on the link reaches both: nothing listens there, which is an answer.
+    reachable(w)
+}
+
+/// Without another address of its subnet on the interface, the VIP has the prefix and the route, and keeps it.
+fn brings_route(w: &World) -> Result<()> {
+    w.client.ip("addr add 2001:db8:30::10/64 dev eth0 nodad")?;
+    let _one = Vipd::run(&w.one, None, &[router(100)])?;
+    wait_both(w, "node1")?;
+    reachable(w)?;
+    w.capture.wait_advert("node1", VRID, Instant::now() + secs(4), secs(7))?;
+    reachable(w)
+}
+
+/// Whoever is on the link reaches both addresses: nothing listens there, which is an answer.
+fn reachable(w: &World) -> Result<()> {
     let scope = w.client.enter(|| nix::net::if_::if_nametoindex("eth0"))?;
     for (vip, scope) in [(GLOBAL, 0), (LINK_LOCAL, scope)] {
         let to = SocketAddrV6::new(v6(vip), 5000, 0, scope).into();
@@ -409,12 +443,12 @@ fn excluded_moves(w: &World, peer: Kind) -> Result<()> {
     ensure!(report.failures() <= 1 && report.syn_retransmits == 0, "clients noticed: {report}");
     let v6 = w.capture.all(w.born, |s| s.advert(VRID).is_some_and(|a| a.src.is_ipv6()));
     ensure!(v6.is_empty(), "IPv6 adverts: {v6:?}");
-    // And back, by force: nobody holds either twice.
-    let kill = Instant::now();
+    // And back: node1 preempts.
+    let back = Instant::now();
     let (one, _) = with_haproxy(Kind::Vipd, &w.one, mixed(Kind::Vipd, 100))?;
     for vip in [VIP, GLOBAL] {
         w.watcher.wait_holder(vip, "node1", ELECTION)?;
-        ensure!(w.watcher.longest_gap(vip, kill) < ms(200), "a gap in a planned move of {vip}");
+        ensure!(w.watcher.longest_gap(vip, back) < ms(200), "a gap in a planned move of {vip}");
     }
     at_peace(&[&one, &two])
 }
