@@ -28,6 +28,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("v6_says_that_it_is_disabled", says_disabled),
     ("v6_is_never_a_source", is_never_a_source),
     ("v6_brings_the_route_of_its_subnet", brings_route),
+    ("v6_carries_254_addresses", carries_many),
     ("v6_bears_garbage", bears_garbage),
     ("excluded_ipv6_moves_with_ipv4", |w| excluded_moves(w, Kind::Vipd)),
     ("excluded_ipv6_moves_with_ipv4_to_keepalived", |w| excluded_moves(w, Kind::Keepalived)),
@@ -397,6 +398,47 @@ fn reachable(w: &World) -> Result<()> {
         ensure!(refused, "{vip} cannot be reached");
     }
     Ok(())
+}
+
+/// As many as an advert lists, which goes in three fragments; they move and nobody loses one.
+fn carries_many(w: &World) -> Result<()> {
+    addressed(w)?;
+    let vips: Vec<String> =
+        (1..=253).map(|i| format!("2001:db8:30::2:{i:x}")).chain([GLOBAL.into()]).collect();
+    let routers = |priority| {
+        let mut one = router(priority);
+        one.vips = std::iter::once(LINK_LOCAL.to_owned()).chain(vips.iter().cloned()).collect();
+        one
+    };
+    let settled = |node: &str, since: Instant| -> Result<()> {
+        for vip in &vips {
+            w.watcher.wait_holder(vip, node, ELECTION)?;
+        }
+        std::thread::sleep((since + secs(5)).saturating_duration_since(Instant::now()));
+        for vip in &vips {
+            ensure!(w.watcher.holder(vip).as_deref() == Some(node), "{vip} is not on {node} alone");
+        }
+        Ok(())
+    };
+    let one = Daemon::start(Kind::Vipd, &w.one, &[routers(100)])?;
+    w.watcher.wait_holder(GLOBAL, "node1", ELECTION)?;
+    let two = Daemon::start(Kind::Vipd, &w.two, &[routers(99)])?;
+    settled("node1", Instant::now())?;
+    ensure!(two.log().grep(words::MASTER).is_empty(), "node2 does not hear adverts in fragments");
+    let start = Instant::now();
+    one.terminate();
+    settled("node2", start)?;
+    ensure!(one.wait_exit(secs(10))?.success(), "the stop was not clean");
+    for vip in &vips {
+        ensure!(w.watcher.longest_gap(vip, start) < ms(100), "nobody had {vip} for a while");
+        let pair = w.watcher.overlaps(vip);
+        let both = pair.iter().map(|(from, to, _)| *to - *from).max().unwrap_or_default();
+        ensure!(both < ms(300), "both had {vip} for {both:?}");
+    }
+    for daemon in [&one, &two] {
+        ensure!(daemon.log().grep("messages were lost").is_empty(), "its own events were too many");
+    }
+    at_peace(&[&one, &two])
 }
 
 fn bears_garbage(w: &World) -> Result<()> {
