@@ -430,12 +430,13 @@ impl AddrBook {
     /// The VIP that an address of the kernel is; `any_prefix`: whatever the prefix length it was installed with.
     /// It may be on a wrong interface, but for a link-local one, which is another one there.
     fn entry_at(&self, a: &rtnl::Addr, any_prefix: bool) -> Option<usize> {
-        let here = |h: Held| h.ifindex == a.ifindex && (any_prefix || h.prefix == a.prefix);
-        let is_it = |e: &Entry| e.addr == a.addr && e.held.is_none_or(here);
-        let in_place = |e: &Entry| e.ifindex == Some(a.ifindex) && is_it(e);
+        let in_place = |e: &Entry| match e.held {
+            Some(h) => h.ifindex == a.ifindex && (any_prefix || h.prefix == a.prefix),
+            None => e.ifindex.is_none_or(|i| i == a.ifindex),
+        };
         let local = matches!(a.addr, IpAddr::V6(ip) if ip.is_unicast_link_local());
-        let mut entries = self.entries.iter();
-        entries.position(in_place).or_else(|| self.entries.iter().position(|e| !local && is_it(e)))
+        let find = |f: &dyn Fn(&Entry) -> bool| self.entries.iter().position(|e| e.addr == a.addr && f(e));
+        find(&in_place).or_else(|| find(&|e| !local && e.held.is_none()))
     }
 
     /// Whether a VIP cannot be had: somebody else's address is in its place, or the kernel refuses it.
