@@ -54,7 +54,10 @@ enum Source {
     Signals,
     Vrrp(usize, Kind),
     Stray(usize),
+    VrrpV6(usize),
+    StrayV6(usize),
     Arp(usize),
+    Neighbours(usize),
     Probe,
     Pidfd,
     Pipe,
@@ -176,6 +179,7 @@ impl Daemon {
         for i in 0..self.sockets.len() {
             self.read(Source::Vrrp(i, Kind::Plain))?;
             self.read(Source::Vrrp(i, Kind::Ah))?;
+            self.read(Source::VrrpV6(i))?;
         }
         self.node.begin(clock::now(), &remembered);
         self.settle();
@@ -232,12 +236,22 @@ impl Daemon {
                     add(v.as_fd(), Source::Vrrp(i, kind), read);
                 }
             }
+            if let Some(v) = &s.vrrp_v6 {
+                add(v.as_fd(), Source::VrrpV6(i), read);
+            }
             if let Some(a) = &s.arp {
                 add(a.as_fd(), Source::Arp(i), read);
             }
-            match (&s.stray, s.stray_after) {
-                (Some(x), after) if after.is_none_or(|t| now >= t) => add(x.as_fd(), Source::Stray(i), read),
-                _ => {}
+            if let Some(n) = &s.neighbours {
+                add(n.as_fd(), Source::Neighbours(i), read);
+            }
+            if s.stray_after.is_none_or(|t| now >= t) {
+                if let Some(x) = &s.stray {
+                    add(x.as_fd(), Source::Stray(i), read);
+                }
+                if let Some(x) = &s.stray_v6 {
+                    add(x.as_fd(), Source::StrayV6(i), read);
+                }
             }
         }
         if let Some(service) = &self.service {
@@ -283,7 +297,10 @@ impl Daemon {
             }
             Source::Vrrp(i, kind) => self.read_adverts(now, i, kind),
             Source::Stray(i) => self.read_strays(now, i),
+            Source::VrrpV6(i) => self.read_adverts_v6(now, i),
+            Source::StrayV6(i) => self.read_strays_v6(now, i),
             Source::Arp(i) => self.read_announcements(now, i),
+            Source::Neighbours(i) => self.read_neighbours(now, i),
             Source::Probe => match self.service.as_mut().and_then(Service::read_probe) {
                 Some((pid, Some(info))) => {
                     self.node.supervise(now, |h, out, events| h.answered(pid, info, now, out, events));

@@ -29,6 +29,9 @@ const FRAMES_PER_MS: usize = 50;
 /// A turn may take this long: 250 virtual routers that become master together send 250 adverts.
 const SLOW_TURN: Duration = Duration::from_millis(50);
 
+/// IPv6 addresses added, renewed or removed at a time: about a millisecond.
+const IPV6_BATCH: usize = 20;
+
 /// What the daemon is to do.
 #[allow(missing_docs)] // the fields are named in the variants' comments
 #[derive(Clone, Debug, PartialEq)]
@@ -80,11 +83,15 @@ pub struct Link {
     pub running: bool,
     /// Its hardware address.
     pub mac: Option<[u8; 6]>,
-    /// The virtual routers on it.
+    /// The virtual routers on it, by the family of their adverts: a VRID may be in both.
     pub demux: Demux,
-    /// Whether any advert is sent here.
+    /// See `demux`.
+    pub demux_v6: Demux,
+    /// Whether any advert is sent here over IPv4.
     pub carries_adverts: bool,
-    /// Whether any of them goes to the group.
+    /// Whether it has IPv6 VIPs, whatever carries the adverts.
+    pub has_v6_vips: bool,
+    /// Whether any advert, of either family, goes to the group.
     pub multicast: bool,
     /// Packets refused before it was known whose they are, and those with a VRID that nobody here has; of these
     /// only some are looked at.
@@ -177,11 +184,17 @@ impl Node {
 
     fn add_instance(&mut self, v: &config::Vrrp, now: Time) {
         let link = self.link_named(&v.interface);
-        self.links[link].demux.insert(v.vrid, self.instances.len());
-        self.links[link].carries_adverts = true;
-        self.links[link].multicast |= v.unicast_peers.is_empty();
-        let devs: Vec<usize> =
-            v.vips.iter().map(|vip| vip.dev.as_ref().map_or(link, |d| self.link_named(d))).collect();
+        let l = &mut self.links[link];
+        let demux = if v.is_ipv6() { &mut l.demux_v6 } else { &mut l.demux };
+        demux.insert(v.vrid, self.instances.len());
+        l.carries_adverts |= !v.is_ipv6();
+        l.multicast |= v.unicast_peers.is_empty();
+        let mut devs = Vec::new();
+        for vip in v.held() {
+            let dev = vip.dev.as_ref().map_or(link, |d| self.link_named(d));
+            self.links[dev].has_v6_vips |= vip.addr.is_ipv6();
+            devs.push(dev);
+        }
         let mut devs = devs.into_iter();
         self.addrs.add_instance(v, |_| devs.next().unwrap_or(link));
         self.instances.push(Instance::new(v.clone(), link, now));
@@ -197,7 +210,9 @@ impl Node {
             running: false,
             mac: None,
             demux: Demux::default(),
+            demux_v6: Demux::default(),
             carries_adverts: false,
+            has_v6_vips: false,
             multicast: false,
             bogus: Discards::default(),
             overruns: 0,
@@ -356,10 +371,27 @@ impl Node {
         let mut outcomes = Vec::new();
         let links = &self.links;
         self.addrs.flush(now, |l| links.get(l).and_then(|l| l.ifindex), &mut ops, &mut outcomes);
-        if !ops.is_empty() {
-            self.push(Effect::Addrs(ops));
-        }
+        self.push_addrs(ops);
         self.outcomes(now, outcomes);
+    }
+
+    /// A renewal of an IPv6 address takes the kernel 44 µs where an IPv4 one takes 3: in batches, each with a
+    /// look at the clock of its own.
+    fn push_addrs(&mut self, ops: Vec<Op>) {
+        let mut ops = ops.into_iter().peekable();
+        while ops.peek().is_some() {
+            let mut v6 = 0;
+            let fits = |op: &Op| {
+                v6 += usize::from(op.addr.is_ipv6());
+                v6 <= IPV6_BATCH
+            };
+            let batch = std::iter::from_fn({
+                let (ops, mut fits) = (&mut ops, fits);
+                move || ops.next_if(&mut fits)
+            });
+            let batch = batch.collect();
+            self.push(Effect::Addrs(batch));
+        }
     }
 
     /// A batch was carried out: the clock before and after it, and an errno for each operation.

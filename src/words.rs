@@ -244,8 +244,12 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             say_vip!(Info, entry, "Netlink reflector reports IP {addr} removed on {dev}")
         }
         Event::VipAddFailed { entry, errno } => {
+            let hint = match *errno {
+                libc::EACCES => " (net.ipv6.conf.*.disable_ipv6 is 1)",
+                _ => "",
+            };
             let why = err(errno);
-            say_inst_vip!(Error, entry, "cannot add {addr} on {dev}: {why}")
+            say_inst_vip!(Error, entry, "cannot add {addr} on {dev}: {why}{hint}")
         }
         Event::VipRemoveFailed { entry, errno } => {
             let why = err(errno);
@@ -265,6 +269,9 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
         }
         Event::VipExpired { entry } => {
             say_inst_vip!(Warn, entry, "the lease of {addr} on {dev} ended before it was renewed")
+        }
+        Event::Announcing { entry } if vip(entry).is_some_and(|v| v.addr.is_ipv6()) => {
+            say_vip!(Info, entry, "Sending unsolicited Neighbour Adverts on {dev} for {addr}")
         }
         Event::Announcing { entry } => {
             say_vip!(Info, entry, "Sending gratuitous ARPs on {dev} for {addr}")

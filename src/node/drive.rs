@@ -124,9 +124,7 @@ impl Node {
         }
         self.addrs.release(inst);
         let ops = self.addrs.removals_now(now);
-        if !ops.is_empty() {
-            self.push(Effect::Addrs(ops));
-        }
+        self.push_addrs(ops);
     }
 
     /// The successor was heard, or nobody came: the VIPs go.
@@ -157,41 +155,46 @@ impl Node {
 
     // ---- adverts ----
 
-    /// The IP packet of an advert, and where it goes; `None` without a source address, or if there are no more
-    /// peers. `copy` counts the peers from 0: all copies of an advert have one sequence number.
+    /// An advert, its source and where it goes: over IPv4 the whole packet, over IPv6 what follows the header. `None`
+    /// without a source address, or if there are no more peers. `copy` counts the peers from 0: all copies of
+    /// an advert have one sequence number.
     pub fn encode_advert(
         &mut self,
         inst: usize,
         priority: u8,
         copy: usize,
         out: &mut Vec<u8>,
-    ) -> Option<IpAddr> {
+    ) -> Option<(IpAddr, IpAddr)> {
         let i = &mut self.instances[inst];
-        let to = i.targets.get(copy)?.to;
-        let (IpAddr::V4(src), IpAddr::V4(dst)) = (i.src?, to) else { return None };
+        let (src, dst) = (i.src?, i.targets.get(copy)?.to);
         let o = Outgoing {
             version: i.cfg.version,
             vrid: i.cfg.vrid,
             interval: i.cfg.advert_int,
             auth: &i.cfg.auth,
             vips: &i.vips,
-            src: i.src?,
-            dst: to,
+            src,
+            dst,
             v3_checksum_as_v2: i.cfg.v3_checksum_as_v2,
         };
         out.clear();
-        if let Some(key) = i.ah_key().copied() {
-            let seq = if copy == 0 { i.replay.take_next() } else { i.replay.last() };
-            ipv4::header(out, src, dst, i.ip_id, auth::PROTOCOL, auth::AH_LEN + o.message_len());
-            auth::header(out, seq);
-            packet::encode(out, &o, priority);
+        let key = i.ah_key().copied();
+        if let (IpAddr::V4(src), IpAddr::V4(dst)) = (src, dst) {
+            let (protocol, more) = match key {
+                Some(_) => (auth::PROTOCOL, auth::AH_LEN),
+                None => (packet::PROTOCOL, 0),
+            };
+            ipv4::header(out, src, dst, i.ip_id, protocol, more + o.message_len());
+        }
+        if key.is_some() {
+            auth::header(out, if copy == 0 { i.replay.take_next() } else { i.replay.last() });
+        }
+        packet::encode(out, &o, priority);
+        if let Some(key) = key {
             auth::seal(out, &key);
-        } else {
-            ipv4::header(out, src, dst, i.ip_id, packet::PROTOCOL, o.message_len());
-            packet::encode(out, &o, priority);
         }
         i.ip_id = i.ip_id.checked_add(1).unwrap_or(1);
-        Some(to)
+        Some((src, dst))
     }
 
     /// An advert went out; the clock was `before` when it was sent.

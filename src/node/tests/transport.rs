@@ -58,7 +58,7 @@ impl World {
     fn copies(&mut self) -> Vec<(IpAddr, Vec<u8>)> {
         let mut out = Vec::new();
         (0..)
-            .map_while(|copy| Some((self.node.encode_advert(0, 100, copy, &mut out)?, out.clone())))
+            .map_while(|copy| Some((self.node.encode_advert(0, 100, copy, &mut out)?.1, out.clone())))
             .collect()
     }
 
