@@ -184,8 +184,15 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             write!(s, "\nbogus VRRP packet received on {dev} !!!\n")?;
             say_inst!(Warn, inst, "ignoring received advertisment...")
         }
-        Event::Bogus { link: l, why: d } => {
-            say!(Warn, "bogus VRRP packet received on {} !!! ({})", link(l), d.name())
+        Event::Bogus { link: l, src, why: d } => {
+            write!(s, "bogus VRRP packet received on {} !!! ({}", link(l), d.name())?;
+            if let Some(src) = src {
+                write!(s, ", from {src}")?;
+            }
+            // keepalived's IPv6 unicast has 64.
+            let hint =
+                if *d == Discard::Ttl { ": not 255, by a router or keepalived's unicast_ttl" } else { "" };
+            say!(Warn, "{hint})")
         }
         Event::Odd { inst, src, notes } => {
             if notes.address_count_differs {

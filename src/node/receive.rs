@@ -8,6 +8,7 @@ use crate::vrrp::demux::{self, Received};
 use crate::vrrp::machine::{Input, Kind};
 use crate::vrrp::packet::{self, Advert, Carrier, Discard, Expect, Notes};
 use crate::wire::arp::Arp;
+use crate::wire::ipv4::Ipv4;
 use crate::wire::ndp::Na;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -18,18 +19,19 @@ const BOGUS_QUIET: Duration = Duration::from_secs(10);
 impl Node {
     /// An IPv4 packet of protocol 112 or 51 arrived on a link.
     pub fn packet(&mut self, now: Time, link: usize, bytes: &[u8]) {
-        self.received(now, link, demux::receive(bytes));
+        let src = |bytes| Ipv4::parse(bytes).map(|ip| ip.src.into());
+        self.received(now, link, demux::receive(bytes).map_err(|why| (why, src(bytes))));
     }
 
     /// What follows an IPv6 header with next header 112 arrived on a link.
     pub fn packet_v6(&mut self, now: Time, link: usize, carrier: Carrier, message: &[u8]) {
-        let preamble = packet::preamble(&carrier, message);
+        let preamble = packet::preamble(&carrier, message).map_err(|why| (why, Some(carrier.src)));
         self.received(now, link, preamble.map(|preamble| Received { carrier, ah: None, message, preamble }));
     }
 
-    fn received(&mut self, now: Time, link: usize, r: Result<Received, Discard>) {
+    fn received(&mut self, now: Time, link: usize, r: Result<Received, (Discard, Option<IpAddr>)>) {
         match r {
-            Err(why) => self.bogus(now, link, why),
+            Err((why, src)) => self.bogus(now, link, why, src),
             Ok(r) => {
                 let l = &self.links[link];
                 let demux = if r.carrier.src.is_ipv4() { &l.demux } else { &l.demux_v6 };
@@ -41,12 +43,12 @@ impl Node {
         }
     }
 
-    fn bogus(&mut self, now: Time, link: usize, why: Discard) {
+    fn bogus(&mut self, now: Time, link: usize, why: Discard, src: Option<IpAddr>) {
         let l = &mut self.links[link];
         l.bogus.count(why);
         if l.bogus_said.is_none_or(|t| now.since(t) >= BOGUS_QUIET) {
             l.bogus_said = Some(now);
-            self.tell(Event::Bogus { link, why });
+            self.tell(Event::Bogus { link, src, why });
         }
     }
 

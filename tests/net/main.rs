@@ -26,7 +26,7 @@ mod words {
     pub const WRONG_PASSWORD: &[&str] = &["received an invalid passwd"];
     pub const WRONG_AUTH_TYPE: &[&str] = &["authentication type"];
     pub const WRONG_INTERVAL: &[&str] = &["advertisement interval mismatch mine=1"];
-    pub const WRONG_TTL: &[&str] = &["TTL", "(ttl)"];
+    pub const WRONG_TTL: &[&str] = &["TTL", "(ttl, from"];
     pub const WRONG_VIPS: &[&str] = &["one or more VIP associated with VRID mismatch actual MASTER advert"];
     pub const WRONG_VRID: &[&str] = &["wrong virtual_router_id"];
     pub const STRANGE_VRID: &[&str] = &["VRID 52 from 192.168.30.117"];
