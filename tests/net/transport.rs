@@ -17,6 +17,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("unicast_v6_over_keepalived", |w| unicast_v6(w, Kind::Vipd, Kind::Keepalived)),
     ("unicast_v6_under_keepalived", |w| unicast_v6(w, Kind::Keepalived, Kind::Vipd)),
     ("unicast_v6_names_a_wrong_hop_limit", unicast_v6_hop_limit),
+    ("v6_bears_a_global_address_first", global_first),
     ("ah_survives_kill_9_of_the_master", |w| ah_kill(w, Kind::Vipd, Kind::Keepalived)),
     ("ah_survives_kill_9_beside_vipd", |w| ah_kill(w, Kind::Vipd, Kind::Vipd)),
     ("ah_survives_kill_9_of_keepalived", |w| ah_kill(w, Kind::Keepalived, Kind::Vipd)),
@@ -136,6 +137,38 @@ fn unicast_v6_hop_limit(w: &World) -> Result<()> {
     let one = Vipd::run(&w.one, None, &[router6(Kind::Vipd, 1, 2, 100)])?;
     let _two = Keepalived::run(&w.two, &[router6(Kind::Vipd, 2, 1, 200)])?;
     one.wait_log(&format!("(ttl, from {}: not 255", addr6(2)), ELECTION)?;
+    Ok(())
+}
+
+/// keepalived does not mind which address is the first; to refuse it would make two masters.
+fn global_first(w: &World) -> Result<()> {
+    let lists = |first: &str, second: &str, priority| {
+        let mut router = Router::new(VRID, priority, first).v3();
+        router.vips.push(second.to_owned());
+        router
+    };
+    const GLOBAL: &str = "2001:db8:30::230";
+    let one = Keepalived::run(&w.one, &[lists(GLOBAL, VIP6, 200)])?;
+    w.watcher.wait_holder(GLOBAL, "node1", ELECTION)?;
+    let two = Vipd::run(&w.two, None, &[lists(VIP6, GLOBAL, 100)])?;
+    two.wait_log("is not link-local", secs(3))?;
+    let start = Instant::now();
+    for i in 1..=5 {
+        w.capture.wait_advert("node1", VRID, start + secs(i - 1), secs(2))?;
+    }
+    ensure!(w.watcher.holder(GLOBAL).as_deref() == Some("node1"), "two masters");
+    ensure!(two.log().grep("is not link-local").len() == 1, "said again and again");
+    let text = String::from_utf8_lossy(&two.cli(&["status"])?.stdout).into_owned();
+    ensure!(text.contains("first_not_link_local "), "not counted: {text}");
+    // It believes ours as well.
+    one.terminate();
+    w.watcher.wait_holder(GLOBAL, "node2", ELECTION)?;
+    one.wait_exit(secs(5))?;
+    let one = Keepalived::run(&w.one, &[lists(GLOBAL, VIP6, 50)])?;
+    one.wait_log(words::BACKUP, secs(3))?;
+    let start = Instant::now();
+    w.capture.wait_advert("node2", VRID, start + secs(5), secs(8))?;
+    ensure!(w.watcher.holder(GLOBAL).as_deref() == Some("node2"), "two masters");
     Ok(())
 }
 
