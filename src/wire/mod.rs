@@ -11,6 +11,7 @@
 
 pub mod arp;
 pub mod checksum;
+pub mod diag;
 pub mod ipv4;
 pub mod ndp;
 pub mod rtnl;
