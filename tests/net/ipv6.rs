@@ -1,7 +1,8 @@
 //! VRRPv3 over IPv6, and addresses that are held but not advertised.
 
 use super::*;
-use std::net::{IpAddr, Ipv6Addr, SocketAddrV6};
+use std::io::Read;
+use std::net::{IpAddr, Ipv6Addr, SocketAddrV6, TcpListener, TcpStream};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("v6_elects_by_priority", |w| elects(w, Kind::Vipd, Kind::Vipd)),
@@ -15,6 +16,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("v6_preempts_keepalived", |w| preempts(w, Kind::Keepalived)),
     ("v6_stops_gracefully", |w| stops_gracefully(w, Kind::Vipd)),
     ("v6_stops_gracefully_before_keepalived", |w| stops_gracefully(w, Kind::Keepalived)),
+    ("v6_resets_connections", resets_connections),
     ("v6_survives_a_cut_cable", |w| survives_cut(w, Kind::Vipd)),
     ("v6_survives_a_cut_cable_with_keepalived", |w| survives_cut(w, Kind::Keepalived)),
     ("v6_kill_9_leaves_no_second_holder", |w| no_second_holder(w, Kind::Vipd, Signal::SIGKILL, ms(0))),
@@ -206,6 +208,24 @@ fn stops_gracefully(w: &World, peer: Kind) -> Result<()> {
     at_peace(&[&one, &two])
 }
 
+/// A client that waits for an answer on an address that leaves is told.
+fn resets_connections(w: &World) -> Result<()> {
+    addressed(w)?;
+    let one = Daemon::start(Kind::Vipd, &w.one, &[router(100)])?;
+    wait_both(w, "node1")?;
+    let two = Daemon::start(Kind::Vipd, &w.two, &[router(99)])?;
+    two.wait_log(words::BACKUP, secs(2))?;
+    let listener = w.one.enter(|| TcpListener::bind("[::]:5000"))?;
+    let mut client = w.client.enter(|| TcpStream::connect(SERVICE))?;
+    let _served = listener.accept()?;
+    one.terminate();
+    client.set_read_timeout(Some(secs(4)))?;
+    let read = client.read(&mut [0]);
+    let reset = matches!(&read, Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset);
+    ensure!(reset, "the waiting client got {read:?}");
+    wait_both(w, "node2")
+}
+
 fn survives_cut(w: &World, peer: Kind) -> Result<()> {
     addressed(w)?;
     let one = Daemon::start(Kind::Vipd, &w.one, &[router(100)])?;
@@ -393,7 +413,7 @@ fn reachable(w: &World) -> Result<()> {
     let scope = w.client.enter(|| nix::net::if_::if_nametoindex("eth0"))?;
     for (vip, scope) in [(GLOBAL, 0), (LINK_LOCAL, scope)] {
         let to = SocketAddrV6::new(v6(vip), 5000, 0, scope).into();
-        let answer = w.client.enter(|| std::net::TcpStream::connect_timeout(&to, secs(2)));
+        let answer = w.client.enter(|| TcpStream::connect_timeout(&to, secs(2)));
         let refused = answer.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused);
         ensure!(refused, "{vip} cannot be reached");
     }
