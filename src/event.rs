@@ -2,6 +2,7 @@
 
 use crate::haproxy::supervisor;
 use crate::node::Faults;
+use crate::vrrp::group;
 use crate::vrrp::machine::{Kind, Note, Why};
 use crate::vrrp::packet::{Discard, Notes};
 use std::net::IpAddr;
@@ -16,6 +17,8 @@ pub enum Event {
     Entered { inst: usize, kind: Kind, why: Why },
     /// A virtual router cannot take part.
     Fault { inst: usize, faults: Faults },
+    /// All members of a sync group are in this state, or one in FAULT; never `Init`.
+    Group { group: usize, state: group::State },
     /// Heard something.
     Noted { inst: usize, note: Note },
     /// An advert was refused. `mine` and `theirs` are intervals where those differ.

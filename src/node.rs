@@ -5,12 +5,14 @@
 //! results, then `flush` (the address batch, with a clock read anew), then its effects.
 
 mod drive;
+mod group;
 mod health;
 mod instance;
 mod kernel;
 mod receive;
 mod stop;
 
+pub use group::Group;
 pub use instance::{Faults, Hold, Instance};
 
 use crate::addr::{AddrBook, Op, Outcome};
@@ -133,6 +135,8 @@ enum Life {
 pub struct Node {
     /// All virtual routers, in the order of the file.
     pub instances: Vec<Instance>,
+    /// All sync groups, in the order of the file.
+    pub groups: Vec<Group>,
     /// All interfaces in use.
     pub links: Vec<Link>,
     /// All VIPs.
@@ -155,6 +159,7 @@ impl Node {
     pub fn new(cfg: &Config, now: Time) -> Self {
         let mut node = Node {
             instances: Vec::new(),
+            groups: Vec::new(),
             links: Vec::new(),
             addrs: AddrBook::default(),
             haproxy: cfg.haproxy.clone().map(|h| Supervisor::new(h, now)),
@@ -169,6 +174,7 @@ impl Node {
         for v in &cfg.vrrp {
             node.add_instance(v, now);
         }
+        node.add_groups(cfg);
         if !cfg.global.startup_delay.is_zero() {
             node.tell(Event::StartupDelay(cfg.global.startup_delay));
         }
@@ -217,7 +223,9 @@ impl Node {
     /// The kernel has been read. `remembered[i]`: the state file says that virtual router i was master.
     pub fn begin(&mut self, now: Time, remembered: &[bool]) {
         for (inst, remembered) in self.instances.iter_mut().zip(remembered) {
-            inst.may_resume = *remembered && !inst.is_owner();
+            // An advert may be there already: then somebody else is master.
+            let heard = inst.stats.adverts_received > inst.stats.priority_zero_received;
+            inst.may_resume = *remembered && !heard && !inst.is_owner();
         }
         self.life = Life::Running;
         for link in 0..self.links.len() {
@@ -303,11 +311,9 @@ impl Node {
     pub fn deadline(&self, now: Time) -> Option<Time> {
         let mut at = earlier(self.addrs.deadline(now), self.announce_at);
         for (i, inst) in self.instances.iter().enumerate() {
-            if !self.takeover_blocked(i) {
-                at = earlier(at, inst.machine.deadline());
-            }
+            at = earlier(at, self.machine_deadline(i));
             at = earlier(at, inst.announcer.deadline());
-            at = earlier(at, inst.hold.map(|h| h.deadline()));
+            at = earlier(at, self.hold_deadline(i));
         }
         for l in &self.links {
             if let Sockets::Failed { retry_at } = l.sockets {
@@ -339,16 +345,19 @@ impl Node {
             self.evaluate_all(now);
         }
         for i in 0..self.instances.len() {
-            if !self.takeover_blocked(i) && self.instances[i].machine.deadline().is_some_and(|t| now >= t) {
-                self.step(i, now, Input::Tick);
+            if self.machine_deadline(i).is_some_and(|t| now >= t) {
+                self.tick_machine(i, now);
             }
             let inst = &mut self.instances[i];
             if inst.announcer.take_due(now, &inst.cfg.garp) {
                 self.queue_round(i, now);
             }
-            if self.instances[i].hold.is_some_and(|h| now >= h.deadline()) {
-                self.end_hold(i, now);
-            }
+        }
+        // Not while one of a group has ended: the others' would move.
+        let over: Vec<usize> =
+            (0..self.instances.len()).filter(|i| self.hold_deadline(*i).is_some_and(|t| now >= t)).collect();
+        for i in over {
+            self.end_hold(i, now);
         }
         self.announce_some(now);
         self.progress_stop(now);

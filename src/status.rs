@@ -1,7 +1,7 @@
 //! The state of the node as text for people. No floating point: its formatting costs 10 KiB.
 
 use crate::haproxy::supervisor::{State, Supervisor};
-use crate::node::{Instance, Node};
+use crate::node::{Group, Instance, Node};
 use crate::time::Time;
 use crate::vrrp::machine::{Kind, State as Vrrp};
 use crate::words;
@@ -30,6 +30,9 @@ pub fn text(node: &Node, router_id: &str, started: Time, now: Time) -> String {
     let _ = writeln!(s, "{router_id}: vipd {version}, up {}", ago(now.since(started)));
     for (i, inst) in node.instances.iter().enumerate() {
         instance(&mut s, node, i, inst, now);
+    }
+    for g in &node.groups {
+        group(&mut s, node, g, now);
     }
     if let Some(h) = &node.haproxy {
         haproxy(&mut s, h, now);
@@ -88,6 +91,18 @@ fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, now: Time) {
     if any {
         s.push('\n');
     }
+}
+
+/// `VG_1  BACKUP: VI_1 (would be master), VI_2`
+fn group(s: &mut String, node: &Node, g: &Group, now: Time) {
+    let _ = write!(s, "\n{}  {}", g.name, words::group_state(g.state));
+    let mut sign = ':';
+    for inst in g.members.iter().filter_map(|i| node.instances.get(*i)) {
+        let waits = matches!(inst.machine.state(), Vrrp::Backup { down_at, .. } if now >= *down_at);
+        let _ = write!(s, "{sign} {}{}", inst.cfg.name, if waits { " (would be master)" } else { "" });
+        sign = ',';
+    }
+    s.push('\n');
 }
 
 fn haproxy(s: &mut String, h: &Supervisor, now: Time) {

@@ -3,6 +3,7 @@
 use crate::event::Event;
 use crate::haproxy::supervisor::{Event as Haproxy, Exit};
 use crate::node::{Faults, Node};
+use crate::vrrp::group;
 use crate::vrrp::machine::{Kind, Note, Why};
 use crate::vrrp::packet::Discard;
 use log::Level::{self, Debug, Error, Info, Warn};
@@ -20,6 +21,16 @@ pub fn state(kind: Kind, faults: Faults) -> &'static str {
     }
 }
 
+/// The name of a group's state.
+pub fn group_state(s: group::State) -> &'static str {
+    match s {
+        group::State::Init => "INIT",
+        group::State::Fault => "FAULT",
+        group::State::Backup => "BACKUP",
+        group::State::Master => "MASTER",
+    }
+}
+
 /// Why a state was entered.
 pub fn why(w: Why) -> String {
     match w {
@@ -32,6 +43,7 @@ pub fn why(w: Why) -> String {
         Why::Preempted => "preempted a master of lower priority".into(),
         Why::Outranked(m) => format!("higher advert from {}, priority {}", m.src, m.priority),
         Why::Stalled => "no advert went out for too long".into(),
+        Why::Group => "another member of the group was outranked".into(),
         Why::Left => "asked to leave".into(),
         Why::Faulted => "fault".into(),
     }
@@ -118,6 +130,15 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
                 "Now in {} state: {}",
                 state(Kind::Init, *f),
                 faults(*f)
+            )
+        }
+        Event::Group { group, state } => {
+            let name = node.groups.get(*group).map_or("?", |g| g.name.as_str());
+            let state = group_state(*state);
+            say!(
+                Info,
+                "VRRP_Group({name}) Syncing instances to {state} state\n\
+                 VRRP_Group({name}) Transition to {state} STATE"
             )
         }
         Event::Noted { inst, note } => match note {

@@ -92,13 +92,6 @@ pub struct Hold {
     pub announced: bool,
 }
 
-impl Hold {
-    /// The next deadline.
-    pub fn deadline(&self) -> Time {
-        self.release_at.map_or(self.until, |t| t.min(self.until))
-    }
-}
-
 /// One log line per reason, until an accepted advert and a while have passed.
 #[derive(Clone, Debug, Default)]
 pub struct Quiet {
@@ -140,6 +133,8 @@ pub struct Instance {
     pub announcer: Announcer,
     /// Its interface, an index into the node's links.
     pub link: usize,
+    /// Its sync group, an index into the node's groups.
+    pub group: Option<usize>,
     /// Its addresses as advertised.
     pub vips: Vec<IpAddr>,
     /// The source of its adverts.
@@ -184,6 +179,7 @@ impl Instance {
             machine: Machine::new(params),
             announcer: Announcer::default(),
             link,
+            group: None,
             src: None,
             hold: None,
             faults: Faults::default(),

@@ -20,6 +20,7 @@
 //! | Master | Leave                        | Advert(0) Release(AfterSuccessor) Entered| Init   |
 //! | Master | Fault                        | Release(Now) Advert(0) Entered           | Init   |
 //! | Master | Stall                        | Release(Now) Entered                     | Backup |
+//! | Master | Yield                        | Release(AfterSuccessor) Entered          | Backup |
 //!
 //! A lower advert is answered in both versions, as keepalived does: RFC 9568 asks for it, RFC 3768 is
 //! silent, and the other master is gone the sooner.
@@ -49,6 +50,13 @@ pub struct Params {
     pub own: IpAddr,
     /// Origin of the node's advert grid.
     pub epoch: Time,
+}
+
+impl Params {
+    /// Whether a master with these parameters gives way to `m`.
+    pub fn outranked_by(&self, m: Master) -> bool {
+        m.priority > self.priority || (m.priority == self.priority && m.src > self.own)
+    }
 }
 
 /// A state, its deadlines inside.
@@ -111,6 +119,8 @@ pub enum Input {
     Fault,
     /// Woken after the backups' down timer: somebody else may be master since.
     Stall,
+    /// Another member of the sync group was outranked.
+    Yield,
     /// An advert that passed the receive ladder.
     Advert {
         /// Its source.
@@ -145,6 +155,8 @@ pub enum Why {
     Outranked(Master),
     /// This process did not run for longer than the backups wait.
     Stalled,
+    /// Another member of the sync group was outranked.
+    Group,
     /// Asked to leave.
     Left,
     /// A fault.
@@ -265,6 +277,10 @@ impl Machine {
                 out.push(Action::Release(Release::Now));
                 self.follow(now, self.params.advert_int, None, Why::Stalled, out);
             }
+            (State::Master { .. }, Input::Yield) => {
+                out.push(Action::Release(Release::AfterSuccessor));
+                self.follow(now, self.params.advert_int, None, Why::Group, out);
+            }
             (State::Master { advert_at, .. }, Input::Tick) if now >= *advert_at => {
                 out.push(Action::Advert(self.params.priority));
                 self.rearm(now);
@@ -372,7 +388,7 @@ impl Machine {
         if heard.priority == 255 && p.priority == 255 {
             out.push(Action::Noted(Note::SecondOwner(heard)));
         }
-        if heard.priority > p.priority || (heard.priority == p.priority && heard.src > p.own) {
+        if p.outranked_by(heard) {
             let learned = match p.version {
                 Version::V2 => p.advert_int,
                 Version::V3 => interval,
