@@ -43,6 +43,9 @@ pub struct Entry {
     complained: bool,
     /// The next success is reported even if it was there already.
     tell: bool,
+    /// Removals by ourselves whose events are still to come; up to them everything told is old news. Of IPv4
+    /// our own doing is not heard of.
+    own_removals: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +198,7 @@ impl AddrBook {
                 retry_at: None,
                 complained: false,
                 tell: false,
+                own_removals: 0,
             });
         }
     }
@@ -346,6 +350,10 @@ impl AddrBook {
         for s in &mut self.kernel {
             s.fresh = false;
         }
+        // What was queued has been thrown away.
+        for e in &mut self.entries {
+            e.own_removals = 0;
+        }
     }
 
     /// A dump is complete.
@@ -358,6 +366,9 @@ impl AddrBook {
 
     /// RTM_NEWADDR.
     pub fn seen(&mut self, now: Time, a: &rtnl::Addr, out: &mut Vec<Outcome>) {
+        if self.outdated(a).is_some() {
+            return;
+        }
         self.note(a);
         let ours = a.proto == Some(TAG) || a.proto == Some(TAG_KEEPALIVED);
         let Some(i) = self.entry_at(a, !ours) else { return };
@@ -397,6 +408,10 @@ impl AddrBook {
 
     /// RTM_DELADDR.
     pub fn gone(&mut self, now: Time, a: &rtnl::Addr, out: &mut Vec<Outcome>) {
+        if let Some(e) = self.outdated(a) {
+            e.own_removals -= 1;
+            return;
+        }
         self.kernel.retain(|s| !(s.a.ifindex == a.ifindex && s.a.addr == a.addr && s.a.prefix == a.prefix));
         let Some(i) = self.entry_at(a, true) else { return };
         let e = &mut self.entries[i];
@@ -410,6 +425,13 @@ impl AddrBook {
             let had_time = held.lease.is_none_or(|l| now < held.since + Duration::from_secs(u64::from(l)));
             out.push(if had_time { Outcome::Deleted { entry: i } } else { Outcome::Expired { entry: i } });
         }
+    }
+
+    /// The VIP that an event is about, if it is of before the last removal that we know of.
+    fn outdated(&mut self, a: &rtnl::Addr) -> Option<&mut Entry> {
+        let about =
+            |e: &Entry| e.addr == a.addr && e.ifindex.is_none_or(|i| i == a.ifindex) && a.proto == Some(TAG);
+        self.entries.iter_mut().find(|e| e.own_removals > 0 && about(e))
     }
 
     /// A link is that interface from now on.

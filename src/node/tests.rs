@@ -76,7 +76,7 @@ struct World {
     pause_before_advert: Option<Duration>,
     /// Checked at each renewal: now + L + e <= last advert + N × I.
     theorem: bool,
-    /// The kernel's worker has not told yet of the IPv6 addresses that were added.
+    /// What the kernel tells of our own doing with IPv6 addresses is not read yet.
     worker_is_slow: bool,
     /// Sizes of the batches of address operations, and a pause ahead of the second one.
     batches: Vec<usize>,
@@ -224,9 +224,11 @@ impl World {
         let results: Vec<(Op, i32)> = ops.into_iter().map(|op| (op.clone(), errno(&op))).collect();
         self.node.addrs_done(self.now, self.now, &results);
         for (op, _) in results.iter().filter(|(op, errno)| op.addr.is_ipv6() && *errno == 0) {
-            if op.kind != OpKind::Remove && !self.worker_is_slow {
-                let told = rtnl::Addr { ifindex: op.ifindex, prefix: op.prefix, ..leased(op.addr) };
-                self.node.addr(self.now, &told);
+            let told = rtnl::Addr { ifindex: op.ifindex, prefix: op.prefix, ..leased(op.addr) };
+            match op.kind {
+                _ if self.worker_is_slow => {}
+                OpKind::Remove => self.node.addr_gone(self.now, &told),
+                _ => self.node.addr(self.now, &told),
             }
         }
     }

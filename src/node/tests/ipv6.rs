@@ -279,6 +279,28 @@ fn the_prefix_is_that_of_a_host_where_the_subnet_is_there() {
     assert_eq!(prefixes(Some("2001:db8:1::1")), [128, 64]);
 }
 
+/// Of IPv6 we hear what we did ourselves, and some of it late.
+#[test]
+fn our_own_removal_is_nobody_elses_and_undoes_nothing() {
+    let mut w = master(&six("make_before_break = no"));
+    w.worker_is_slow = true;
+    w.hear_v6(0, v6(OTHER), 200);
+    assert!(w.take().contains(&Did::Remove(1)));
+    let ours = leased(v6("2001:db8::230").into());
+    w.node.addr(w.now, &ours); // a renewal before
+    assert!(!w.node.addrs.holds_any(0));
+    w.run(ms(3700));
+    assert!(w.take().contains(&Did::Add(1, Some(1))), "master again");
+    w.node.addr_gone(w.now, &ours); // the removal
+    w.node.addr(w.now, &ours);
+    w.settle();
+    assert!(w.node.addrs.is_held(1) && w.take().contains(&Did::Announce(1)));
+    assert!(!w.events.contains(&Event::VipDeleted { entry: 1 }));
+    w.node.addr_gone(w.now, &ours);
+    w.effects();
+    assert!(w.events.contains(&Event::VipDeleted { entry: 1 }), "this one was somebody else");
+}
+
 /// Made of the VRID, it is the same wherever that is.
 #[test]
 fn the_same_link_local_address_on_two_interfaces_is_two() {
