@@ -2,6 +2,7 @@
 //! results → the node. Decides nothing.
 
 mod links;
+mod listeners;
 mod service;
 mod tables;
 
@@ -49,6 +50,7 @@ enum Source {
     Arp(usize),
     Probe,
     Pidfd,
+    Listeners,
     Pipe,
     Control,
 }
@@ -203,6 +205,9 @@ impl Daemon {
             if let Some(fd) = service.pidfd() {
                 add(fd, Source::Pidfd, read);
             }
+            for fd in service.listeners.iter().flat_map(|l| l.fds()) {
+                add(fd, Source::Listeners, read);
+            }
             for fd in service.pipe_fds() {
                 add(fd, Source::Pipe, read);
             }
@@ -252,6 +257,12 @@ impl Daemon {
             Source::Pidfd => {
                 if let Some((pid, exit)) = self.service.as_mut().and_then(Service::orphan_exited) {
                     self.exited(now, pid, exit);
+                }
+            }
+            Source::Listeners => {
+                let listeners = self.service.as_mut().and_then(|s| s.listeners.as_mut());
+                if let Some(result) = listeners.and_then(|l| l.serve()) {
+                    self.node.supervise(now, |h, out, events| h.fetched(result, now, out, events));
                 }
             }
             Source::Pipe => {
@@ -348,6 +359,7 @@ impl Daemon {
                     Outcome::Spawned(pid) => h.spawned(pid, now, events),
                     Outcome::SpawnFailed(errno) => h.spawn_failed(errno, now, events),
                     Outcome::ProbeFailed => h.probe_failed(now, out, events),
+                    Outcome::FetchFailed(why) => h.fetched(Err(why), now, out, events),
                     Outcome::CheckFailed => h.checked(supervisor::Exit::Unknown, now, out, events),
                 });
             }

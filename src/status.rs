@@ -120,6 +120,9 @@ fn haproxy(s: &mut String, h: &Supervisor, now: Time) {
     if h.restarts > 0 || h.last_exit.is_some() {
         s.push('\n');
     }
+    if h.held_listeners() > 0 {
+        let _ = writeln!(s, "  {} listening sockets held over a crash", h.held_listeners());
+    }
 }
 
 /// `3.60 s`

@@ -1,4 +1,5 @@
 //! HAProxy as vipd's child.
 
+pub mod listeners;
 pub mod show_info;
 pub mod supervisor;

@@ -6,11 +6,14 @@
 //! answers is killed and started again. One that dies more than `crash_limit` times within `crash_window` serves,
 //! but does not count as well before it has been ready for a window.
 
+mod listeners;
 mod reload;
 
+use super::listeners::Refusal;
 use super::show_info::Info;
 use crate::config;
 use crate::time::{Time, earlier};
+use listeners::Listeners;
 use reload::{RELOAD_PAUSE, Reload};
 use std::time::Duration;
 
@@ -31,6 +34,7 @@ const KILL_BEFORE_END: Duration = Duration::from_millis(250);
 const START_STOP: Duration = Duration::from_millis(200);
 
 /// What the daemon is to do.
+#[allow(missing_docs)] // the fields are named in the variants' comments
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Start the process; answered by `spawned` or `spawn_failed`.
@@ -53,6 +57,10 @@ pub enum Action {
     Reload,
     /// Stop the HAProxy of an earlier vipd that was not adopted: its successor is ready.
     RetireOrphan,
+    /// Get duplicates of this worker's listening sockets; answered by `fetched`. A start hands on what is held.
+    FetchListeners { worker: u32 },
+    /// Close them, and stop fetching them.
+    DropListeners,
 }
 
 /// What happened, for the log and the status.
@@ -91,6 +99,10 @@ pub enum Event {
     Reloaded { worker: u32, after: Duration },
     /// None did within the time allowed.
     ReloadFailed,
+    /// So many listening sockets are held over a crash.
+    ListenersHeld { count: usize },
+    /// They cannot be held.
+    ListenersNotHeld { why: Refusal },
     /// The soft stop began.
     Stopping,
     /// It is gone, as asked.
@@ -166,6 +178,7 @@ pub struct Supervisor {
     adopting: bool,
     orphan: bool,
     reload: Option<Reload>,
+    listeners: Listeners,
     /// The node leaves: nothing is started any more.
     leaving: bool,
     been_ready: bool,
@@ -190,6 +203,7 @@ impl Supervisor {
             adopting: false,
             orphan: false,
             reload: None,
+            listeners: Listeners::new(now),
             leaving: false,
             been_ready: false,
             restarts: 0,
@@ -267,6 +281,7 @@ impl Supervisor {
             }
         };
         let own = earlier(own, self.reload.map(Reload::until));
+        let own = earlier(own, self.listeners_deadline(now));
         match self.health(now) {
             Health::Recovering { until } => earlier(own, Some(until)),
             _ => own,

@@ -137,6 +137,7 @@ impl Node {
         let Some(h) = self.haproxy.as_mut() else { return };
         let (mut actions, mut events) = (Vec::new(), Vec::new());
         f(h, &mut actions, &mut events);
+        h.keep_listeners(now, &mut actions, &mut events);
         let health = Service { health: h.health(now), adopting: h.is_adopting(), first: h.is_first_start() };
         for e in events {
             self.tell(Event::Haproxy(e));

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod netlink;
 pub mod process;
 pub mod runtime;
+pub mod scm;
 pub mod signal;
 pub mod socket;
 
