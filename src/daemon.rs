@@ -266,8 +266,12 @@ impl Daemon {
                 }
             }
             Source::Pipe => {
+                let node = &mut self.node;
                 if let Some(service) = &mut self.service {
-                    service.read_pipes(now, |line| log::log!(words::haproxy_level(line), "haproxy: {line}"));
+                    service.read_pipes(now, |line| {
+                        log::log!(words::haproxy_level(line), "haproxy: {line}");
+                        node.haproxy_said(now, line);
+                    });
                 }
             }
             Source::Control => {

@@ -121,7 +121,7 @@ fn haproxy(s: &mut String, h: &Supervisor, now: Time) {
         s.push('\n');
     }
     if h.held_listeners() > 0 {
-        let _ = writeln!(s, "  {} listening sockets held over a crash", h.held_listeners());
+        let _ = writeln!(s, "  {} listening socket(s) held over a crash", h.held_listeners());
     }
 }
 

@@ -344,13 +344,18 @@ fn haproxy(s: &mut String, e: &Haproxy) -> Result<Level, std::fmt::Error> {
         }
         Haproxy::ReloadFailed => say!(Error, "haproxy: reload failed: no new worker answers"),
         Haproxy::ListenersHeld { count } => {
-            say!(Info, "haproxy: {count} listening sockets are held over a crash")
+            say!(Info, "haproxy: {count} listening socket(s) held over a crash")
         }
         Haproxy::ListenersNotHeld { why } => say!(
             Warn,
             "haproxy: its listening sockets cannot be held ({}): if it dies, connections are refused until it \
              is started again",
             refusal(*why)
+        ),
+        Haproxy::Unbound { vip } => say!(
+            Error,
+            "haproxy cannot bind to {vip} before this node holds it: write `bind {vip}:PORT transparent` or \
+             `bind :PORT`, or allow it with nonlocal_bind = yes (net.ipv4.ip_nonlocal_bind, net.ipv6.ip_nonlocal_bind)"
         ),
         Haproxy::Stopping => say!(Info, "haproxy: soft stop"),
         Haproxy::Stopped { exit: x } => say!(Info, "haproxy stopped: {}", exit(*x)),

@@ -15,6 +15,7 @@ use crate::config;
 use crate::time::{Time, earlier};
 use listeners::Listeners;
 use reload::{RELOAD_PAUSE, Reload};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Pause between two probes while HAProxy starts.
@@ -23,6 +24,8 @@ const PROBE_PAUSE: Duration = Duration::from_millis(5);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// An adopted HAProxy must answer within this, or it is replaced.
 const ADOPTION_TIMEOUT: Duration = Duration::from_millis(200);
+/// What comes with every failed start is told once in this time.
+const UNBOUND_PAUSE: Duration = Duration::from_secs(300);
 /// First pause after a failed start.
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
 /// Ready for this long, and earlier failures are forgotten.
@@ -103,6 +106,8 @@ pub enum Event {
     ListenersHeld { count: usize },
     /// They cannot be held.
     ListenersNotHeld { why: Refusal },
+    /// It cannot bind to a VIP that this node does not hold.
+    Unbound { vip: IpAddr },
     /// The soft stop began.
     Stopping,
     /// It is gone, as asked.
@@ -179,6 +184,8 @@ pub struct Supervisor {
     orphan: bool,
     reload: Option<Reload>,
     listeners: Listeners,
+    /// When an address that cannot be bound to was told.
+    unbound_told: Option<Time>,
     /// The node leaves: nothing is started any more.
     leaving: bool,
     been_ready: bool,
@@ -204,6 +211,7 @@ impl Supervisor {
             orphan: false,
             reload: None,
             listeners: Listeners::new(now),
+            unbound_told: None,
             leaving: false,
             been_ready: false,
             restarts: 0,
@@ -514,6 +522,14 @@ impl Supervisor {
             if !std::mem::replace(&mut self.crash_loop, true) {
                 events.push(Event::CrashLoop { deaths, window });
             }
+        }
+    }
+
+    /// It said that it cannot bind to one of our VIPs.
+    pub fn unbound(&mut self, vip: IpAddr, now: Time, events: &mut Vec<Event>) {
+        if self.unbound_told.is_none_or(|t| now.since(t) >= UNBOUND_PAUSE) {
+            self.unbound_told = Some(now);
+            events.push(Event::Unbound { vip });
         }
     }
 

@@ -4,6 +4,7 @@
 use super::{Effect, Faults, Life, Node, Service, Sockets};
 use crate::config::Track;
 use crate::event::Event;
+use crate::haproxy::output;
 use crate::haproxy::supervisor::{self, Health, Supervisor};
 use crate::time::Time;
 use crate::vrrp::machine::{Input, Kind};
@@ -127,6 +128,15 @@ impl Node {
     }
 
     // ---- HAProxy ----
+
+    /// HAProxy printed a line.
+    pub fn haproxy_said(&mut self, now: Time, line: &str) {
+        if let Some(vip) = output::unbound(line)
+            && self.addrs.entries.iter().any(|e| e.addr == vip)
+        {
+            self.supervise(now, |h, _, events| h.unbound(vip, now, events));
+        }
+    }
 
     /// Runs the supervisor, carries its actions on, and looks at what its health means for VRRP.
     pub fn supervise(

@@ -7,6 +7,8 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod haproxy;
+
 use lab::*;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::sys::signal::Signal;
@@ -37,7 +39,7 @@ mod words {
 type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
-const TOPICS: &[&[(&str, Test)]] = &[TESTS];
+const TOPICS: &[&[(&str, Test)]] = &[TESTS, haproxy::TESTS];
 
 /// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[

@@ -97,9 +97,7 @@ impl Supervisor {
         let Some((worker, _)) = l.fetching.take() else { return };
         match result {
             Ok(count) => {
-                if l.count != count || l.failures >= SILENT_FAILURES {
-                    events.push(Event::ListenersHeld { count });
-                }
+                events.push(Event::ListenersHeld { count });
                 (l.held, l.count, l.failures) = (Some(worker), count, 0);
             }
             Err(why) => {
