@@ -148,9 +148,14 @@ impl Node {
         let (mut actions, mut events) = (Vec::new(), Vec::new());
         f(h, &mut actions, &mut events);
         h.keep_listeners(now, &mut actions, &mut events);
+        let drop_first = actions.first() == Some(&supervisor::Action::DropListeners);
         let health = Service { health: h.health(now), adopting: h.is_adopting(), first: h.is_first_start() };
         for e in events {
             self.tell(Event::Haproxy(e));
+        }
+        if drop_first {
+            // Who waits on a held socket can be told so only as long as the address is there.
+            self.push(Effect::Haproxy(actions.remove(0)));
         }
         for i in 0..self.instances.len() {
             // Nothing serves the addresses that still wait for their successor.

