@@ -20,7 +20,9 @@ use std::time::Duration;
 
 /// Pause between two probes while HAProxy starts.
 const PROBE_PAUSE: Duration = Duration::from_millis(5);
-/// How long one probe may take while HAProxy starts.
+/// How long one probe may take while HAProxy starts: as long as the start has taken so far, within these. A
+/// master of 3.1 and later takes questions before its worker can answer, and may forget them.
+const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(20);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// An adopted HAProxy must answer within this, or it is replaced.
 const ADOPTION_TIMEOUT: Duration = Duration::from_millis(200);
@@ -320,9 +322,13 @@ impl Supervisor {
                 events.push(Event::StartTimeout);
                 out.extend([Action::CancelProbe, Action::Kill]);
             }
-            State::Starting { probe, killed: false, .. } => match *probe {
+            State::Starting { since, probe, killed: false, .. } => match *probe {
                 Probe::At(t) if now >= t => {
-                    *probe = Probe::Asking(now + PROBE_TIMEOUT);
+                    let limit = match self.adopting {
+                        true => PROBE_TIMEOUT,
+                        false => now.since(*since).clamp(PROBE_TIMEOUT_MIN, PROBE_TIMEOUT),
+                    };
+                    *probe = Probe::Asking(now + limit);
                     out.push(Action::Probe);
                 }
                 Probe::Asking(t) if now >= t => {
