@@ -70,10 +70,12 @@ fn kill_9(node: &Node, victim: &str) -> Result<()> {
     let master = node.haproxy_master().ok_or_else(|| Error("no HAProxy".to_owned()))?;
     match victim {
         "master" => kill(Pid::from_raw(master), Signal::SIGKILL)?,
-        "worker" => {
-            // The youngest, if an older one still finishes.
-            let worker = node.haproxy_workers().pop().ok_or_else(|| Error("no HAProxy worker".to_owned()))?;
-            kill(Pid::from_raw(worker), Signal::SIGKILL)?;
+        "worker" | "old worker" => {
+            // The youngest may be an heir that has just been made.
+            let all = node.haproxy_workers();
+            let worker = if victim == "worker" { all.last() } else { all.first() };
+            let worker = worker.ok_or_else(|| Error("no HAProxy worker".to_owned()))?;
+            kill(Pid::from_raw(*worker), Signal::SIGKILL)?;
         }
         _ => killpg(Pid::from_raw(master), Signal::SIGKILL)?,
     }
@@ -134,7 +136,7 @@ fn binds_come_and_go(w: &World) -> Result<()> {
                     one.signal(Signal::SIGUSR2);
                     one.log().wait_from(mark, "checking its configuration", secs(2))?;
                     std::thread::sleep(ms(5 * round));
-                    kill_9(&w.one, if round == 2 { "all" } else { "worker" })?;
+                    kill_9(&w.one, if round == 2 { "all" } else { "old worker" })?;
                 }
             }
             one.log().wait_from(mark, held, secs(8))?;
