@@ -262,3 +262,80 @@ impl Offer {
         n == 0 || scm::send(client.as_fd(), &data, &fds) != Ok(data.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn ok<T, E: std::fmt::Debug>(result: Result<T, E>) -> T {
+        result.unwrap_or_else(|e| panic!("{e:?}"))
+    }
+
+    /// What holds `count` sockets, in a directory of its own.
+    fn holder(name: &str, count: usize) -> Listeners {
+        let dir = std::env::temp_dir().join(format!("vipd-{name}-{}", std::process::id()));
+        ok(runtime::make_dir(&dir));
+        let mut l = Listeners::new(&dir.join("control")).unwrap_or_else(|| panic!());
+        let listener = ok(TcpListener::bind("127.0.0.1:0"));
+        l.held = (0..count)
+            .map(|_| Held { fd: ok(listener.try_clone()).into(), record: Box::new([0; 6]) })
+            .collect();
+        l
+    }
+
+    fn done(l: &Listeners) {
+        let _ = std::fs::remove_dir_all(l.config.parent().unwrap_or(Path::new("/nonexistent")));
+    }
+
+    /// A holder offers, and another one fetches from it as from a worker.
+    fn hand_over(count: usize, to: Pid) -> (Option<Result<usize, Refusal>>, Listeners) {
+        let mut giver = holder(&format!("giver-{count}-{to}"), count);
+        let mut taker = holder(&format!("taker-{count}-{to}"), 0);
+        let args = giver.offer();
+        assert_eq!(args.len(), 2);
+        giver.offered_to(to);
+        taker.stats.clone_from(&giver.offer);
+        assert_eq!(taker.fetch(std::process::id()), Ok(()));
+        let mut result = None;
+        for _ in 0..100 {
+            giver.serve();
+            result = result.or(taker.serve());
+            if giver.offered.is_none() || result.is_some_and(|r| r.is_err()) {
+                break;
+            }
+        }
+        assert_eq!(giver.offer.exists(), giver.offered.is_some(), "the socket goes with the offer");
+        giver.clear();
+        done(&giver);
+        (result, taker)
+    }
+
+    #[test]
+    fn what_is_held_is_handed_on() {
+        for count in [1, 252, 253, 600] {
+            let (result, taker) = hand_over(count, nix::unistd::getpgrp());
+            assert_eq!(result, Some(Ok(count)));
+            assert_eq!(taker.held.len(), count);
+            let name = |h: &Held| ok(socket::getsockname::<socket::SockaddrIn>(h.fd.as_raw_fd())).port();
+            assert!(taker.held.iter().all(|h| name(h) == name(&taker.held[0]) && *h.record == [0; 6]));
+            done(&taker);
+        }
+    }
+
+    #[test]
+    fn nobody_else_gets_them() {
+        let (result, taker) = hand_over(3, Pid::from_raw(1));
+        assert!(result.is_none_or(|r| r.is_err()) && taker.held.is_empty());
+        done(&taker);
+    }
+
+    #[test]
+    fn nothing_held_is_nothing_offered() {
+        let mut l = holder("empty", 0);
+        assert!(l.offer().is_empty() && l.offered.is_none());
+        assert_eq!(l.fetch(1), Err(Refusal::Unreachable(libc::ENOENT)), "no HAProxy there");
+        done(&l);
+        assert!(Listeners::new(Path::new("/tmp/with space/control")).is_none());
+    }
+}

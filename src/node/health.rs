@@ -147,6 +147,18 @@ impl Node {
         let Some(h) = self.haproxy.as_mut() else { return };
         let (mut actions, mut events) = (Vec::new(), Vec::new());
         f(h, &mut actions, &mut events);
+        self.supervised(now, actions, events);
+    }
+
+    /// What follows, apart: `supervise` is compiled once for each of its callers.
+    #[inline(never)]
+    fn supervised(
+        &mut self,
+        now: Time,
+        mut actions: Vec<supervisor::Action>,
+        mut events: Vec<supervisor::Event>,
+    ) {
+        let Some(h) = self.haproxy.as_mut() else { return };
         h.keep_listeners(now, &mut actions, &mut events);
         let drop_first = actions.first() == Some(&supervisor::Action::DropListeners);
         let health = Service { health: h.health(now), adopting: h.is_adopting(), first: h.is_first_start() };

@@ -13,6 +13,8 @@ pub const TESTS: &[(&str, Test)] = &[
     ("reloads_lose_nothing", reloads_lose_nothing),
     ("an_adopted_haproxy_is_held_as_well", adopted_is_held),
     ("crashes_leak_nothing", |w| crashes_leak_nothing(w, 20)),
+    ("holds_sockets_of_all_kinds", holds_all_kinds),
+    ("says_why_sockets_cannot_be_held", says_why_not),
     ("says_what_to_do_about_an_address_that_cannot_be_bound", names_unbound),
 ];
 
@@ -278,5 +280,79 @@ fn names_unbound(w: &World) -> Result<()> {
     let cfg = haproxy_cfg(&w.two, SERVICE)?;
     let two = sturdy(&w.two, &cfg, "nonlocal_bind = no\n")?;
     two.wait_log(&format!("haproxy cannot bind to {} before this node holds it", VIP), secs(10))?;
+    Ok(())
+}
+
+/// More than fit into one message, of both families, one per thread, a UNIX one, with a HAProxy that has left
+/// root and its root directory: what is held after ten crashes is what was held at first.
+fn holds_all_kinds(w: &World) -> Result<()> {
+    let dir = w.one.dir().display();
+    let mut cfg = format!(
+        "global\n    maxconn 2000\n    nbthread 2\n    user nobody\n    chroot {dir}/empty\n    \
+         unix-bind prefix {dir}/\n    stats socket {dir}/own.sock mode 600 level admin expose-fd listeners\n\
+         defaults\n    mode http\n    timeout connect 1s\n    timeout client 5s\n    timeout server 5s\n\
+         frontend app\n    http-request return status 200 content-type text/plain string \"node1\"\n    \
+         bind {SERVICE} shards by-thread\n    bind [::]:5001 v6only\n    bind app.sock\n"
+    );
+    (6000..6300).for_each(|port| cfg += &format!("    bind :{port} interface eth0\n"));
+    std::fs::create_dir_all(w.one.dir().join("empty"))?;
+    let one = sturdy(&w.one, &w.one.write("haproxy.cfg", &cfg)?, "")?;
+    // Two shards, IPv6, UNIX, the stats socket of its own, and 300.
+    let held = "305 listening socket(s) held";
+    one.wait_log(held, secs(5))?;
+    w.node1_is_master()?;
+    let clients = [
+        clients(w, 2, SERVICE, ms(5), secs(2))?,
+        clients(w, 1, "192.168.30.230:6000", ms(5), secs(2))?,
+        clients(w, 1, "192.168.30.116:6299", ms(5), secs(2))?,
+    ];
+    let clients = clients.into_iter().flatten().collect::<Vec<_>>();
+    let start = Instant::now();
+    for i in 0..10 {
+        let mark = one.log().mark();
+        kill_9(&w.one, if i % 2 == 0 { "worker" } else { "all" })?;
+        one.log().wait_from(mark, held, secs(8))?;
+    }
+    let mark = one.log().mark();
+    one.signal(Signal::SIGUSR2);
+    one.log().wait_from(mark, "haproxy reloaded", secs(8))?;
+    one.log().wait_from(mark, held, secs(3))?;
+    std::thread::sleep(ms(100));
+    let report = seen(&clients, start, Instant::now())?;
+    println!("{report}");
+    ensure!(count(&report, "refused") == 0 && count(&report, "timeout") == 0, "{report}");
+    ensure!(report.failures() <= 10 * IN_FLIGHT && report.requests > 100, "{report}");
+    Ok(())
+}
+
+/// Too few descriptors: said, once, and all the rest goes on. Told not to: nothing is said or done.
+fn says_why_not(w: &World) -> Result<()> {
+    let many: String = (6000..6100).map(|port| format!(",:{port}")).collect();
+    let cfg = haproxy_cfg(&w.one, &format!("{SERVICE}{many}"))?;
+    let program = w.one.dir().join("few");
+    // HAProxy wants more, which its hard limit allows.
+    std::fs::write(&program, format!("#!/bin/sh\nulimit -Sn 64\nexec {} \"$@\"\n", vipd_path()?.display()))?;
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let mut cmd = std::process::Command::new(&program);
+    cmd.arg("-c").arg(w.one.write("vipd.ini", &Vipd::ini(&w.one, Some(&cfg), &[router(100)]))?);
+    let few = Proc::start(&w.one, "vipd", cmd)?;
+    w.node1_is_master()?;
+    few.wait_log("cannot be held (more than the limit of open files)", secs(8))?;
+    let open = std::fs::read_dir(format!("/proc/{}/fd", few.pid()))?.count();
+    ensure!(open < 24, "{open} descriptors are open");
+    let clients = clients(w, 1, SERVICE, ms(5), secs(2))?;
+    kill_9(&w.one, "all")?;
+    clients[0].wait_answer(secs(5))?;
+    ensure!(few.log().grep("cannot be held").len() == 1, "not said once");
+    few.terminate();
+    few.wait_exit(secs(9))?;
+
+    let one = sturdy(&w.one, &cfg, "keep_listeners = no\n")?;
+    one.wait_log(" ready after ", secs(5))?;
+    ensure!(!w.one.dir().join("vipd/control.haproxy-x").exists(), "a socket is offered");
+    kill_9(&w.one, "all")?;
+    one.wait_log("starting it again", secs(2))?;
+    clients[0].wait_answer(secs(9))?;
+    ensure!(one.log().grep("listening socket").is_empty(), "sockets are held all the same");
     Ok(())
 }

@@ -126,3 +126,187 @@ impl Supervisor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema;
+    use crate::haproxy::show_info::Info;
+    use crate::haproxy::supervisor::Exit;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    struct World {
+        h: Supervisor,
+        now: Time,
+        events: Vec<Event>,
+    }
+
+    impl World {
+        /// A HAProxy whose worker 12 answers, and what that leads to.
+        fn ready() -> (World, Vec<Action>) {
+            let cfg = schema::parse("[haproxy]\ncheck_interval = 3600\n").ok().and_then(|(c, _)| c.haproxy);
+            let now = Time::from_nanos(7_000_000_000);
+            let mut w =
+                World { h: Supervisor::new(cfg.unwrap_or_else(|| panic!()), now), now, events: vec![] };
+            assert_eq!(w.wait(Duration::ZERO), [Action::Spawn]);
+            let out = w.start(11, 12);
+            (w, out)
+        }
+
+        /// As the node does it.
+        fn step(
+            &mut self,
+            f: impl FnOnce(&mut Supervisor, Time, &mut Vec<Action>, &mut Vec<Event>),
+        ) -> Vec<Action> {
+            let mut out = Vec::new();
+            f(&mut self.h, self.now, &mut out, &mut self.events);
+            self.h.keep_listeners(self.now, &mut out, &mut self.events);
+            out
+        }
+
+        fn start(&mut self, pid: u32, worker: u32) -> Vec<Action> {
+            self.step(|h, now, _, ev| h.spawned(pid, now, ev));
+            assert_eq!(self.wait(5 * MS), [Action::Probe]);
+            self.answer(pid, worker)
+        }
+
+        fn answer(&mut self, pid: u32, worker: u32) -> Vec<Action> {
+            let info = Info { version: "2.6".into(), pid: worker };
+            self.step(|h, now, out, ev| h.answered(pid, info, now, out, ev))
+        }
+
+        fn fetched(&mut self, result: Result<usize, Refusal>) -> Vec<Action> {
+            self.step(|h, now, out, ev| h.fetched(result, now, out, ev))
+        }
+
+        fn die(&mut self, pid: u32, exit: Exit) -> Vec<Action> {
+            self.step(|h, now, out, ev| drop(h.exited(pid, exit, now, out, ev)))
+        }
+
+        fn wait(&mut self, d: Duration) -> Vec<Action> {
+            self.now += d;
+            self.step(|h, now, out, ev| h.tick(now, out, ev))
+        }
+
+        /// Until its next deadline, which must not be later than that.
+        fn due(&mut self, within: Duration) -> Vec<Action> {
+            let at = self.h.deadline(self.now).unwrap_or_else(|| panic!("no deadline"));
+            assert!(at <= self.now + within, "{:?} later", at.since(self.now));
+            self.wait(at.since(self.now))
+        }
+    }
+
+    #[test]
+    fn held_over_a_crash_and_fetched_anew_at_once() {
+        let (mut w, out) = World::ready();
+        assert_eq!(out, [Action::FetchListeners { worker: 12 }]);
+        assert_eq!(w.fetched(Ok(3)), []);
+        assert!(w.events.contains(&Event::ListenersHeld { count: 3 }));
+        assert_eq!(w.wait(MS), [], "held, and that is all");
+        assert_eq!(w.die(11, Exit::Signal(9)), [], "nothing is dropped");
+        assert_eq!(w.wait(Duration::ZERO), [Action::Spawn]);
+        assert_eq!(w.start(21, 22), [Action::FetchListeners { worker: 22 }]);
+        assert_eq!(w.h.held_listeners(), 3, "until the answer is there");
+        assert_eq!(w.fetched(Ok(3)), []);
+        // A worker of the same number is not the same.
+        w.die(21, Exit::Signal(9));
+        w.wait(Duration::ZERO);
+        assert_eq!(w.start(21, 22), [Action::FetchListeners { worker: 22 }]);
+    }
+
+    #[test]
+    fn a_new_haproxy_that_does_not_answer_ends_the_hold() {
+        let (mut w, _) = World::ready();
+        w.fetched(Ok(3));
+        w.die(11, Exit::Signal(9));
+        w.wait(Duration::ZERO);
+        w.start(21, 22);
+        assert_eq!(w.due(REFETCH_LIMIT), [Action::DropListeners], "the new one may not have taken them over");
+        assert_eq!(w.h.held_listeners(), 0);
+        assert_eq!(w.due(RETRY_MIN), [Action::FetchListeners { worker: 22 }]);
+        assert_eq!(w.due(FETCH_LIMIT), [Action::DropListeners], "more patience with nothing held");
+    }
+
+    #[test]
+    fn not_held_beyond_the_grace() {
+        let (mut w, _) = World::ready();
+        w.fetched(Ok(3));
+        w.die(11, Exit::Signal(9));
+        assert_eq!(w.wait(Duration::ZERO), [Action::Spawn]);
+        w.step(|h, now, _, ev| h.spawned(21, now, ev));
+        assert_eq!(w.wait(499 * MS), [Action::Probe]);
+        assert_eq!(w.wait(MS).first(), Some(&Action::DropListeners), "restart_grace is 0.5 s");
+    }
+
+    #[test]
+    fn not_held_after_a_failed_start() {
+        let (mut w, _) = World::ready();
+        w.fetched(Ok(3));
+        w.die(11, Exit::Signal(9));
+        w.wait(Duration::ZERO);
+        w.step(|h, now, _, ev| h.spawned(21, now, ev));
+        assert_eq!(w.die(21, Exit::Code(1)).first(), Some(&Action::DropListeners));
+        assert_eq!(w.due(250 * MS), [Action::Spawn], "and without them once more");
+    }
+
+    #[test]
+    fn dropped_before_haproxy_stops_listening() {
+        let (mut w, _) = World::ready();
+        w.fetched(Ok(3));
+        w.step(|h, now, out, ev| h.reload(now, out, ev));
+        let out = w.step(|h, now, out, ev| h.checked(Exit::Code(0), now, out, ev));
+        assert_eq!(out, [Action::DropListeners, Action::Reload]);
+        assert_eq!(w.answer(11, 12), [], "the old worker");
+        assert_eq!(w.answer(11, 13), [Action::FetchListeners { worker: 13 }]);
+        let out = w.step(|h, now, out, ev| drop(h.stop(now, now + 8000 * MS, out, ev)));
+        assert_eq!(
+            out,
+            [Action::DropListeners, Action::CancelProbe, Action::SoftStop],
+            "in the middle of a fetch"
+        );
+        assert_eq!(w.fetched(Ok(3)), [], "too late");
+        assert_eq!(w.h.held_listeners(), 0);
+
+        let (mut w, _) = World::ready();
+        w.fetched(Ok(3));
+        assert_eq!(w.step(|h, _, _, _| h.leave()), [Action::DropListeners], "nobody would take them over");
+    }
+
+    #[test]
+    fn somebody_else_reloads_it() {
+        let (mut w, _) = World::ready();
+        w.fetched(Ok(3));
+        assert_eq!(w.answer(11, 13), [Action::FetchListeners { worker: 13 }]);
+        assert_eq!(w.answer(11, 14), []);
+        assert_eq!(w.fetched(Ok(4)), [Action::FetchListeners { worker: 14 }]);
+    }
+
+    #[test]
+    fn a_refusal_is_told_once_and_tried_again_less_and_less() {
+        let (mut w, _) = World::ready();
+        let told =
+            |w: &World| w.events.iter().filter(|e| matches!(e, Event::ListenersNotHeld { .. })).count();
+        let (start, mut tries) = (w.now, 0);
+        while w.now.since(start) < Duration::from_secs(600) {
+            assert_eq!(w.fetched(Err(Refusal::Stranger)), [Action::DropListeners]);
+            assert_eq!(told(&w), usize::from(tries >= 6));
+            tries += 1;
+            assert_eq!(w.due(RETRY_MAX), [Action::FetchListeners { worker: 12 }]);
+        }
+        assert!((12..25).contains(&tries), "{tries} tries");
+        w.fetched(Ok(1));
+        assert_eq!(w.h.held_listeners(), 1);
+    }
+
+    #[test]
+    fn nothing_is_held_if_that_is_not_wanted() {
+        let (mut w, _) = World::ready();
+        w.fetched(Ok(3));
+        w.h.cfg.keep_listeners = false;
+        assert_eq!(w.wait(MS), [Action::DropListeners]);
+        w.die(11, Exit::Signal(9));
+        w.wait(Duration::ZERO);
+        assert_eq!(w.start(21, 22), []);
+    }
+}
