@@ -292,7 +292,7 @@ fn holds_all_kinds(w: &World) -> Result<()> {
          unix-bind prefix {dir}/\n    stats socket {dir}/own.sock mode 600 level admin expose-fd listeners\n\
          defaults\n    mode http\n    timeout connect 1s\n    timeout client 5s\n    timeout server 5s\n\
          frontend app\n    http-request return status 200 content-type text/plain string \"node1\"\n    \
-         bind {SERVICE} shards by-thread\n    bind [::]:5001 v6only\n    bind app.sock\n"
+         bind {SERVICE} shards by-thread\n    bind [::]:5001 v6only\n    bind unix@app.sock\n"
     );
     (6000..6300).for_each(|port| cfg += &format!("    bind :{port} interface eth0\n"));
     std::fs::create_dir_all(w.one.dir().join("empty"))?;
