@@ -71,6 +71,7 @@ pub fn exit(e: Exit) -> String {
 pub fn refusal(r: Refusal) -> &'static str {
     match r {
         Refusal::Unreachable(errno) => Errno::from_raw(errno).desc(),
+        Refusal::NoPlace => "no stats socket can be named after control_socket",
         Refusal::NoAnswer => "no answer",
         Refusal::Timeout => "no answer in time",
         Refusal::Stranger => "another process answers",

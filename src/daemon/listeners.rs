@@ -57,8 +57,8 @@ struct Offer {
 }
 
 impl Listeners {
-    /// Files are named after the control socket. `None`, and said why: HAProxy's configuration cannot hold that
-    /// path, or the file cannot be written.
+    /// Files are named after the control socket. `None`: HAProxy's configuration cannot hold that path, or the file
+    /// cannot be written.
     pub(super) fn new(control_socket: &Path) -> Option<Self> {
         let path = |suffix| runtime::with_suffix(control_socket, suffix);
         let l = Listeners {
@@ -70,17 +70,7 @@ impl Listeners {
             offered: None,
         };
         let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/._-+".contains(b);
-        let done = match l.stats.as_os_str().as_bytes().iter().all(plain) {
-            true => l.write_config(),
-            false => Err(std::io::ErrorKind::InvalidInput.into()),
-        };
-        match done {
-            Ok(()) => Some(l),
-            Err(e) => {
-                log::warn!("{}: {e}: HAProxy's listening sockets are not held", l.config.display());
-                None
-            }
-        }
+        (l.stats.as_os_str().as_bytes().iter().all(plain) && l.write_config().is_ok()).then_some(l)
     }
 
     fn write_config(&self) -> std::io::Result<()> {

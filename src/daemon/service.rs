@@ -142,7 +142,7 @@ impl Service {
             }
             Action::CancelProbe => self.probe = None,
             Action::FetchListeners { worker } => {
-                let fetch = self.listeners.as_mut().map_or(Err(Refusal::NoAnswer), |l| l.fetch(worker));
+                let fetch = self.listeners.as_mut().map_or(Err(Refusal::NoPlace), |l| l.fetch(worker));
                 if let Err(why) = fetch {
                     return Outcome::FetchFailed(why);
                 }

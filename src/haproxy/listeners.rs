@@ -20,6 +20,8 @@ const MAX_MESSAGE: usize = 16 * 1024;
 /// Why the listening sockets are not held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// The file with the stats socket cannot be written, or HAProxy could not read its path.
+    NoPlace,
     /// Nobody listens on the stats socket: an errno.
     Unreachable(i32),
     /// No answer, or not all of it.

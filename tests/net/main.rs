@@ -6,6 +6,7 @@
 
 #[path = "../lab/mod.rs"]
 mod lab;
+mod leave;
 
 mod haproxy;
 
@@ -39,7 +40,7 @@ mod words {
 type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
-const TOPICS: &[&[(&str, Test)]] = &[TESTS, haproxy::TESTS];
+const TOPICS: &[&[(&str, Test)]] = &[TESTS, haproxy::TESTS, leave::TESTS];
 
 /// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[

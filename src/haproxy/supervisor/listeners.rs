@@ -181,7 +181,7 @@ mod tests {
         }
 
         fn die(&mut self, pid: u32, exit: Exit) -> Vec<Action> {
-            self.step(|h, now, out, ev| drop(h.exited(pid, exit, now, out, ev)))
+            self.step(|h, now, out, ev| assert!(h.exited(pid, exit, now, out, ev)))
         }
 
         fn wait(&mut self, d: Duration) -> Vec<Action> {
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(out, [Action::DropListeners, Action::Reload]);
         assert_eq!(w.answer(11, 12), [], "the old worker");
         assert_eq!(w.answer(11, 13), [Action::FetchListeners { worker: 13 }]);
-        let out = w.step(|h, now, out, ev| drop(h.stop(now, now + 8000 * MS, out, ev)));
+        let out = w.step(|h, now, out, ev| assert!(h.stop(now, now + 8000 * MS, out, ev)));
         assert_eq!(
             out,
             [Action::DropListeners, Action::CancelProbe, Action::SoftStop],
