@@ -174,7 +174,9 @@ fn give_up_swallows_nobody(w: &World) -> Result<()> {
     let ini = Vipd::ini(&w.one, Some(&cfg), &[router(100)]);
     let one = Vipd::start(&w.one, &ini.replace(&haproxy_path(), &program.display().to_string()))?;
     w.node1_is_master()?;
-    let (_two, _) = w.with_haproxy(Kind::Vipd, &w.two, router(99))?;
+    let (two, _) = w.with_haproxy(Kind::Vipd, &w.two, router(99))?;
+    // Only a master that was heard can give up.
+    two.wait_log(words::BACKUP, secs(5))?;
     w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?;
     one.wait_log(HELD, secs(5))?;
     let clients = clients(w, 4, SERVICE, ms(4), secs(4))?;
