@@ -1,11 +1,13 @@
 //! The one loop: descriptors, ppoll until the nearest deadline, bytes → the node, its effects → `sys`, their
 //! results → the node. Decides nothing.
 
+mod check;
 mod links;
 mod listeners;
 mod service;
 mod tables;
 
+pub use check::unknown_user;
 pub use service::check_argv;
 
 use crate::config::{self, Config};
@@ -20,6 +22,7 @@ use crate::sys::netlink::Netlink;
 use crate::sys::{clock, process, runtime, schedule, signal};
 use crate::time::{Time, earlier};
 use crate::words;
+use check::Checks;
 use links::Sockets;
 use nix::errno::Errno;
 use nix::fcntl::Flock;
@@ -57,6 +60,7 @@ enum Source {
     Pidfd,
     Listeners,
     Pipe,
+    Check(usize),
     Control,
 }
 
@@ -66,6 +70,7 @@ struct Daemon {
     signals: SignalFd,
     sockets: Vec<Sockets>,
     service: Option<Service>,
+    checks: Checks,
     control: Control,
     router_id: String,
     control_socket: PathBuf,
@@ -92,6 +97,7 @@ pub fn run(cfg: &Config) -> Result<u8, Fatal> {
     if !missing.is_empty() {
         return Err(fatal("missing capability", missing.join(", ")));
     }
+    runtime::keep_descriptors();
     let mut daemon = Daemon::open(cfg)?;
     daemon.begin(cfg)?;
     loop {
@@ -117,6 +123,7 @@ impl Daemon {
             signals: signal::open().map_err(|e| fatal("signalfd", e))?,
             sockets: Vec::new(),
             service: cfg.haproxy.as_ref().map(|h| Service::new(h, path)),
+            checks: Checks::new(cfg)?,
             control,
             router_id: cfg.global.router_id.clone().unwrap_or_else(host_name),
             control_socket: path.clone(),
@@ -237,6 +244,9 @@ impl Daemon {
                 add(fd, Source::Pipe, read);
             }
         }
+        for (i, fd, flags) in self.checks.fds() {
+            add(fd, Source::Check(i), flags);
+        }
         for (fd, write) in self.control.fds() {
             add(fd, Source::Control, if write { PollFlags::POLLOUT } else { read });
         }
@@ -299,6 +309,11 @@ impl Daemon {
                     });
                 }
             }
+            Source::Check(i) => {
+                if let Some(result) = self.checks.ready(i) {
+                    self.node.check_done(now, i, result, String::new());
+                }
+            }
             Source::Control => {
                 let (node, router_id, started) = (&self.node, &self.router_id, self.started);
                 self.control.serve(now, |request| match request {
@@ -315,8 +330,10 @@ impl Daemon {
         match s {
             Signal::SIGTERM | Signal::SIGINT | Signal::SIGUSR1 => self.node.stop(now),
             Signal::SIGCHLD => {
-                while let Some((pid, exit)) = process::reap() {
-                    if self.service.as_mut().is_some_and(|s| s.reaped(pid)) {
+                while let Some((pid, exit)) = process::reap(|pid| self.checks.exiting(pid)) {
+                    if let Some((check, result, output)) = self.checks.reaped(pid, exit) {
+                        self.node.check_done(now, check, result, output);
+                    } else if self.service.as_mut().is_some_and(|s| s.reaped(pid)) {
                         self.node.supervise(now, |h, out, events| h.checked(exit, now, out, events));
                     } else {
                         self.exited(now, pid, exit);
@@ -411,6 +428,11 @@ impl Daemon {
                     Outcome::FetchFailed(why) => h.fetched(Err(why), now, out, events),
                     Outcome::CheckFailed => h.checked(supervisor::Exit::Unknown, now, out, events),
                 });
+            }
+            Effect::Check { check, action } => {
+                if let Some(failure) = self.checks.carry_out(check, action) {
+                    self.node.check_done(clock::now(), check, Err(failure), String::new());
+                }
             }
             Effect::Exit(status) => self.exit = Some(status),
         }

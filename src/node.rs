@@ -5,15 +5,20 @@
 //! results, then `flush` (the address batch, with a clock read anew), then its effects.
 
 mod drive;
+mod group;
 mod health;
 mod instance;
 mod kernel;
 mod receive;
 mod stop;
+mod tracking;
 
+pub use group::Group;
 pub use instance::{Faults, Hold, Instance};
+pub use tracking::{Tracked, Tracking};
 
 use crate::addr::{AddrBook, Op, Outcome};
+use crate::check::{self, Check};
 use crate::config::{self, Config};
 use crate::event::Event;
 use crate::haproxy::supervisor::{self, Health, Supervisor};
@@ -50,6 +55,8 @@ pub enum Effect {
     Reread,
     /// HAProxy; a start only if `may_spawn` still says so.
     Haproxy(supervisor::Action),
+    /// A check: `check_done`.
+    Check { check: usize, action: check::Action },
     /// Exit with this status.
     Exit(u8),
 }
@@ -80,6 +87,8 @@ pub struct Link {
     pub demux: Demux,
     /// Whether any advert is sent here.
     pub carries_adverts: bool,
+    /// Whether it needs sockets; one that is only tracked does not.
+    has_sockets: bool,
     /// Packets refused before it was known whose they are.
     pub bogus: u64,
     /// Packets with a VRID that nobody here has.
@@ -126,12 +135,16 @@ enum Life {
 pub struct Node {
     /// All virtual routers, in the order of the file.
     pub instances: Vec<Instance>,
+    /// All sync groups, in the order of the file.
+    pub groups: Vec<Group>,
     /// All interfaces in use.
     pub links: Vec<Link>,
     /// All VIPs.
     pub addrs: AddrBook,
     /// HAProxy, if it is configured.
     pub haproxy: Option<Supervisor>,
+    /// All checks, in the order of the file.
+    pub checks: Vec<Check>,
     life: Life,
     /// End of `startup_delay`.
     take_part_at: Time,
@@ -148,9 +161,11 @@ impl Node {
     pub fn new(cfg: &Config, now: Time) -> Self {
         let mut node = Node {
             instances: Vec::new(),
+            groups: Vec::new(),
             links: Vec::new(),
             addrs: AddrBook::default(),
             haproxy: cfg.haproxy.clone().map(|h| Supervisor::new(h, now)),
+            checks: cfg.checks.iter().map(|c| Check::new(c, now)).collect(),
             life: Life::Starting,
             take_part_at: now + cfg.global.startup_delay,
             service: None,
@@ -162,6 +177,7 @@ impl Node {
         for v in &cfg.vrrp {
             node.add_instance(v, now);
         }
+        node.add_groups(cfg);
         if !cfg.global.startup_delay.is_zero() {
             node.tell(Event::StartupDelay(cfg.global.startup_delay));
         }
@@ -174,6 +190,12 @@ impl Node {
         self.links[link].carries_adverts = true;
         let devs: Vec<usize> =
             v.vips.iter().map(|vip| vip.dev.as_ref().map_or(link, |d| self.link_named(d))).collect();
+        for l in devs.iter().chain([&link]) {
+            self.links[*l].has_sockets = true;
+        }
+        for t in &v.track_interfaces {
+            self.link_named(&t.name);
+        }
         let mut devs = devs.into_iter();
         self.addrs.add_instance(v, |_| devs.next().unwrap_or(link));
         self.instances.push(Instance::new(v.clone(), link, now));
@@ -190,6 +212,7 @@ impl Node {
             mac: None,
             demux: Demux::default(),
             carries_adverts: false,
+            has_sockets: false,
             bogus: 0,
             stray: 0,
             sockets: Sockets::Closed,
@@ -202,7 +225,9 @@ impl Node {
     /// The kernel has been read. `remembered[i]`: the state file says that virtual router i was master.
     pub fn begin(&mut self, now: Time, remembered: &[bool]) {
         for (inst, remembered) in self.instances.iter_mut().zip(remembered) {
-            inst.may_resume = *remembered && !inst.is_owner();
+            // An advert may be there already: then somebody else is master.
+            let heard = inst.stats.adverts_received > inst.stats.priority_zero_received;
+            inst.may_resume = *remembered && !heard && !inst.is_owner();
         }
         self.life = Life::Running;
         for link in 0..self.links.len() {
@@ -288,16 +313,17 @@ impl Node {
     pub fn deadline(&self, now: Time) -> Option<Time> {
         let mut at = earlier(self.addrs.deadline(now), self.announce_at);
         for (i, inst) in self.instances.iter().enumerate() {
-            if !self.takeover_blocked(i) {
-                at = earlier(at, inst.machine.deadline());
-            }
+            at = earlier(at, self.machine_deadline(i));
             at = earlier(at, inst.announcer.deadline());
-            at = earlier(at, inst.hold.map(|h| h.deadline()));
+            at = earlier(at, self.hold_deadline(i));
         }
         for l in &self.links {
             if let Sockets::Failed { retry_at } = l.sockets {
                 at = earlier(at, Some(retry_at));
             }
+        }
+        for c in &self.checks {
+            at = earlier(at, c.deadline());
         }
         if now < self.take_part_at {
             at = earlier(at, Some(self.take_part_at));
@@ -313,6 +339,7 @@ impl Node {
         if self.haproxy.is_some() {
             self.supervise(now, |h, out, events| h.tick(now, out, events));
         }
+        self.tick_checks(now);
         for link in 0..self.links.len() {
             if let Sockets::Failed { retry_at } = self.links[link].sockets
                 && now >= retry_at
@@ -324,16 +351,19 @@ impl Node {
             self.evaluate_all(now);
         }
         for i in 0..self.instances.len() {
-            if !self.takeover_blocked(i) && self.instances[i].machine.deadline().is_some_and(|t| now >= t) {
-                self.step(i, now, Input::Tick);
+            if self.machine_deadline(i).is_some_and(|t| now >= t) {
+                self.tick_machine(i, now);
             }
             let inst = &mut self.instances[i];
             if inst.announcer.take_due(now, &inst.cfg.garp) {
                 self.queue_round(i, now);
             }
-            if self.instances[i].hold.is_some_and(|h| now >= h.deadline()) {
-                self.end_hold(i, now);
-            }
+        }
+        // Not while one of a group has ended: the others' would move.
+        let over: Vec<usize> =
+            (0..self.instances.len()).filter(|i| self.hold_deadline(*i).is_some_and(|t| now >= t)).collect();
+        for i in over {
+            self.end_hold(i, now);
         }
         self.announce_some(now);
         self.progress_stop(now);

@@ -1,9 +1,11 @@
 //! What happened, in keepalived's words, so that existing log watches go on working.
 
+use crate::check::{Failure, Said};
 use crate::event::Event;
 use crate::haproxy::listeners::Refusal;
 use crate::haproxy::supervisor::{Event as Haproxy, Exit};
-use crate::node::{Faults, Node};
+use crate::node::{Faults, Node, Tracked};
+use crate::vrrp::group;
 use crate::vrrp::machine::{Kind, Note, Why};
 use crate::vrrp::packet::Discard;
 use log::Level::{self, Debug, Error, Info, Warn};
@@ -21,6 +23,16 @@ pub fn state(kind: Kind, faults: Faults) -> &'static str {
     }
 }
 
+/// The name of a group's state.
+pub fn group_state(s: group::State) -> &'static str {
+    match s {
+        group::State::Init => "INIT",
+        group::State::Fault => "FAULT",
+        group::State::Backup => "BACKUP",
+        group::State::Master => "MASTER",
+    }
+}
+
 /// Why a state was entered.
 pub fn why(w: Why) -> String {
     match w {
@@ -33,6 +45,7 @@ pub fn why(w: Why) -> String {
         Why::Preempted => "preempted a master of lower priority".into(),
         Why::Outranked(m) => format!("higher advert from {}, priority {}", m.src, m.priority),
         Why::Stalled => "no advert went out for too long".into(),
+        Why::Group => "another member of the group was outranked".into(),
         Why::Left => "asked to leave".into(),
         Why::Faulted => "fault".into(),
     }
@@ -78,6 +91,27 @@ pub fn refusal(r: Refusal) -> &'static str {
         Refusal::TooMany => "too many",
         Refusal::Truncated => "more than the limit of open files",
         Refusal::Garbage => "not an answer to _getsocks",
+    }
+}
+
+/// Why an attempt of a check failed.
+pub fn failure(f: Failure) -> String {
+    match f {
+        Failure::Errno(errno) => Errno::from_raw(errno).desc().into(),
+        Failure::TimedOut => "timed out".into(),
+        Failure::Status(code) => format!("HTTP {code}"),
+        Failure::NotHttp => "the answer is no HTTP".into(),
+        Failure::Closed => "closed without an answer".into(),
+        Failure::Exit(e) => exit(e),
+    }
+}
+
+/// Something that is tracked: what it is, and its name.
+pub fn tracked(node: &Node, what: Tracked) -> (&'static str, &str) {
+    match what {
+        Tracked::Interface(l) => ("interface ", node.links.get(l).map_or("?", |l| l.name.as_str())),
+        Tracked::Check(c) => ("check ", node.checks.get(c).map_or("?", |c| c.name.as_str())),
+        Tracked::Haproxy => ("HAProxy", ""),
     }
 }
 
@@ -133,6 +167,15 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
                 "Now in {} state: {}",
                 state(Kind::Init, *f),
                 faults(*f)
+            )
+        }
+        Event::Group { group, state } => {
+            let name = node.groups.get(*group).map_or("?", |g| g.name.as_str());
+            let state = group_state(*state);
+            say!(
+                Info,
+                "VRRP_Group({name}) Syncing instances to {state} state\n\
+                 VRRP_Group({name}) Transition to {state} STATE"
             )
         }
         Event::Noted { inst, note } => match note {
@@ -292,6 +335,21 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             say!(Error, "{binary} cannot be executed: {}; next try in {} ms", err(errno), ms(retry))
         }
         Event::Haproxy(h) => haproxy(s, h)?,
+        Event::Check { check, said, output } => {
+            write!(s, "VRRP_Script({}) ", node.checks.get(*check).map_or("?", |c| c.name.as_str()))?;
+            let level = match said {
+                Said::Up => return Ok(say!(Info, "succeeded")),
+                Said::Down(why) => say!(Warn, "failed ({})", failure(*why)),
+                Said::Failing(why, n) => say!(Debug, "{}, {n} in a row", failure(*why)),
+            };
+            if !output.is_empty() {
+                write!(s, ": {output}")?;
+            }
+            level
+        }
+        Event::Priority { inst, from, to } => {
+            say_inst!(Info, inst, "Changing effective priority from {from} to {to}")
+        }
         Event::StartupDelay(d) => say!(Info, "startup_delay: taking part in {} s", d.as_secs()),
         Event::Stopping { again: false } => say!(Info, "Stopping"),
         Event::Stopping { again: true } => say!(Warn, "Stopping: asked again, not waiting any longer"),

@@ -183,8 +183,7 @@ impl Service {
 
     /// Starts a program whose output goes to our log.
     fn start(&mut self, argv: &[CString]) -> nix::Result<Pid> {
-        let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-        nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+        let (reader, writer) = process::output_pipe()?;
         let pid = process::spawn(argv, writer.as_fd())?;
         if self.pipes.len() == MAX_PIPES {
             self.pipes.remove(0);

@@ -18,14 +18,22 @@ const AFTER_ANNOUNCEMENT: Duration = Duration::from_millis(5);
 const SEND_FAILED_QUIET: Duration = Duration::from_secs(10);
 
 impl Node {
-    /// Starts, or resumes if the lease of a vipd that ran here an instant ago is still running.
+    /// Starts, or resumes if the lease of a vipd that ran here an instant ago is still running: of a group
+    /// those of all members.
     pub(super) fn take_part(&mut self, i: usize, now: Time) {
-        let resume = std::mem::take(&mut self.instances[i].may_resume) && self.is_still_leased(i, now);
-        if resume {
-            self.step(i, now, Input::Resume);
-        } else {
-            self.addrs.release(i);
-            self.step(i, now, Input::Start);
+        let all = self.together(i);
+        let resume = all.iter().all(|j| self.instances[*j].may_resume && self.is_still_leased(*j, now));
+        for j in all {
+            self.instances[j].may_resume = false;
+            if self.instances[j].machine.kind() != Kind::Init {
+                continue;
+            }
+            if resume {
+                self.step(j, now, Input::Resume);
+            } else {
+                self.addrs.release(j);
+                self.step(j, now, Input::Start);
+            }
         }
     }
 
@@ -42,10 +50,12 @@ impl Node {
     /// One step of a state machine, and what follows from it.
     pub(super) fn step(&mut self, i: usize, now: Time, input: Input) {
         let mut actions = Vec::new();
+        let was_master = self.instances[i].is_master();
         self.instances[i].machine.step(now, input, &mut actions);
         for a in actions {
             self.act(i, now, a);
         }
+        self.sync_group(i, now, input, was_master && !self.instances[i].is_master());
     }
 
     fn act(&mut self, inst: usize, now: Time, action: Action) {
@@ -69,7 +79,12 @@ impl Node {
                 }
             }
             Action::Release(how) => self.let_go(inst, now, how),
-            Action::Reannounce => self.reannounce(inst, now),
+            Action::Reannounce => {
+                // The other's group announced all that it has.
+                for i in self.together(inst) {
+                    self.reannounce(i, now);
+                }
+            }
             Action::Entered(kind, why) => {
                 let i = &mut self.instances[inst];
                 (i.since, i.why) = (now, why);
@@ -196,6 +211,11 @@ impl Node {
         if i.send_failed_at.is_none_or(|t| now.since(t) >= SEND_FAILED_QUIET) {
             i.send_failed_at = Some(now);
             self.tell(Event::SendFailed { inst, errno });
+        }
+        let i = &self.instances[inst];
+        if i.is_master() && i.group.is_some() && self.addrs.last_advert(inst).is_none() {
+            // A group takes over on all LANs or on none.
+            self.step(inst, now, Input::Stall);
         }
     }
 

@@ -15,21 +15,19 @@ impl Node {
             return;
         }
         for i in 0..self.instances.len() {
+            self.find_source(i);
+            self.weigh(i, now);
+        }
+        for i in 0..self.instances.len() {
             self.evaluate(i, now);
         }
     }
 
     /// Whether a virtual router can take part; starts or faults its machine.
     fn evaluate(&mut self, i: usize, now: Time) {
-        self.find_source(i);
-        let faults = self.faults(i, now);
+        let faults = self.group_faults(i, now);
         let inst = &self.instances[i];
-        let opening = self
-            .addrs
-            .of(i)
-            .map(|(_, e)| e.link)
-            .chain([inst.link])
-            .any(|l| self.links[l].sockets == Sockets::Opening);
+        let opening = self.is_opening(i) || self.fellows(i).iter().any(|j| self.is_opening(*j));
         if opening && inst.machine.kind() == Kind::Init {
             return;
         }
@@ -42,7 +40,8 @@ impl Node {
             return;
         }
         let adopting = self.haproxy.as_ref().is_some_and(Supervisor::is_adopting);
-        if self.instances[i].may_resume && !(adopting && faults.only(Faults::STARTING)) {
+        let awaited = if adopting { Faults::CHECKING.or(Faults::STARTING) } else { Faults::CHECKING };
+        if self.instances[i].may_resume && !faults.only(awaited) {
             self.instances[i].may_resume = false;
         }
         if changed {
@@ -56,7 +55,13 @@ impl Node {
         }
     }
 
-    fn faults(&self, i: usize, now: Time) -> Faults {
+    fn is_opening(&self, i: usize) -> bool {
+        let links = self.addrs.of(i).map(|(_, e)| e.link).chain([self.instances[i].link]);
+        links.into_iter().any(|l| self.links[l].sockets == Sockets::Opening)
+    }
+
+    /// Its own reasons not to take part, whatever its group says.
+    pub(super) fn faults(&self, i: usize, now: Time) -> Faults {
         let inst = &self.instances[i];
         let mut f = Faults::default();
         for l in self.addrs.of(i).map(|(_, e)| e.link).chain([inst.link]) {
@@ -74,6 +79,7 @@ impl Node {
             _ => Faults::HAPROXY,
         };
         f.set(missing, !self.is_served(i, now));
+        self.tracked_faults(i, now, &mut f);
         f
     }
 
@@ -83,7 +89,9 @@ impl Node {
 
     /// Whether HAProxy can serve what this virtual router hands over: a dead service has nothing to keep.
     pub(super) fn is_well(&self, i: usize, now: Time) -> bool {
-        let tracked = self.instances[i].cfg.track_haproxy == Track::Fault && !self.instances[i].is_owner();
+        let tracks =
+            |i: usize| self.instances[i].cfg.track_haproxy != Track::No && !self.instances[i].is_owner();
+        let tracked = tracks(i) || self.fellows(i).iter().any(|j| tracks(*j));
         self.haproxy.as_ref().is_none_or(|h| !tracked || h.health(now) == Health::Well)
     }
 

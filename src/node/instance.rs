@@ -37,9 +37,11 @@ impl Faults {
     pub const CHECK: Faults = Faults(512);
     /// Another member of the sync group cannot take part.
     pub const GROUP: Faults = Faults(1024);
+    /// A check of `track` has no result yet: no fault yet.
+    pub const CHECKING: Faults = Faults(2048);
 
     /// Every fault with its words.
-    pub const WORDS: [(Faults, &'static str); 11] = [
+    pub const WORDS: [(Faults, &'static str); 12] = [
         (Faults::NO_INTERFACE, "interface does not exist"),
         (Faults::LINK_DOWN, "interface is down"),
         (Faults::NO_ADDRESS, "interface has no address to send from"),
@@ -51,6 +53,7 @@ impl Faults {
         (Faults::TRACKED_INTERFACE, "a tracked interface is down"),
         (Faults::CHECK, "a tracked check is down"),
         (Faults::GROUP, "another member of the group is in FAULT"),
+        (Faults::CHECKING, "waiting for a check"),
     ];
 
     /// Adds `f` if `on`.
@@ -67,12 +70,17 @@ impl Faults {
 
     /// Whether all that is missing is to be expected at a start.
     pub fn is_pending(self) -> bool {
-        self.0 & !(Faults::DELAY.0 | Faults::STARTING.0) == 0
+        self.0 & !(Faults::DELAY.0 | Faults::STARTING.0 | Faults::CHECKING.0) == 0
     }
 
-    /// Whether there is `f` and nothing else.
+    /// Whether there is nothing but `f`.
     pub fn only(self, f: Faults) -> bool {
-        self.0 == f.0
+        self.0 & !f.0 == 0
+    }
+
+    /// All that is in either.
+    pub fn or(self, f: Faults) -> Faults {
+        Faults(self.0 | f.0)
     }
 
     /// Whether `f` is among them.
@@ -90,13 +98,6 @@ pub struct Hold {
     pub release_at: Option<Time>,
     /// Its announcement was heard, not only its advert.
     pub announced: bool,
-}
-
-impl Hold {
-    /// The next deadline.
-    pub fn deadline(&self) -> Time {
-        self.release_at.map_or(self.until, |t| t.min(self.until))
-    }
 }
 
 /// One log line per reason, until an accepted advert and a while have passed.
@@ -140,6 +141,8 @@ pub struct Instance {
     pub announcer: Announcer,
     /// Its interface, an index into the node's links.
     pub link: usize,
+    /// Its sync group, an index into the node's groups.
+    pub group: Option<usize>,
     /// Its addresses as advertised.
     pub vips: Vec<IpAddr>,
     /// The source of its adverts.
@@ -184,6 +187,7 @@ impl Instance {
             machine: Machine::new(params),
             announcer: Announcer::default(),
             link,
+            group: None,
             src: None,
             hold: None,
             faults: Faults::default(),

@@ -47,7 +47,7 @@ impl Node {
         link.ifindex = Some(l.ifindex);
         link.running = running;
         link.mac = l.mac;
-        if link.sockets == Sockets::Closed {
+        if link.sockets == Sockets::Closed && link.has_sockets {
             self.open(i);
         }
         if changed {

@@ -91,6 +91,9 @@ impl Node {
             // Somebody else is master: whatever our lease says, nothing is resumed.
             inst.may_resume = false;
         }
+        if self.passes_over(i, now, a.src, a.priority) {
+            return;
+        }
         self.step(i, now, Input::Advert { src: a.src, priority: a.priority, interval: a.interval });
         if a.priority != 0 && self.instances[i].machine.kind() != Kind::Master {
             self.successor_advertised(i, now);

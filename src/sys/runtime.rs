@@ -10,6 +10,15 @@ use std::path::{Path, PathBuf};
 /// Where runtime files are by default.
 const RUN_DIR: &str = "/run/vipd";
 
+/// Descriptors that whoever started us left open are not for our children. Kernels before 5.11 cannot do it.
+pub fn keep_descriptors() {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+    // SAFETY: plain system call without pointers; no descriptor is closed before an exec.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3 as libc::c_uint, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC)
+    };
+}
+
 /// Creates the runtime directory, 0700, if it is missing.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)

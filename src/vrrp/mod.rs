@@ -2,6 +2,7 @@
 
 pub mod announce;
 pub mod demux;
+pub mod group;
 pub mod machine;
 #[cfg_attr(
     not(test),

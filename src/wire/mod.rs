@@ -12,5 +12,6 @@
 pub mod arp;
 pub mod checksum;
 pub mod diag;
+pub mod icmp;
 pub mod ipv4;
 pub mod rtnl;

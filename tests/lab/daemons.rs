@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 pub struct Router {
     /// Its name.
     pub name: String,
+    /// interface
+    pub interface: String,
     /// virtual_router_id
     pub vrid: u8,
     /// priority
@@ -44,6 +46,7 @@ impl Router {
     pub fn new(vrid: u8, priority: u8, vip: &str) -> Router {
         Router {
             name: format!("VI_{vrid}"),
+            interface: "eth0".to_owned(),
             vrid,
             priority,
             preempt: true,
@@ -87,9 +90,9 @@ impl Router {
     }
 
     fn ini(&self) -> String {
-        let Router { name, vrid, priority, advert_int, extra, .. } = self;
+        let Router { name, interface, vrid, priority, advert_int, extra, .. } = self;
         let mut text = format!(
-            "[vrrp {name}]\ninterface = eth0\nvirtual_router_id = {vrid}\npriority = {priority}\n\
+            "[vrrp {name}]\ninterface = {interface}\nvirtual_router_id = {vrid}\npriority = {priority}\n\
              advert_int = {advert_int}\nvirtual_ipaddress = {}\n",
             self.vips.join(", ")
         );
@@ -106,9 +109,9 @@ impl Router {
     }
 
     fn keepalived(&self) -> String {
-        let Router { name, vrid, priority, advert_int, extra, .. } = self;
+        let Router { name, interface, vrid, priority, advert_int, extra, .. } = self;
         let mut text = format!(
-            "vrrp_instance {name} {{\n state BACKUP\n interface eth0\n virtual_router_id {vrid}\n \
+            "vrrp_instance {name} {{\n state BACKUP\n interface {interface}\n virtual_router_id {vrid}\n \
              priority {priority}\n advert_int {advert_int}\n virtual_ipaddress {{\n"
         );
         for vip in &self.vips {

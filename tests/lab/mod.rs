@@ -29,7 +29,7 @@ pub use isolate::{Isolation, isolate};
 pub use lan::{Lan, Node};
 pub use proc::{Line, Log, Proc};
 pub use watcher::{Change, Watcher};
-pub use wire::{Advert, Capture, Seen, What, advert, arp_request};
+pub use wire::{Advert, Capture, Seen, What, advert, arp_request, checksum};
 
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

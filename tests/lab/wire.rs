@@ -268,7 +268,8 @@ fn v6(data: &[u8], at: usize) -> Option<Ipv6Addr> {
     Some(<[u8; 16]>::try_from(data.get(at..at + 16)?).ok()?.into())
 }
 
-fn checksum(data: &[u8]) -> u16 {
+/// RFC 1071.
+pub fn checksum(data: &[u8]) -> u16 {
     let words =
         data.chunks(2).map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low)));
     let sum = words.sum::<u32>();
@@ -308,6 +309,18 @@ impl Node {
 
     /// Sends any octets as an IPv4 packet of protocol 112, straight to the wire: whatever the source is.
     pub fn inject_to(&self, src: Ipv4Addr, dst: Ipv4Addr, ttl: u8, message: &[u8]) -> Result<()> {
+        self.inject_ip(src, dst, ttl, 112, message)
+    }
+
+    /// Sends any octets as an IPv4 packet of any protocol, straight to the wire.
+    pub fn inject_ip(
+        &self,
+        src: Ipv4Addr,
+        dst: Ipv4Addr,
+        ttl: u8,
+        protocol: u8,
+        message: &[u8],
+    ) -> Result<()> {
         let [a, b, c, d] = dst.octets();
         let mut frame = match dst.is_multicast() {
             true => vec![1, 0, 0x5e, b & 0x7f, c, d],
@@ -316,7 +329,7 @@ impl Node {
         frame.extend(self.mac());
         frame.extend([0x08, 0x00]);
         let total = u16::try_from(20 + message.len()).unwrap_or(u16::MAX).to_be_bytes();
-        let mut header = vec![0x45, 0xc0, total[0], total[1], 0, 0, 0, 0, ttl, 112, 0, 0];
+        let mut header = vec![0x45, 0xc0, total[0], total[1], 0, 0, 0, 0, ttl, protocol, 0, 0];
         header.extend(src.octets());
         header.extend(dst.octets());
         let sum = checksum(&header).to_be_bytes();

@@ -4,11 +4,12 @@
 //! `cargo test --test net [FILTER]`; the vipd under test is cargo's, or `$VIPD`. Without namespaces every
 //! test is skipped and named; with `CI=true` that is a failure.
 
+mod groups;
+mod haproxy;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod leave;
-
-mod haproxy;
+mod tracking;
 
 use lab::*;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -40,7 +41,7 @@ mod words {
 type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
-const TOPICS: &[&[(&str, Test)]] = &[TESTS, haproxy::TESTS, leave::TESTS];
+const TOPICS: &[&[(&str, Test)]] = &[TESTS, haproxy::TESTS, leave::TESTS, groups::TESTS, tracking::TESTS];
 
 /// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[
