@@ -17,10 +17,13 @@ use crate::haproxy::supervisor;
 use crate::memory;
 use crate::node::{Effect, Memory, Node};
 use crate::status;
+use crate::sys::batch::Batch;
 use crate::sys::diag::Connections;
 use crate::sys::netlink::Netlink;
+use crate::sys::socket::{self, Kind};
 use crate::sys::{clock, process, runtime, schedule, signal};
 use crate::time::{Time, earlier};
+use crate::vrrp::replay::Replay;
 use crate::words;
 use check::Checks;
 use links::Sockets;
@@ -53,9 +56,12 @@ fn fatal(what: impl std::fmt::Display, e: impl std::fmt::Display) -> Fatal {
 enum Source {
     Netlink,
     Signals,
-    Vrrp(usize),
+    Vrrp(usize, Kind),
     Stray(usize),
+    VrrpV6(usize),
+    StrayV6(usize),
     Arp(usize),
+    Neighbours(usize),
     Probe,
     Pidfd,
     Listeners,
@@ -76,6 +82,7 @@ struct Daemon {
     control_socket: PathBuf,
     started: Time,
     buf: Vec<u8>,
+    batch: Batch,
     out: Vec<u8>,
     exit: Option<u8>,
     /// When the kernel's tables are to be read again.
@@ -129,6 +136,7 @@ impl Daemon {
             control_socket: path.clone(),
             started: now,
             buf: vec![0; 9216],
+            batch: Batch::default(),
             out: Vec::new(),
             exit: None,
             reread_at: None,
@@ -143,6 +151,12 @@ impl Daemon {
     fn begin(&mut self, cfg: &Config) -> Result<(), Fatal> {
         log::info!("vipd {} starts on {}", env!("CARGO_PKG_VERSION"), self.router_id);
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
+        for i in 0..self.node.instances.len() {
+            let file = self.sequence_file(&self.node.instances[i].cfg);
+            if let Some(replay) = std::fs::read_to_string(file).ok().and_then(|s| Replay::parse(&s)) {
+                self.node.instances[i].replay = replay;
+            }
+        }
         if let Some(h) = &cfg.haproxy {
             nonlocal_bind(h);
         }
@@ -172,7 +186,9 @@ impl Daemon {
             .collect();
         // Another master may have been heard meanwhile.
         for i in 0..self.sockets.len() {
-            self.read(Source::Vrrp(i))?;
+            self.read(Source::Vrrp(i, Kind::Plain))?;
+            self.read(Source::Vrrp(i, Kind::Ah))?;
+            self.read(Source::VrrpV6(i))?;
         }
         self.node.begin(clock::now(), &remembered);
         self.settle();
@@ -181,6 +197,11 @@ impl Daemon {
 
     fn state_file(&self, v: &config::Vrrp) -> PathBuf {
         runtime::with_suffix(&self.control_socket, &format!(".vrrp.{}", v.name))
+    }
+
+    /// Where the sequence numbers are kept. They outlive the mastership, and a change of the key.
+    fn sequence_file(&self, v: &config::Vrrp) -> PathBuf {
+        runtime::with_suffix(&self.control_socket, &format!(".ah.{}", v.name))
     }
 
     /// One turn: wait, read, act.
@@ -219,15 +240,27 @@ impl Daemon {
         add(self.netlink.as_fd(), Source::Netlink, read);
         add(self.signals.as_fd(), Source::Signals, read);
         for (i, s) in self.sockets.iter().enumerate() {
-            if let Some(v) = &s.vrrp {
-                add(v.as_fd(), Source::Vrrp(i), read);
+            for (kind, v) in [(Kind::Plain, &s.vrrp), (Kind::Ah, &s.ah)] {
+                if let Some(v) = v {
+                    add(v.as_fd(), Source::Vrrp(i, kind), read);
+                }
+            }
+            if let Some(v) = &s.vrrp_v6 {
+                add(v.as_fd(), Source::VrrpV6(i), read);
             }
             if let Some(a) = &s.arp {
                 add(a.as_fd(), Source::Arp(i), read);
             }
-            match (&s.stray, s.stray_after) {
-                (Some(x), after) if after.is_none_or(|t| now >= t) => add(x.as_fd(), Source::Stray(i), read),
-                _ => {}
+            if let Some(n) = &s.neighbours {
+                add(n.as_fd(), Source::Neighbours(i), read);
+            }
+            if s.stray_after.is_none_or(|t| now >= t) {
+                if let Some(x) = &s.stray {
+                    add(x.as_fd(), Source::Stray(i), read);
+                }
+                if let Some(x) = &s.stray_v6 {
+                    add(x.as_fd(), Source::StrayV6(i), read);
+                }
             }
         }
         if let Some(service) = &self.service {
@@ -277,9 +310,12 @@ impl Daemon {
                     self.signal(now, s);
                 }
             }
-            Source::Vrrp(i) => self.read_adverts(now, i),
+            Source::Vrrp(i, kind) => self.read_adverts(now, i, kind),
             Source::Stray(i) => self.read_strays(now, i),
+            Source::VrrpV6(i) => self.read_adverts_v6(now, i),
+            Source::StrayV6(i) => self.read_strays_v6(now, i),
             Source::Arp(i) => self.read_announcements(now, i),
+            Source::Neighbours(i) => self.read_neighbours(now, i),
             Source::Probe => match self.service.as_mut().and_then(Service::read_probe) {
                 Some((pid, Some(info))) => {
                     self.node.supervise(now, |h, out, events| h.answered(pid, info, now, out, events));
@@ -315,6 +351,9 @@ impl Daemon {
                 }
             }
             Source::Control => {
+                for (l, s) in self.node.links.iter_mut().zip(&self.sockets) {
+                    l.overruns = [&s.vrrp, &s.ah].into_iter().flatten().map(socket::Vrrp::overruns).sum();
+                }
                 let (node, router_id, started) = (&self.node, &self.router_id, self.started);
                 self.control.serve(now, |request| match request {
                     Request::Status => {
@@ -440,8 +479,12 @@ impl Daemon {
 
     fn remember(&self, inst: usize, memory: Memory) {
         let cfg = &self.node.instances[inst].cfg;
-        let file = self.state_file(cfg);
+        let mut file = self.state_file(cfg);
         let done = match memory {
+            Memory::Sequence => {
+                file = self.sequence_file(cfg);
+                runtime::replace_file(&file, &self.node.instances[inst].replay.render())
+            }
             Memory::Nothing => match std::fs::remove_file(&file) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
                 _ => Ok(()),

@@ -24,8 +24,8 @@ pub enum Event {
     Noted { inst: usize, note: Note },
     /// An advert was refused. `mine` and `theirs` are intervals where those differ.
     Discarded { inst: usize, src: IpAddr, why: Discard, interval: Duration },
-    /// A packet was refused before it was known whose it is.
-    Bogus { link: usize, why: Discard },
+    /// A packet was refused before it was known whose it is. No source: not even that could be read.
+    Bogus { link: usize, src: Option<IpAddr>, why: Discard },
     /// An advert was accepted although it is odd.
     Odd { inst: usize, src: IpAddr, notes: Notes },
     /// Somebody uses a VRID that nobody here has; with one of our VIPs, it is a second master.
@@ -62,8 +62,8 @@ pub enum Event {
     Announcing { entry: usize },
     /// A frame could not be sent.
     AnnounceFailed { entry: usize, errno: i32 },
-    /// An advert could not be sent.
-    SendFailed { inst: usize, errno: i32 },
+    /// An advert could not be sent to the group or to a peer.
+    SendFailed { inst: usize, to: IpAddr, errno: i32 },
     /// This process did not run for longer than backups wait.
     Stalled { inst: usize, silence: Duration },
     /// A renewal came too late, so the VIPs were removed and announced anew.

@@ -206,6 +206,27 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
                 Discard::AuthType => {
                     say_inst!(Warn, inst, "received an advert from {src} with another authentication type")
                 }
+                Discard::AuthIcv => say_inst!(
+                    Warn,
+                    inst,
+                    "IPSEC-AH : invalid IPSEC HMAC-MD5 value from {src}. Due to fields mutation or bad password !"
+                ),
+                Discard::AuthReplay => say_inst!(
+                    Warn,
+                    inst,
+                    "IPSEC-AH : sequence number already processed from {src}: a replay, or it was restarted"
+                ),
+                Discard::Version => {
+                    say_inst!(Warn, inst, "received an advert from {src} with another VRRP version")
+                }
+                Discard::Destination => say_inst!(
+                    Warn,
+                    inst,
+                    "received an advert from {src} by multicast and not by unicast, or the reverse"
+                ),
+                Discard::UnknownPeer => {
+                    say_inst!(Warn, inst, "received an advert from {src}, which is not one of the peers")
+                }
                 Discard::Interval => {
                     let mine = node.instances.get(*inst).map_or(0, |i| i.cfg.advert_int.as_secs());
                     let theirs = interval.as_secs();
@@ -221,8 +242,15 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             write!(s, "\nbogus VRRP packet received on {dev} !!!\n")?;
             say_inst!(Warn, inst, "ignoring received advertisment...")
         }
-        Event::Bogus { link: l, why: d } => {
-            say!(Warn, "bogus VRRP packet received on {} !!! ({})", link(l), d.name())
+        Event::Bogus { link: l, src, why: d } => {
+            write!(s, "bogus VRRP packet received on {} !!! ({}", link(l), d.name())?;
+            if let Some(src) = src {
+                write!(s, ", from {src}")?;
+            }
+            // keepalived's IPv6 unicast has 64.
+            let hint =
+                if *d == Discard::Ttl { ": not 255, by a router or keepalived's unicast_ttl" } else { "" };
+            say!(Warn, "{hint})")
         }
         Event::Odd { inst, src, notes } => {
             if notes.address_count_differs {
@@ -241,8 +269,10 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
                      one or more VIP associated with VRID mismatch actual MASTER advert",
                     src
                 )
-            } else {
+            } else if notes.interval_differs {
                 say_inst!(Info, inst, "the interval of {} is not ours; adopted while it is master", src)
+            } else {
+                say_inst!(Warn, inst, "the first address that {} advertises is not link-local", src)
             }
         }
         Event::Stray { link: l, vrid, src, vip: None } => {
@@ -279,8 +309,12 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             say_vip!(Info, entry, "Netlink reflector reports IP {addr} removed on {dev}")
         }
         Event::VipAddFailed { entry, errno } => {
+            let hint = match *errno {
+                libc::EACCES => " (net.ipv6.conf.*.disable_ipv6 is 1)",
+                _ => "",
+            };
             let why = err(errno);
-            say_inst_vip!(Error, entry, "cannot add {addr} on {dev}: {why}")
+            say_inst_vip!(Error, entry, "cannot add {addr} on {dev}: {why}{hint}")
         }
         Event::VipRemoveFailed { entry, errno } => {
             let why = err(errno);
@@ -301,6 +335,9 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
         Event::VipExpired { entry } => {
             say_inst_vip!(Warn, entry, "the lease of {addr} on {dev} ended before it was renewed")
         }
+        Event::Announcing { entry } if vip(entry).is_some_and(|v| v.addr.is_ipv6()) => {
+            say_vip!(Info, entry, "Sending unsolicited Neighbour Adverts on {dev} for {addr}")
+        }
         Event::Announcing { entry } => {
             say_vip!(Info, entry, "Sending gratuitous ARPs on {dev} for {addr}")
         }
@@ -308,12 +345,12 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             let why = err(errno);
             say_inst_vip!(Warn, entry, "cannot announce {addr} on {dev}: {why}")
         }
-        Event::SendFailed { inst, errno } => {
+        Event::SendFailed { inst, to, errno } => {
             let hint = match *errno {
-                libc::EPERM => " (a firewall drops protocol 112, or CAP_NET_RAW is missing)",
+                libc::EPERM => " (a firewall drops protocol 112 or 51, or CAP_NET_RAW is missing)",
                 _ => "",
             };
-            say_inst!(Warn, inst, "cannot send adverts: {}{}", err(errno), hint)
+            say_inst!(Warn, inst, "cannot send adverts to {to}: {}{hint}", err(errno))
         }
         Event::Stalled { inst, silence } => say_inst!(
             Warn,

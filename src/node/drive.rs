@@ -4,6 +4,7 @@ use super::{Effect, FRAMES_PER_MS, Hold, Memory, Node};
 use crate::addr::Outcome;
 use crate::event::Event;
 use crate::time::Time;
+use crate::vrrp::auth;
 use crate::vrrp::machine::{Action, Input, Kind, Release, Why};
 use crate::vrrp::packet::{self, Outgoing};
 use crate::wire::ipv4;
@@ -14,7 +15,7 @@ use std::time::Duration;
 const AFTER_ADVERT: Duration = Duration::from_millis(50);
 /// After its announcement.
 const AFTER_ANNOUNCEMENT: Duration = Duration::from_millis(5);
-/// At most one line in this time about adverts that cannot be sent.
+/// At most one line in this time about adverts that cannot be sent to one place.
 const SEND_FAILED_QUIET: Duration = Duration::from_secs(10);
 
 impl Node {
@@ -66,7 +67,7 @@ impl Node {
                     self.push(Effect::Remember { inst, memory: Memory::Leaving });
                     self.tell(Event::PriorityZero { inst });
                 }
-                self.push(Effect::Advert { inst, priority, decided: now });
+                self.push_advert(inst, priority, now);
             }
             Action::Acquire => {
                 self.instances[inst].hold = None;
@@ -138,9 +139,7 @@ impl Node {
         }
         self.addrs.release(inst);
         let ops = self.addrs.removals_now(now);
-        if !ops.is_empty() {
-            self.push(Effect::Addrs(ops));
-        }
+        self.push_addrs(ops);
     }
 
     /// The successor was heard, or nobody came: the VIPs go.
@@ -171,32 +170,53 @@ impl Node {
 
     // ---- adverts ----
 
-    /// The IP packet of an advert; `None` without a source address.
-    pub fn encode_advert(&mut self, inst: usize, priority: u8, out: &mut Vec<u8>) -> Option<()> {
+    /// An advert, its source and where it goes: over IPv4 the whole packet, over IPv6 what follows the header. `None`
+    /// without a source address, or if there are no more peers. `copy` counts the peers from 0: all copies of
+    /// an advert have one sequence number.
+    pub fn encode_advert(
+        &mut self,
+        inst: usize,
+        priority: u8,
+        copy: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<(IpAddr, IpAddr)> {
         let i = &mut self.instances[inst];
-        let IpAddr::V4(src) = i.src? else { return None };
-        let dst = packet::GROUP_V4;
+        let (src, dst) = (i.src?, i.targets.get(copy)?.to);
         let o = Outgoing {
             version: i.cfg.version,
             vrid: i.cfg.vrid,
             interval: i.cfg.advert_int,
             auth: &i.cfg.auth,
             vips: &i.vips,
-            src: IpAddr::V4(src),
-            dst: IpAddr::V4(dst),
+            src,
+            dst,
             v3_checksum_as_v2: i.cfg.v3_checksum_as_v2,
         };
         out.clear();
-        ipv4::header(out, src, dst, i.ip_id, packet::PROTOCOL, o.message_len());
+        let key = i.ah_key().copied();
+        if let (IpAddr::V4(src), IpAddr::V4(dst)) = (src, dst) {
+            let (protocol, more) = match key {
+                Some(_) => (auth::PROTOCOL, auth::AH_LEN),
+                None => (packet::PROTOCOL, 0),
+            };
+            ipv4::header(out, src, dst, i.ip_id, protocol, more + o.message_len());
+        }
+        if key.is_some() {
+            auth::header(out, if copy == 0 { i.replay.take_next() } else { i.replay.last() });
+        }
         packet::encode(out, &o, priority);
+        if let Some(key) = key {
+            auth::seal(out, &key);
+        }
         i.ip_id = i.ip_id.checked_add(1).unwrap_or(1);
-        Some(())
+        Some((src, dst))
     }
 
     /// An advert went out; the clock was `before` when it was sent.
     pub fn sent(&mut self, inst: usize, priority: u8, before: Time) {
         let i = &mut self.instances[inst];
         i.stats.adverts_sent += 1;
+        i.unsent = false;
         if priority == 0 {
             i.stats.priority_zero_sent += 1;
         } else if i.is_master() {
@@ -204,19 +224,36 @@ impl Node {
         }
     }
 
-    /// An advert could not be sent: nothing is renewed by it.
-    pub fn send_failed(&mut self, inst: usize, now: Time, errno: i32) {
+    /// An advert could not be sent to one of the targets. If it was to none, nothing is renewed by it: `unsent`.
+    pub fn send_failed(&mut self, inst: usize, copy: usize, now: Time, errno: i32) {
         let i = &mut self.instances[inst];
         i.stats.send_errors += 1;
-        if i.send_failed_at.is_none_or(|t| now.since(t) >= SEND_FAILED_QUIET) {
-            i.send_failed_at = Some(now);
-            self.tell(Event::SendFailed { inst, errno });
+        let Some(target) = i.targets.get_mut(copy) else { return };
+        target.send_errors += 1;
+        if target.said.is_none_or(|t| now.since(t) >= SEND_FAILED_QUIET) {
+            target.said = Some(now);
+            let to = target.to;
+            self.tell(Event::SendFailed { inst, to, errno });
         }
-        let i = &self.instances[inst];
+    }
+
+    /// An advert went to nobody.
+    pub fn unsent(&mut self, inst: usize, now: Time) {
+        let i = &mut self.instances[inst];
+        i.unsent = true;
         if i.is_master() && i.group.is_some() && self.addrs.last_advert(inst).is_none() {
             // A group takes over on all LANs or on none.
             self.step(inst, now, Input::Stall);
         }
+    }
+
+    /// An advert is to go out; with AH, only when its sequence number cannot be used again after a crash.
+    fn push_advert(&mut self, inst: usize, priority: u8, now: Time) {
+        let i = &mut self.instances[inst];
+        if i.ah_key().is_some() && i.replay.reserve() {
+            self.push(Effect::Remember { inst, memory: Memory::Sequence });
+        }
+        self.push(Effect::Advert { inst, priority, decided: now });
     }
 
     // ---- addresses ----
@@ -268,7 +305,7 @@ impl Node {
         let fresh = self.addrs.terms(inst).fresh;
         if self.addrs.last_advert(inst).is_none_or(|t| now.since(t) > fresh) {
             let priority = self.instances[inst].machine.params.priority;
-            self.push(Effect::Advert { inst, priority, decided: now });
+            self.push_advert(inst, priority, now);
         }
     }
 
@@ -285,7 +322,7 @@ impl Node {
             Some(last) if now.since(last) < self.instances[inst].machine.patience() => {
                 let priority = self.instances[inst].machine.params.priority;
                 self.addrs.acquire(inst);
-                self.push(Effect::Advert { inst, priority, decided: now });
+                self.push_advert(inst, priority, now);
             }
             _ => self.step(inst, now, Input::Stall),
         }

@@ -1,11 +1,12 @@
 //! One virtual router as the node sees it: its machine and what surrounds it.
 
-use crate::config;
+use crate::config::{self, Auth, Version};
 use crate::stats::Stats;
 use crate::time::Time;
 use crate::vrrp::announce::Announcer;
 use crate::vrrp::machine::{Kind, Machine, Params, Why};
-use crate::vrrp::packet::Discard;
+use crate::vrrp::packet::{Discard, GROUP_V4, GROUP_V6};
+use crate::vrrp::replay::Replay;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ impl Faults {
     pub const NO_INTERFACE: Faults = Faults(1);
     /// It is down or has no carrier.
     pub const LINK_DOWN: Faults = Faults(2);
-    /// It has no IPv4 address to send from.
+    /// It has no address to send from; of IPv6 that is a link-local one that is not tentative.
     pub const NO_ADDRESS: Faults = Faults(4);
     /// HAProxy does not answer.
     pub const HAPROXY: Faults = Faults(8);
@@ -141,6 +142,8 @@ pub struct Instance {
     pub announcer: Announcer,
     /// Its interface, an index into the node's links.
     pub link: usize,
+    /// The last advert went to nobody.
+    pub unsent: bool,
     /// Its sync group, an index into the node's groups.
     pub group: Option<usize>,
     /// Its addresses as advertised.
@@ -165,8 +168,21 @@ pub struct Instance {
     pub quiet: Quiet,
     /// Identification of its next IP packet; never 0, which the kernel would replace.
     pub ip_id: u16,
-    /// The last time a failure to send was reported.
-    pub send_failed_at: Option<Time>,
+    /// Where its adverts go: the group or each peer.
+    pub targets: Vec<Target>,
+    /// Sequence numbers; of AH only.
+    pub replay: Replay,
+}
+
+/// Where adverts go.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The group, or a peer.
+    pub to: IpAddr,
+    /// Adverts that could not be sent there.
+    pub send_errors: u64,
+    /// The last time that was reported.
+    pub said: Option<Time>,
 }
 
 impl Instance {
@@ -182,11 +198,15 @@ impl Instance {
             own: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             epoch: now,
         };
+        let group = if cfg.is_ipv6() { IpAddr::V6(GROUP_V6) } else { IpAddr::V4(GROUP_V4) };
+        let to = if cfg.unicast_peers.is_empty() { &[group][..] } else { &cfg.unicast_peers };
         Instance {
+            targets: to.iter().map(|to| Target { to: *to, send_errors: 0, said: None }).collect(),
             vips: cfg.vips.iter().map(|v| v.addr).collect(),
             machine: Machine::new(params),
             announcer: Announcer::default(),
             link,
+            unsent: false,
             group: None,
             src: None,
             hold: None,
@@ -198,7 +218,7 @@ impl Instance {
             unsaved: false,
             quiet: Quiet::default(),
             ip_id: 1,
-            send_failed_at: None,
+            replay: Replay::default(),
             cfg,
         }
     }
@@ -211,5 +231,23 @@ impl Instance {
     /// Whether it owns its addresses.
     pub fn is_owner(&self) -> bool {
         self.cfg.priority == 255
+    }
+
+    /// The key of its authentication headers, if it has any.
+    pub fn ah_key(&self) -> Option<&[u8; 8]> {
+        match (&self.cfg.auth, self.cfg.version) {
+            (Auth::Ah(key), Version::V2) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// The only senders it listens to; empty: all.
+    pub fn heard(&self) -> &[IpAddr] {
+        if self.is_unicast() { &self.cfg.unicast_peers } else { &self.cfg.allowed_peers }
+    }
+
+    /// Whether its adverts go to each peer and not to the group.
+    pub fn is_unicast(&self) -> bool {
+        !self.cfg.unicast_peers.is_empty()
     }
 }

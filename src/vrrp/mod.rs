@@ -1,6 +1,16 @@
 //! VRRP: packets, the state machine and its timers, announcements.
 
 pub mod announce;
+#[cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::arithmetic_side_effects
+    )
+)]
+pub mod auth;
 pub mod demux;
 pub mod group;
 pub mod machine;
@@ -14,4 +24,14 @@ pub mod machine;
     )
 )]
 pub mod packet;
+#[cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::arithmetic_side_effects
+    )
+)]
+pub mod replay;
 pub mod timers;

@@ -14,4 +14,6 @@ pub mod checksum;
 pub mod diag;
 pub mod icmp;
 pub mod ipv4;
+pub mod md5;
+pub mod ndp;
 pub mod rtnl;

@@ -6,6 +6,7 @@
 
 mod groups;
 mod haproxy;
+mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod leave;
@@ -28,20 +29,24 @@ mod words {
     pub const WRONG_PASSWORD: &[&str] = &["received an invalid passwd"];
     pub const WRONG_AUTH_TYPE: &[&str] = &["authentication type"];
     pub const WRONG_INTERVAL: &[&str] = &["advertisement interval mismatch mine=1"];
-    pub const WRONG_TTL: &[&str] = &["TTL", "(ttl)"];
+    pub const WRONG_TTL: &[&str] = &["TTL", "(ttl, from"];
     pub const WRONG_VIPS: &[&str] = &["one or more VIP associated with VRID mismatch actual MASTER advert"];
     pub const WRONG_VRID: &[&str] = &["wrong virtual_router_id"];
     pub const STRANGE_VRID: &[&str] = &["VRID 52 from 192.168.30.117"];
     pub const LOWER_PRIO: &[&str] = &["forcing new election"];
     /// Nothing of this kind is to be seen between well configured nodes.
-    pub const COMPLAINTS: &[&str] = &["bogus", "invalid", "mismatch", "ignoring received", "panicked"];
+    pub const COMPLAINTS: &[&str] =
+        &["bogus", "invalid", "mismatch", "ignoring received", "already processed", "panicked"];
     pub const LOCKED: &[&str] = &["already", "lock"];
 }
+
+mod transport;
 
 type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
-const TOPICS: &[&[(&str, Test)]] = &[TESTS, haproxy::TESTS, leave::TESTS, groups::TESTS, tracking::TESTS];
+const TOPICS: &[&[(&str, Test)]] =
+    &[TESTS, haproxy::TESTS, leave::TESTS, groups::TESTS, tracking::TESTS, ipv6::TESTS, transport::TESTS];
 
 /// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[

@@ -131,11 +131,12 @@ impl Net {
                         continue;
                     }
                     if host.deaf[inst] {
-                        host.node.send_failed(inst, now, libc::EPERM);
+                        host.node.send_failed(inst, 0, now, libc::EPERM);
+                        host.node.unsent(inst, now);
                         continue;
                     }
                     let mut bytes = Vec::new();
-                    host.node.encode_advert(inst, priority, &mut bytes).unwrap();
+                    host.node.encode_advert(inst, priority, 0, &mut bytes).unwrap();
                     host.did.push((now, Did::Advert(inst, priority)));
                     host.node.sent(inst, priority, now);
                     self.send(h, inst, || Frame::Advert(bytes.clone()));
@@ -587,7 +588,7 @@ fn a_restart_resumes_all_or_none() {
     net.hosts.push(host);
     let advert = {
         let mut bytes = Vec::new();
-        net.hosts[0].node.encode_advert(1, 100, &mut bytes).unwrap();
+        net.hosts[0].node.encode_advert(1, 100, 0, &mut bytes).unwrap();
         bytes
     };
     let now = net.now;
