@@ -3,6 +3,7 @@
 
 mod check;
 mod links;
+mod listeners;
 mod service;
 mod tables;
 
@@ -63,6 +64,7 @@ enum Source {
     Neighbours(usize),
     Probe,
     Pidfd,
+    Listeners,
     Pipe,
     Check(usize),
     Control,
@@ -268,6 +270,9 @@ impl Daemon {
             if let Some(fd) = service.pidfd() {
                 add(fd, Source::Pidfd, read);
             }
+            for fd in service.listeners.iter().flat_map(|l| l.fds()) {
+                add(fd, Source::Listeners, read);
+            }
             for fd in service.pipe_fds() {
                 add(fd, Source::Pipe, read);
             }
@@ -325,9 +330,19 @@ impl Daemon {
                     self.exited(now, pid, exit);
                 }
             }
+            Source::Listeners => {
+                let listeners = self.service.as_mut().and_then(|s| s.listeners.as_mut());
+                if let Some(result) = listeners.and_then(|l| l.serve()) {
+                    self.node.supervise(now, |h, out, events| h.fetched(result, now, out, events));
+                }
+            }
             Source::Pipe => {
+                let node = &mut self.node;
                 if let Some(service) = &mut self.service {
-                    service.read_pipes(now, |line| log::log!(words::haproxy_level(line), "haproxy: {line}"));
+                    service.read_pipes(now, |line| {
+                        log::log!(words::haproxy_level(line), "haproxy: {line}");
+                        node.haproxy_said(now, line);
+                    });
                 }
             }
             Source::Check(i) => {
@@ -449,6 +464,7 @@ impl Daemon {
                     Outcome::Spawned(pid) => h.spawned(pid, now, events),
                     Outcome::SpawnFailed(errno) => h.spawn_failed(errno, now, events),
                     Outcome::ProbeFailed => h.probe_failed(now, out, events),
+                    Outcome::FetchFailed(why) => h.fetched(Err(why), now, out, events),
                     Outcome::CheckFailed => h.checked(supervisor::Exit::Unknown, now, out, events),
                 });
             }

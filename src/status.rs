@@ -179,6 +179,9 @@ fn haproxy(s: &mut String, h: &Supervisor, now: Time) {
     if h.restarts > 0 || h.last_exit.is_some() {
         s.push('\n');
     }
+    if h.held_listeners() > 0 {
+        let _ = writeln!(s, "  {} listening socket(s) held over a crash", h.held_listeners());
+    }
 }
 
 fn up(up: Option<bool>) -> &'static str {

@@ -2,6 +2,7 @@
 
 use crate::check::{Failure, Said};
 use crate::event::Event;
+use crate::haproxy::listeners::Refusal;
 use crate::haproxy::supervisor::{Event as Haproxy, Exit};
 use crate::node::{Faults, Node, Tracked};
 use crate::vrrp::group;
@@ -76,6 +77,20 @@ pub fn exit(e: Exit) -> String {
         Exit::Code(c) => format!("exit status {c}"),
         Exit::Signal(s) => format!("signal {s}"),
         Exit::Unknown => "unknown exit status".into(),
+    }
+}
+
+/// Why listening sockets are not held.
+pub fn refusal(r: Refusal) -> &'static str {
+    match r {
+        Refusal::Unreachable(errno) => Errno::from_raw(errno).desc(),
+        Refusal::NoPlace => "no stats socket can be named after control_socket",
+        Refusal::NoAnswer => "no answer",
+        Refusal::Timeout => "no answer in time",
+        Refusal::Stranger => "another process answers",
+        Refusal::TooMany => "too many",
+        Refusal::Truncated => "more than the limit of open files",
+        Refusal::Garbage => "not an answer to _getsocks",
     }
 }
 
@@ -424,6 +439,20 @@ fn haproxy(s: &mut String, e: &Haproxy) -> Result<Level, std::fmt::Error> {
             say!(Info, "haproxy reloaded: worker {worker} answers after {} ms", ms(after))
         }
         Haproxy::ReloadFailed => say!(Error, "haproxy: reload failed: no new worker answers"),
+        Haproxy::ListenersHeld { count } => {
+            say!(Info, "haproxy: {count} listening socket(s) held over a crash")
+        }
+        Haproxy::ListenersNotHeld { why } => say!(
+            Warn,
+            "haproxy: its listening sockets cannot be held ({}): if it dies, connections are refused until it \
+             is started again",
+            refusal(*why)
+        ),
+        Haproxy::Unbound { vip } => say!(
+            Error,
+            "haproxy cannot bind to {vip} before this node holds it: write `bind {vip}:PORT transparent` or \
+             `bind :PORT`, or allow it with nonlocal_bind = yes (net.ipv4.ip_nonlocal_bind, net.ipv6.ip_nonlocal_bind)"
+        ),
         Haproxy::Stopping => say!(Info, "haproxy: soft stop"),
         Haproxy::Stopped { exit: x } => say!(Info, "haproxy stopped: {}", exit(*x)),
         Haproxy::StopForced { kill: false } => say!(Warn, "haproxy still has connections: terminating it"),

@@ -4,6 +4,7 @@
 use super::{Effect, Faults, Life, Node, Service, Sockets};
 use crate::config::Track;
 use crate::event::Event;
+use crate::haproxy::output;
 use crate::haproxy::supervisor::{self, Health, Supervisor};
 use crate::time::Time;
 use crate::vrrp::machine::{Input, Kind};
@@ -136,6 +137,15 @@ impl Node {
 
     // ---- HAProxy ----
 
+    /// HAProxy printed a line.
+    pub fn haproxy_said(&mut self, now: Time, line: &str) {
+        if let Some(vip) = output::unbound(line)
+            && self.addrs.entries.iter().any(|e| e.addr == vip)
+        {
+            self.supervise(now, |h, _, events| h.unbound(vip, now, events));
+        }
+    }
+
     /// Runs the supervisor, carries its actions on, and looks at what its health means for VRRP.
     pub fn supervise(
         &mut self,
@@ -145,9 +155,27 @@ impl Node {
         let Some(h) = self.haproxy.as_mut() else { return };
         let (mut actions, mut events) = (Vec::new(), Vec::new());
         f(h, &mut actions, &mut events);
+        self.supervised(now, actions, events);
+    }
+
+    /// What follows, apart: `supervise` is compiled once for each of its callers.
+    #[inline(never)]
+    fn supervised(
+        &mut self,
+        now: Time,
+        mut actions: Vec<supervisor::Action>,
+        mut events: Vec<supervisor::Event>,
+    ) {
+        let Some(h) = self.haproxy.as_mut() else { return };
+        h.keep_listeners(now, &mut actions, &mut events);
+        let drop_first = actions.first() == Some(&supervisor::Action::DropListeners);
         let health = Service { health: h.health(now), adopting: h.is_adopting(), first: h.is_first_start() };
         for e in events {
             self.tell(Event::Haproxy(e));
+        }
+        if drop_first {
+            // Who waits on a held socket can be told so only as long as the address is there.
+            self.push(Effect::Haproxy(actions.remove(0)));
         }
         for i in 0..self.instances.len() {
             // Nothing serves the addresses that still wait for their successor.

@@ -39,7 +39,7 @@ fn one(more: &str) -> Config {
 
 fn with_haproxy(more: &str) -> Config {
     config(&format!(
-        "[haproxy]\n[vrrp VI_1]\ninterface = eth0\nvirtual_router_id = 51\n\
+        "[haproxy]\nkeep_listeners = no\n[vrrp VI_1]\ninterface = eth0\nvirtual_router_id = 51\n\
          virtual_ipaddress = 192.168.30.230/24\n{more}\n"
     ))
 }

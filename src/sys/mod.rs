@@ -8,6 +8,7 @@ pub mod ping;
 pub mod process;
 pub mod runtime;
 pub mod schedule;
+pub mod scm;
 pub mod signal;
 pub mod socket;
 pub mod user;

@@ -4,6 +4,7 @@ use nix::fcntl::{Flock, FlockArg};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 /// Where runtime files are by default.
@@ -83,6 +84,21 @@ pub fn replace_file(path: &Path, content: &str) -> io::Result<()> {
         .open(&new)?;
     file.write_all(content.as_bytes())?;
     std::fs::rename(&new, path)
+}
+
+/// Listens on a UNIX socket. The lock is held, so what is in the way is a dead vipd's; mode 0600 from the first
+/// moment.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let umask = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
+    let listener = UnixListener::bind(path);
+    nix::sys::stat::umask(umask);
+    let listener = listener?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 /// Sets a sysctl (`net/ipv4/ip_nonlocal_bind`) unless it has that value already: /proc/sys may be read-only.

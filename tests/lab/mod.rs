@@ -22,7 +22,8 @@ mod wire;
 
 pub use client::{Client, Jitter, Report, Request};
 pub use daemons::{
-    Daemon, Haproxy, Keepalived, Kind, Occupant, Router, Vipd, haproxy_cfg, haproxy_start_time, vipd_path,
+    Daemon, Haproxy, Keepalived, Kind, Occupant, Router, Vipd, haproxy_cfg, haproxy_path, haproxy_start_time,
+    vipd_path,
 };
 pub use isolate::{Isolation, isolate};
 pub use lan::{Lan, Node};

@@ -5,6 +5,7 @@
 //! test is skipped and named; with `CI=true` that is a failure.
 
 mod groups;
+mod haproxy;
 mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
@@ -45,7 +46,7 @@ type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
 const TOPICS: &[&[(&str, Test)]] =
-    &[TESTS, leave::TESTS, groups::TESTS, tracking::TESTS, ipv6::TESTS, transport::TESTS];
+    &[TESTS, haproxy::TESTS, leave::TESTS, groups::TESTS, tracking::TESTS, ipv6::TESTS, transport::TESTS];
 
 /// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[
