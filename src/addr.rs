@@ -386,10 +386,10 @@ impl AddrBook {
         e.complained = false;
         let Some(held) = e.held.filter(|h| h.prefix == a.prefix) else { return };
         e.held = None;
-        if !matches!(self.leasing[e.inst].claim, Claim::Advert(_)) {
-            // It may have come back since, by a renewal after a stall; nothing else would find that out.
-            out.push(Outcome::ViewIsWrong);
-        } else if e.want == Want::Present {
+        // It may have come back since, by a renewal after a stall. If it is not wanted any more before it is added
+        // again, nothing else would find that out.
+        out.push(Outcome::ViewIsWrong);
+        if e.want == Want::Present && matches!(self.leasing[e.inst].claim, Claim::Advert(_)) {
             let had_time = held.lease.is_none_or(|l| now < held.since + Duration::from_secs(u64::from(l)));
             out.push(if had_time { Outcome::Deleted { entry: i } } else { Outcome::Expired { entry: i } });
         }

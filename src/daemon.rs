@@ -140,11 +140,12 @@ impl Daemon {
             })
             .collect();
         // Another master may have been heard meanwhile.
+        let now = clock::now();
         for i in 0..self.sockets.len() {
             self.read(Source::Vrrp(i))?;
         }
         self.node.begin(clock::now(), &remembered);
-        self.settle();
+        self.settle(now);
         Ok(())
     }
 
@@ -166,7 +167,7 @@ impl Daemon {
         if self.reread_at.is_some_and(|t| now >= t) {
             self.reread();
         }
-        self.settle();
+        self.settle(now);
         Ok(())
     }
 
@@ -221,7 +222,10 @@ impl Daemon {
         let mut ready: Vec<Source> = fds
             .iter()
             .zip(sources)
-            .filter(|(fd, _)| fd.revents().is_none_or(|r| !r.is_empty()))
+            // What came since ppoll returned is read too: see `settle`.
+            .filter(|(fd, source)| {
+                matches!(source, Source::Vrrp(_)) || fd.revents().is_none_or(|r| !r.is_empty())
+            })
             .map(|(_, source)| source)
             .collect();
         ready.dedup(); // all pipes are one source, and so are all clients
@@ -296,14 +300,15 @@ impl Daemon {
         });
     }
 
-    /// Timers, then everything that follows, until nothing is left to do at once.
-    fn settle(&mut self) {
-        self.node.tick(clock::now());
+    /// Timers, then everything that follows, until nothing is left to do at once. `now` was read before the
+    /// sockets were: a backup that stood still since has not heard the adverts that came meanwhile.
+    fn settle(&mut self, now: Time) {
+        self.node.tick(now);
         self.run_effects();
         self.node.flush(clock::now());
         self.run_effects();
         // Addresses that were just added are announced without another wait.
-        self.node.tick(clock::now());
+        self.node.announce_some(clock::now());
         self.run_effects();
         while let Some(event) = self.node.next_event() {
             self.tell(&event);

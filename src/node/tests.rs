@@ -513,6 +513,7 @@ fn a_successor_that_vanishes_is_replaced_without_losing_the_address() {
 #[test]
 fn a_deleted_address_is_put_back_in_place() {
     let mut w = master(&one(""));
+    w.kernel.clear();
     w.node.addr_gone(w.now, &addr(VIP, 32, Some(TAG), 2));
     w.effects();
     w.settle();
@@ -520,6 +521,15 @@ fn a_deleted_address_is_put_back_in_place() {
     assert!(did.contains(&Did::Add(0, Some(1))) && did.contains(&Did::Announce(0)), "{did:?}");
     assert_eq!(w.kind(), Kind::Master);
     assert_eq!(w.node.instances[0].stats.vips_deleted, 1);
+}
+
+#[test]
+fn an_address_that_came_back_before_its_end_was_told_is_let_go_too() {
+    let mut w = master(&one("make_before_break = no"));
+    // A renewal after a stall has brought it back: the kernel has it, and the message is older.
+    w.node.addr_gone(w.now, &addr(VIP, 32, Some(TAG), 2));
+    w.hear(PEER, 200);
+    assert!(w.take().contains(&Did::Remove(0)));
 }
 
 #[test]

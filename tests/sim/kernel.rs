@@ -98,9 +98,9 @@ impl Kernel {
         0
     }
 
-    /// Somebody deletes an address by hand.
-    pub fn delete(&mut self, addr: IpAddr) -> Option<Address> {
-        let i = self.addrs.iter().position(|a| IpAddr::V4(a.addr) == addr)?;
+    /// Somebody deletes a VIP by hand.
+    pub fn delete_tagged(&mut self, addr: IpAddr) -> Option<Address> {
+        let i = self.addrs.iter().position(|a| IpAddr::V4(a.addr) == addr && a.proto == Some(TAG))?;
         Some(self.addrs.remove(i))
     }
 

@@ -26,6 +26,8 @@ pub enum Mutant {
     RemembersTooMuch,
     /// Timers are acted on before the sockets are read.
     TimersBeforeSockets,
+    /// They are, but the clock is read after them.
+    LateClock,
     /// An advert that was refused by the kernel counts as sent.
     BelievesEverySend,
     /// The link seems to go down and up, all the time.
@@ -46,6 +48,7 @@ impl Mutant {
         ("forgets-mastership", Mutant::ForgetsMastership, "does not resume"),
         ("remembers-too-much", Mutant::RemembersTooMuch, ""),
         ("timers-before-sockets", Mutant::TimersBeforeSockets, "takes over although"),
+        ("late-clock", Mutant::LateClock, "takes over although"),
         ("believes-every-send", Mutant::BelievesEverySend, "too late"),
         ("restless", Mutant::Restless, "at rest"),
     ];

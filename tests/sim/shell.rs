@@ -112,6 +112,8 @@ pub struct Proc {
     pub busy: u64,
     pub turns: (u64, u32),
     remembered: Vec<bool>,
+    /// The clock before the sockets were read.
+    read_at: Time,
     pub started: u64,
     pub first_turn: bool,
 }
@@ -174,6 +176,7 @@ impl World {
             busy: 0,
             turns: (0, 0),
             remembered: Vec::new(),
+            read_at: now,
             started: self.now,
             first_turn: true,
         };
@@ -221,7 +224,7 @@ impl World {
         let mut t = self.now;
         if p.stage == Stage::Wait {
             // `wait`: this is what ppoll reports.
-            p.ready = SOURCES.into_iter().filter(|s| p.is_ready(*s)).collect();
+            p.ready = SOURCES.into_iter().filter(|s| *s == Source::Vrrp || p.is_ready(*s)).collect();
             p.stage = Stage::Woke;
             if p.turns.0 != t / (100 * MS) {
                 p.turns = (t / (100 * MS), 0);
@@ -318,6 +321,7 @@ impl World {
                 EarlyRead
             }
             EarlyRead => {
+                p.read_at = now;
                 p.half = Some(Half::Drain { source: Source::Vrrp, now });
                 Begin
             }
@@ -327,6 +331,7 @@ impl World {
                 Tick
             }
             Woke => {
+                p.read_at = now;
                 if m != Mutant::Sleepwalks {
                     p.node.woke(now);
                 }
@@ -348,10 +353,18 @@ impl World {
                 }
                 Tick
             }
-            Tick | Again => {
-                let early = if m == Mutant::Impatient { 1000 * MS } else { 0 };
-                p.node.tick(now + std::time::Duration::from_nanos(early));
-                if p.stage == Tick { TickEffects } else { AgainEffects }
+            Tick => {
+                let now = match m {
+                    Mutant::Impatient => now + std::time::Duration::from_secs(1),
+                    Mutant::LateClock => now,
+                    _ => p.read_at,
+                };
+                p.node.tick(now);
+                TickEffects
+            }
+            Again => {
+                p.node.announce_some(now);
+                AgainEffects
             }
             Flush => {
                 p.node.flush(now);

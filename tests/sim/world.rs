@@ -498,7 +498,7 @@ impl World {
             }
             Fault::DeleteVip { host } => {
                 let addr = IpAddr::V4(vip(0, 0));
-                if let Some(a) = self.hosts[host].kernel.delete(addr) {
+                if let Some(a) = self.hosts[host].kernel.delete_tagged(addr) {
                     self.vanished(host, self.now, addr);
                     let local = self.clock(host, self.now).as_nanos();
                     let msg = Msg::AddrGone(self.hosts[host].kernel.message(local, &a));
