@@ -241,7 +241,7 @@ impl Daemon {
                     self.signal(now, s);
                 }
             }
-            Source::Vrrp(i) => self.read_adverts(now, i),
+            Source::Vrrp(i) => self.read_adverts(i),
             Source::Stray(i) => self.read_strays(now, i),
             Source::Arp(i) => self.read_announcements(now, i),
             Source::Probe => match self.service.as_mut().and_then(Service::read_probe) {

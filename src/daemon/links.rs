@@ -83,13 +83,14 @@ impl Daemon {
         }
     }
 
-    /// Everything that is queued: a timer is acted on only after that.
-    pub(super) fn read_adverts(&mut self, now: Time, i: usize) {
+    /// Everything that is queued: a timer is acted on only after that. The clock is read behind each packet: what
+    /// came while this process stood still counts from now, not from before that.
+    pub(super) fn read_adverts(&mut self, i: usize) {
         for _ in 0..PACKETS_PER_TURN {
             let Some(n) = self.sockets[i].vrrp.as_ref().and_then(|s| s.recv(&mut self.buf).ok()) else {
                 break;
             };
-            self.node.packet(now, i, self.buf.get(..n).unwrap_or_default());
+            self.node.packet(clock::now(), i, self.buf.get(..n).unwrap_or_default());
         }
     }
 

@@ -367,9 +367,13 @@ impl World {
                 }
                 for i in 0..self.plan.machines[m].cfg.vrrp[r].vips.len() {
                     let addr = IpAddr::V4(vip(r, i));
-                    let owner = |h: usize| self.plan.machines[h].owner && r == 0;
-                    let holders: Vec<usize> =
-                        part.iter().copied().filter(|h| self.hosts[*h].kernel.has(addr) && (!owner(*h) || *h == m)).collect();
+                    // A dead machine's permanent address stays: the owner's own, or without leases.
+                    let leased = self.plan.routers[r].leased;
+                    let lost = |h: usize| {
+                        self.hosts[h].proc.is_none() && (!leased || self.plan.machines[h].owner && r == 0)
+                    };
+                    let has = |h: &usize| self.hosts[*h].kernel.has(addr) && !lost(*h);
+                    let holders: Vec<usize> = part.iter().copied().filter(has).collect();
                     if holders != [m] {
                         let text = format!("at rest, {when}: {addr} is on {holders:?}, master is node{m}");
                         return self.fail(m, text);

@@ -28,6 +28,8 @@ pub enum Mutant {
     TimersBeforeSockets,
     /// They are, but the clock is read after them.
     LateClock,
+    /// Adverts count from a clock that was read before them.
+    EarlyClock,
     /// An advert that was refused by the kernel counts as sent.
     BelievesEverySend,
     /// The link seems to go down and up, all the time.
@@ -49,6 +51,7 @@ impl Mutant {
         ("remembers-too-much", Mutant::RemembersTooMuch, ""),
         ("timers-before-sockets", Mutant::TimersBeforeSockets, "takes over although"),
         ("late-clock", Mutant::LateClock, "takes over although"),
+        ("early-clock", Mutant::EarlyClock, "takes over although"),
         ("believes-every-send", Mutant::BelievesEverySend, "too late"),
         ("restless", Mutant::Restless, "at rest"),
     ];

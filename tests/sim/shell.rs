@@ -459,7 +459,7 @@ impl World {
         }
     }
 
-    /// `Daemon::read`: everything that is queued by now, with a clock that was read before.
+    /// `Daemon::read`: everything that is queued by now; all but the adverts with a clock that was read before.
     fn drain(&mut self, h: usize, p: &mut Proc, t: u64, source: Source, now: Time) {
         match source {
             Source::Netlink => {
@@ -480,6 +480,8 @@ impl World {
                 }
             }
             Source::Vrrp => {
+                // `read_adverts` reads the clock behind each packet.
+                let now = if self.mutant == Mutant::EarlyClock { now } else { self.clock(h, t) };
                 while let Some(packet) = p.vrrp.pop_front() {
                     p.node.packet(now, 0, &packet.bytes);
                 }
