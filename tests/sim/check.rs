@@ -24,7 +24,7 @@
 //! - *two masters* that hear each other are one after I + delay.
 
 use crate::mutant::Mutant;
-use crate::plan::{MS, SEC, vip};
+use crate::plan::{MS, SEC, primary, vip};
 use crate::shell::{Packet, Proc, Stage};
 use crate::world::World;
 use std::net::IpAddr;
@@ -33,7 +33,7 @@ use vipd::config::Track;
 use vipd::event::Event;
 use vipd::node::{Memory, Node};
 use vipd::time::Time;
-use vipd::vrrp::machine::Kind;
+use vipd::vrrp::machine::{Kind, Why};
 
 /// What is known of one virtual router on one machine. Times are the machine's own but for `entered`, `window`.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +53,7 @@ pub struct Facts {
     /// A renewal that a stall had made late is excused until then.
     window: u64,
     entered: u64,
-    /// Killed as a master that may resume.
+    /// Killed as a master, then; and not dead before it had let go.
     killed: Option<u64>,
 }
 
@@ -111,8 +111,12 @@ impl World {
         if !goes_on {
             f.takeover = local;
         }
+        let unlawful = inst.why == Why::Resumed && f.term.is_some() && f.killed.is_none();
         let binding = f.binding.filter(|_| !goes_on && !inst.is_owner() && !p.caught);
         (f.term, f.last_sent, f.last_id) = (Some(inst.since), Some(local), id);
+        if unlawful {
+            self.fail(h, format!("V{r} resumes although it had let go"));
+        }
         if let Some(b) = binding {
             let age = local - b.at;
             if age > race && age + MS / 10 < patience {
@@ -128,11 +132,15 @@ impl World {
         let local = self.local(to, self.now);
         let host = &mut self.hosts[to];
         let Some(p) = &host.proc else { return };
-        let params = &p.node.instances[packet.router].machine.params;
+        let inst = &p.node.instances[packet.router];
+        let params = &inst.machine.params;
+        // A master that is awake dismisses what is lower.
+        let lower = (packet.priority, IpAddr::V4(primary(packet.from))) < (params.priority, params.own);
+        let dismissed = inst.is_master() && p.still <= self.now && lower;
         let f = &mut host.facts[packet.router];
         if packet.priority == 0 {
             f.binding = f.binding.filter(|b| b.from != packet.from);
-        } else if !params.preempt || packet.priority >= params.priority {
+        } else if !dismissed && (!params.preempt || packet.priority >= params.priority) {
             f.binding = Some(Binding { from: packet.from, id: packet.id, at: local });
         }
     }
@@ -218,7 +226,6 @@ impl World {
         let local = self.local(h, t);
         let router = &self.plan.routers[r];
         let f = &mut self.hosts[h].facts[r];
-        f.killed = None;
         let (bound, what) = match (f.hold_op, f.last_sent) {
             (Some(at), _) => (at + SEC + 1700 * MS, "renewal while handing over"),
             (None, Some(at)) => (at + router.outlives(), "advert"),
@@ -244,17 +251,11 @@ impl World {
                 let kind = inst.machine.kind();
                 self.fail(h, format!("still has {} and is {kind:?}", v.addr));
             }
-            if p.first_turn {
-                let killed = self.hosts[h].facts[r].killed.take();
+            if p.first_turn && p.due[r] && !inst.is_master() {
                 let host = &self.hosts[h];
-                let quiet = host.netlink_fails == 0 && host.kernel.up && p.still == 0;
+                let quiet = host.netlink_fails == 0 && host.send_fails == 0 && host.kernel.up && p.still == 0;
                 let untracked = !self.plan.haproxy || inst.cfg.track_haproxy == Track::No;
-                let alone = host.facts[r].binding.is_none();
-                let due = killed.is_some_and(|k| t < k + 500 * MS)
-                    && host.memory[r] == Some(Memory::Master)
-                    && self.plan.routers[r].safe()
-                    && host.facts[r].last_sent.is_some_and(|s| self.local(h, t) < s + 1500 * MS);
-                if due && quiet && untracked && alone && !inst.is_master() {
+                if quiet && untracked && host.facts[r].binding.is_none() {
                     self.fail(h, format!("V{r} does not resume although its lease was running"));
                 }
             }
@@ -271,22 +272,29 @@ impl World {
         }
     }
 
-    /// vipd is about to be killed.
-    pub fn killed(&mut self, h: usize) {
-        let now = self.now;
-        let Some(p) = &self.hosts[h].proc else { return };
-        let resumable: Vec<bool> = p
-            .node
-            .instances
-            .iter()
-            .map(|i| {
-                let there = i.cfg.vips.iter().all(|v| self.hosts[h].kernel.has_tagged(v.addr));
-                i.is_master() && there && i.hold.is_none() && !i.is_owner()
-            })
-            .collect();
-        for (f, yes) in self.hosts[h].facts.iter_mut().zip(resumable) {
-            f.killed = yes.then_some(now);
+    /// vipd is about to end: by a kill, or (`exit`) by itself.
+    pub fn ends(&mut self, h: usize, p: &Proc, exit: bool) {
+        for (r, i) in p.node.instances.iter().enumerate() {
+            let master = i.is_master() && !exit;
+            self.hosts[h].facts[r].killed = master.then_some(self.now);
         }
+    }
+
+    /// Whether a process that starts now is to resume, for each virtual router.
+    pub fn due(&self, h: usize) -> Vec<bool> {
+        let host = &self.hosts[h];
+        let each = self.plan.machines[h].cfg.vrrp.iter().enumerate();
+        each.map(|(r, v)| {
+            let f = &host.facts[r];
+            let recent = f.killed.is_some_and(|k| self.now < k + 400 * MS);
+            let fresh = f.last_sent.is_some_and(|s| self.local(h, self.now) < s + 1400 * MS);
+            recent
+                && fresh
+                && host.memory[r] == Some(Memory::Master)
+                && self.plan.routers[r].safe()
+                && v.vips.iter().all(|v| host.kernel.has_tagged(v.addr))
+        })
+        .collect()
     }
 
     /// The process of a machine, if it does not stand still.

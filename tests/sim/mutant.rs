@@ -48,7 +48,7 @@ impl Mutant {
         ("impatient", Mutant::Impatient, "takes over although"),
         ("deaf", Mutant::Deaf, "takes over although"),
         ("forgets-mastership", Mutant::ForgetsMastership, "does not resume"),
-        ("remembers-too-much", Mutant::RemembersTooMuch, ""),
+        ("remembers-too-much", Mutant::RemembersTooMuch, "had let go"),
         ("timers-before-sockets", Mutant::TimersBeforeSockets, "takes over although"),
         ("late-clock", Mutant::LateClock, "takes over although"),
         ("early-clock", Mutant::EarlyClock, "takes over although"),

@@ -295,6 +295,12 @@ impl Plan {
                 17 => Fault::HaproxyHangs { host },
                 _ => Fault::HaproxyBroken { host, time },
             };
+            if let Fault::Stop { .. } = fault
+                && rng.chance(300)
+            {
+                let kill = at + rng.below(60 * MS);
+                self.faults.push((kill, Fault::Kill { host, restart: rng.range(MS, 300 * MS), forget: false }));
+            }
             calm = calm.max(at + fault.lasts());
             self.faults.push((at, fault));
         }

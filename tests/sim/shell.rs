@@ -116,6 +116,8 @@ pub struct Proc {
     read_at: Time,
     pub started: u64,
     pub first_turn: bool,
+    /// What it is to resume.
+    pub due: Vec<bool>,
 }
 
 impl Proc {
@@ -150,6 +152,7 @@ impl World {
         self.say(h, || "vipd starts".into());
         self.forget_heard(h, None);
         let now = self.clock(h, self.now);
+        let due = self.due(h);
         let node = Node::new(&self.plan.machines[h].cfg, now);
         let host = &mut self.hosts[h];
         host.upset = self.now;
@@ -179,6 +182,7 @@ impl World {
             read_at: now,
             started: self.now,
             first_turn: true,
+            due,
         };
         for (i, v) in p.node.instances.iter_mut().enumerate() {
             if let Some(priority) = host.priorities[i] {
@@ -257,6 +261,7 @@ impl World {
         if p.exit {
             self.say(h, || "vipd has ended".into());
             self.hosts[h].stopping = false;
+            self.ends(h, &p, true);
             self.orphan_haproxy(h);
             return;
         }

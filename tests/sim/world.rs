@@ -582,9 +582,9 @@ impl World {
     }
 
     fn kill(&mut self, h: usize) {
-        self.killed(h);
         self.hosts[h].stopping = false;
-        if self.hosts[h].proc.take().is_some() {
+        if let Some(p) = self.hosts[h].proc.take() {
+            self.ends(h, &p, false);
             self.say(h, || "vipd is killed".into());
         }
         self.orphan_haproxy(h);
