@@ -620,6 +620,7 @@ fn nothing_is_resumed_while_another_master_is_heard_or_haproxy_is_not_adopted() 
 
     let mut w = adopting();
     w.hear(PEER, 50);
+    assert!(w.take().contains(&Did::Remove(0)), "at once, not when HAProxy answers");
     w.ready();
     assert_eq!(w.kind(), Kind::Backup);
 

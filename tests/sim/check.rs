@@ -11,6 +11,7 @@
 //! | two backups take over within a delay of each other, or `may_advertise`'s max(I/4, 50 ms) | the same |
 //! | it is preempted (not timed out) while it stands still | N × I after its last advert |
 //! | a stall between `keep_valid` and the system call | 5 ms after it, by the clock read after the batch |
+//! | a stall between `may_advertise` and the system call | as if the last adverts were lost |
 //! | the kernel refuses the removal | until 0.25 s after the last refusal |
 //! | I below 1 s | a dead master's lease: I/4 + 1 s + 1.7 s after its last advert |
 //! | clocks whose rates differ by more than 400 ppm | N × I × the difference, less the skew |
@@ -53,8 +54,10 @@ pub struct Facts {
     /// A renewal that a stall had made late is excused until then.
     window: u64,
     entered: u64,
-    /// Killed as a master, then; and not dead before it had let go.
+    /// Killed as a master, then.
     killed: Option<u64>,
+    /// It was the last master that the network heard of it, and had not let go.
+    reigns: bool,
 }
 
 impl Facts {
@@ -104,6 +107,7 @@ impl World {
         let f = &mut self.hosts[h].facts[r];
         f.sent_id += 1;
         let id = f.sent_id;
+        let reigned = std::mem::replace(&mut f.reigns, priority != 0);
         if priority == 0 {
             return id;
         }
@@ -111,8 +115,11 @@ impl World {
         if !goes_on {
             f.takeover = local;
         }
-        let unlawful = inst.why == Why::Resumed && f.term.is_some() && f.killed.is_none();
-        let binding = f.binding.filter(|_| !goes_on && !inst.is_owner() && !p.caught);
+        let unlawful = inst.why == Why::Resumed && f.term.is_some() && !reigned;
+        if p.caught {
+            f.binding = None; // between `may_advertise` and the send
+        }
+        let binding = f.binding.filter(|_| !goes_on && !inst.is_owner());
         (f.term, f.last_sent, f.last_id) = (Some(inst.since), Some(local), id);
         if unlawful {
             self.fail(h, format!("V{r} resumes although it had let go"));
@@ -240,6 +247,7 @@ impl World {
     /// The process waits again.
     pub fn turn_ends(&mut self, h: usize, p: &mut Proc, t: u64) {
         for (r, inst) in p.node.instances.iter().enumerate() {
+            self.hosts[h].facts[r].reigns &= inst.is_master() || inst.may_resume;
             let host = &self.hosts[h];
             if !inst.is_master()
                 && inst.hold.is_none()
