@@ -147,7 +147,7 @@ impl World {
         let f = &mut host.facts[packet.router];
         if packet.priority == 0 {
             f.binding = f.binding.filter(|b| b.from != packet.from);
-        } else if !dismissed && (!params.preempt || packet.priority >= params.priority) {
+        } else if !dismissed && (!inst.cfg.preempt || packet.priority >= params.priority) {
             f.binding = Some(Binding { from: packet.from, id: packet.id, at: local });
         }
     }
@@ -188,7 +188,10 @@ impl World {
                 f.window = t + 5 * MS;
                 if !p.caught {
                     let age = age.map(|a| a / MS);
-                    self.fail(h, format!("too late: {:?} of {} {age:?} ms after its advert", op.kind, op.addr));
+                    self.fail(
+                        h,
+                        format!("too late: {:?} of {} {age:?} ms after its advert", op.kind, op.addr),
+                    );
                 }
             }
         }
@@ -270,6 +273,10 @@ impl World {
         }
         if p.caught || p.first_turn {
             (p.caught, p.first_turn) = (false, false);
+        }
+        if self.mutant == Mutant::Clings {
+            let held = p.node.instances.iter_mut().filter_map(|i| i.hold.as_mut());
+            held.for_each(|x| (x.until, x.release_at) = (self.clock(h, t + 100 * SEC), None));
         }
         if self.mutant == Mutant::Restless && t / (2 * SEC) % 2 == 1 && h == 0 {
             let mut l = self.hosts[h].kernel.link();
@@ -373,10 +380,14 @@ impl World {
                     let text = format!("at rest, {when}: masters of V{r} of {alive:?}: {masters:?}");
                     return self.fail(alive[0], text);
                 };
-                let params = |h: usize| self.hosts[h].proc.as_ref().map(|p| &p.node.instances[r].machine.params);
+                let params =
+                    |h: usize| self.hosts[h].proc.as_ref().map(|p| &p.node.instances[r].machine.params);
                 let first = params(m).map_or(0, |p| p.priority);
                 let better = alive.iter().copied().find(|h| {
-                    params(*h).is_some_and(|p| p.priority > first && (p.preempt || p.priority == 255))
+                    params(*h).is_some_and(|p| {
+                        let preempts = self.plan.machines[*h].cfg.vrrp[r].preempt;
+                        p.priority > first && (preempts || p.priority == 255)
+                    })
                 });
                 if let Some(b) = better {
                     return self.fail(m, format!("at rest, {when}: master of V{r}, and node{b} is better"));

@@ -92,7 +92,13 @@ impl Kernel {
             }
             // RTM_NEWADDR with NLM_F_REPLACE brings an address back that is gone.
             (OpKind::Add | OpKind::Replace, None) => {
-                self.addrs.push(Address { addr, prefix: op.prefix, valid: op.lease, proto: Some(TAG), stamp });
+                self.addrs.push(Address {
+                    addr,
+                    prefix: op.prefix,
+                    valid: op.lease,
+                    proto: Some(TAG),
+                    stamp,
+                });
             }
         }
         0
@@ -107,11 +113,14 @@ impl Kernel {
     /// `check_lifetime`: removes what has ended and plans the next check.
     pub fn expire(&mut self, local: u64, rng: &mut Rng) -> Vec<Address> {
         let now = self.jiffies(local);
-        let over = |a: &Address| a.valid.is_some_and(|v| (now - a.stamp + HZ / 50) / HZ >= u64::from(v));
+        let over = |a: &Address| {
+            a.valid.is_some_and(|v| (now.saturating_sub(a.stamp) + HZ / 50) / HZ >= u64::from(v))
+        };
         let gone: Vec<Address> = self.addrs.iter().filter(|a| over(a)).cloned().collect();
         self.addrs.retain(|a| !over(a));
         self.check += 1;
-        let leased = || self.addrs.iter().filter_map(|a| Some((a.stamp + u64::from(a.valid?) * HZ, a.valid?)));
+        let leased =
+            || self.addrs.iter().filter_map(|a| Some((a.stamp + u64::from(a.valid?) * HZ, a.valid?)));
         let Some((next, _)) = leased().min() else {
             self.check_at = None;
             return gone;
@@ -133,7 +142,7 @@ impl Kernel {
     }
 
     pub fn message(&self, local: u64, a: &Address) -> rtnl::Addr {
-        let age = (self.jiffies(local) - a.stamp) / HZ;
+        let age = self.jiffies(local).saturating_sub(a.stamp) / HZ;
         let left = a.valid.map_or(u32::MAX, |v| v.saturating_sub(age as u32));
         rtnl::Addr {
             seq: 0,

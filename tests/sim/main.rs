@@ -65,8 +65,10 @@ fn play(seed: u64, rule: Mutant) -> World {
 fn seeds(from: u64, to: u64) -> Result<(), Failed> {
     let mut wrong = Vec::new();
     for seed in from..to {
-        if let Some(v) = play(seed, Mutant::None).violation {
-            wrong.push(format!("SEED={seed}: {v}"));
+        match std::panic::catch_unwind(|| play(seed, Mutant::None).violation) {
+            Ok(None) => {}
+            Ok(Some(v)) => wrong.push(format!("SEED={seed}: {v}")),
+            Err(_) => wrong.push(format!("SEED={seed}: panicked")),
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(format!("{} seeds\n{}", wrong.len(), wrong.join("\n")).into()) }

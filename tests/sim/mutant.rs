@@ -34,6 +34,12 @@ pub enum Mutant {
     BelievesEverySend,
     /// The link seems to go down and up, all the time.
     Restless,
+    /// Nobody preempts.
+    Meek,
+    /// A hand-over does not end.
+    Clings,
+    /// ppoll returns at once.
+    Spins,
 }
 
 impl Mutant {
@@ -42,8 +48,9 @@ impl Mutant {
         ("sleepwalks", Mutant::Sleepwalks, "takes over although"),
         ("keeps-invalid", Mutant::KeepsInvalid, "too late"),
         ("permanent", Mutant::Permanent, "outlived"),
+        ("permanent-at-takeover", Mutant::Permanent, "two holders"),
         ("drops-removals", Mutant::DropsRemovals, "still has"),
-        ("priorities-reversed", Mutant::PrioritiesReversed, ""),
+        ("priorities-reversed", Mutant::PrioritiesReversed, "two masters"),
         ("haproxy-lies", Mutant::HaproxyLies, "without service"),
         ("impatient", Mutant::Impatient, "takes over although"),
         ("deaf", Mutant::Deaf, "takes over although"),
@@ -53,7 +60,10 @@ impl Mutant {
         ("late-clock", Mutant::LateClock, "takes over although"),
         ("early-clock", Mutant::EarlyClock, "takes over although"),
         ("believes-every-send", Mutant::BelievesEverySend, "too late"),
-        ("restless", Mutant::Restless, "at rest"),
+        ("restless", Mutant::Restless, "at rest: "),
+        ("meek", Mutant::Meek, "is better"),
+        ("clings", Mutant::Clings, "beyond its handover_timeout"),
+        ("spins", Mutant::Spins, "spins"),
     ];
 
     pub fn named(name: &str) -> Option<Mutant> {

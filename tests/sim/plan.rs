@@ -69,29 +69,78 @@ pub struct Net {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
     /// SIGKILL; started again after that time; 0: never. `forget`: /run was emptied meanwhile.
-    Kill { host: usize, restart: u64, forget: bool },
+    Kill {
+        host: usize,
+        restart: u64,
+        forget: bool,
+    },
     /// Power failure.
-    Reboot { host: usize, restart: u64 },
+    Reboot {
+        host: usize,
+        restart: u64,
+    },
     /// SIGTERM, and started again.
-    Stop { host: usize, restart: u64 },
+    Stop {
+        host: usize,
+        restart: u64,
+    },
     /// Stands still: at once (`steps` 0), or that many steps into its next turns.
-    Stall { host: usize, steps: u32, time: u64 },
+    Stall {
+        host: usize,
+        steps: u32,
+        time: u64,
+    },
     /// Machines whose bit is set hear the others no more, and are not heard.
-    Cut { side: u8, time: u64 },
+    Cut {
+        side: u8,
+        time: u64,
+    },
     /// Only that direction.
-    OneWay { from: usize, to: usize, time: u64 },
-    LinkDown { host: usize, time: u64 },
-    Loss { permille: u64, time: u64 },
-    SendFails { host: usize, time: u64 },
+    OneWay {
+        from: usize,
+        to: usize,
+        time: u64,
+    },
+    LinkDown {
+        host: usize,
+        time: u64,
+    },
+    Loss {
+        permille: u64,
+        time: u64,
+    },
+    SendFails {
+        host: usize,
+        time: u64,
+    },
     /// Each operation fails with that chance in permille.
-    NetlinkFails { host: usize, permille: u64, time: u64 },
-    Overrun { host: usize },
-    DeleteVip { host: usize },
-    HaproxyDies { host: usize },
-    HaproxyHangs { host: usize },
+    NetlinkFails {
+        host: usize,
+        permille: u64,
+        time: u64,
+    },
+    Overrun {
+        host: usize,
+    },
+    DeleteVip {
+        host: usize,
+    },
+    HaproxyDies {
+        host: usize,
+    },
+    HaproxyHangs {
+        host: usize,
+    },
     /// It dies, and does not start.
-    HaproxyBroken { host: usize, time: u64 },
-    Priority { host: usize, router: usize, priority: u8 },
+    HaproxyBroken {
+        host: usize,
+        time: u64,
+    },
+    Priority {
+        host: usize,
+        router: usize,
+        priority: u8,
+    },
     /// The end of the network's own faults.
     Calm,
 }
@@ -299,7 +348,8 @@ impl Plan {
                 && rng.chance(300)
             {
                 let kill = at + rng.below(60 * MS);
-                self.faults.push((kill, Fault::Kill { host, restart: rng.range(MS, 300 * MS), forget: false }));
+                self.faults
+                    .push((kill, Fault::Kill { host, restart: rng.range(MS, 300 * MS), forget: false }));
             }
             calm = calm.max(at + fault.lasts());
             self.faults.push((at, fault));

@@ -188,6 +188,7 @@ impl World {
             if let Some(priority) = host.priorities[i] {
                 v.machine.params.priority = priority;
             }
+            v.machine.params.preempt &= self.mutant != Mutant::Meek;
         }
         host.wakes += 1;
         p.wake = host.wakes;
@@ -271,7 +272,7 @@ impl World {
         let latency = self.plan.machines[h].latency;
         let ready = p.is_any_ready();
         let at = match deadline {
-            _ if ready => Some(t),
+            _ if ready || self.mutant == Mutant::Spins => Some(t),
             Some(d) => Some(self.world(h, d).max(t) + self.rng.below(latency)),
             None => None,
         };

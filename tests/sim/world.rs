@@ -18,18 +18,47 @@ use vipd::wire::rtnl::Msg;
 
 /// What is to happen.
 pub enum Ev {
-    Start { h: usize },
+    Start {
+        h: usize,
+    },
     /// The process runs on, unless another wake-up was planned since.
-    Wake { h: usize, n: u64 },
-    Advert { to: usize, packet: Rc<Packet> },
-    Arp { to: usize, frame: Rc<[u8]> },
+    Wake {
+        h: usize,
+        n: u64,
+    },
+    Advert {
+        to: usize,
+        packet: Rc<Packet>,
+    },
+    Arp {
+        to: usize,
+        frame: Rc<[u8]>,
+    },
     /// The kernel looks for leases that have ended.
-    Expire { h: usize, n: u64 },
-    Netlink { h: usize, msg: Msg },
-    Serves { h: usize, pid: u32 },
-    Answer { h: usize, n: u64, pid: u32 },
-    Ended { h: usize, e: Ended },
-    Dhcp { h: usize },
+    Expire {
+        h: usize,
+        n: u64,
+    },
+    Netlink {
+        h: usize,
+        msg: Msg,
+    },
+    Serves {
+        h: usize,
+        pid: u32,
+    },
+    Answer {
+        h: usize,
+        n: u64,
+        pid: u32,
+    },
+    Ended {
+        h: usize,
+        e: Ended,
+    },
+    Dhcp {
+        h: usize,
+    },
     Fault(usize),
     Over(usize),
     Watch,
@@ -304,15 +333,7 @@ impl World {
         (open && !self.rng.chance(self.loss)).then(|| self.rng.range(least, most))
     }
 
-    pub fn send(
-        &mut self,
-        h: usize,
-        p: &Proc,
-        t: u64,
-        inst: usize,
-        priority: u8,
-        mut bytes: Vec<u8>,
-    ) -> i32 {
+    pub fn send(&mut self, h: usize, p: &Proc, t: u64, inst: usize, priority: u8, mut bytes: Vec<u8>) -> i32 {
         if self.hosts[h].send_fails > 0 || !self.hosts[h].kernel.up {
             self.hosts[h].upset = t;
             return libc::ENETDOWN;
