@@ -67,7 +67,8 @@ enum Claim {
     None,
     /// The last advert that was sent without error.
     Advert(Time),
-    /// Waiting for the successor; the time of the last renewal.
+    /// Waiting for the successor; a second (`HANDOVER_LEASE`) before the end of the running lease: what has ended
+    /// is not brought back.
     Handover(Time),
 }
 
@@ -240,7 +241,10 @@ impl AddrBook {
 
     /// `inst` waits for its successor: short leases, renewed without adverts.
     pub fn hand_over(&mut self, inst: usize, now: Time) {
-        self.leasing[inst].claim = Claim::Handover(now);
+        let lease = |l: u32| Duration::from_secs(u64::from(l));
+        let ends =
+            self.of(inst).filter_map(|(_, e)| e.held.and_then(|h| Some(h.since + lease(h.lease?)))).min();
+        self.leasing[inst].claim = Claim::Handover(ends.map_or(now, |end| end - lease(HANDOVER_LEASE)));
         self.last_batch = None; // the short lease starts at once
     }
 

@@ -421,6 +421,17 @@ fn the_theorem_holds_at_every_renewal_of_several_routers_at_any_phase() {
 }
 
 #[test]
+fn what_has_ended_during_a_stall_is_not_brought_back_to_be_handed_over() {
+    let mut w = master(&one(""));
+    w.run_to(w.node.instances[0].machine.deadline().unwrap() + ms(400)); // the last renewal was 0.15 s ago
+    w.take();
+    w.now += ms(5000); // in the middle of a turn: `woke` was asked before
+    w.hear(PEER, 200);
+    w.run(ms(20));
+    assert!(!w.take().contains(&Did::Renew(0)));
+}
+
+#[test]
 fn a_planned_stop_keeps_serving_until_the_successor_announced() {
     let mut w = master(&one(""));
     w.node.stop(w.now);

@@ -177,6 +177,10 @@ impl World {
         let f = &mut self.hosts[h].facts[r];
         if p.node.instances[r].hold.is_some() {
             f.hold_op = Some(local);
+            if !was && !p.caught && t > self.hosts[h].refused + 5 * MS {
+                return self.fail(h, format!("brings {} back to hand it over", op.addr));
+            }
+            let f = &mut self.hosts[h].facts[r];
             let since = *f.hold_since.get_or_insert(local);
             // What was decided before a stall may be carried out after it: the lease has not ended yet.
             if local > since + handover + 50 * MS && t > p.still + 50 * MS {

@@ -530,6 +530,7 @@ impl World {
         p.lost = false;
         if self.hosts[h].netlink_fails > 0 && self.rng.chance(self.hosts[h].netlink_fails) {
             p.reread_at = Some(self.clock(h, t) + std::time::Duration::from_millis(100));
+            self.hosts[h].refused = t;
         } else {
             self.dump(h, p, t);
         }

@@ -86,7 +86,7 @@ pub struct Host {
     pub facts: Vec<Facts>,
     /// The last time that something excused this machine from punctuality.
     pub upset: u64,
-    /// The last time that the kernel refused a removal.
+    /// The last time that the kernel refused a removal or a dump, or that somebody deleted a VIP.
     pub refused: u64,
 }
 
@@ -521,6 +521,7 @@ impl World {
                 let addr = IpAddr::V4(vip(0, 0));
                 if let Some(a) = self.hosts[host].kernel.delete_tagged(addr) {
                     self.vanished(host, self.now, addr);
+                    self.hosts[host].refused = self.now;
                     let local = self.clock(host, self.now).as_nanos();
                     let msg = Msg::AddrGone(self.hosts[host].kernel.message(local, &a));
                     self.at(self.now + 50 * US, Ev::Netlink { h: host, msg });
