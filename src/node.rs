@@ -2,7 +2,9 @@
 //! Events go in by method, with the time; effects come out of `next_effect`; their results are events again.
 //!
 //! One turn of the loop is: `woke`, then what the sockets brought, then `tick`, then all effects with their
-//! results, then `flush` (the address batch, with a clock read anew), then its effects.
+//! results, then `flush` (the address batch, with a clock read anew), then its effects. `tick` gets the clock of
+//! before the sockets were read, and each packet one that was read behind it: a process that stands still in
+//! between must not take its master for dead whose adverts are queued.
 
 mod drive;
 mod health;
