@@ -104,6 +104,7 @@ impl World {
         let local = self.local(h, t);
         let (patience, race) = (self.plan.routers[r].patience(), self.race(r));
         let inst = &p.node.instances[r];
+        let unsent = self.hosts[h].unsent;
         let f = &mut self.hosts[h].facts[r];
         f.sent_id += 1;
         let id = f.sent_id;
@@ -116,8 +117,11 @@ impl World {
             f.takeover = local;
         }
         let unlawful = inst.why == Why::Resumed && f.term.is_some() && !reigned;
-        if p.caught {
-            f.binding = None; // between `may_advertise` and the send
+        f.hold_since = None;
+        // Between `may_advertise` and the send; or a master whose adverts could not be sent, and who has dismissed
+        // a lower one meanwhile.
+        if p.caught || unsent > 0 && t < unsent + 3 * patience {
+            f.binding = None;
         }
         let binding = f.binding.filter(|_| !goes_on && !inst.is_owner());
         (f.term, f.last_sent, f.last_id) = (Some(inst.since), Some(local), id);
@@ -257,11 +261,13 @@ impl World {
         for (r, inst) in p.node.instances.iter().enumerate() {
             self.hosts[h].facts[r].reigns &= inst.is_master() || inst.may_resume;
             let host = &self.hosts[h];
+            // A removal that was refused is tried again when this process runs.
+            let refused = if host.refused > 0 { host.refused.max(p.still) } else { 0 };
             if !inst.is_master()
                 && inst.hold.is_none()
                 && !inst.may_resume
                 && !inst.is_owner()
-                && t > host.refused + 300 * MS
+                && t > refused + 300 * MS
                 && let Some(v) = inst.cfg.vips.iter().find(|v| host.kernel.has_tagged(v.addr))
             {
                 let kind = inst.machine.kind();

@@ -9,6 +9,7 @@
 //! ```
 
 mod check;
+mod faults;
 mod haproxy;
 mod kernel;
 mod mutant;

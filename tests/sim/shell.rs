@@ -4,7 +4,7 @@
 //! What the daemon does in one go is a [`Stage`]; what it does between two reads of the clock, or between a check
 //! and the system call that it is for, is a [`Half`].
 
-use crate::haproxy::{Ended, Process, State};
+use crate::haproxy::Ended;
 use crate::kernel::ETH0;
 use crate::mutant::Mutant;
 use crate::plan::{MS, US};
@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use vipd::addr::{Op, OpKind};
 use vipd::haproxy::show_info::Info;
-use vipd::haproxy::supervisor::{self, Exit};
+use vipd::haproxy::supervisor;
 use vipd::node::{Effect, Memory, Node};
 use vipd::time::{Time, earlier};
 use vipd::wire::arp::{self, Arp};
@@ -576,63 +576,6 @@ impl World {
         }
         self.expire(h, t);
         results
-    }
-
-    /// `Service::carry_out`
-    fn service(&mut self, h: usize, p: &mut Proc, t: u64, action: supervisor::Action) {
-        use supervisor::Action;
-        let now = self.clock(h, t);
-        self.say(h, || format!("HAProxy: {action:?}"));
-        let hap = &mut self.hosts[h].haproxy;
-        let ends = match (action, hap.process.map(|x| x.state)) {
-            (Action::Spawn, _) => {
-                if hap.broken > 0 && self.rng.chance(500) {
-                    return p.node.supervise(now, |s, _, ev| s.spawn_failed(libc::ENOENT, now, ev));
-                }
-                hap.pids += 1;
-                let pid = hap.pids;
-                let broken = hap.broken > 0;
-                hap.process = Some(Process { pid, state: State::Starting, orphan: false });
-                hap.remembered = Some(pid);
-                hap.set(t, Some(State::Starting));
-                p.node.supervise(now, |s, _, events| s.spawned(pid, now, events));
-                let takes = self.rng.range(15 * MS, 90 * MS);
-                let ended = Ended { pid, exit: Exit::Code(1), orphan: false };
-                self.at(t + takes, if broken { Ev::Ended { h, e: ended } } else { Ev::Serves { h, pid } });
-                return;
-            }
-            (Action::Probe, state) => {
-                let pid = hap.process.map_or(hap.pids, |x| x.pid);
-                let lies = self.mutant == Mutant::HaproxyLies;
-                self.probes += 1;
-                let n = self.probes;
-                match state {
-                    _ if lies => {}
-                    Some(State::Serving | State::Hung) => {}
-                    _ => return p.node.supervise(now, |s, out, ev| s.probe_failed(now, out, ev)),
-                }
-                p.probe = Some((n, None));
-                let takes = self.rng.range(200 * US, 2 * MS);
-                if state == Some(State::Serving) || lies {
-                    self.at(t + takes, Ev::Answer { h, n, pid });
-                }
-                return;
-            }
-            (Action::CancelProbe, _) => {
-                p.probe = None;
-                return;
-            }
-            (Action::SoftStop, Some(State::Serving)) => {
-                Some((self.rng.range(5 * MS, 1500 * MS), Exit::Code(0)))
-            }
-            (Action::Terminate, Some(State::Serving | State::Starting)) => Some((20 * MS, Exit::Signal(15))),
-            (Action::Kill, Some(_)) => Some((MS, Exit::Signal(9))),
-            _ => None,
-        };
-        if let (Some((after, exit)), Some(x)) = (ends, self.hosts[h].haproxy.process) {
-            self.hosts[h].haproxy.set(t, Some(State::Ending));
-            self.at(t + after, Ev::Ended { h, e: Ended { pid: x.pid, exit, orphan: x.orphan } });
-        }
     }
 }
 

@@ -1,17 +1,17 @@
 //! The machines, the network between them and what goes wrong, in virtual time.
 
 use crate::check::Facts;
+use crate::faults::addresses;
 use crate::haproxy::{Ended, Haproxy, State};
 use crate::kernel::Kernel;
 use crate::mutant::Mutant;
-use crate::plan::{Fault, MS, Plan, SEC, US, primary, vip};
+use crate::plan::{MS, Plan, US};
 use crate::rng::Rng;
-use crate::shell::{Packet, Proc, Signal};
+use crate::shell::{Packet, Proc};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::IpAddr;
 use std::rc::Rc;
-use vipd::haproxy::supervisor::Exit;
 use vipd::node::Memory;
 use vipd::time::Time;
 use vipd::wire::rtnl::Msg;
@@ -74,9 +74,11 @@ pub struct Host {
     /// Set at run time, as a reload would.
     pub priorities: Vec<Option<u8>>,
     /// CLOCK_BOOTTIME when the world was at 0; moves at a reboot.
-    clock: i64,
+    pub clock: i64,
     pub wakes: u64,
     pub send_fails: u32,
+    /// The last time that an advert was refused.
+    pub unsent: u64,
     /// Permille.
     pub netlink_fails: u64,
     pub down: u32,
@@ -107,8 +109,8 @@ pub struct World {
     free: Vec<usize>,
     seq: u64,
     /// How many faults keep packets of one machine from another.
-    cut: [[u32; 5]; 5],
-    loss: u64,
+    pub cut: [[u32; 5]; 5],
+    pub loss: u64,
     duplicates: u64,
     /// The last time that a pair did not hear each other.
     pub disturbed: [[u64; 5]; 5],
@@ -143,6 +145,7 @@ impl World {
                     clock: m.clock as i64,
                     wakes: 0,
                     send_fails: 0,
+                    unsent: 0,
                     netlink_fails: 0,
                     down: 0,
                     stopping: false,
@@ -335,7 +338,7 @@ impl World {
 
     pub fn send(&mut self, h: usize, p: &Proc, t: u64, inst: usize, priority: u8, mut bytes: Vec<u8>) -> i32 {
         if self.hosts[h].send_fails > 0 || !self.hosts[h].kernel.up {
-            self.hosts[h].upset = t;
+            (self.hosts[h].upset, self.hosts[h].unsent) = (t, t);
             return libc::ENETDOWN;
         }
         self.say(h, || format!("advert of V{inst}, priority {priority}"));
@@ -414,7 +417,7 @@ impl World {
         }
     }
 
-    fn set_link(&mut self, h: usize, up: bool) {
+    pub fn set_link(&mut self, h: usize, up: bool) {
         self.hosts[h].kernel.up = up;
         self.hosts[h].upset = self.now;
         for other in 0..self.hosts.len() {
@@ -422,205 +425,6 @@ impl World {
         }
         let msg = Msg::Link(self.hosts[h].kernel.link());
         self.at(self.now + 50 * US, Ev::Netlink { h, msg });
-    }
-
-    // ---- HAProxy ----
-
-    pub fn orphan_haproxy(&mut self, h: usize) {
-        if let Some(x) = &mut self.hosts[h].haproxy.process {
-            x.orphan = true;
-        }
-    }
-
-    fn ended(&mut self, h: usize, mut e: Ended) {
-        let Some(x) = self.hosts[h].haproxy.process.filter(|x| x.pid == e.pid) else { return };
-        e.orphan = x.orphan;
-        self.say(h, || format!("HAProxy {} has ended: {:?}", e.pid, e.exit));
-        self.hosts[h].haproxy.set(self.now, None);
-        if let Some(p) = &mut self.hosts[h].proc {
-            match e.orphan {
-                true => p.pidfd = Some(Ended { exit: Exit::Unknown, ..e }),
-                false => p.signals.push_back(Signal::Child(e)),
-            }
-            self.nudge(h);
-        }
-    }
-
-    fn kill_haproxy(&mut self, h: usize) {
-        if let Some(x) = self.hosts[h].haproxy.process {
-            self.ended(h, Ended { pid: x.pid, exit: Exit::Signal(11), orphan: x.orphan });
-        }
-    }
-
-    // ---- what goes wrong ----
-
-    fn goes_wrong(&mut self, i: usize) {
-        let fault = self.plan.faults[i].1;
-        self.say(9, || format!("---- {fault:?}"));
-        match fault {
-            Fault::Kill { host, restart, forget } => {
-                self.kill(host);
-                if forget {
-                    self.hosts[host].memory.fill(None);
-                }
-                if restart > 0 {
-                    self.at(self.now + restart, Ev::Start { h: host });
-                }
-            }
-            Fault::Reboot { host, restart } => {
-                self.kill(host);
-                let (m, now) = (&self.plan.machines[host], self.now);
-                let (owner, rate) = (m.owner, m.rate);
-                let h = &mut self.hosts[host];
-                h.haproxy = Haproxy { down_since: Some(now), broken: h.haproxy.broken, ..Haproxy::default() };
-                h.memory.fill(None);
-                h.kernel.addrs.clear();
-                h.kernel.check += 1;
-                let fast = (i128::from(now) * i128::from(rate) / 1_000_000_000) as i64;
-                h.clock = 5 * SEC as i64 - now as i64 - fast;
-                h.facts.iter_mut().for_each(Facts::reboot);
-                let local = self.clock(host, now).as_nanos();
-                addresses(&mut self.hosts[host].kernel, host, owner, local, &self.plan);
-                self.at(now + restart, Ev::Start { h: host });
-            }
-            Fault::Stop { host, restart } => {
-                if let Some(p) = &mut self.hosts[host].proc {
-                    p.signals.push_back(Signal::Term);
-                    self.hosts[host].stopping = true;
-                    self.nudge(host);
-                }
-                // Started again by whoever stopped it, once it has ended.
-                self.at(self.now + restart + 4500 * MS, Ev::Start { h: host });
-            }
-            Fault::Stall { host, steps, time } => {
-                let now = self.now;
-                if let Some(p) = &mut self.hosts[host].proc {
-                    match steps {
-                        0 => p.still = now + time,
-                        n => p.stall = Some((n, time)),
-                    }
-                }
-            }
-            Fault::Cut { side, .. } => self.cut_off(side, true),
-            Fault::OneWay { from, to, .. } => self.cut[from][to] += 1,
-            Fault::LinkDown { host, .. } => {
-                self.hosts[host].down += 1;
-                self.set_link(host, false);
-            }
-            Fault::Loss { permille, .. } => self.loss += permille,
-            Fault::SendFails { host, .. } => self.hosts[host].send_fails += 1,
-            Fault::NetlinkFails { host, permille, .. } => self.hosts[host].netlink_fails = permille,
-            Fault::Overrun { host } => {
-                if let Some(p) = &mut self.hosts[host].proc {
-                    p.netlink.clear();
-                    p.lost = true;
-                    self.nudge(host);
-                }
-            }
-            Fault::DeleteVip { host } => {
-                let addr = IpAddr::V4(vip(0, 0));
-                if let Some(a) = self.hosts[host].kernel.delete_tagged(addr) {
-                    self.vanished(host, self.now, addr);
-                    self.hosts[host].refused = self.now;
-                    let local = self.clock(host, self.now).as_nanos();
-                    let msg = Msg::AddrGone(self.hosts[host].kernel.message(local, &a));
-                    self.at(self.now + 50 * US, Ev::Netlink { h: host, msg });
-                }
-            }
-            Fault::HaproxyDies { host } => self.kill_haproxy(host),
-            Fault::HaproxyHangs { host } => {
-                if self.hosts[host].haproxy.serves() {
-                    self.hosts[host].haproxy.set(self.now, Some(State::Hung));
-                }
-            }
-            Fault::HaproxyBroken { host, .. } => {
-                self.hosts[host].haproxy.broken += 1;
-                self.kill_haproxy(host);
-            }
-            Fault::Priority { host, router, priority } => {
-                if self.plan.machines[host].cfg.vrrp[router].priority != 255 {
-                    self.hosts[host].priorities[router] = Some(priority);
-                    if let Some(p) = &mut self.hosts[host].proc {
-                        p.node.instances[router].machine.params.priority = priority;
-                    }
-                    self.forget_heard(host, Some(router));
-                }
-            }
-            Fault::Calm => {
-                self.loss = 0;
-                if self.plan.parts != 0 {
-                    self.cut_off(self.plan.parts, true);
-                }
-            }
-        }
-        let time = match fault {
-            Fault::Cut { time, .. }
-            | Fault::OneWay { time, .. }
-            | Fault::LinkDown { time, .. }
-            | Fault::Loss { time, .. }
-            | Fault::SendFails { time, .. }
-            | Fault::NetlinkFails { time, .. }
-            | Fault::HaproxyBroken { time, .. } => time,
-            _ => return,
-        };
-        self.at(self.now + time, Ev::Over(i));
-    }
-
-    fn is_over(&mut self, i: usize) {
-        let fault = self.plan.faults[i].1;
-        self.say(9, || format!("---- over: {fault:?}"));
-        match fault {
-            Fault::Cut { side, .. } => self.cut_off(side, false),
-            Fault::OneWay { from, to, .. } => {
-                self.cut[from][to] -= 1;
-                self.disturb(from, to);
-            }
-            Fault::LinkDown { host, .. } => {
-                self.hosts[host].down -= 1;
-                let down = self.hosts[host].down > 0;
-                self.set_link(host, !down);
-            }
-            Fault::Loss { permille, .. } => self.loss = self.loss.saturating_sub(permille),
-            Fault::SendFails { host, .. } => {
-                self.hosts[host].send_fails -= 1;
-                self.hosts[host].upset = self.now;
-            }
-            Fault::NetlinkFails { host, .. } => self.hosts[host].netlink_fails = 0,
-            Fault::HaproxyBroken { host, .. } => self.hosts[host].haproxy.broken -= 1,
-            _ => {}
-        }
-    }
-
-    fn cut_off(&mut self, side: u8, cut: bool) {
-        for a in 0..self.hosts.len() {
-            for b in 0..self.hosts.len() {
-                if (side >> a) & 1 != (side >> b) & 1 {
-                    let c = &mut self.cut[a][b];
-                    *c = if cut { *c + 1 } else { *c - 1 };
-                    self.disturb(a, b);
-                }
-            }
-        }
-    }
-
-    fn kill(&mut self, h: usize) {
-        self.hosts[h].stopping = false;
-        if let Some(p) = self.hosts[h].proc.take() {
-            self.ends(h, &p, false);
-            self.say(h, || "vipd is killed".into());
-        }
-        self.orphan_haproxy(h);
-    }
-}
-
-fn addresses(kernel: &mut Kernel, h: usize, owner: bool, local: u64, plan: &Plan) {
-    kernel.add_permanent(local, primary(h), 24);
-    if owner {
-        for v in &plan.machines[h].cfg.vrrp[0].vips {
-            if let IpAddr::V4(a) = v.addr {
-                kernel.add_permanent(local, a, 24);
-            }
-        }
     }
 }
 
