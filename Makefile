@@ -14,6 +14,8 @@ INIT ?= none
 # the soak's random seed, and how many of each
 SEED ?= 1
 COUNT ?= 20
+# seeds of the simulator in the soak; `make test` plays 20,000
+SEEDS ?= 1000000
 CARGO ?= cargo
 
 # Tests and demo drive the program that is shipped, not a debug build of it.
@@ -41,6 +43,7 @@ check: ## formatting and lints: 5 s
 
 test: deps all ## every test, on the static program: 3 min from nothing, 1.5 min after the build
 	$(with_vipd) $(CARGO) test --locked
+	$(CARGO) test --locked --profile sim --test sim
 
 demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 30 s after the build
 	$(with_vipd) $(CARGO) run --locked --release --example demo -- --peer $(PEER)
@@ -48,7 +51,8 @@ demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 30 s after
 bench: deps all ## measure failover, memory, load, vipd beside keepalived: 2.5 min
 	$(with_vipd) $(CARGO) run --locked --release --example bench
 
-soak: deps all ## 20 kills and 20 stalls at random moments, against vipd and keepalived: 13 min; SEED= COUNT=
+soak: deps all ## a million seeds of the simulator, 20 kills and 20 stalls of real processes: 25 min; SEEDS= SEED= COUNT=
+	SEEDS=$(SEEDS) $(CARGO) test --locked --profile sim --test sim seeds
 	$(with_vipd) $(CARGO) run --locked --release --example soak -- $(SEED) $(COUNT)
 
 # Only if it is missing: `sudo make install` must not compile as root what the user has built.

@@ -72,7 +72,8 @@ enum Claim {
     None,
     /// The last advert that was sent without error.
     Advert(Time),
-    /// Waiting for the successor; the time of the last renewal.
+    /// Waiting for the successor; a second (`HANDOVER_LEASE`) before the end of the running lease: what has ended
+    /// is not brought back.
     Handover(Time),
 }
 
@@ -247,7 +248,10 @@ impl AddrBook {
 
     /// `inst` waits for its successor: short leases, renewed without adverts.
     pub fn hand_over(&mut self, inst: usize, now: Time) {
-        self.leasing[inst].claim = Claim::Handover(now);
+        let lease = |l: u32| Duration::from_secs(u64::from(l));
+        let ends =
+            self.of(inst).filter_map(|(_, e)| e.held.and_then(|h| Some(h.since + lease(h.lease?)))).min();
+        self.leasing[inst].claim = Claim::Handover(ends.map_or(now, |end| end - lease(HANDOVER_LEASE)));
         self.last_batch = None; // the short lease starts at once
     }
 
@@ -418,10 +422,10 @@ impl AddrBook {
         e.complained = false;
         let Some(held) = e.held.filter(|h| h.prefix == a.prefix) else { return };
         e.held = None;
-        if !matches!(self.leasing[e.inst].claim, Claim::Advert(_)) {
-            // It may have come back since, by a renewal after a stall; nothing else would find that out.
-            out.push(Outcome::ViewIsWrong);
-        } else if e.want == Want::Present {
+        // It may have come back since, by a renewal after a stall. If it is not wanted any more before it is added
+        // again, nothing else would find that out.
+        out.push(Outcome::ViewIsWrong);
+        if e.want == Want::Present && matches!(self.leasing[e.inst].claim, Claim::Advert(_)) {
             let had_time = held.lease.is_none_or(|l| now < held.since + Duration::from_secs(u64::from(l)));
             out.push(if had_time { Outcome::Deleted { entry: i } } else { Outcome::Expired { entry: i } });
         }

@@ -2,7 +2,9 @@
 //! Events go in by method, with the time; effects come out of `next_effect`; their results are events again.
 //!
 //! One turn of the loop is: `woke`, then what the sockets brought, then `tick`, then all effects with their
-//! results, then `flush` (the address batch, with a clock read anew), then its effects.
+//! results, then `flush` (the address batch, with a clock read anew), then its effects. `tick` gets the clock of
+//! before the sockets were read, and each packet one that was read behind it: a process that stands still in
+//! between must not take its master for dead whose adverts are queued.
 
 mod drive;
 mod group;
@@ -25,7 +27,7 @@ use crate::haproxy::supervisor::{self, Health, Supervisor};
 use crate::stats::Discards;
 use crate::time::{Time, earlier};
 use crate::vrrp::demux::Demux;
-use crate::vrrp::machine::{Input, Why};
+use crate::vrrp::machine::{Input, Kind, Why};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -357,6 +359,12 @@ impl Node {
             at = earlier(at, Some(end));
         }
         earlier(at, self.haproxy.as_ref().and_then(|h| h.deadline(now)))
+    }
+
+    /// Whether `tick` would make a backup master: then what has come since the sockets were read is read first.
+    pub fn is_takeover_due(&self, now: Time) -> bool {
+        let due = |i: usize| self.machine_deadline(i).is_some_and(|t| now >= t);
+        (0..self.instances.len()).any(|i| self.instances[i].machine.kind() == Kind::Backup && due(i))
     }
 
     /// Does what is due.

@@ -174,8 +174,18 @@ impl Daemon {
         }
     }
 
-    /// Everything that is queued: a timer is acted on only after that.
-    pub(super) fn read_adverts(&mut self, now: Time, i: usize, kind: Kind) {
+    /// Whatever is queued anywhere.
+    pub(super) fn read_all_adverts(&mut self) {
+        for i in 0..self.sockets.len() {
+            self.read_adverts(i, Kind::Plain);
+            self.read_adverts(i, Kind::Ah);
+            self.read_adverts_v6(i);
+        }
+    }
+
+    /// Everything that is queued: a timer is acted on only after that. The clock is read behind each batch: what
+    /// came while this process stood still counts from now, not from before that.
+    pub(super) fn read_adverts(&mut self, i: usize, kind: Kind) {
         let Daemon { sockets, batch, node, .. } = self;
         let Some(sockets) = sockets.get(i) else { return };
         let socket = match kind {
@@ -185,6 +195,7 @@ impl Daemon {
         let Some(socket) = socket else { return };
         for _ in 0..BATCHES_PER_TURN {
             let more = batch.receive(socket.as_fd());
+            let now = clock::now();
             for packet in batch.packets() {
                 node.packet(now, i, packet);
             }
@@ -206,9 +217,9 @@ impl Daemon {
     }
 
     /// The same of IPv6.
-    pub(super) fn read_adverts_v6(&mut self, now: Time, i: usize) {
+    pub(super) fn read_adverts_v6(&mut self, i: usize) {
         let Some(s) = &self.sockets[i].vrrp_v6 else { return };
-        read_v6(s, PACKETS_PER_TURN, &mut self.buf, |c, m| self.node.packet_v6(now, i, c, m));
+        read_v6(s, PACKETS_PER_TURN, &mut self.buf, |c, m| self.node.packet_v6(clock::now(), i, c, m));
     }
 
     /// The same of IPv6.

@@ -352,7 +352,8 @@ impl Node {
         }
     }
 
-    pub(super) fn announce_some(&mut self, now: Time) {
+    /// Announces what is due, at most `FRAMES_PER_MS`.
+    pub fn announce_some(&mut self, now: Time) {
         if self.announce_at.is_none_or(|t| now < t) {
             return;
         }

@@ -117,9 +117,9 @@ impl Node {
         }
         let inst = &mut self.instances[i];
         inst.quiet.accept(now);
-        if a.priority != 0 {
+        if a.priority != 0 && std::mem::take(&mut inst.may_resume) {
             // Somebody else is master: whatever our lease says, nothing is resumed.
-            inst.may_resume = false;
+            self.addrs.release(i);
         }
         if self.passes_over(i, now, a.src, a.priority) {
             return;

@@ -70,6 +70,9 @@ struct World {
     sends_fail: bool,
     /// VIPs in the kernel that the node does not know of.
     there: Vec<rtnl::Addr>,
+    /// Addresses that nobody here added, and interfaces beside eth0.
+    others: Vec<rtnl::Addr>,
+    more_links: Vec<u32>,
     /// How much later than its deadline each turn begins.
     lateness: Box<dyn FnMut() -> Duration>,
     /// This process stands still in the middle of a turn.
@@ -95,6 +98,8 @@ impl World {
             last_advert: vec![None; cfg.vrrp.len()],
             sends_fail: false,
             there: Vec::new(),
+            others: Vec::new(),
+            more_links: Vec::new(),
             lateness: Box::new(|| Duration::ZERO),
             pause_before_advert: None,
             theorem: false,
@@ -171,19 +176,23 @@ impl World {
         }
     }
 
-    /// What the kernel has is what was added and not removed, the primary address, and what `there` holds.
+    /// What the kernel has is what was added and not removed, the primary address, and what `there` and `others` hold.
     fn reread(&mut self) {
         self.did(Did::Reread);
         self.node.dump_starts();
         self.link(true);
         let mut all = vec![addr(Ipv4Addr::new(192, 168, 30, 116), 24, None, u32::MAX)];
-        let entries = &self.node.addrs.entries;
-        all.extend(self.kernel.iter().map(|(e, ..)| leased(entries[*e].addr)));
-        all.extend(self.there.iter().copied());
+        let (entries, links) = (&self.node.addrs.entries, &self.node.links);
+        all.extend(self.kernel.iter().map(|(e, ..)| {
+            let e = &entries[*e];
+            rtnl::Addr { ifindex: links[e.link].ifindex.unwrap_or(ETH0), ..leased(e.addr) }
+        }));
+        all.extend(self.there.iter().chain(&self.others).copied());
         for a in all {
             self.node.addr(self.now, &a);
         }
-        self.node.dump_ends(self.now, &[ETH0]);
+        let links: Vec<u32> = self.more_links.iter().copied().chain([ETH0]).collect();
+        self.node.dump_ends(self.now, &links);
     }
 
     fn addrs(&mut self, mut ops: Vec<Op>) {
@@ -482,6 +491,17 @@ fn the_theorem_holds_at_every_renewal_of_several_routers_at_any_phase() {
 }
 
 #[test]
+fn what_has_ended_during_a_stall_is_not_brought_back_to_be_handed_over() {
+    let mut w = master(&one(""));
+    w.run_to(w.node.instances[0].machine.deadline().unwrap() + ms(400)); // the last renewal was 0.15 s ago
+    w.take();
+    w.now += ms(5000); // in the middle of a turn: `woke` was asked before
+    w.hear(PEER, 200);
+    w.run(ms(20));
+    assert!(!w.take().contains(&Did::Renew(0)));
+}
+
+#[test]
 fn a_planned_stop_keeps_serving_until_the_successor_announced() {
     let mut w = master(&one(""));
     w.node.stop(w.now);
@@ -574,6 +594,7 @@ fn a_successor_that_vanishes_is_replaced_without_losing_the_address() {
 #[test]
 fn a_deleted_address_is_put_back_in_place() {
     let mut w = master(&one(""));
+    w.kernel.clear();
     w.node.addr_gone(w.now, &addr(VIP, 32, Some(TAG), 2));
     w.effects();
     w.settle();
@@ -581,6 +602,15 @@ fn a_deleted_address_is_put_back_in_place() {
     assert!(did.contains(&Did::Add(0, Some(1))) && did.contains(&Did::Announce(0)), "{did:?}");
     assert_eq!(w.kind(), Kind::Master);
     assert_eq!(w.node.instances[0].stats.vips_deleted, 1);
+}
+
+#[test]
+fn an_address_that_came_back_before_its_end_was_told_is_let_go_too() {
+    let mut w = master(&one("make_before_break = no"));
+    // A renewal after a stall has brought it back: the kernel has it, and the message is older.
+    w.node.addr_gone(w.now, &addr(VIP, 32, Some(TAG), 2));
+    w.hear(PEER, 200);
+    assert!(w.take().contains(&Did::Remove(0)));
 }
 
 #[test]
@@ -671,6 +701,7 @@ fn nothing_is_resumed_while_another_master_is_heard_or_haproxy_is_not_adopted() 
 
     let mut w = adopting();
     w.hear(PEER, 50);
+    assert!(w.take().contains(&Did::Remove(0)), "at once, not when HAProxy answers");
     w.ready();
     assert_eq!(w.kind(), Kind::Backup);
 
