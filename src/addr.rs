@@ -33,6 +33,8 @@ pub struct Entry {
     prefix: u8,
     /// Index of the link that carries it.
     pub link: usize,
+    /// Index of the link whose subnets it need not bring: the parent of a macvlan, else `link`.
+    base: usize,
     label: Option<String>,
     want: Want,
     /// What we hold: present in the kernel, and ours.
@@ -181,11 +183,13 @@ impl AddrBook {
             claim: Claim::None,
         });
         for vip in &v.vips {
+            let on = link(vip);
             self.entries.push(Entry {
                 inst,
                 addr: vip.addr,
                 prefix: vip.prefix,
-                link: link(vip),
+                link: on,
+                base: on,
                 label: vip.label.clone(),
                 want: Want::Undecided,
                 held: None,
@@ -193,6 +197,13 @@ impl AddrBook {
                 complained: false,
                 tell: false,
             });
+        }
+    }
+
+    /// The VIPs on `link` are of the subnets that `parent` has.
+    pub fn share_subnets(&mut self, link: usize, parent: usize) {
+        for e in self.entries.iter_mut().filter(|e| e.link == link) {
+            e.base = parent;
         }
     }
 

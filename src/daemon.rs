@@ -4,6 +4,7 @@
 mod links;
 mod service;
 mod tables;
+mod vmac;
 
 pub use service::check_argv;
 
@@ -188,6 +189,9 @@ impl Daemon {
             if let Some(v) = &s.vrrp {
                 add(v.as_fd(), Source::Vrrp(i), read);
             }
+            if let Some(v) = &s.vmac {
+                add(v.as_fd(), Source::Vrrp(i), read);
+            }
             if let Some(a) = &s.arp {
                 add(a.as_fd(), Source::Arp(i), read);
             }
@@ -338,6 +342,9 @@ impl Daemon {
             Effect::Announce { entry } => self.announce(entry),
             Effect::Remember { inst, memory } => self.remember(inst, memory),
             Effect::Reread => self.reread(),
+            Effect::Vmac { link, op } => self.vmac(link, op),
+            Effect::Unmake { ifindex } => self.unmake(Some(ifindex)),
+            Effect::UnmakeAll => self.unmake(None),
             Effect::Haproxy(supervisor::Action::Spawn) if !self.node.may_spawn() => {}
             Effect::Haproxy(action) => {
                 let Some(service) = &mut self.service else { return };

@@ -10,8 +10,10 @@ mod instance;
 mod kernel;
 mod receive;
 mod stop;
+mod vmac;
 
 pub use instance::{Faults, Hold, Instance};
+pub use vmac::{Vmac, VmacOp};
 
 use crate::addr::{AddrBook, Op, Outcome};
 use crate::config::{self, Config};
@@ -46,6 +48,12 @@ pub enum Effect {
     Remember { inst: usize, memory: Memory },
     /// Read the kernel's tables again: `dump_starts` to `dump_ends`.
     Reread,
+    /// The macvlan of a virtual MAC: `vmac_done`.
+    Vmac { link: usize, op: VmacOp },
+    /// Remove an interface that an earlier vipd left.
+    Unmake { ifindex: u32 },
+    /// Remove all that we made.
+    UnmakeAll,
     /// HAProxy; a start only if `may_spawn` still says so.
     Haproxy(supervisor::Action),
     /// Exit with this status.
@@ -78,6 +86,8 @@ pub struct Link {
     pub demux: Demux,
     /// Whether any advert is sent here.
     pub carries_adverts: bool,
+    /// A macvlan that vipd makes, and not one that it finds.
+    pub vmac: Option<Vmac>,
     /// Packets refused before it was known whose they are.
     pub bogus: u64,
     /// Packets with a VRID that nobody here has.
@@ -170,11 +180,16 @@ impl Node {
         let link = self.link_named(&v.interface);
         self.links[link].demux.insert(v.vrid, self.instances.len());
         self.links[link].carries_adverts = true;
+        let vmac = v.use_vmac.then(|| self.vmac_link(v, self.instances.len(), link));
+        let home = vmac.unwrap_or(link);
         let devs: Vec<usize> =
-            v.vips.iter().map(|vip| vip.dev.as_ref().map_or(link, |d| self.link_named(d))).collect();
+            v.vips.iter().map(|vip| vip.dev.as_ref().map_or(home, |d| self.link_named(d))).collect();
         let mut devs = devs.into_iter();
-        self.addrs.add_instance(v, |_| devs.next().unwrap_or(link));
-        self.instances.push(Instance::new(v.clone(), link, now));
+        self.addrs.add_instance(v, |_| devs.next().unwrap_or(home));
+        if let Some(vmac) = vmac {
+            self.addrs.share_subnets(vmac, link);
+        }
+        self.instances.push(Instance { vmac, ..Instance::new(v.clone(), link, now) });
     }
 
     fn link_named(&mut self, name: &str) -> usize {
@@ -188,6 +203,7 @@ impl Node {
             mac: None,
             demux: Demux::default(),
             carries_adverts: false,
+            vmac: None,
             bogus: 0,
             stray: 0,
             sockets: Sockets::Closed,
@@ -204,7 +220,7 @@ impl Node {
         }
         self.life = Life::Running;
         for link in 0..self.links.len() {
-            if self.links[link].ifindex.is_none() {
+            if self.links[link].ifindex.is_none() && self.links[link].vmac.is_none() {
                 self.tell(Event::Link { link, present: false, running: false });
             }
         }
@@ -297,6 +313,7 @@ impl Node {
                 at = earlier(at, Some(retry_at));
             }
         }
+        at = earlier(at, self.vmac_deadline(now));
         if now < self.take_part_at {
             at = earlier(at, Some(self.take_part_at));
         }
@@ -333,6 +350,7 @@ impl Node {
                 self.end_hold(i, now);
             }
         }
+        self.tick_vmacs(now);
         self.announce_some(now);
         self.progress_stop(now);
     }

@@ -27,11 +27,19 @@ pub(super) struct Sockets {
     pub stray: Option<socket::Stray>,
     pub stray_after: Option<Time>,
     pub arp: Option<socket::Arp>,
+    /// A macvlan has this one alone.
+    pub vmac: Option<socket::Vmac>,
 }
 
 impl Daemon {
     pub(super) fn open_link(&mut self, link: usize, ifindex: u32) -> nix::Result<()> {
         let Some(l) = self.node.links.get(link) else { return Err(Errno::ENODEV) };
+        if let Some(vmac) = l.vmac {
+            let name = l.name.clone();
+            let vmac = Some(self.open_vmac(ifindex, &name, &vmac)?);
+            self.sockets[link] = Sockets { vmac, ..Sockets::default() };
+            return Ok(());
+        }
         let mut sockets = Sockets { arp: Some(socket::Arp::open(ifindex)?), ..Sockets::default() };
         if l.carries_adverts {
             let vrids: Vec<u8> = l.demux.vrids().collect();
@@ -58,9 +66,10 @@ impl Daemon {
         }
         let sent = match self.node.encode_advert(inst, priority, &mut self.out) {
             None => Err(Errno::EADDRNOTAVAIL),
-            Some(()) => match &self.sockets[link].vrrp {
-                Some(s) => s.send(GROUP_V4, &self.out),
-                None => Err(Errno::ENODEV),
+            Some(()) => match (self.node.advert_mac(inst), &self.sockets[link].vrrp) {
+                (Some(mac), _) => self.send_from(link, mac),
+                (None, Some(s)) => s.send(GROUP_V4, &self.out),
+                (None, None) => Err(Errno::ENODEV),
             },
         };
         match sent {
@@ -76,7 +85,8 @@ impl Daemon {
             return;
         };
         let (IpAddr::V4(ip), Some(mac)) = (e.addr, self.node.links[e.link].mac) else { return };
-        if let Some(s) = &self.sockets[e.link].arp
+        // The frame of a macvlan leaves by its parent.
+        if let Some(s) = &self.sockets[self.node.wire(e.link)].arp
             && let Err(e) = s.send(&arp::gratuitous(mac, ip))
         {
             self.tell(&Event::AnnounceFailed { entry, errno: e as i32 });
@@ -86,9 +96,12 @@ impl Daemon {
     /// Everything that is queued: a timer is acted on only after that.
     pub(super) fn read_adverts(&mut self, now: Time, i: usize) {
         for _ in 0..PACKETS_PER_TURN {
-            let Some(n) = self.sockets[i].vrrp.as_ref().and_then(|s| s.recv(&mut self.buf).ok()) else {
-                break;
+            let s = &self.sockets[i];
+            let got = match &s.vmac {
+                Some(s) => s.recv(&mut self.buf).ok(),
+                None => s.vrrp.as_ref().and_then(|s| s.recv(&mut self.buf).ok()),
             };
+            let Some(n) = got else { break };
             self.node.packet(now, i, self.buf.get(..n).unwrap_or_default());
         }
     }

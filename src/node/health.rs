@@ -21,6 +21,7 @@ impl Node {
     /// Whether a virtual router can take part; starts or faults its machine.
     fn evaluate(&mut self, i: usize, now: Time) {
         self.find_source(i);
+        let making = self.want_vmac(i);
         let faults = self.faults(i, now);
         let inst = &self.instances[i];
         let opening = self
@@ -29,7 +30,7 @@ impl Node {
             .map(|(_, e)| e.link)
             .chain([inst.link])
             .any(|l| self.links[l].sockets == Sockets::Opening);
-        if opening && inst.machine.kind() == Kind::Init {
+        if (opening || making) && inst.machine.kind() == Kind::Init {
             return;
         }
         let changed = faults != inst.faults;
@@ -60,9 +61,15 @@ impl Node {
         let mut f = Faults::default();
         for l in self.addrs.of(i).map(|(_, e)| e.link).chain([inst.link]) {
             let link = &self.links[l];
+            if link.vmac.is_some() {
+                continue; // its parent's state counts
+            }
             f.set(Faults::NO_INTERFACE, link.ifindex.is_none());
             f.set(Faults::LINK_DOWN, link.ifindex.is_some() && !link.running);
             f.set(Faults::SOCKET, matches!(link.sockets, Sockets::Failed { .. }));
+        }
+        if let Some(vmac) = inst.vmac {
+            self.vmac_faults(vmac, &mut f);
         }
         let exists = !f.has(Faults::NO_INTERFACE);
         f.set(Faults::NO_ADDRESS, exists && inst.src.is_none());

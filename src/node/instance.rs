@@ -38,8 +38,11 @@ impl Faults {
     /// Another member of the sync group cannot take part.
     pub const GROUP: Faults = Faults(1024);
 
+    /// The macvlan of its virtual MAC cannot be had.
+    pub const VMAC: Faults = Faults(2048);
+
     /// Every fault with its words.
-    pub const WORDS: [(Faults, &'static str); 11] = [
+    pub const WORDS: [(Faults, &'static str); 12] = [
         (Faults::NO_INTERFACE, "interface does not exist"),
         (Faults::LINK_DOWN, "interface is down"),
         (Faults::NO_ADDRESS, "interface has no address to send from"),
@@ -51,6 +54,7 @@ impl Faults {
         (Faults::TRACKED_INTERFACE, "a tracked interface is down"),
         (Faults::CHECK, "a tracked check is down"),
         (Faults::GROUP, "another member of the group is in FAULT"),
+        (Faults::VMAC, "the virtual MAC cannot be had"),
     ];
 
     /// Adds `f` if `on`.
@@ -140,6 +144,8 @@ pub struct Instance {
     pub announcer: Announcer,
     /// Its interface, an index into the node's links.
     pub link: usize,
+    /// With `use_vmac` the link of its macvlan.
+    pub vmac: Option<usize>,
     /// Its addresses as advertised.
     pub vips: Vec<IpAddr>,
     /// The source of its adverts.
@@ -184,6 +190,7 @@ impl Instance {
             machine: Machine::new(params),
             announcer: Announcer::default(),
             link,
+            vmac: None,
             src: None,
             hold: None,
             faults: Faults::default(),

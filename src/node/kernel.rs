@@ -24,6 +24,7 @@ impl Node {
         }
         let mut outcomes = Vec::new();
         self.addrs.dump_ends(now, &mut outcomes);
+        self.vmacs_read(now);
         self.outcomes(now, outcomes);
         self.evaluate_all(now);
     }
@@ -36,19 +37,28 @@ impl Node {
         {
             self.lose_link(now, old);
         }
-        let Some(i) = self.links.iter().position(|x| x.name == l.name.as_str()) else { return };
+        let Some(i) = self.links.iter().position(|x| x.name == l.name.as_str()) else {
+            return self.unmake_leftover(l);
+        };
+        if self.links[i].vmac.is_some() {
+            return self.vmac_seen(now, i, l);
+        }
         if self.links[i].ifindex.is_some_and(|x| x != l.ifindex) {
             self.lose_link(now, i); // recreated: the old one's event was lost or is still to come
         }
         let running = l.up && l.running;
         let link = &mut self.links[i];
-        let changed = link.ifindex.is_none() || link.running != running;
+        let came = link.ifindex.is_none();
+        let changed = came || link.running != running;
         let new_mac = link.mac.is_some() && link.mac != l.mac;
         link.ifindex = Some(l.ifindex);
         link.running = running;
         link.mac = l.mac;
         if link.sockets == Sockets::Closed {
             self.open(i);
+        }
+        if came {
+            self.vmac_parent_came(i);
         }
         if changed {
             if self.life != Life::Starting || !running {
@@ -72,13 +82,14 @@ impl Node {
         }
     }
 
-    fn lose_link(&mut self, now: Time, i: usize) {
+    pub(super) fn lose_link(&mut self, now: Time, i: usize) {
         let link = &mut self.links[i];
         if let Some(ifindex) = link.ifindex.take() {
             self.addrs.link_gone(ifindex);
         }
         let link = &mut self.links[i];
         (link.running, link.mac, link.sockets) = (false, None, Sockets::Closed);
+        self.vmac_lost(i);
         self.push(Effect::Close { link: i });
         self.tell(Event::Link { link: i, present: false, running: false });
         self.evaluate_all(now);
@@ -97,6 +108,7 @@ impl Node {
             return; // gone again meanwhile
         }
         self.links[link].sockets = Sockets::Open;
+        self.vmac_opened(now, link);
         self.evaluate_all(now);
     }
 

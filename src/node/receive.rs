@@ -46,7 +46,7 @@ impl Node {
         }
         let list = r.message.get(8..).unwrap_or_default();
         let vip = self.addrs.entries.iter().position(|e| {
-            e.link == link && matches!(e.addr, IpAddr::V4(a) if list.chunks_exact(4).any(|c| c == a.octets()))
+            self.wire(e.link) == link && matches!(e.addr, IpAddr::V4(a) if list.chunks_exact(4).any(|c| c == a.octets()))
         });
         self.tell(Event::Stray { link, vrid, src: r.carrier.src, vip });
     }
@@ -103,7 +103,7 @@ impl Node {
             return;
         }
         let ip = IpAddr::V4(arp.spa);
-        let waiting = self.addrs.entries.iter().find(|e| e.link == link && e.addr == ip).map(|e| e.inst);
+        let waiting = self.addrs.entries.iter().find(|e| self.wire(e.link) == link && e.addr == ip).map(|e| e.inst);
         if let Some(inst) = waiting {
             self.successor_announced(inst, now);
         }

@@ -14,6 +14,8 @@ const RECEIVE_BUFFER: usize = 2 << 20;
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 /// linux/filter.h: an offset into the socket buffer's metadata.
 const SKF_AD_OFF: u32 = 0xffff_f000;
+/// And one into its link-level header.
+const SKF_LL_OFF: u32 = 0xffe0_0000;
 const SKF_AD_PKTTYPE: u32 = 4;
 const PACKET_OUTGOING: u32 = 4;
 
@@ -91,39 +93,41 @@ impl AsFd for Stray {
 #[derive(Debug)]
 pub struct Arp {
     fd: OwnedFd,
+    addr: libc::sockaddr_ll,
 }
 
 impl Arp {
     /// Opens it, with a kernel filter for gratuitous ARPs that others sent.
     pub fn open(ifindex: u32) -> nix::Result<Self> {
-        let arp = u16::try_from(libc::ETH_P_ARP).map_err(|_| Errno::EINVAL)?.to_be();
-        // Protocol 0: nothing is received before the filter is in place and the interface is chosen.
-        // SAFETY: plain system call without pointers.
-        let fd = owned(unsafe {
-            libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0)
-        })?;
+        let fd = packet_socket(libc::SOCK_RAW)?;
         filter(&fd, &gratuitous_filter())?;
         // Kernels before 4.20 have no such option; the filter drops what we sent as well.
         let _ = set(&fd, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &1i32);
-        // SAFETY: an all-zero sockaddr_ll is a valid value of that plain C structure.
-        let mut addr: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        addr.sll_family = u16::try_from(libc::AF_PACKET).map_err(|_| Errno::EINVAL)?;
-        addr.sll_protocol = arp;
-        addr.sll_ifindex = i32::try_from(ifindex).map_err(|_| Errno::EINVAL)?;
-        // SAFETY: `addr` is a sockaddr_ll of the length that is given.
-        Errno::result(unsafe {
-            libc::bind(
-                fd.as_raw_fd(),
-                (&raw const addr).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-            )
-        })?;
-        Ok(Arp { fd })
+        let addr = bind_packet(&fd, ifindex, libc::ETH_P_ARP)?;
+        Ok(Arp { fd, addr })
     }
 
     /// Sends one Ethernet frame.
     pub fn send(&self, frame: &[u8]) -> nix::Result<()> {
         nixsock::send(self.fd.as_raw_fd(), frame, MsgFlags::MSG_DONTWAIT).map(drop)
+    }
+
+    /// Sends an Ethernet frame of another type than ARP.
+    pub fn send_as(&self, ethertype: u16, frame: &[u8]) -> nix::Result<()> {
+        let mut addr = self.addr;
+        addr.sll_protocol = ethertype.to_be();
+        // SAFETY: `addr` is a sockaddr_ll of the length that is given, and `frame` outlives the call.
+        Errno::result(unsafe {
+            libc::sendto(
+                self.fd.as_raw_fd(),
+                frame.as_ptr().cast(),
+                frame.len(),
+                libc::MSG_DONTWAIT,
+                (&raw const addr).cast(),
+                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+            )
+        })
+        .map(drop)
     }
 
     /// The next Ethernet frame that is queued, and its length.
@@ -136,6 +140,66 @@ impl AsFd for Arp {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Receives adverts whose Ethernet source is the virtual MAC of a macvlan, on that macvlan, where they go while
+/// it is up. A raw socket would join the group and so send reports (IGMP) with that MAC.
+#[derive(Debug)]
+pub struct Vmac {
+    fd: OwnedFd,
+}
+
+impl Vmac {
+    /// Opens it, with a kernel filter; the macvlan may be down.
+    pub fn open(ifindex: u32, mac: [u8; 6]) -> nix::Result<Self> {
+        let fd = packet_socket(libc::SOCK_DGRAM)?;
+        filter(&fd, &vmac_filter(mac))?;
+        let [_, g1, g2, g3] = GROUP_V4.octets();
+        let group = libc::packet_mreq {
+            mr_ifindex: i32::try_from(ifindex).map_err(|_| Errno::EINVAL)?,
+            mr_type: libc::PACKET_MR_MULTICAST as u16,
+            mr_alen: 6,
+            mr_address: [0x01, 0x00, 0x5e, g1 & 0x7f, g2, g3, 0, 0],
+        };
+        set(&fd, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &group)?;
+        bind_packet(&fd, ifindex, libc::ETH_P_IP)?;
+        Ok(Vmac { fd })
+    }
+
+    /// The next IP packet that is queued, and its length.
+    pub fn recv(&self, buf: &mut [u8]) -> nix::Result<usize> {
+        nixsock::recv(self.fd.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT)
+    }
+}
+
+impl AsFd for Vmac {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// A packet socket that receives nothing yet: protocol 0, until the filter is in place and it is bound.
+fn packet_socket(kind: libc::c_int) -> nix::Result<OwnedFd> {
+    // SAFETY: plain system call without pointers.
+    owned(unsafe { libc::socket(libc::AF_PACKET, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) })
+}
+
+/// Binds it to an interface and an Ethernet type, and returns that address.
+fn bind_packet(fd: &OwnedFd, ifindex: u32, ethertype: libc::c_int) -> nix::Result<libc::sockaddr_ll> {
+    // SAFETY: an all-zero sockaddr_ll is a valid value of that plain C structure.
+    let mut addr: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    addr.sll_family = u16::try_from(libc::AF_PACKET).map_err(|_| Errno::EINVAL)?;
+    addr.sll_protocol = u16::try_from(ethertype).map_err(|_| Errno::EINVAL)?.to_be();
+    addr.sll_ifindex = i32::try_from(ifindex).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: `addr` is a sockaddr_ll of the length that is given.
+    Errno::result(unsafe {
+        libc::bind(
+            fd.as_raw_fd(),
+            (&raw const addr).cast(),
+            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    })?;
+    Ok(addr)
 }
 
 fn raw(ifname: &str) -> nix::Result<OwnedFd> {
@@ -213,6 +277,24 @@ fn vrid_filter(vrids: &[u8], listed: bool) -> Vec<libc::sock_filter> {
     }
     program.push(stmt(libc::BPF_RET | libc::BPF_K, miss));
     program
+}
+
+/// Accepts IPv4 packets of VRRP (with or without an authentication header) whose Ethernet source is `mac`.
+fn vmac_filter(mac: [u8; 6]) -> [libc::sock_filter; 9] {
+    let ret = |k| stmt(libc::BPF_RET | libc::BPF_K, k);
+    let jeq = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let [a, b, c, d, e, f] = mac;
+    [
+        stmt(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 9),
+        jump(jeq, u32::from(PROTOCOL), 1, 0),
+        jump(jeq, libc::IPPROTO_AH as u32, 0, 5),
+        stmt(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, SKF_LL_OFF + 6),
+        jump(jeq, u32::from_be_bytes([a, b, c, d]), 0, 3),
+        stmt(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, SKF_LL_OFF + 10),
+        jump(jeq, u32::from(u16::from_be_bytes([e, f])), 0, 1),
+        ret(ACCEPT),
+        ret(DROP),
+    ]
 }
 
 /// Accepts ARP frames of others whose sender and target protocol addresses are equal.

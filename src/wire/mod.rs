@@ -11,5 +11,6 @@
 
 pub mod arp;
 pub mod checksum;
+pub mod ethernet;
 pub mod ipv4;
 pub mod rtnl;

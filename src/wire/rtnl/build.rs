@@ -49,7 +49,7 @@ pub fn dump_addrs(buf: &mut Vec<u8>, seq: u32) {
 
 const DUMP: u16 = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
 
-fn ack(flags: u16) -> u16 {
+pub(super) fn ack(flags: u16) -> u16 {
     (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16 | flags
 }
 
@@ -74,7 +74,7 @@ fn begin_addr(buf: &mut Vec<u8>, kind: u16, flags: u16, seq: u32, spec: &AddrSpe
 }
 
 /// Appends a header with its length still 0. Returns where it starts.
-fn begin(buf: &mut Vec<u8>, kind: u16, flags: u16, seq: u32) -> usize {
+pub(super) fn begin(buf: &mut Vec<u8>, kind: u16, flags: u16, seq: u32) -> usize {
     let start = buf.len();
     buf.extend_from_slice(&[0; 4]);
     buf.extend_from_slice(&kind.to_ne_bytes());
@@ -86,7 +86,7 @@ fn begin(buf: &mut Vec<u8>, kind: u16, flags: u16, seq: u32) -> usize {
 
 /// Fills in the length. Headers and padded attributes are multiples of 4 octets, so the next message is
 /// aligned too.
-fn finish(buf: &mut [u8], start: usize) {
+pub(super) fn finish(buf: &mut [u8], start: usize) {
     let len = buf.len().saturating_sub(start) as u32;
     if let Some(field) = buf.get_mut(start..).and_then(|m| m.first_chunk_mut::<4>()) {
         *field = len.to_ne_bytes();
@@ -94,7 +94,7 @@ fn finish(buf: &mut [u8], start: usize) {
 }
 
 /// Appends an attribute, its value in parts, then padding.
-fn attr(buf: &mut Vec<u8>, kind: u16, value: &[&[u8]]) {
+pub(super) fn attr(buf: &mut Vec<u8>, kind: u16, value: &[&[u8]]) {
     let len = value.iter().fold(4, |len: usize, part| len.saturating_add(part.len()));
     buf.extend_from_slice(&(len as u16).to_ne_bytes());
     buf.extend_from_slice(&kind.to_ne_bytes());
