@@ -182,7 +182,7 @@ impl AddrBook {
             owner: v.priority == 255,
             claim: Claim::None,
         });
-        for vip in &v.vips {
+        for vip in v.held() {
             let on = link(vip);
             self.entries.push(Entry {
                 inst,
@@ -324,18 +324,27 @@ impl AddrBook {
         self.of(inst).map(|(_, e)| age(e)).try_fold(Duration::ZERO, |oldest, a| Some(oldest.max(a?)))
     }
 
-    /// The first address of an interface that is not a VIP: source of adverts.
-    pub fn primary(&self, ifindex: u32) -> Option<IpAddr> {
-        let mut usable = self.kernel.iter().filter(|s| {
-            s.a.ifindex == ifindex && s.a.addr.is_ipv4() && s.a.proto != Some(TAG) && !self.is_vip(&s.a)
+    /// The first address of an interface that is not a VIP, of IPv6 the first link-local one: source of adverts.
+    pub fn primary(&self, ifindex: u32, v6: bool) -> Option<IpAddr> {
+        let family = |a: IpAddr| match a {
+            IpAddr::V4(_) => !v6,
+            IpAddr::V6(a) => v6 && a.is_unicast_link_local(),
+        };
+        let mut sources = self.kernel.iter().filter(|s| {
+            s.a.ifindex == ifindex
+                && family(s.a.addr)
+                && is_usable(&s.a)
+                && s.a.proto != Some(TAG)
+                && !self.is_vip(&s.a)
         });
-        let is_primary = |s: &&Seen| s.a.flags & IFA_F_SECONDARY == 0;
-        usable.clone().find(is_primary).or_else(|| usable.next()).map(|s| s.a.addr)
+        // Of IPv6, what has a host prefix is hardly the interface's own.
+        let is_primary = |s: &&Seen| s.a.flags & IFA_F_SECONDARY == 0 && s.a.prefix < 128;
+        sources.clone().find(is_primary).or_else(|| sources.next()).map(|s| s.a.addr)
     }
 
-    /// Whether an interface has this address.
+    /// Whether an interface has this address, and may send from it.
     pub fn has(&self, ifindex: u32, addr: IpAddr) -> bool {
-        self.kernel.iter().any(|s| s.a.ifindex == ifindex && s.a.addr == addr)
+        self.kernel.iter().any(|s| s.a.ifindex == ifindex && s.a.addr == addr && is_usable(&s.a))
     }
 
     // ---- what the kernel says ----
@@ -371,7 +380,12 @@ impl AddrBook {
             }
             let since = e.held.map_or(now, |h| h.since);
             let lease = (a.valid != u32::MAX).then_some(a.valid);
+            let answered = e.held.is_some() && e.want == Want::Present;
             e.held = Some(Held { ifindex: a.ifindex, prefix: a.prefix, since, lease });
+            // The event of an IPv6 address that we added; see `installed`.
+            if answered && a.addr.is_ipv6() && std::mem::take(&mut e.tell) {
+                out.push(Outcome::Added { entry: i });
+            }
         } else if a.valid == u32::MAX && e.held.is_none_or(|h| h.lease.is_some()) {
             // Somebody else's permanent address; with our prefix length, made from our leased one.
             e.held = e.held.filter(|h| h.prefix != a.prefix);
@@ -427,6 +441,13 @@ impl AddrBook {
 }
 
 const IFA_F_SECONDARY: u32 = 1;
+const IFA_F_DADFAILED: u32 = 0x08;
+const IFA_F_TENTATIVE: u32 = 0x40;
+
+/// IPv6: nobody else has it, as far as the kernel knows by now. The kernel tells when that is so.
+fn is_usable(a: &rtnl::Addr) -> bool {
+    a.flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED) == 0
+}
 
 fn terms(l: &Leasing) -> Terms {
     if let Claim::Handover(_) = l.claim {

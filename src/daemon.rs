@@ -47,7 +47,11 @@ enum Source {
     Signals,
     Vrrp(usize),
     Stray(usize),
+    VrrpV6(usize),
+    Vmac(usize),
+    StrayV6(usize),
     Arp(usize),
+    Neighbours(usize),
     Probe,
     Pidfd,
     Pipe,
@@ -143,6 +147,8 @@ impl Daemon {
         // Another master may have been heard meanwhile.
         for i in 0..self.sockets.len() {
             self.read(Source::Vrrp(i))?;
+            self.read(Source::VrrpV6(i))?;
+            self.read(Source::Vmac(i))?;
         }
         self.node.begin(clock::now(), &remembered);
         self.settle();
@@ -190,14 +196,24 @@ impl Daemon {
                 add(v.as_fd(), Source::Vrrp(i), read);
             }
             if let Some(v) = &s.vmac {
-                add(v.as_fd(), Source::Vrrp(i), read);
+                add(v.as_fd(), Source::Vmac(i), read);
+            }
+            if let Some(v) = &s.vrrp_v6 {
+                add(v.as_fd(), Source::VrrpV6(i), read);
             }
             if let Some(a) = &s.arp {
                 add(a.as_fd(), Source::Arp(i), read);
             }
-            match (&s.stray, s.stray_after) {
-                (Some(x), after) if after.is_none_or(|t| now >= t) => add(x.as_fd(), Source::Stray(i), read),
-                _ => {}
+            if let Some(n) = &s.neighbours {
+                add(n.as_fd(), Source::Neighbours(i), read);
+            }
+            if s.stray_after.is_none_or(|t| now >= t) {
+                if let Some(x) = &s.stray {
+                    add(x.as_fd(), Source::Stray(i), read);
+                }
+                if let Some(x) = &s.stray_v6 {
+                    add(x.as_fd(), Source::StrayV6(i), read);
+                }
             }
         }
         if let Some(service) = &self.service {
@@ -243,7 +259,11 @@ impl Daemon {
             }
             Source::Vrrp(i) => self.read_adverts(now, i),
             Source::Stray(i) => self.read_strays(now, i),
+            Source::VrrpV6(i) => self.read_adverts_v6(now, i),
+            Source::Vmac(i) => self.read_vmac(now, i),
+            Source::StrayV6(i) => self.read_strays_v6(now, i),
             Source::Arp(i) => self.read_announcements(now, i),
+            Source::Neighbours(i) => self.read_neighbours(now, i),
             Source::Probe => match self.service.as_mut().and_then(Service::read_probe) {
                 Some((pid, Some(info))) => {
                     self.node.supervise(now, |h, out, events| h.answered(pid, info, now, out, events));

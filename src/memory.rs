@@ -22,9 +22,20 @@ fn fingerprint(cfg: &Vrrp) -> u64 {
     if let Some(src) = cfg.src_ip {
         let _ = write!(text, " from {src}");
     }
-    for vip in &cfg.vips {
-        let dev = vip.dev.as_deref().unwrap_or_default();
-        let _ = write!(text, " {}/{} {dev}", vip.addr, vip.prefix);
+    for peer in &cfg.unicast_peers {
+        let _ = write!(text, " to {peer}");
+    }
+    if cfg.use_vmac {
+        text.push_str(" vmac");
+    }
+    if matches!(cfg.auth, Auth::Ah(_)) {
+        text.push_str(" AH");
+    }
+    for (list, vips) in [("", &cfg.vips), (" excluded", &cfg.excluded)] {
+        for vip in vips {
+            let dev = vip.dev.as_deref().unwrap_or_default();
+            let _ = write!(text, "{list} {}/{} {dev}", vip.addr, vip.prefix);
+        }
     }
     let mut bytes = text.into_bytes();
     if let Auth::Pass(pass) | Auth::Ah(pass) = cfg.auth {
@@ -64,5 +75,21 @@ mod tests {
         other.auth = Auth::Pass(*b"2222\0\0\0\0");
         assert!(!says_master(&file, &other));
         assert!(!file.contains("1111"));
+        for change in [
+            "virtual_ipaddress_excluded = 192.168.30.231/24",
+            "unicast_peer = 192.168.30.2",
+            "unicast_src_ip = 192.168.30.1",
+            "use_vmac = yes",
+        ] {
+            let other = cfg(change);
+            assert!(!says_master(&file, &other), "{change}");
+            assert!(says_master(&render(&other, false), &other), "{change}");
+        }
+        other.auth = Auth::Ah(*b"1111\0\0\0\0");
+        assert!(!says_master(&file, &other), "PASS and AH with the same password");
+        // What is advertised is not what is only held.
+        let advertised = cfg("virtual_ipaddress = 192.168.30.231/24");
+        let excluded = cfg("virtual_ipaddress_excluded = 192.168.30.231/24");
+        assert!(!says_master(&render(&advertised, false), &excluded));
     }
 }

@@ -30,6 +30,9 @@ const FRAMES_PER_MS: usize = 50;
 /// A turn may take this long: 250 virtual routers that become master together send 250 adverts.
 const SLOW_TURN: Duration = Duration::from_millis(50);
 
+/// IPv6 addresses added, renewed or removed at a time: about a millisecond.
+const IPV6_BATCH: usize = 20;
+
 /// What the daemon is to do.
 #[allow(missing_docs)] // the fields are named in the variants' comments
 #[derive(Clone, Debug, PartialEq)]
@@ -82,12 +85,16 @@ pub struct Link {
     pub running: bool,
     /// Its hardware address.
     pub mac: Option<[u8; 6]>,
-    /// The virtual routers on it.
+    /// The virtual routers on it, by the family of their adverts: a VRID may be in both.
     pub demux: Demux,
-    /// Whether any advert is sent here.
+    /// See `demux`.
+    pub demux_v6: Demux,
+    /// Whether any advert is sent here over IPv4.
     pub carries_adverts: bool,
     /// A macvlan that vipd makes, and not one that it finds.
     pub vmac: Option<Vmac>,
+    /// Whether it has IPv6 VIPs, whatever carries the adverts.
+    pub has_v6_vips: bool,
     /// Packets refused before it was known whose they are.
     pub bogus: u64,
     /// Packets with a VRID that nobody here has.
@@ -178,12 +185,18 @@ impl Node {
 
     fn add_instance(&mut self, v: &config::Vrrp, now: Time) {
         let link = self.link_named(&v.interface);
-        self.links[link].demux.insert(v.vrid, self.instances.len());
-        self.links[link].carries_adverts = true;
+        let l = &mut self.links[link];
+        let demux = if v.is_ipv6() { &mut l.demux_v6 } else { &mut l.demux };
+        demux.insert(v.vrid, self.instances.len());
+        l.carries_adverts |= !v.is_ipv6();
         let vmac = v.use_vmac.then(|| self.vmac_link(v, self.instances.len(), link));
         let home = vmac.unwrap_or(link);
-        let devs: Vec<usize> =
-            v.vips.iter().map(|vip| vip.dev.as_ref().map_or(home, |d| self.link_named(d))).collect();
+        let mut devs = Vec::new();
+        for vip in v.held() {
+            let dev = vip.dev.as_ref().map_or(home, |d| self.link_named(d));
+            self.links[dev].has_v6_vips |= vip.addr.is_ipv6();
+            devs.push(dev);
+        }
         let mut devs = devs.into_iter();
         self.addrs.add_instance(v, |_| devs.next().unwrap_or(home));
         if let Some(vmac) = vmac {
@@ -202,8 +215,10 @@ impl Node {
             running: false,
             mac: None,
             demux: Demux::default(),
+            demux_v6: Demux::default(),
             carries_adverts: false,
             vmac: None,
+            has_v6_vips: false,
             bogus: 0,
             stray: 0,
             sockets: Sockets::Closed,
@@ -361,10 +376,27 @@ impl Node {
         let mut outcomes = Vec::new();
         let links = &self.links;
         self.addrs.flush(now, |l| links.get(l).and_then(|l| l.ifindex), &mut ops, &mut outcomes);
-        if !ops.is_empty() {
-            self.push(Effect::Addrs(ops));
-        }
+        self.push_addrs(ops);
         self.outcomes(now, outcomes);
+    }
+
+    /// A renewal of an IPv6 address takes the kernel 44 µs where an IPv4 one takes 3: in batches, each with a
+    /// look at the clock of its own.
+    fn push_addrs(&mut self, ops: Vec<Op>) {
+        let mut ops = ops.into_iter().peekable();
+        while ops.peek().is_some() {
+            let mut v6 = 0;
+            let fits = |op: &Op| {
+                v6 += usize::from(op.addr.is_ipv6());
+                v6 <= IPV6_BATCH
+            };
+            let batch = std::iter::from_fn({
+                let (ops, mut fits) = (&mut ops, fits);
+                move || ops.next_if(&mut fits)
+            });
+            let batch = batch.collect();
+            self.push(Effect::Addrs(batch));
+        }
     }
 
     /// A batch was carried out: the clock before and after it, and an errno for each operation.

@@ -243,6 +243,9 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
         Event::VipExpired { entry } => {
             say_inst_vip!(Warn, entry, "the lease of {addr} on {dev} ended before it was renewed")
         }
+        Event::Announcing { entry } if vip(entry).is_some_and(|v| v.addr.is_ipv6()) => {
+            say_vip!(Info, entry, "Sending unsolicited Neighbour Adverts on {dev} for {addr}")
+        }
         Event::Announcing { entry } => {
             say_vip!(Info, entry, "Sending gratuitous ARPs on {dev} for {addr}")
         }

@@ -237,7 +237,10 @@ impl AddrBook {
             }
             return false;
         }
-        let tell = std::mem::take(&mut e.tell) || e.held.is_none();
+        e.tell |= e.held.is_none();
+        // The kernel answers that it has a new IPv6 address before that can be reached: its route is made by a
+        // worker, which tells of it when that is done.
+        let tell = (op.addr.is_ipv4() || op.kind == OpKind::Replace) && std::mem::take(&mut e.tell);
         e.held = Some(Held { ifindex: op.ifindex, prefix: op.prefix, since: before, lease: op.lease });
         (e.complained, e.retry_at) = (false, None);
         let addr = rtnl::Addr {

@@ -1,15 +1,20 @@
 //! From sections and keys to the typed configuration: which keys there are, their ranges and
 //! defaults, and what contradicts what. Every error of a file is reported at once.
 
+mod check;
 mod cross;
+mod group;
+mod peers;
 mod reader;
+mod track;
+mod vips;
 mod vrrp;
 
 pub use super::report::Diagnostic;
 pub use cross::MAX_VIPS;
 
 use super::ini::{self, Section};
-use super::report::{Report, listed, nearest};
+use super::report::{Report, nearest};
 use super::{Config, Global, Haproxy, LogFacility, LogTarget};
 use reader::{Keys, Reader};
 use std::path::PathBuf;
@@ -22,11 +27,13 @@ const MAX_PATH: usize = 4095;
 
 const GLOBAL: Keys = Keys {
     title: "[global]",
-    once: "router_id, log, log_level, log_facility, control_socket, startup_delay",
+    once: "\
+        router_id, log, log_level, log_facility, control_socket, startup_delay, \
+        realtime_priority, lock_memory",
     lists: "",
     planned: "\
         notify, notify_user, notification_email, notification_email_from, smtp_server, \
-        smtp_connect_timeout, realtime_priority, lock_memory",
+        smtp_connect_timeout",
 };
 
 const HAPROXY: Keys = Keys {
@@ -34,14 +41,23 @@ const HAPROXY: Keys = Keys {
     once: "\
         binary, args, start_timeout, restart_grace, restart_backoff_max, stop_timeout, \
         crash_limit, crash_window, check_interval, check_timeout, check_fall, \
-        nonlocal_bind",
+        keep_listeners, nonlocal_bind",
     lists: "config",
-    planned: "keep_listeners",
+    planned: "",
 };
 
-const ALL: [&Keys; 3] = [&GLOBAL, &HAPROXY, &vrrp::KEYS];
-const KINDS: &str = "global, haproxy, vrrp";
-const PLANNED_KINDS: &str = "check, group";
+const ALL: [&Keys; 5] = [&GLOBAL, &HAPROXY, &vrrp::KEYS, &check::KEYS, &group::KEYS];
+const KINDS: &str = "global, haproxy, vrrp, check, group";
+
+/// What sections say of each other; known before any is read, because they stand in any order.
+struct Names<'a> {
+    /// Whether there is a `[haproxy]`.
+    haproxy: bool,
+    /// Names of the `[vrrp NAME]`, each once, in the order of the file.
+    vrrp: Vec<&'a str>,
+    /// Names of the `[check NAME]`, as above.
+    checks: Vec<&'a str>,
+}
 
 /// Parses a file that is already text. `Ok` has the configuration and its warnings, `Err` has every error;
 /// both sorted by line.
@@ -69,11 +85,16 @@ pub fn parse_bytes(bytes: &[u8]) -> Result<(Config, Vec<Diagnostic>), Vec<Diagno
 fn finish(text: &str, mut report: Report) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let report = &mut report;
     let sections = ini::lex(text, report);
-    let has_haproxy = sections.iter().any(|s| s.kind == "haproxy");
+    let names = Names {
+        haproxy: sections.iter().any(|s| s.kind == "haproxy"),
+        vrrp: named(&sections, "vrrp").into_iter().map(|s| s.name).collect(),
+        checks: named(&sections, "check").into_iter().map(|s| s.name).collect(),
+    };
     let (mut global, mut haproxy, mut instances) = (None, None, Vec::new());
+    let (mut checks, mut groups) = (Vec::new(), Vec::new());
     let mut idle = true;
     for (index, section) in sections.iter().enumerate() {
-        idle &= section.kind == "global";
+        idle &= matches!(section.kind, "global" | "check" | "group");
         if !known(section, report) {
             continue;
         }
@@ -86,16 +107,23 @@ fn finish(text: &str, mut report: Report) -> Result<(Config, Vec<Diagnostic>), V
                 format_args!("{title} is there twice: merge it with the one on line {line}"),
             );
         }
-        if section.kind == "global" {
-            let value = read_global(section, report);
-            global.get_or_insert(value);
-        } else if section.kind == "haproxy" {
-            let value = read_haproxy(section, report);
-            haproxy.get_or_insert(value);
-        } else {
-            let instance = vrrp::read(section, &ALL, has_haproxy, report);
-            if first.is_none() {
-                instances.push(instance);
+        match section.kind {
+            "global" => {
+                let value = read_global(section, report);
+                global.get_or_insert(value);
+            }
+            "haproxy" => {
+                let value = read_haproxy(section, report);
+                haproxy.get_or_insert(value);
+            }
+            "check" => checks.extend(check::read(section, &ALL, report)),
+            "group" => {
+                let group = group::read(section, &ALL, &names, report);
+                groups.extend(first.is_none().then_some(group));
+            }
+            _ => {
+                let instance = vrrp::read(section, &ALL, &names, report);
+                instances.extend(first.is_none().then_some(instance));
             }
         }
     }
@@ -103,16 +131,30 @@ fn finish(text: &str, mut report: Report) -> Result<(Config, Vec<Diagnostic>), V
     if idle {
         report.error(0, format_args!("there is nothing to do: add a [vrrp NAME] or a [haproxy] section"));
     }
-    cross::check(&instances, haproxy.as_ref(), report);
+    let lines: Vec<_> = named(&sections, "check").into_iter().map(|s| (s.line, s.name)).collect();
+    cross::check(&instances, haproxy.as_ref(), &lines, &groups, report);
     if !report.errors.is_empty() {
         return Err(std::mem::take(&mut report.errors));
     }
-    let global = global.unwrap_or_else(|| read_global(&Section::default(), report));
-    let vrrp = instances.into_iter().map(|instance| instance.vrrp).collect();
-    Ok((
-        Config { global, haproxy, vrrp, checks: Vec::new(), groups: Vec::new() },
-        std::mem::take(&mut report.warnings),
-    ))
+    let config = Config {
+        global: global.unwrap_or_else(|| read_global(&Section::default(), report)),
+        haproxy,
+        vrrp: instances.into_iter().map(|instance| instance.vrrp).collect(),
+        checks,
+        groups: groups.into_iter().map(|lined| lined.group).collect(),
+    };
+    Ok((config, std::mem::take(&mut report.warnings)))
+}
+
+/// The sections of a kind that have a name, the first of each.
+fn named<'a, 's>(sections: &'s [Section<'a>], kind: &str) -> Vec<&'s Section<'a>> {
+    let mut found: Vec<&Section<'_>> = Vec::new();
+    for section in sections.iter().filter(|s| s.kind == kind && !s.name.is_empty()) {
+        if found.iter().all(|first| first.name != section.name) {
+            found.push(section);
+        }
+    }
+    found
 }
 
 /// Whether a section is one of ours and named as it should be; reports it if it is not.
@@ -121,23 +163,22 @@ fn known(section: &Section<'_>, report: &mut Report) -> bool {
     let (line, kind) = (section.line, section.kind);
     match kind {
         "" => return false,
-        "vrrp" if named => return true,
+        "vrrp" | "check" | "group" if named => return true,
         "global" | "haproxy" if !named => return true,
         "vrrp" => report.error(line, format_args!("{section} has no name: e.g. [vrrp VI_1]")),
+        "check" => report.error(line, format_args!("{section} has no name: e.g. [check gateway]")),
+        "group" => report.error(line, format_args!("{section} has no name: e.g. [group VG_1]")),
         "global" | "haproxy" => report.error(line, format_args!("{section} takes no name: [{kind}]")),
-        _ if listed(PLANNED_KINDS).any(|planned| planned == kind) => {
-            report.error(line, format_args!("{section} is not supported by this version of vipd"));
-        }
-        _ => match nearest(kind, &[KINDS]) {
+        _ => match meant(kind) {
             None => {
-                let text = format_args!("unknown section {section}: [global], [haproxy] or [vrrp NAME]");
-                report.error(line, text);
+                let kinds = "[global], [haproxy], [vrrp NAME], [check NAME] or [group NAME]";
+                report.error(line, format_args!("unknown section {section}: {kinds}"));
             }
             Some(kind) => {
-                let name = match (kind, named) {
-                    ("vrrp", true) => section.name,
-                    ("vrrp", false) => "NAME",
-                    _ => "",
+                let name = match kind {
+                    "global" | "haproxy" => "",
+                    _ if named => section.name,
+                    _ => "NAME",
                 };
                 let meant = Section { kind, name, ..Section::default() };
                 report.error(line, format_args!("unknown section {section}: did you mean {meant}?"));
@@ -145,6 +186,15 @@ fn known(section: &Section<'_>, report: &mut Report) -> bool {
         },
     }
     false
+}
+
+/// The kind of section that an unknown one was probably meant to be; keepalived's words come first.
+fn meant(kind: &str) -> Option<&'static str> {
+    match kind {
+        "vrrp_sync_group" => Some("group"),
+        "vrrp_script" | "vrrp_track_process" => Some("check"),
+        _ => nearest(kind, &[KINDS]),
+    }
 }
 
 fn read_global(section: &Section<'_>, report: &mut Report) -> Global {
@@ -184,8 +234,11 @@ fn read_global(section: &Section<'_>, report: &mut Report) -> Global {
         log_facility,
         control_socket: r.path("control_socket", MAX_SOCKET_PATH, "/run/vipd/control"),
         startup_delay: r.duration("startup_delay", 0, 3_600_000, 0),
-        realtime_priority: 0,
-        lock_memory: false,
+        realtime_priority: r
+            .number("realtime_priority", 0, 99)
+            .and_then(|n| u8::try_from(n).ok())
+            .unwrap_or(0),
+        lock_memory: r.boolean("lock_memory", false),
     }
 }
 
@@ -220,7 +273,7 @@ fn read_haproxy(section: &Section<'_>, report: &mut Report) -> Haproxy {
         check_interval: r.duration("check_interval", 100, 3_600_000, 1_000),
         check_timeout: r.duration("check_timeout", 100, 60_000, 1_000),
         check_fall: r.number("check_fall", 1, 100).unwrap_or(3),
-        keep_listeners: false,
+        keep_listeners: r.boolean("keep_listeners", true),
         nonlocal_bind: r.boolean("nonlocal_bind", true),
     }
 }

@@ -42,6 +42,8 @@ log_level = debug
 log_facility = local3
 control_socket = /tmp/vipd.sock
 startup_delay = 1.5
+realtime_priority = 99
+lock_memory = yes
 [haproxy]
 binary = /opt/haproxy
 config = /a.cfg, /b.cfg   # two
@@ -56,6 +58,7 @@ crash_window = 60
 check_interval = 0.5
 check_timeout = 2
 check_fall = 4
+keep_listeners = no
 nonlocal_bind = off
 [vrrp web-1.a_b]
 state = BACKUP
@@ -132,7 +135,7 @@ fn how_to_example_and_every_default() {
             check_interval: Duration::from_secs(1),
             check_timeout: Duration::from_secs(1),
             check_fall: 3,
-            keep_listeners: false,
+            keep_listeners: true,
             nonlocal_bind: true,
         }),
         vrrp: vec![Vrrp {
@@ -203,8 +206,8 @@ fn every_key_is_read() {
             log_facility: LogFacility::Local(3),
             control_socket: "/tmp/vipd.sock".into(),
             startup_delay: ms(1500),
-            realtime_priority: 0,
-            lock_memory: false,
+            realtime_priority: 99,
+            lock_memory: true,
         }
     );
     assert_eq!(
@@ -228,7 +231,7 @@ fn every_key_is_read() {
     );
     let expected = Vrrp {
         name: "web-1.a_b".into(),
-        line: 24,
+        line: 27,
         interface: "bond0.100".into(),
         vrid: 255,
         priority: 1,
@@ -396,7 +399,7 @@ virtual_ipaddress = 10.0.0.1, ::1, 10.0.0.2/40, 10.0.0.1
 priority = 300
 track_haproxy = yes
 [vrrp B]
-track_interface = eth1
+notify = /bin/true
 virtual_ipaddress = 10.0.0.1 dev eth0
 virtual_router_id = 51
 interface = eth0
@@ -409,12 +412,12 @@ priority = 8
         "3: unknown key `log_levl` in [global]: did you mean `log_level`?",
         "4: control_socket = run is no absolute path: it must begin with `/`",
         "5: a section is `[section]` or `[section name]` on a line of its own",
-        "10: virtual_ipaddress: ::1: IPv6 addresses are not supported by this version, e.g. 192.0.2.10",
+        "10: virtual_ipaddress: ::1 is a loopback address: take one that a host can have",
         "10: virtual_ipaddress: the prefix length of 10.0.0.2/40 is not 1 to 32",
         "10: virtual_ipaddress: 10.0.0.1 on eth0 is already in [vrrp A] on line 10: remove one",
         "11: priority = 300 is out of range: 1 to 255",
         "12: track_haproxy = yes needs a [haproxy] section: add one, or set it to no",
-        "14: `track_interface` is not supported by this version of vipd",
+        "14: `notify` is not supported by this version of vipd",
         "15: virtual_ipaddress: 10.0.0.1 on eth0 is already in [vrrp A] on line 10: remove one",
         "16: virtual_router_id = 51 on eth0 is that of [vrrp A] on line 8: take another",
         "18: the line is neither `[section]` nor `key = value`: it begins with `nonsense`",

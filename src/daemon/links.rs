@@ -4,21 +4,24 @@ use super::Daemon;
 use crate::event::Event;
 use crate::sys::{clock, runtime, socket};
 use crate::time::Time;
-use crate::vrrp::packet::GROUP_V4;
+use crate::vrrp::packet::{Carrier, GROUP_V4, GROUP_V6};
 use crate::wire::arp::{self, Arp};
+use crate::wire::ndp::{self, Na};
 use nix::errno::Errno;
 use std::net::IpAddr;
 use std::time::Duration;
 
 /// Packets taken from one socket at a time: more than its buffer holds. What is queued must be read before a
 /// timer is acted on, or a backup that stood still takes over although its master's adverts are waiting.
-const PACKETS_PER_TURN: usize = 8192;
+pub(super) const PACKETS_PER_TURN: usize = 8192;
 /// Gratuitous ARPs taken at a time.
 const ARPS_PER_TURN: usize = 64;
 /// Adverts with a foreign VRID are looked at this often at the most, a few at a time.
 const STRAY_PAUSE: Duration = Duration::from_secs(1);
 const STRAYS_PER_TURN: usize = 4;
 const ETHERNET_HEADER: usize = 14;
+/// How old the knowledge may be whether this node forwards.
+const ROUTER_AGE: Duration = Duration::from_secs(1);
 
 /// The sockets of one link.
 #[derive(Debug, Default)]
@@ -29,14 +32,18 @@ pub(super) struct Sockets {
     pub arp: Option<socket::Arp>,
     /// A macvlan has this one alone.
     pub vmac: Option<socket::Vmac>,
+    pub vrrp_v6: Option<socket::V6>,
+    pub stray_v6: Option<socket::V6>,
+    pub neighbours: Option<socket::V6>,
+    /// Whether this node forwards IPv6 that comes from there, and when that was looked up.
+    router: Option<(Time, bool)>,
 }
 
 impl Daemon {
     pub(super) fn open_link(&mut self, link: usize, ifindex: u32) -> nix::Result<()> {
         let Some(l) = self.node.links.get(link) else { return Err(Errno::ENODEV) };
         if let Some(vmac) = l.vmac {
-            let name = l.name.clone();
-            let vmac = Some(self.open_vmac(ifindex, &name, &vmac)?);
+            let vmac = Some(self.open_vmac(ifindex, l, &vmac)?);
             self.sockets[link] = Sockets { vmac, ..Sockets::default() };
             return Ok(());
         }
@@ -45,6 +52,18 @@ impl Daemon {
             let vrids: Vec<u8> = l.demux.vrids().collect();
             sockets.vrrp = Some(socket::Vrrp::open(&l.name, ifindex, &vrids)?);
             sockets.stray = Some(socket::Stray::open(&l.name, ifindex, &vrids)?);
+        }
+        if l.has_v6_vips {
+            sockets.neighbours = Some(socket::V6::neighbours(&l.name, ifindex)?);
+            if runtime::read_sysctl(&format!("net/ipv6/conf/{}/disable_ipv6", l.name)).as_deref() == Some("1")
+            {
+                log::error!("net.ipv6.conf.{0}.disable_ipv6 is 1: {0} can have no IPv6 address", l.name);
+            }
+        }
+        let vrids: Vec<u8> = l.demux_v6.vrids().collect();
+        if !vrids.is_empty() {
+            sockets.vrrp_v6 = Some(socket::V6::vrrp(&l.name, ifindex, &vrids, true)?);
+            sockets.stray_v6 = Some(socket::V6::vrrp(&l.name, ifindex, &vrids, false)?);
         }
         // An expiring primary would take its secondaries along; and an ARP request of the old master, sent
         // with the VIP as its source, would turn a client back to it.
@@ -66,11 +85,15 @@ impl Daemon {
         }
         let sent = match self.node.encode_advert(inst, priority, &mut self.out) {
             None => Err(Errno::EADDRNOTAVAIL),
-            Some(()) => match (self.node.advert_mac(inst), &self.sockets[link].vrrp) {
-                (Some(mac), _) => self.send_from(link, mac),
-                (None, Some(s)) => s.send(GROUP_V4, &self.out),
-                (None, None) => Err(Errno::ENODEV),
-            },
+            Some(src) => {
+                let s = &self.sockets[link];
+                match (src, &s.vrrp, &s.vrrp_v6, self.node.advert_mac(inst)) {
+                    (_, _, _, Some(mac)) => self.send_from(link, mac, src),
+                    (IpAddr::V4(_), Some(s), _, _) => s.send(GROUP_V4, &self.out),
+                    (IpAddr::V6(src), _, Some(s), _) => s.send(src, GROUP_V6, &self.out),
+                    _ => Err(Errno::ENODEV),
+                }
+            }
         };
         match sent {
             Ok(()) => self.node.sent(inst, priority, before),
@@ -84,24 +107,45 @@ impl Daemon {
         else {
             return;
         };
-        let (IpAddr::V4(ip), Some(mac)) = (e.addr, self.node.links[e.link].mac) else { return };
-        // The frame of a macvlan leaves by its parent.
-        if let Some(s) = &self.sockets[self.node.wire(e.link)].arp
-            && let Err(e) = s.send(&arp::gratuitous(mac, ip))
-        {
+        let (link, addr) = (e.link, e.addr);
+        let Some(mac) = self.node.links[link].mac else { return };
+        let sent = match addr {
+            IpAddr::V4(ip) => self.send_frame(link, &arp::gratuitous(mac, ip)),
+            IpAddr::V6(ip) => {
+                let router = self.is_router(link);
+                self.send_frame(link, &ndp::unsolicited(mac, ip, router))
+            }
+        };
+        if let Err(e) = sent {
             self.tell(&Event::AnnounceFailed { entry, errno: e as i32 });
+        }
+    }
+
+    fn send_frame(&self, link: usize, frame: &[u8]) -> nix::Result<()> {
+        // The frame of a macvlan leaves by its parent.
+        self.sockets[self.node.wire(link)].arp.as_ref().map_or(Ok(()), |s| s.send(frame))
+    }
+
+    /// As the sysctl says; it may change, but is not read for every frame.
+    fn is_router(&mut self, link: usize) -> bool {
+        let now = clock::now();
+        match self.sockets[link].router {
+            Some((at, router)) if now.since(at) < ROUTER_AGE => router,
+            _ => {
+                let name = format!("net/ipv6/conf/{}/forwarding", self.node.links[link].name);
+                let router = runtime::read_sysctl(&name).is_some_and(|v| v != "0");
+                self.sockets[link].router = Some((now, router));
+                router
+            }
         }
     }
 
     /// Everything that is queued: a timer is acted on only after that.
     pub(super) fn read_adverts(&mut self, now: Time, i: usize) {
         for _ in 0..PACKETS_PER_TURN {
-            let s = &self.sockets[i];
-            let got = match &s.vmac {
-                Some(s) => s.recv(&mut self.buf).ok(),
-                None => s.vrrp.as_ref().and_then(|s| s.recv(&mut self.buf).ok()),
+            let Some(n) = self.sockets[i].vrrp.as_ref().and_then(|s| s.recv(&mut self.buf).ok()) else {
+                break;
             };
-            let Some(n) = got else { break };
             self.node.packet(now, i, self.buf.get(..n).unwrap_or_default());
         }
     }
@@ -117,6 +161,31 @@ impl Daemon {
         }
     }
 
+    /// The same of IPv6.
+    pub(super) fn read_adverts_v6(&mut self, now: Time, i: usize) {
+        let Some(s) = &self.sockets[i].vrrp_v6 else { return };
+        read_v6(s, PACKETS_PER_TURN, &mut self.buf, |c, m| self.node.packet_v6(now, i, c, m));
+    }
+
+    /// The same of IPv6.
+    pub(super) fn read_strays_v6(&mut self, now: Time, i: usize) {
+        self.sockets[i].stray_after = Some(now + STRAY_PAUSE);
+        let Some(s) = &self.sockets[i].stray_v6 else { return };
+        read_v6(s, STRAYS_PER_TURN, &mut self.buf, |c, m| self.node.packet_v6(now, i, c, m));
+    }
+
+    /// Neighbour advertisements of others.
+    pub(super) fn read_neighbours(&mut self, now: Time, i: usize) {
+        let Some(s) = &self.sockets[i].neighbours else { return };
+        read_v6(s, ARPS_PER_TURN, &mut self.buf, |c, m| {
+            if let IpAddr::V6(dst) = c.dst
+                && let Some(na) = Na::parse(&dst, c.ttl, m)
+            {
+                self.node.neighbour(now, i, &na);
+            }
+        });
+    }
+
     /// Announcements of others.
     pub(super) fn read_announcements(&mut self, now: Time, i: usize) {
         for _ in 0..ARPS_PER_TURN {
@@ -127,5 +196,12 @@ impl Daemon {
                 self.node.arp(now, i, &arp);
             }
         }
+    }
+}
+
+fn read_v6(s: &socket::V6, most: usize, buf: &mut [u8], mut f: impl FnMut(Carrier, &[u8])) {
+    for _ in 0..most {
+        let Ok((n, carrier)) = s.recv(buf) else { break };
+        f(carrier, buf.get(..n).unwrap_or_default());
     }
 }

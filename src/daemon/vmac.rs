@@ -1,13 +1,17 @@
 //! Macvlans of virtual MACs: made, put up and down, listened to, removed.
 
 use super::Daemon;
-use crate::node::{Vmac, VmacOp};
+use super::links::PACKETS_PER_TURN;
+use crate::node::{Link, Vmac, VmacOp};
 use crate::sys::{clock, runtime, socket};
-use crate::vrrp::packet::GROUP_V4;
+use crate::time::Time;
+use crate::vrrp::packet::{Carrier, GROUP_V4, GROUP_V6, PROTOCOL};
 use crate::wire::ethernet;
+use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::rtnl::macvlan;
 use nix::errno::Errno;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 
 impl Daemon {
     pub(super) fn vmac(&mut self, link: usize, op: VmacOp) {
@@ -35,7 +39,8 @@ impl Daemon {
 
     /// Before a macvlan is ever up: what the kernel must not do with it. And its parent must not answer for
     /// the VIPs on it.
-    pub(super) fn open_vmac(&mut self, ifindex: u32, name: &str, v: &Vmac) -> nix::Result<socket::Vmac> {
+    pub(super) fn open_vmac(&self, ifindex: u32, l: &Link, v: &Vmac) -> nix::Result<socket::Vmac> {
+        let (name, ipv6) = (&l.name, l.has_v6_vips);
         let parent = self.node.links.get(v.parent).map_or("", |l| l.name.as_str());
         let set = |key: String, value: &str| match runtime::sysctl(&key, value) {
             Err(e) if e.kind() != ErrorKind::NotFound => {
@@ -53,17 +58,41 @@ impl Daemon {
         for (key, value) in [("addr_gen_mode", "1"), ("accept_ra", "0"), ("accept_dad", "0")] {
             set(format!("net/ipv6/conf/{name}/{key}"), value);
         }
-        set(format!("net/ipv6/conf/{name}/disable_ipv6"), if v.ipv6 { "0" } else { "1" });
-        socket::Vmac::open(ifindex, v.mac)
+        set(format!("net/ipv6/conf/{name}/disable_ipv6"), if ipv6 { "0" } else { "1" });
+        let group = if v.is_v6() { GROUP_V6.into() } else { GROUP_V4.into() };
+        socket::Vmac::open(ifindex, v.mac, ethernet::group(group))
     }
 
-    /// Sends an IP packet in a frame whose source is a virtual MAC. It leaves by the parent, so the macvlan need
-    /// not be up: the advert of a new master goes first.
-    pub(super) fn send_from(&mut self, link: usize, mac: [u8; 6]) -> nix::Result<()> {
-        let frame = ethernet::multicast_v4(GROUP_V4, mac, &self.out);
-        match &self.sockets[link].arp {
-            Some(s) => s.send_as(ethernet::IPV4, &frame),
-            None => Err(Errno::ENODEV),
+    /// Sends an advert (of IPv6 without its header) in a frame whose source is a virtual MAC. It leaves by the
+    /// parent, so the macvlan need not be up: the advert of a new master goes first.
+    pub(super) fn send_from(&self, link: usize, mac: [u8; 6], src: IpAddr) -> nix::Result<()> {
+        let mut frame = Vec::with_capacity(54 + self.out.len());
+        match src {
+            IpAddr::V4(_) => ethernet::to_group(&mut frame, mac, GROUP_V4.into()),
+            IpAddr::V6(src) => {
+                ethernet::to_group(&mut frame, mac, GROUP_V6.into());
+                let len = u16::try_from(self.out.len()).map_err(|_| Errno::EMSGSIZE)?;
+                ipv6::header(&mut frame, src, GROUP_V6, PROTOCOL, len);
+            }
+        }
+        frame.extend_from_slice(&self.out);
+        self.sockets[link].arp.as_ref().map_or(Err(Errno::ENODEV), |s| s.send(&frame))
+    }
+
+    /// Adverts from the virtual MAC, while ours is up: another master's.
+    pub(super) fn read_vmac(&mut self, now: Time, i: usize) {
+        for _ in 0..PACKETS_PER_TURN {
+            let Some(n) = self.sockets[i].vmac.as_ref().and_then(|s| s.recv(&mut self.buf).ok()) else {
+                break;
+            };
+            let packet = self.buf.get(..n).unwrap_or_default();
+            match Ipv6::parse(packet) {
+                Some(p) if p.next == PROTOCOL => {
+                    let carrier = Carrier { src: p.src.into(), dst: p.dst.into(), ttl: p.hops };
+                    self.node.packet_v6(now, i, carrier, p.payload);
+                }
+                _ => self.node.packet(now, i, packet),
+            }
         }
     }
 }

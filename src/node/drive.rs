@@ -123,9 +123,7 @@ impl Node {
         self.silence_vmac(inst);
         self.addrs.release(inst);
         let ops = self.addrs.removals_now(now);
-        if !ops.is_empty() {
-            self.push(Effect::Addrs(ops));
-        }
+        self.push_addrs(ops);
     }
 
     /// The successor was heard, or nobody came: the VIPs go.
@@ -160,26 +158,29 @@ impl Node {
 
     // ---- adverts ----
 
-    /// The IP packet of an advert; `None` without a source address.
-    pub fn encode_advert(&mut self, inst: usize, priority: u8, out: &mut Vec<u8>) -> Option<()> {
+    /// An advert: over IPv4 the whole packet, over IPv6 what follows the header. Returns its source; `None`
+    /// without one.
+    pub fn encode_advert(&mut self, inst: usize, priority: u8, out: &mut Vec<u8>) -> Option<IpAddr> {
         let i = &mut self.instances[inst];
-        let IpAddr::V4(src) = i.src? else { return None };
-        let dst = packet::GROUP_V4;
+        let src = i.src?;
+        let dst = if src.is_ipv4() { packet::GROUP_V4.into() } else { packet::GROUP_V6.into() };
         let o = Outgoing {
             version: i.cfg.version,
             vrid: i.cfg.vrid,
             interval: i.cfg.advert_int,
             auth: &i.cfg.auth,
             vips: &i.vips,
-            src: IpAddr::V4(src),
-            dst: IpAddr::V4(dst),
+            src,
+            dst,
             v3_checksum_as_v2: i.cfg.v3_checksum_as_v2,
         };
         out.clear();
-        ipv4::header(out, src, dst, i.ip_id, packet::PROTOCOL, o.message_len());
+        if let (IpAddr::V4(src), IpAddr::V4(dst)) = (src, dst) {
+            ipv4::header(out, src, dst, i.ip_id, packet::PROTOCOL, o.message_len());
+        }
         packet::encode(out, &o, priority);
         i.ip_id = i.ip_id.checked_add(1).unwrap_or(1);
-        Some(())
+        Some(src)
     }
 
     /// An advert went out; the clock was `before` when it was sent.

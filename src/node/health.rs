@@ -121,7 +121,7 @@ impl Node {
         let src = ifindex.and_then(|ifindex| match inst.cfg.src_ip {
             Some(ip) => self.addrs.has(ifindex, ip).then_some(ip),
             // The owner's addresses are the interface's own, and its adverts come from them.
-            None => match self.addrs.primary(ifindex) {
+            None => match self.addrs.primary(ifindex, inst.cfg.is_ipv6()) {
                 None if inst.is_owner() => inst.vips.first().copied(),
                 ip => ip,
             },

@@ -18,7 +18,7 @@ impl Faults {
     pub const NO_INTERFACE: Faults = Faults(1);
     /// It is down or has no carrier.
     pub const LINK_DOWN: Faults = Faults(2);
-    /// It has no IPv4 address to send from.
+    /// It has no address to send from; of IPv6 that is a link-local one that is not tentative.
     pub const NO_ADDRESS: Faults = Faults(4);
     /// HAProxy does not answer.
     pub const HAPROXY: Faults = Faults(8);

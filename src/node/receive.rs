@@ -1,4 +1,4 @@
-//! What the network brings: adverts and gratuitous ARPs.
+//! What the network brings: adverts and announcements.
 
 use super::Node;
 use super::instance::ODD;
@@ -6,8 +6,9 @@ use crate::event::Event;
 use crate::time::Time;
 use crate::vrrp::demux::{self, Received};
 use crate::vrrp::machine::{Input, Kind};
-use crate::vrrp::packet::{self, Advert, Discard, Expect, Notes};
+use crate::vrrp::packet::{self, Advert, Carrier, Discard, Expect, Notes};
 use crate::wire::arp::Arp;
+use crate::wire::ndp::Na;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -15,14 +16,28 @@ use std::time::Duration;
 const BOGUS_QUIET: Duration = Duration::from_secs(10);
 
 impl Node {
-    /// An IP packet of protocol 112 arrived on a link.
+    /// An IPv4 packet of protocol 112 arrived on a link.
     pub fn packet(&mut self, now: Time, link: usize, bytes: &[u8]) {
-        match demux::receive(bytes) {
+        self.received(now, link, demux::receive(bytes));
+    }
+
+    /// What follows an IPv6 header with next header 112 arrived on a link.
+    pub fn packet_v6(&mut self, now: Time, link: usize, carrier: Carrier, message: &[u8]) {
+        let preamble = packet::preamble(&carrier, message);
+        self.received(now, link, preamble.map(|preamble| Received { carrier, message, preamble }));
+    }
+
+    fn received(&mut self, now: Time, link: usize, r: Result<Received, Discard>) {
+        match r {
             Err(why) => self.bogus(now, link, why),
-            Ok(r) => match self.links[link].demux.get(r.preamble.vrid) {
-                Some(inst) => self.for_instance(now, inst, &r),
-                None => self.stray(link, &r),
-            },
+            Ok(r) => {
+                let l = &self.links[link];
+                let demux = if r.carrier.src.is_ipv4() { &l.demux } else { &l.demux_v6 };
+                match demux.get(r.preamble.vrid) {
+                    Some(inst) => self.for_instance(now, inst, &r),
+                    None => self.stray(link, &r),
+                }
+            }
         }
     }
 
@@ -45,9 +60,12 @@ impl Node {
             return;
         }
         let list = r.message.get(8..).unwrap_or_default();
-        let vip = self.addrs.entries.iter().position(|e| {
-            self.wire(e.link) == link && matches!(e.addr, IpAddr::V4(a) if list.chunks_exact(4).any(|c| c == a.octets()))
-        });
+        let v4 = r.carrier.src.is_ipv4();
+        let listed = |addr| match addr {
+            IpAddr::V4(a) => v4 && list.chunks_exact(4).any(|c| c == a.octets()),
+            IpAddr::V6(a) => !v4 && list.chunks_exact(16).any(|c| c == a.octets()),
+        };
+        let vip = self.addrs.entries.iter().position(|e| self.wire(e.link) == link && listed(e.addr));
         self.tell(Event::Stray { link, vrid, src: r.carrier.src, vip });
     }
 
@@ -99,11 +117,22 @@ impl Node {
 
     /// A gratuitous ARP arrived on a link.
     pub fn arp(&mut self, now: Time, link: usize, arp: &Arp) {
-        if !arp.is_gratuitous() || self.links[link].mac == Some(arp.sha) {
-            return;
+        if arp.is_gratuitous() {
+            self.announced(now, link, IpAddr::V4(arp.spa), Some(arp.sha));
         }
-        let ip = IpAddr::V4(arp.spa);
-        let waiting = self.addrs.entries.iter().find(|e| self.wire(e.link) == link && e.addr == ip).map(|e| e.inst);
+    }
+
+    /// A neighbour advertisement arrived on a link.
+    pub fn neighbour(&mut self, now: Time, link: usize, na: &Na) {
+        self.announced(now, link, IpAddr::V6(na.target), na.mac);
+    }
+
+    fn announced(&mut self, now: Time, link: usize, ip: IpAddr, by: Option<[u8; 6]>) {
+        if self.links[link].mac == by {
+            return; // ourselves
+        }
+        let waiting = self.addrs.entries.iter().find(|e| self.wire(e.link) == link && e.addr == ip);
+        let waiting = waiting.map(|e| e.inst);
         if let Some(inst) = waiting {
             self.successor_announced(inst, now);
         }

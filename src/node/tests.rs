@@ -1,6 +1,8 @@
 //! A node in virtual time: effects are carried out at once by a pretended kernel and network.
 
+mod ipv6;
 mod service;
+mod vmac;
 
 use super::*;
 use crate::addr::{OpKind, TAG};
@@ -8,9 +10,10 @@ use crate::config::schema;
 use crate::haproxy::show_info::Info;
 use crate::haproxy::supervisor::Exit;
 use crate::vrrp::machine::{Kind, Why};
+use crate::vrrp::packet::Carrier;
 use crate::wire::arp::Arp;
 use crate::wire::rtnl::{self, IfName, Link as RtnlLink};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 30, 230);
 const PEER: Ipv4Addr = Ipv4Addr::new(192, 168, 30, 117);
@@ -50,6 +53,9 @@ enum Did {
     Remember(Memory),
     Haproxy(supervisor::Action),
     Reread,
+    Vmac(VmacOp),
+    /// 0: all of ours.
+    Unmake(u32),
     Exit(u8),
 }
 
@@ -70,6 +76,16 @@ struct World {
     pause_before_advert: Option<Duration>,
     /// Checked at each renewal: now + L + e <= last advert + N × I.
     theorem: bool,
+    /// The kernel's worker has not told yet of the IPv6 addresses that were added.
+    worker_is_slow: bool,
+    /// Sizes of the batches of address operations, and a pause ahead of the second one.
+    batches: Vec<usize>,
+    pause_before_second_batch: Option<Duration>,
+    /// The addresses that every dump finds.
+    own: Vec<rtnl::Addr>,
+    /// The macvlans that exist, and how the kernel answers about them.
+    macvlans: Vec<RtnlLink>,
+    macvlan_errno: i32,
 }
 
 impl World {
@@ -87,11 +103,16 @@ impl World {
             lateness: Box::new(|| Duration::ZERO),
             pause_before_advert: None,
             theorem: false,
+            worker_is_slow: false,
+            batches: Vec::new(),
+            pause_before_second_batch: None,
+            own: vec![addr(Ipv4Addr::new(192, 168, 30, 116), 24, None, u32::MAX)],
+            macvlans: Vec::new(),
+            macvlan_errno: 0,
         };
         w.node.dump_starts();
         w.link(true);
-        let primary = addr(Ipv4Addr::new(192, 168, 30, 116), 24, None, u32::MAX);
-        w.node.addr(w.now, &primary);
+        w.node.addr(w.now, &w.own[0].clone());
         w
     }
 
@@ -112,6 +133,8 @@ impl World {
             running,
             mac: Some(MAC),
             master: None,
+            macvlan_of: None,
+            group: 0,
         };
         self.node.link(self.now, &link);
     }
@@ -154,6 +177,9 @@ impl World {
                     }
                 }
                 Effect::Reread => self.reread(),
+                Effect::Vmac { link, op } => self.macvlan(link, op),
+                Effect::Unmake { ifindex } => self.unmake(ifindex),
+                Effect::UnmakeAll => self.unmake(0),
                 Effect::Exit(s) => self.did(Did::Exit(s)),
             }
         }
@@ -164,16 +190,29 @@ impl World {
         self.did(Did::Reread);
         self.node.dump_starts();
         self.link(true);
-        let mut all = vec![addr(Ipv4Addr::new(192, 168, 30, 116), 24, None, u32::MAX)];
-        all.extend(self.kernel.iter().map(|_| addr(VIP, 32, Some(TAG), 2)));
+        for l in self.macvlans.clone() {
+            self.node.link(self.now, &l);
+        }
+        let mut all = self.own.clone();
+        let entries = &self.node.addrs.entries;
+        let device = |e: &crate::addr::Entry| self.node.links[e.link].ifindex.unwrap_or(ETH0);
+        all.extend(self.kernel.iter().map(|(e, ..)| {
+            let e = &entries[*e];
+            rtnl::Addr { ifindex: device(e), ..leased(e.addr) }
+        }));
         all.extend(self.there.iter().copied());
         for a in all {
             self.node.addr(self.now, &a);
         }
-        self.node.dump_ends(self.now, &[ETH0]);
+        let links: Vec<u32> = self.macvlans.iter().map(|l| l.ifindex).chain([ETH0]).collect();
+        self.node.dump_ends(self.now, &links);
     }
 
     fn addrs(&mut self, mut ops: Vec<Op>) {
+        if !self.batches.is_empty() {
+            self.now += self.pause_before_second_batch.take().unwrap_or_default();
+        }
+        self.batches.push(ops.len());
         self.node.addrs.keep_valid(&mut ops, self.now);
         for op in &ops {
             let inst = self.node.addrs.entries[op.entry].inst;
@@ -206,6 +245,11 @@ impl World {
         let errno = |op: &Op| if op.kind == OpKind::Add && there { libc::EEXIST } else { 0 };
         let results: Vec<(Op, i32)> = ops.into_iter().map(|op| (op.clone(), errno(&op))).collect();
         self.node.addrs_done(self.now, self.now, &results);
+        for (op, _) in results.iter().filter(|(op, errno)| op.addr.is_ipv6() && *errno == 0) {
+            if op.kind != OpKind::Remove && !self.worker_is_slow {
+                self.node.addr(self.now, &rtnl::Addr { ifindex: op.ifindex, ..leased(op.addr) });
+            }
+        }
     }
 
     fn did(&mut self, d: Did) {
@@ -255,6 +299,13 @@ impl World {
         self.settle();
     }
 
+    fn hear_v6(&mut self, inst: usize, src: Ipv6Addr, priority: u8) {
+        let (carrier, message) = packet_v6(&self.node.instances[inst].cfg, src, priority);
+        self.node.packet_v6(self.now, 0, carrier, &message);
+        self.effects();
+        self.settle();
+    }
+
     fn garp(&mut self, sha: [u8; 6]) {
         let arp = Arp { op: 1, sha, spa: VIP, tha: [0xff; 6], tpa: VIP };
         self.node.arp(self.now, 0, &arp);
@@ -280,11 +331,16 @@ impl World {
     }
 }
 
-fn addr(ip: Ipv4Addr, prefix: u8, proto: Option<u8>, valid: u32) -> rtnl::Addr {
+/// A VIP as vipd adds it.
+fn leased(ip: IpAddr) -> rtnl::Addr {
+    addr(ip, if ip.is_ipv4() { 32 } else { 128 }, Some(TAG), 2)
+}
+
+fn addr(ip: impl Into<IpAddr>, prefix: u8, proto: Option<u8>, valid: u32) -> rtnl::Addr {
     rtnl::Addr {
         seq: 0,
         ifindex: ETH0,
-        addr: IpAddr::V4(ip),
+        addr: ip.into(),
         prefix,
         scope: 0,
         flags: 0,
@@ -313,6 +369,25 @@ fn packet(cfg: &config::Vrrp, src: Ipv4Addr, priority: u8) -> Vec<u8> {
     crate::wire::ipv4::header(&mut out, src, GROUP_V4, 1, PROTOCOL, o.message_len());
     encode(&mut out, &o, priority);
     out
+}
+
+fn packet_v6(cfg: &config::Vrrp, src: Ipv6Addr, priority: u8) -> (Carrier, Vec<u8>) {
+    use crate::vrrp::packet::{GROUP_V6, Outgoing, encode};
+    let vips: Vec<IpAddr> = cfg.vips.iter().map(|v| v.addr).collect();
+    let carrier = Carrier { src: src.into(), dst: GROUP_V6.into(), ttl: 255 };
+    let o = Outgoing {
+        version: cfg.version,
+        vrid: cfg.vrid,
+        interval: cfg.advert_int,
+        auth: &cfg.auth,
+        vips: &vips,
+        src: carrier.src,
+        dst: carrier.dst,
+        v3_checksum_as_v2: false,
+    };
+    let mut out = Vec::new();
+    encode(&mut out, &o, priority);
+    (carrier, out)
 }
 
 fn master(cfg: &Config) -> World {

@@ -22,8 +22,6 @@ pub struct Vmac {
     pub parent: usize,
     /// The virtual MAC.
     pub mac: [u8; 6],
-    /// Whether it needs IPv6: a VIP of that family lives on it.
-    pub ipv6: bool,
     /// The virtual router.
     inst: usize,
     state: State,
@@ -56,6 +54,13 @@ pub enum VmacOp {
     Set { ifindex: u32, up: bool },
 }
 
+impl Vmac {
+    /// Whether its adverts go over IPv6.
+    pub fn is_v6(&self) -> bool {
+        self.mac[4] == 2
+    }
+}
+
 impl Node {
     /// The link of a virtual router's macvlan, `vrrp.VRID` or `vrrp6.VRID` as keepalived has it; for the same
     /// VRID on another interface `vrrp.VRID.2` and so on, in the order of the file. At most 13 octets.
@@ -68,16 +73,15 @@ impl Node {
             name = format!("{stem}.{n}");
         }
         let link = self.link_named(&name);
-        let on_it = |vip: &config::Vip| vip.dev.is_none() && vip.addr.is_ipv6();
         self.links[link].vmac = Some(Vmac {
             parent,
             mac: [0, 0, 0x5e, 0, if v6 { 2 } else { 1 }, v.vrid],
-            ipv6: v.vips.iter().chain(&v.excluded).any(on_it),
             inst,
             state: State::Absent,
             complained: false,
         });
-        self.links[link].demux.insert(v.vrid, inst);
+        let l = &mut self.links[link];
+        if v6 { &mut l.demux_v6 } else { &mut l.demux }.insert(v.vrid, inst);
         link
     }
 
@@ -211,7 +215,7 @@ impl Node {
     /// An address of IPv6 that is removed sends a report (MLD) with the virtual MAC, which may be the
     /// successor's by now: the macvlan goes down first, and such addresses with it.
     pub(super) fn silence_vmac(&mut self, inst: usize) {
-        if self.instances[inst].vmac.and_then(|l| self.links[l].vmac).is_some_and(|v| v.ipv6) {
+        if self.instances[inst].vmac.is_some_and(|l| self.links[l].has_v6_vips) {
             self.set_vmac(inst, false);
         }
     }
@@ -279,6 +283,7 @@ impl Node {
     pub fn vmac_done(&mut self, now: Time, link: usize, op: VmacOp, errno: i32) {
         let asked = self.links[link].vmac.is_some_and(|v| v.state == State::Asked);
         match (op, errno) {
+            (VmacOp::Set { .. }, 0) => return,
             // It came by itself meanwhile.
             (VmacOp::Make { .. }, _) if !asked => return,
             (VmacOp::Make { .. }, 0) => {
@@ -299,7 +304,6 @@ impl Node {
             (VmacOp::Make { .. } | VmacOp::Set { up: true, .. }, errno) => {
                 self.vmac_failed(now, link, Event::VmacFailed { link, errno });
             }
-            (VmacOp::Set { .. }, 0) => return,
             (VmacOp::Set { up: false, .. }, errno) => {
                 self.tell(Event::VmacFailed { link, errno });
                 return;

@@ -85,6 +85,12 @@ pub fn sysctl(name: &str, value: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
 }
 
+/// The value of a sysctl.
+pub fn read_sysctl(name: &str) -> Option<String> {
+    let value = std::fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
+    Some(value.trim().to_owned())
+}
+
 /// Capabilities that vipd cannot work without, by number and name.
 const NEEDED: [(u32, &str); 2] = [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW")];
 

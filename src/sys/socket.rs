@@ -1,5 +1,11 @@
 //! Raw and packet sockets of one interface. None of them ever blocks.
 
+mod v6;
+mod vmac;
+
+pub use v6::V6;
+pub use vmac::Vmac;
+
 use super::owned;
 use crate::vrrp::packet::{GROUP_V4, PROTOCOL};
 use nix::errno::Errno;
@@ -14,8 +20,6 @@ const RECEIVE_BUFFER: usize = 2 << 20;
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 /// linux/filter.h: an offset into the socket buffer's metadata.
 const SKF_AD_OFF: u32 = 0xffff_f000;
-/// And one into its link-level header.
-const SKF_LL_OFF: u32 = 0xffe0_0000;
 const SKF_AD_PKTTYPE: u32 = 4;
 const PACKET_OUTGOING: u32 = 4;
 
@@ -35,13 +39,9 @@ impl Vrrp {
     /// Opens it: bound to the interface, in the VRRP group, with a kernel filter for `vrids`.
     pub fn open(ifname: &str, ifindex: u32, vrids: &[u8]) -> nix::Result<Self> {
         let fd = raw(ifname)?;
-        // 250 virtual routers send 250 adverts at once, and each frame may cost 2 KiB and more.
-        // More than the system's limit takes CAP_NET_ADMIN in the first user namespace; less is no error.
-        if nixsock::setsockopt(&fd, nixsock::sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
-            let _ = nixsock::setsockopt(&fd, nixsock::sockopt::RcvBuf, &RECEIVE_BUFFER);
-        }
+        receive_buffer(&fd, true)?;
         // The filter goes before the group, so that nothing else is ever queued.
-        filter(&fd, &vrid_filter(vrids, true))?;
+        filter(&fd, &vrid_filter(&LOAD_VRID, vrids, true))?;
         set(&fd, libc::IPPROTO_IP, libc::IP_HDRINCL, &1i32)?;
         set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, &0i32)?;
         set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &group(ifindex)?)?;
@@ -71,9 +71,9 @@ impl Stray {
     /// Opens it, with a kernel filter for everything but `vrids`.
     pub fn open(ifname: &str, ifindex: u32, vrids: &[u8]) -> nix::Result<Self> {
         let fd = raw(ifname)?;
-        filter(&fd, &vrid_filter(vrids, false))?;
+        filter(&fd, &vrid_filter(&LOAD_VRID, vrids, false))?;
         set(&fd, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &group(ifindex)?)?;
-        set(&fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &8192i32)?;
+        receive_buffer(&fd, false)?;
         Ok(Stray { fd })
     }
 
@@ -89,7 +89,7 @@ impl AsFd for Stray {
     }
 }
 
-/// Sends gratuitous ARPs on one interface and hears those of others.
+/// Sends announcements on one interface and hears the gratuitous ARPs of others.
 #[derive(Debug)]
 pub struct Arp {
     fd: OwnedFd,
@@ -107,23 +107,20 @@ impl Arp {
         Ok(Arp { fd, addr })
     }
 
-    /// Sends one Ethernet frame.
+    /// Sends one Ethernet frame, of the type that it says.
     pub fn send(&self, frame: &[u8]) -> nix::Result<()> {
-        nixsock::send(self.fd.as_raw_fd(), frame, MsgFlags::MSG_DONTWAIT).map(drop)
-    }
-
-    /// Sends an Ethernet frame of another type than ARP.
-    pub fn send_as(&self, ethertype: u16, frame: &[u8]) -> nix::Result<()> {
-        let mut addr = self.addr;
-        addr.sll_protocol = ethertype.to_be();
-        // SAFETY: `addr` is a sockaddr_ll of the length that is given, and `frame` outlives the call.
+        let mut to = self.addr;
+        if let Some(&[a, b]) = frame.get(12..14) {
+            to.sll_protocol = u16::from_ne_bytes([a, b]);
+        }
+        // SAFETY: the frame and the address are of the lengths that are given, and outlive the call.
         Errno::result(unsafe {
             libc::sendto(
                 self.fd.as_raw_fd(),
                 frame.as_ptr().cast(),
                 frame.len(),
                 libc::MSG_DONTWAIT,
-                (&raw const addr).cast(),
+                (&raw const to).cast(),
                 size_of::<libc::sockaddr_ll>() as libc::socklen_t,
             )
         })
@@ -137,42 +134,6 @@ impl Arp {
 }
 
 impl AsFd for Arp {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
-
-/// Receives adverts whose Ethernet source is the virtual MAC of a macvlan, on that macvlan, where they go while
-/// it is up. A raw socket would join the group and so send reports (IGMP) with that MAC.
-#[derive(Debug)]
-pub struct Vmac {
-    fd: OwnedFd,
-}
-
-impl Vmac {
-    /// Opens it, with a kernel filter; the macvlan may be down.
-    pub fn open(ifindex: u32, mac: [u8; 6]) -> nix::Result<Self> {
-        let fd = packet_socket(libc::SOCK_DGRAM)?;
-        filter(&fd, &vmac_filter(mac))?;
-        let [_, g1, g2, g3] = GROUP_V4.octets();
-        let group = libc::packet_mreq {
-            mr_ifindex: i32::try_from(ifindex).map_err(|_| Errno::EINVAL)?,
-            mr_type: libc::PACKET_MR_MULTICAST as u16,
-            mr_alen: 6,
-            mr_address: [0x01, 0x00, 0x5e, g1 & 0x7f, g2, g3, 0, 0],
-        };
-        set(&fd, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &group)?;
-        bind_packet(&fd, ifindex, libc::ETH_P_IP)?;
-        Ok(Vmac { fd })
-    }
-
-    /// The next IP packet that is queued, and its length.
-    pub fn recv(&self, buf: &mut [u8]) -> nix::Result<usize> {
-        nixsock::recv(self.fd.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT)
-    }
-}
-
-impl AsFd for Vmac {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -252,49 +213,46 @@ pub(super) fn filter(fd: &OwnedFd, program: &[libc::sock_filter]) -> nix::Result
     set(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &prog)
 }
 
-pub(super) fn stmt(code: u32, k: u32) -> libc::sock_filter {
+pub(super) const fn stmt(code: u32, k: u32) -> libc::sock_filter {
     jump(code, k, 0, 0)
 }
 
-pub(super) fn jump(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+pub(super) const fn jump(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt, jf, k }
 }
 
 pub(super) const ACCEPT: u32 = 0xffff;
 pub(super) const DROP: u32 = 0;
 
-/// Accepts the VRIDs listed and drops the others, or the reverse.
-fn vrid_filter(vrids: &[u8], listed: bool) -> Vec<libc::sock_filter> {
+/// 250 virtual routers send 250 adverts at once, and each frame may cost 2 KiB and more; what is read seldom
+/// needs little.
+fn receive_buffer(fd: &OwnedFd, large: bool) -> nix::Result<()> {
+    if !large {
+        return set(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &8192i32);
+    }
+    // More than the system's limit takes CAP_NET_ADMIN in the first user namespace; less is no error.
+    if nixsock::setsockopt(fd, nixsock::sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+        let _ = nixsock::setsockopt(fd, nixsock::sockopt::RcvBuf, &RECEIVE_BUFFER);
+    }
+    Ok(())
+}
+
+/// X := length of the IPv4 header; A := the octet behind version and type.
+const LOAD_VRID: [libc::sock_filter; 2] = [
+    stmt(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0),
+    stmt(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, 1),
+];
+
+/// Accepts the VRIDs listed and drops the others, or the reverse. `load` puts the VRID into A.
+fn vrid_filter(load: &[libc::sock_filter], vrids: &[u8], listed: bool) -> Vec<libc::sock_filter> {
     let (hit, miss) = if listed { (ACCEPT, DROP) } else { (DROP, ACCEPT) };
-    // X := length of the IP header; A := the octet behind version and type.
-    let mut program = vec![
-        stmt(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0),
-        stmt(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, 1),
-    ];
+    let mut program = load.to_vec();
     for vrid in vrids {
         program.push(jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, u32::from(*vrid), 0, 1));
         program.push(stmt(libc::BPF_RET | libc::BPF_K, hit));
     }
     program.push(stmt(libc::BPF_RET | libc::BPF_K, miss));
     program
-}
-
-/// Accepts IPv4 packets of VRRP (with or without an authentication header) whose Ethernet source is `mac`.
-fn vmac_filter(mac: [u8; 6]) -> [libc::sock_filter; 9] {
-    let ret = |k| stmt(libc::BPF_RET | libc::BPF_K, k);
-    let jeq = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    let [a, b, c, d, e, f] = mac;
-    [
-        stmt(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 9),
-        jump(jeq, u32::from(PROTOCOL), 1, 0),
-        jump(jeq, libc::IPPROTO_AH as u32, 0, 5),
-        stmt(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, SKF_LL_OFF + 6),
-        jump(jeq, u32::from_be_bytes([a, b, c, d]), 0, 3),
-        stmt(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, SKF_LL_OFF + 10),
-        jump(jeq, u32::from(u16::from_be_bytes([e, f])), 0, 1),
-        ret(ACCEPT),
-        ret(DROP),
-    ]
 }
 
 /// Accepts ARP frames of others whose sender and target protocol addresses are equal.

@@ -1,18 +1,29 @@
-//! Ethernet frames around IP packets: destination (6), source (6), type (2), payload. RFC 1112 §6.4.
+//! Ethernet frames: destination (6), source (6), type (2), payload.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-/// Type of IPv4.
-pub const IPV4: u16 = 0x0800;
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
 
-/// The frame of an IPv4 packet to a multicast group.
-pub fn multicast_v4(group: Ipv4Addr, source: [u8; 6], packet: &[u8]) -> Vec<u8> {
-    let [_, b, c, d] = group.octets();
-    let mut frame = vec![0x01, 0x00, 0x5e, b & 0x7f, c, d];
-    frame.extend_from_slice(&source);
-    frame.extend_from_slice(&IPV4.to_be_bytes());
-    frame.extend_from_slice(packet);
-    frame
+/// The address of a multicast group (RFC 1112 §6.4, RFC 2464 §7).
+pub fn group(ip: IpAddr) -> [u8; 6] {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [_, b, c, d] = ip.octets();
+            [0x01, 0x00, 0x5e, b & 0x7f, c, d]
+        }
+        IpAddr::V6(ip) => {
+            let [.., a, b, c, d] = ip.octets();
+            [0x33, 0x33, a, b, c, d]
+        }
+    }
+}
+
+/// Appends the header of a frame from `source` to a multicast group.
+pub fn to_group(out: &mut Vec<u8>, source: [u8; 6], ip: IpAddr) {
+    out.extend_from_slice(&group(ip));
+    out.extend_from_slice(&source);
+    out.extend_from_slice(&if ip.is_ipv4() { IPV4 } else { IPV6 }.to_be_bytes());
 }
 
 #[cfg(test)]
@@ -20,12 +31,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_is_a_multicast_address() {
-        let frame = multicast_v4(Ipv4Addr::new(224, 0, 0, 18), [0, 0, 0x5e, 0, 1, 51], b"packet");
-        assert_eq!(frame[..6], [1, 0, 0x5e, 0, 0, 18]);
-        assert_eq!(frame[6..14], [0, 0, 0x5e, 0, 1, 51, 8, 0]);
-        assert_eq!(&frame[14..], b"packet");
+    fn headers_of_both_families() {
+        let frame = |ip: &str| {
+            let mut frame = Vec::new();
+            to_group(&mut frame, [0, 0, 0x5e, 0, 1, 51], ip.parse().unwrap());
+            frame
+        };
+        assert_eq!(frame("224.0.0.18"), [1, 0, 0x5e, 0, 0, 18, 0, 0, 0x5e, 0, 1, 51, 8, 0]);
+        assert_eq!(frame("ff02::12"), [0x33, 0x33, 0, 0, 0, 0x12, 0, 0, 0x5e, 0, 1, 51, 0x86, 0xdd]);
         // The highest bit of the second octet is lost.
-        assert_eq!(multicast_v4(Ipv4Addr::new(239, 255, 1, 2), [0; 6], b"")[..6], [1, 0, 0x5e, 0x7f, 1, 2]);
+        assert_eq!(frame("239.255.1.2")[..6], [1, 0, 0x5e, 0x7f, 1, 2]);
     }
 }

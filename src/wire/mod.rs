@@ -13,4 +13,6 @@ pub mod arp;
 pub mod checksum;
 pub mod ethernet;
 pub mod ipv4;
+pub mod ipv6;
+pub mod ndp;
 pub mod rtnl;

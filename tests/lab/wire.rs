@@ -326,6 +326,19 @@ impl Node {
         self.send_frame(&frame)
     }
 
+    /// Sends any octets as an IPv6 packet with next header 112 to ff02::12, straight to the wire.
+    pub fn inject_v6(&self, src: Ipv6Addr, hop_limit: u8, message: &[u8]) -> Result<()> {
+        let mut frame = vec![0x33, 0x33, 0, 0, 0, 0x12];
+        frame.extend(self.mac());
+        frame.extend([0x86, 0xdd, 0x6c, 0, 0, 0]);
+        frame.extend(u16::try_from(message.len()).unwrap_or(u16::MAX).to_be_bytes());
+        frame.extend([112, hop_limit]);
+        frame.extend(src.octets());
+        frame.extend(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12).octets());
+        frame.extend(message);
+        self.send_frame(&frame)
+    }
+
     /// Sends a whole Ethernet frame out of `eth0`.
     pub fn send_frame(&self, frame: &[u8]) -> Result<()> {
         self.enter(|| {

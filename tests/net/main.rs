@@ -4,6 +4,7 @@
 //! `cargo test --test net [FILTER]`; the vipd under test is cargo's, or `$VIPD`. Without namespaces every
 //! test is skipped and named; with `CI=true` that is a failure.
 
+mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
 
@@ -37,7 +38,7 @@ mod words {
 type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
-const TOPICS: &[&[(&str, Test)]] = &[TESTS];
+const TOPICS: &[&[(&str, Test)]] = &[TESTS, ipv6::TESTS];
 
 /// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[

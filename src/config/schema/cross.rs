@@ -1,5 +1,7 @@
 //! Checks over several sections.
 
+use super::group::{self, Lined};
+use super::vips::{ADVERTISED, EXCLUDED};
 use super::vrrp::Instance;
 use crate::config::report::{Report, Shown};
 use crate::config::{Haproxy, Vip};
@@ -17,19 +19,29 @@ struct Place<'a> {
 }
 
 /// Reports what contradicts itself.
-pub fn check(instances: &[Instance], haproxy: Option<&Haproxy>, report: &mut Report) {
+pub fn check(
+    instances: &[Instance],
+    haproxy: Option<&Haproxy>,
+    checks: &[(u32, &str)],
+    groups: &[Lined],
+    report: &mut Report,
+) {
     routers(instances, report);
     addresses(instances, report);
+    untracked(instances, checks, report);
+    for (index, group) in groups.iter().enumerate() {
+        group::check(group, groups.get(..index).unwrap_or_default(), instances, report);
+    }
     if let Some(haproxy) = haproxy {
         handover(instances, haproxy.stop_timeout, report);
     }
 }
 
-/// A virtual router is its number on an interface.
+/// A virtual router is its number on an interface; IPv4 and IPv6 count apart (RFC 9568 §1.1).
 fn routers(instances: &[Instance], report: &mut Report) {
     for (index, again) in instances.iter().enumerate() {
         let (vrid, interface) = (again.vrrp.vrid, &again.vrrp.interface);
-        let mut before = instances.iter().take(index);
+        let mut before = instances.iter().take(index).filter(|i| i.ipv6 == again.ipv6);
         // 0 and "" stand for what was wrong, and is reported already.
         if vrid != 0
             && !interface.is_empty()
@@ -49,8 +61,11 @@ fn routers(instances: &[Instance], report: &mut Report) {
 fn addresses(instances: &[Instance], report: &mut Report) {
     let mut places: Vec<Place<'_>> = Vec::new();
     for instance in instances {
-        for (vip, &line) in instance.vrrp.vips.iter().zip(&instance.vip_lines) {
-            let device = vip.dev.as_ref().unwrap_or(&instance.vrrp.interface);
+        let vrrp = &instance.vrrp;
+        let advertised = vrrp.vips.iter().zip(&instance.vip_lines).map(|pair| (ADVERTISED, pair));
+        let excluded = vrrp.excluded.iter().zip(&instance.excluded_lines).map(|pair| (EXCLUDED, pair));
+        for (key, (vip, &line)) in advertised.chain(excluded) {
+            let device = vip.dev.as_ref().unwrap_or(&vrrp.interface);
             if places.len() == MAX_VIPS {
                 report.error(line, format_args!("too many virtual addresses in all: at most {MAX_VIPS}"));
                 return;
@@ -59,7 +74,7 @@ fn addresses(instances: &[Instance], report: &mut Report) {
             if let Some(first) = first.filter(|_| !device.is_empty()) {
                 let (name, at) = (&first.instance.vrrp.name, first.line);
                 let text = format_args!(
-                    "virtual_ipaddress: {} on {} is already in [vrrp {name}] on line {at}: remove one",
+                    "{key}: {} on {} is already in [vrrp {name}] on line {at}: remove one",
                     vip.addr,
                     Shown(device)
                 );
@@ -67,6 +82,17 @@ fn addresses(instances: &[Instance], report: &mut Report) {
             } else {
                 places.push(Place { instance, line, vip, device });
             }
+        }
+    }
+}
+
+/// A check costs something only if somebody wants to know.
+fn untracked(instances: &[Instance], checks: &[(u32, &str)], report: &mut Report) {
+    for (index, (line, name)) in checks.iter().enumerate() {
+        let tracked = |i: &Instance| i.vrrp.track_checks.iter().any(|t| t.check == index);
+        if !instances.iter().any(tracked) {
+            let text = format_args!("[check {name}] is tracked by nobody: track = {name} in a [vrrp NAME]");
+            report.warning(*line, text);
         }
     }
 }

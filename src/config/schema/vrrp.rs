@@ -1,11 +1,16 @@
 //! `[vrrp NAME]`
 
+use super::peers::{self, Own};
 use super::reader::{Keys, Reader, digits};
-use crate::config::ini::{Section, words};
-use crate::config::report::{Hint, Report, Shown, nearest};
-use crate::config::{Auth, Garp, Lease, Track, Version, Vip, Vrrp};
-use std::net::{IpAddr, Ipv4Addr};
+use super::vips::{self, ADVERTISED, EXCLUDED, Listed, Place, device};
+use super::{Names, track};
+use crate::config::ini::Section;
+use crate::config::report::{Hint, Report, nearest};
+use crate::config::{Auth, Garp, Lease, Version, Vrrp};
 use std::time::Duration;
+
+/// Most IPv6 addresses of an advert without fragments on Ethernet: 1500 = 40 + 8 + 16 × 90 + 12.
+const MAX_IPV6_VIPS: usize = 90;
 
 /// The keys of a `[vrrp NAME]`.
 pub const KEYS: Keys = Keys {
@@ -13,17 +18,15 @@ pub const KEYS: Keys = Keys {
     once: "\
         interface, virtual_router_id, priority, state, version, advert_int, preempt, \
         preempt_delay, down_timer_adverts, auth_type, auth_pass, mcast_src_ip, \
-        v3_checksum_as_v2, track_haproxy, garp_master_delay, garp_master_repeat, \
-        garp_master_refresh, garp_master_refresh_repeat, garp_lower_prio_delay, \
-        garp_lower_prio_repeat, garp_interval, lease, make_before_break, handover_timeout",
-    lists: "virtual_ipaddress",
-    planned: "\
-        virtual_ipaddress_excluded, unicast_src_ip, unicast_peer, allowed_peers, \
-        track_interface, track, use_vmac, vmac_xmit_base, notify",
+        unicast_src_ip, v3_checksum_as_v2, track_haproxy, use_vmac, vmac_xmit_base, \
+        garp_master_delay, garp_master_repeat, garp_master_refresh, \
+        garp_master_refresh_repeat, garp_lower_prio_delay, garp_lower_prio_repeat, \
+        garp_interval, lease, make_before_break, handover_timeout",
+    lists: "\
+        virtual_ipaddress, virtual_ipaddress_excluded, unicast_peer, allowed_peers, \
+        track_interface, track",
+    planned: "notify",
 };
-
-const VIP_FORM: &str = "ADDR[/LEN] [dev IF] [label IF:TAG]";
-const UNSUPPORTED: &str = "is not supported by this version of vipd";
 
 /// An instance with the lines that the checks over the whole file name.
 pub struct Instance {
@@ -35,16 +38,20 @@ pub struct Instance {
     pub handover_line: u32,
     /// Line of each of `vrrp.vips`.
     pub vip_lines: Vec<u32>,
+    /// Line of each of `vrrp.excluded`.
+    pub excluded_lines: Vec<u32>,
+    /// Whether its addresses are IPv6, even if they are wrong.
+    pub ipv6: bool,
 }
 
-/// Reads a section; `haproxy`: whether there is a `[haproxy]`.
-pub fn read(section: &Section<'_>, all: &[&Keys], haproxy: bool, report: &mut Report) -> Instance {
+/// Reads a section.
+pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mut Report) -> Instance {
     let mut r = Reader::open(section, &KEYS, all, report);
     r.require("interface", "eth0");
     r.require("virtual_router_id", "51");
     r.require("virtual_ipaddress", "192.0.2.10/24");
     let interface = match r.entry("interface") {
-        Some(entry) if device(&mut r, entry.line, "interface", entry.value) => entry.value,
+        Some(entry) if device(&mut r, entry.line, format_args!("interface"), entry.value) => entry.value,
         _ => "",
     };
     if let Some(state) = r.choice("state", "MASTER, BACKUP") {
@@ -52,11 +59,20 @@ pub fn read(section: &Section<'_>, all: &[&Keys], haproxy: bool, report: &mut Re
         let line = r.line("state");
         r.report.warning(line, format_args!("state = {state} has no effect: priority and preempt decide"));
     }
+    let list = r.list(ADVERTISED);
+    let ipv6 = vips::is_ipv6(&list);
+    let is_ipv6 = ipv6 == Some(true);
     // What depends on the version is checked only if that is known.
     let version = match r.choice("version", "2, 3") {
+        Some(0) if is_ipv6 => {
+            let line = r.line("version");
+            r.report.error(line, format_args!("version = 2 has no IPv6 addresses: set version = 3"));
+            None
+        }
         Some(0) => Some(Version::V2),
         Some(_) => Some(Version::V3),
         None if r.has("version") => None,
+        None if is_ipv6 => Some(Version::V3),
         None => Some(Version::V2),
     };
     let advert_int = advert_int(&mut r, version);
@@ -68,20 +84,38 @@ pub fn read(section: &Section<'_>, all: &[&Keys], haproxy: bool, report: &mut Re
     }
     let auth = auth(&mut r, version);
     let priority = octet(r.number("priority", 1, 255)).unwrap_or(100);
-    let (vips, vip_lines) = vips(&mut r, interface, version);
-    let mcast_src_ip = mcast_src_ip(&mut r, &vips, priority);
+    let vrid = octet(r.number("virtual_router_id", 1, 255)).unwrap_or(0);
+    let vmac = vmac(&mut r, priority);
+    let mut place = Place { interface, ipv6, vmac: vmac.is_some() };
+    count(&mut r, &list, version);
+    let mut advertised = vips::read(&mut r, ADVERTISED, list, &place);
+    if is_ipv6 {
+        link_local(&mut r, &mut advertised, vrid, priority);
+    }
+    place.ipv6 = None;
+    let list = r.list(EXCLUDED);
+    let excluded = vips::read(&mut r, EXCLUDED, list, &place);
+    let held = advertised.vips.iter().chain(&excluded.vips).collect();
+    let peers = peers::read(&mut r, &Own { vips: held, ipv6, priority, interface });
+    let track_haproxy = track::haproxy(&mut r, names.haproxy);
+    let track_interfaces = track::interfaces(&mut r, interface);
+    let track_checks = track::checks(&mut r, names);
+    if priority == 255 {
+        track::owner(&mut r, track_haproxy);
+    }
     let v3_checksum_as_v2 = r.boolean("v3_checksum_as_v2", false);
-    if v3_checksum_as_v2 && version == Some(Version::V2) {
+    if v3_checksum_as_v2 && (is_ipv6 || version == Some(Version::V2)) {
         let line = r.line("v3_checksum_as_v2");
-        r.report
-            .error(line, format_args!("v3_checksum_as_v2 has no meaning with version 2: set version = 3"));
+        let (with, advice) =
+            if is_ipv6 { ("IPv6", "leave it out") } else { ("version 2", "set version = 3") };
+        r.report.error(line, format_args!("v3_checksum_as_v2 has no meaning with {with}: {advice}"));
     }
     let handover = advert_int.saturating_mul(down_timer_adverts + 1).min(Duration::from_secs(5));
     let vrrp = Vrrp {
         name: section.name.to_owned(),
         line: section.line,
         interface: interface.to_owned(),
-        vrid: octet(r.number("virtual_router_id", 1, 255)).unwrap_or(0),
+        vrid,
         priority,
         version: version.unwrap_or(Version::V2),
         advert_int,
@@ -89,17 +123,17 @@ pub fn read(section: &Section<'_>, all: &[&Keys], haproxy: bool, report: &mut Re
         preempt_delay: r.duration("preempt_delay", 0, 1_000_000, 0),
         down_timer_adverts,
         auth,
-        vips,
-        excluded: Vec::new(),
-        src_ip: mcast_src_ip.map(IpAddr::V4),
-        unicast_peers: Vec::new(),
-        allowed_peers: Vec::new(),
+        vips: advertised.vips,
+        excluded: excluded.vips,
+        src_ip: peers.src_ip,
+        unicast_peers: peers.unicast,
+        allowed_peers: peers.allowed,
         v3_checksum_as_v2,
-        track_haproxy: if track_haproxy(&mut r, haproxy) { Track::Fault } else { Track::No },
-        track_interfaces: Vec::new(),
-        track_checks: Vec::new(),
-        use_vmac: false,
-        vmac_xmit_base: false,
+        track_haproxy,
+        track_interfaces,
+        track_checks,
+        use_vmac: vmac.is_some(),
+        vmac_xmit_base: vmac == Some(true),
         garp: Garp {
             master_delay: r.duration("garp_master_delay", 0, 3_600_000, 5_000),
             master_repeat: r.number("garp_master_repeat", 1, 100).unwrap_or(5),
@@ -117,7 +151,9 @@ pub fn read(section: &Section<'_>, all: &[&Keys], haproxy: bool, report: &mut Re
         vrrp,
         vrid_line: r.line("virtual_router_id"),
         handover_line: r.line("handover_timeout"),
-        vip_lines,
+        vip_lines: advertised.lines,
+        excluded_lines: excluded.lines,
+        ipv6: is_ipv6,
     }
 }
 
@@ -154,12 +190,7 @@ fn advert_int(r: &mut Reader<'_, '_>, version: Option<Version>) -> Duration {
 
 fn auth(r: &mut Reader<'_, '_>, version: Option<Version>) -> Auth {
     let (kind, pass) = (r.entry("auth_type"), r.entry("auth_pass"));
-    match kind {
-        Some(entry) if entry.value == "AH" => r.wrong(entry, format_args!("{UNSUPPORTED}: PASS")),
-        _ => {
-            r.choice("auth_type", "PASS");
-        }
-    }
+    let ah = r.choice("auth_type", "PASS, AH") == Some(1);
     if version == Some(Version::V3) {
         for entry in [kind, pass].into_iter().flatten() {
             let text =
@@ -185,25 +216,30 @@ fn auth(r: &mut Reader<'_, '_>, version: Option<Version>) -> Auth {
     for (to, from) in key.iter_mut().zip(pass.value.bytes()) {
         *to = from;
     }
-    Auth::Pass(key)
+    if ah { Auth::Ah(key) } else { Auth::Pass(key) }
 }
 
-fn track_haproxy(r: &mut Reader<'_, '_>, haproxy: bool) -> bool {
-    if let Some(entry) = r.entry("track_haproxy")
-        && entry.value.split([' ', '\t']).next() == Some("weight")
-    {
-        r.wrong(entry, format_args!("{UNSUPPORTED}: yes or no"));
-        return haproxy;
+/// `use_vmac` and `vmac_xmit_base`: `None` without a virtual MAC, else whether adverts go without it.
+fn vmac(r: &mut Reader<'_, '_>, priority: u8) -> Option<bool> {
+    let (vmac, base) = (r.boolean("use_vmac", false), r.boolean("vmac_xmit_base", false));
+    let line = r.line("use_vmac");
+    if !vmac {
+        if base {
+            let line = r.line("vmac_xmit_base");
+            r.report.error(line, format_args!("vmac_xmit_base = yes needs use_vmac = yes: set it, too"));
+        }
+        return None;
     }
-    let track = r.boolean("track_haproxy", haproxy);
-    if track && !haproxy {
-        let line = r.line("track_haproxy");
-        r.report.error(
-            line,
-            format_args!("track_haproxy = yes needs a [haproxy] section: add one, or set it to no"),
-        );
+    if priority == 255 {
+        let text = "use_vmac does not go with priority = 255: the owner's addresses stay on the interface";
+        r.report.error(line, format_args!("{text}"));
     }
-    track
+    // Unicast needs a source address and answers to ARP, and the macvlan has neither.
+    if !base && r.entry("unicast_peer").is_some() {
+        let text = "use_vmac with unicast_peer needs vmac_xmit_base = yes: adverts go out of the interface";
+        r.report.error(line, format_args!("{text}"));
+    }
+    Some(base)
 }
 
 fn lease(r: &mut Reader<'_, '_>, advert_int: Duration, adverts: u32, priority: u8) -> Lease {
@@ -245,20 +281,9 @@ fn lease(r: &mut Reader<'_, '_>, advert_int: Duration, adverts: u32, priority: u
     }
 }
 
-fn mcast_src_ip(r: &mut Reader<'_, '_>, vips: &[Vip], priority: u8) -> Option<Ipv4Addr> {
-    let entry = r.entry("mcast_src_ip")?;
-    let addr = address(r, entry.line, "mcast_src_ip", entry.value)?;
-    // Only the owner has a VIP of its own; any other receiver discards such adverts.
-    if priority != 255 && vips.iter().any(|vip| vip.addr == IpAddr::V4(addr)) {
-        r.wrong(entry, format_args!("is a virtual address: take one that this node always has"));
-    }
-    Some(addr)
-}
-
-fn vips(r: &mut Reader<'_, '_>, interface: &str, version: Option<Version>) -> (Vec<Vip>, Vec<u32>) {
-    let list = r.list("virtual_ipaddress");
-    let title = r.section;
-    let count = list.len();
+/// Reports a list that no advert can hold, or that others may not take.
+fn count(r: &mut Reader<'_, '_>, list: &[(u32, &str)], version: Option<Version>) {
+    let (title, count) = (r.section, list.len());
     if let Some(&(line, _)) = list.get(255) {
         let text =
             format_args!("{title} has {count} virtual addresses: at most 255, the rest in another one");
@@ -270,107 +295,27 @@ fn vips(r: &mut Reader<'_, '_>, interface: &str, version: Option<Version>) -> (V
             format_args!("{title} has {count} virtual addresses: keepalived takes at most 20 with version 2");
         r.report.warning(line, text);
     }
-    let (mut vips, mut lines) = (Vec::new(), Vec::new());
-    for (line, text) in list {
-        if let Some(vip) = vip(r, line, text, interface) {
-            vips.push(vip);
-            lines.push(line);
-        }
-    }
-    (vips, lines)
 }
 
-/// `ADDR[/LEN] [dev IF] [label IF:TAG]`
-fn vip(r: &mut Reader<'_, '_>, line: u32, text: &str, interface: &str) -> Option<Vip> {
-    const KEY: &str = "virtual_ipaddress";
-    let mut words = words(text);
-    let first = words.next()?;
-    let (addr, length) = first.split_once('/').unwrap_or((first, "32"));
-    let addr = address(r, line, KEY, addr);
-    let prefix = digits(length).filter(|n| (1..=32).contains(n)).and_then(|n| u8::try_from(n).ok());
-    if prefix.is_none() && addr.is_some() {
-        r.report.error(line, format_args!("{KEY}: the prefix length of {} is not 1 to 32", Shown(first)));
-    }
-    let (mut dev, mut label) = (None, None);
-    let mut good = true;
-    while let Some(word) = words.next() {
-        let place = match word {
-            "dev" => &mut dev,
-            "label" => &mut label,
-            _ => {
-                let word = Shown(word);
-                r.report.error(line, format_args!("{KEY}: `{word}` does not belong there: {VIP_FORM}"));
-                return None;
-            }
-        };
-        let value = words.next();
-        if value.is_none() || place.is_some() {
-            let wrong = if value.is_none() { "has no value" } else { "is there twice" };
-            r.report.error(line, format_args!("{KEY}: `{word}` {wrong}: {VIP_FORM}"));
-            return None;
-        }
-        *place = value;
-    }
-    if let Some(name) = dev {
-        good = device(r, line, "virtual_ipaddress: dev", name);
-    }
-    let on = dev.unwrap_or(interface);
-    // Without a good device the label cannot be judged.
-    if let Some(label) = label
-        && good
-        && !on.is_empty()
-    {
-        let tag = label.strip_prefix(on).and_then(|rest| rest.strip_prefix(':')).unwrap_or("");
-        if tag.is_empty() || label.len() > 15 {
-            good = false;
-            let text =
-                format_args!("{KEY}: label {} is not `{}:TAG` of at most 15 octets", Shown(label), Shown(on));
-            r.report.error(line, text);
-        }
-    }
-    if !good {
-        return None;
-    }
-    Some(Vip {
-        addr: IpAddr::V4(addr?),
-        prefix: prefix?,
-        dev: dev.filter(|&name| name != interface).map(str::to_owned),
-        label: label.map(str::to_owned),
-    })
-}
-
-/// An IPv4 address that a host can have.
-fn address(r: &mut Reader<'_, '_>, line: u32, key: &str, text: &str) -> Option<Ipv4Addr> {
-    let Ok(addr) = text.parse::<Ipv4Addr>() else {
-        let v6 = text.contains(':') && text.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '.'));
-        let wrong =
-            if v6 { "IPv6 addresses are not supported by this version" } else { "it is no IPv4 address" };
-        r.report.error(line, format_args!("{key}: {}: {wrong}, e.g. 192.0.2.10", Shown(text)));
-        return None;
-    };
-    let wrong = match addr.octets() {
-        [0, 0, 0, 0] => "the unspecified address",
-        [127, ..] => "a loopback address",
-        [224..=239, ..] => "a multicast address",
-        [255, 255, 255, 255] => "the broadcast address",
-        _ => return Some(addr),
-    };
-    r.report.error(line, format_args!("{key}: {addr} is {wrong}: take one that a host can have"));
-    None
-}
-
-/// Whether a name can be that of a network device, as the kernel sees it; reports it if it cannot.
-fn device(r: &mut Reader<'_, '_>, line: u32, key: &str, name: &str) -> bool {
-    let odd = name.contains(['/', ':', ' ', '\t']);
-    let good = !odd && name.len() <= 15 && !matches!(name, "" | "." | "..");
-    if !good {
-        let name = Shown(name);
-        r.report.error(
-            line,
-            format_args!(
-                "{key} = {name} is no interface name: 1 to 15 octets without `/`, `:` and white space"
-            ),
+/// The first of IPv6 addresses, see [`vips::link_local_first`].
+fn link_local(r: &mut Reader<'_, '_>, listed: &mut Listed, vrid: u8, priority: u8) {
+    let line = r.line(ADVERTISED);
+    let before = listed.vips.len();
+    vips::link_local_first(listed, line, vrid);
+    let (title, count) = (r.section, listed.vips.len());
+    if count > before && priority == 255 {
+        let text = format_args!(
+            "priority = 255 with IPv6 needs the link-local address of the interface in {ADVERTISED}"
         );
+        r.report.error(line, text);
     }
-    good
+    if count == 256 && before == 255 {
+        let text = format_args!("{title} has 255 virtual addresses and none is link-local: at most 254 then");
+        r.report.error(line, text);
+    } else if count > MAX_IPV6_VIPS {
+        let text = format_args!(
+            "{title} has {count} virtual addresses, the link-local one included: an advert of more than {MAX_IPV6_VIPS} does not fit into 1500 octets, the rest may go to {EXCLUDED}"
+        );
+        r.report.warning(line, text);
+    }
 }

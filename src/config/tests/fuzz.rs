@@ -28,7 +28,14 @@ fn sane(bytes: &[u8]) {
             for one in &config.vrrp {
                 assert!(one.vrid > 0 && one.priority > 0 && (1..=15).contains(&one.interface.len()));
                 assert!((1..=255).contains(&one.vips.len()) && one.advert_int >= Duration::from_millis(10));
-                assert!(one.vips.iter().all(|vip| (1..=32).contains(&vip.prefix) && vip.addr.is_ipv4()));
+                let v6 = one.is_ipv6();
+                assert!(one.vips.iter().all(|vip| vip.addr.is_ipv6() == v6));
+                assert!(
+                    one.vips
+                        .iter()
+                        .chain(&one.excluded)
+                        .all(|vip| { (1..=if vip.addr.is_ipv6() { 128 } else { 32 }).contains(&vip.prefix) })
+                );
                 assert!(one.handover_timeout > Duration::ZERO);
             }
             warnings

@@ -32,11 +32,11 @@ const FILES: Table = &[
         &["2: `router_id` has no value: `router_id = VALUE`, or leave it out"],
     ),
     ("[haproxy]\n[Global]", &["2: unknown section [Global]: did you mean [global]?"]),
-    ("[haproxy]\n[check web]\ntype = tcp", &["2: [check web] is not supported by this version of vipd"]),
-    ("[haproxy]\n[group G]", &["2: [group G] is not supported by this version of vipd"]),
     (
         "[haproxy]\n[virtual_server 1]",
-        &["2: unknown section [virtual_server 1]: [global], [haproxy] or [vrrp NAME]"],
+        &[
+            "2: unknown section [virtual_server 1]: [global], [haproxy], [vrrp NAME], [check NAME] or [group NAME]",
+        ],
     ),
     (
         "[haproxy]\n[vrrp_instance VI_1]",
@@ -82,8 +82,16 @@ const FILES: Table = &[
         &["2: startup_delay = 3601 is out of range: 0 to 3600 seconds"],
     ),
     (
-        "[global]\nlock_memory = yes\n[haproxy]",
-        &["2: `lock_memory` is not supported by this version of vipd"],
+        "[global]\nrealtime_priority = 100\n[haproxy]",
+        &["2: realtime_priority = 100 is out of range: 0 to 99"],
+    ),
+    (
+        "[global]\nlock_memory = 1\n[haproxy]",
+        &["2: lock_memory = 1 is not known: yes, no, true, false, on, off"],
+    ),
+    (
+        "[global]\nnotify_user = nobody\n[haproxy]",
+        &["2: `notify_user` is not supported by this version of vipd"],
     ),
     (
         "[global]\npriority = 1\n[haproxy]",
@@ -102,7 +110,7 @@ const FILES: Table = &[
         "[haproxy]\nnonlocal_bind = maybe",
         &["2: nonlocal_bind = maybe is not known: yes, no, true, false, on, off"],
     ),
-    ("[haproxy]\nkeep_listeners = yes", &["2: `keep_listeners` is not supported by this version of vipd"]),
+    ("[haproxy]\nkeep_listeners = 2", &["2: keep_listeners = 2 is not known: yes, no, true, false, on, off"]),
     ("[haproxy]\ncrash_limit = 0", &["2: crash_limit = 0 is out of range: 1 to 1000"]),
     ("[haproxy]\ncheck_timeout = 61", &["2: check_timeout = 61 is out of range: 0.1 to 60 seconds"]),
     (
@@ -178,8 +186,8 @@ const LINES: Table = &[
     ),
     ("preempt_delay = 1001", &["5: preempt_delay = 1001 is out of range: 0 to 1000 seconds"]),
     ("down_timer_adverts = 0", &["5: down_timer_adverts = 0 is out of range: 1 to 100"]),
-    ("auth_type = AH\nauth_pass = x", &["5: auth_type = AH is not supported by this version of vipd: PASS"]),
-    ("auth_type = PAS\nauth_pass = x", &["5: auth_type = PAS is not known: PASS (did you mean `PASS`?)"]),
+    ("auth_type = PAS\nauth_pass = x", &["5: auth_type = PAS is not known: PASS, AH (did you mean `PASS`?)"]),
+    ("auth_type = AH", &["5: `auth_type` needs a password: auth_pass = SECRET"]),
     ("auth_type = PASS", &["5: `auth_type` needs a password: auth_pass = SECRET"]),
     ("auth_pass = secret", &["5: `auth_pass` needs `auth_type`: auth_type = PASS"]),
     (
@@ -193,17 +201,13 @@ const LINES: Table = &[
         "version = 3\nauth_pass = secret",
         &["6: `auth_pass` does not go with version 3, which has none: leave it out"],
     ),
-    ("mcast_src_ip = eth0", &["5: mcast_src_ip: eth0: it is no IPv4 address, e.g. 192.0.2.10"]),
+    ("mcast_src_ip = eth0", &["5: mcast_src_ip: eth0: it is no IP address, e.g. 192.0.2.10 or 2001:db8::10"]),
     (
         "mcast_src_ip = 192.0.2.10",
         &["5: mcast_src_ip = 192.0.2.10 is a virtual address: take one that this node always has"],
     ),
     ("v3_checksum_as_v2 = yes", &["5: v3_checksum_as_v2 has no meaning with version 2: set version = 3"]),
     ("track_haproxy = yes", &["5: track_haproxy = yes needs a [haproxy] section: add one, or set it to no"]),
-    (
-        "track_haproxy = weight 5",
-        &["5: track_haproxy = weight 5 is not supported by this version of vipd: yes or no"],
-    ),
     ("garp_master_delay = -1", &["5: garp_master_delay = -1 is no number of seconds: 0 to 3600 seconds"]),
     ("garp_master_repeat = 0", &["5: garp_master_repeat = 0 is out of range: 1 to 100"]),
     ("garp_interval = 0", &["5: garp_interval = 0 is out of range: 0.01 to 10 seconds"]),
@@ -214,7 +218,6 @@ const LINES: Table = &[
     ),
     ("lease = 1.5", &["5: lease = 1.5 is not known: auto, off, or 1 to 3600 whole seconds"]),
     ("handover_timeout = 0", &["5: handover_timeout = 0 is out of range: 0.01 to 3600 seconds"]),
-    ("unicast_peer = 192.0.2.2", &["5: `unicast_peer` is not supported by this version of vipd"]),
     ("notify = /bin/true # x", &["5: `notify` is not supported by this version of vipd"]),
     ("interface = eth1", &["5: `interface` is in [vrrp VI_1] twice: keep this one or the one on line 2"]),
     (
@@ -234,12 +237,9 @@ const LINES: Table = &[
 /// Values of `virtual_ipaddress` in `BASE`.
 const VIPS: Table = &[
     (
-        "2001:db8::1/64",
-        &[
-            "4: virtual_ipaddress: 2001:db8::1: IPv6 addresses are not supported by this version, e.g. 192.0.2.10",
-        ],
+        "192.0.2.300",
+        &["4: virtual_ipaddress: 192.0.2.300: it is no IP address, e.g. 192.0.2.10 or 2001:db8::10"],
     ),
-    ("192.0.2.300", &["4: virtual_ipaddress: 192.0.2.300: it is no IPv4 address, e.g. 192.0.2.10"]),
     ("192.0.2.10/33", &["4: virtual_ipaddress: the prefix length of 192.0.2.10/33 is not 1 to 32"]),
     ("192.0.2.10/0", &["4: virtual_ipaddress: the prefix length of 192.0.2.10/0 is not 1 to 32"]),
     ("192.0.2.10/x", &["4: virtual_ipaddress: the prefix length of 192.0.2.10/x is not 1 to 32"]),

@@ -92,7 +92,7 @@ mod tests {
     fn request_bytes() {
         let mac = [0, 0, 0x5e, 0, 1, 51];
         let want = concat!(
-            "70000000",
+            "64000000",
             "1000",
             "0506",
             "07000000",

@@ -122,7 +122,9 @@ fn link(seq: u32, body: &[u8]) -> Option<Link> {
 /// `IFLA_INFO_KIND`, with or without its NUL.
 fn is_macvlan(info: &[u8]) -> bool {
     const IFLA_INFO_KIND: u16 = 1;
-    Attrs(info).any(|(kind, value)| kind == IFLA_INFO_KIND && value.strip_suffix(&[0]).unwrap_or(value) == macvlan::KIND)
+    Attrs(info).any(|(kind, value)| {
+        kind == IFLA_INFO_KIND && value.strip_suffix(&[0]).unwrap_or(value) == macvlan::KIND
+    })
 }
 
 fn link_gone(body: &[u8]) -> Option<Msg> {
