@@ -91,6 +91,8 @@ pub struct Link {
     pub demux_v6: Demux,
     /// Whether any advert is sent here over IPv4.
     pub carries_adverts: bool,
+    /// What it is a macvlan of itself: then the kernel makes ours on that, too.
+    lower: Option<u32>,
     /// A macvlan that vipd makes, and not one that it finds.
     pub vmac: Option<Vmac>,
     /// Whether it has IPv6 VIPs, whatever carries the adverts.
@@ -217,6 +219,7 @@ impl Node {
             demux: Demux::default(),
             demux_v6: Demux::default(),
             carries_adverts: false,
+            lower: None,
             vmac: None,
             has_v6_vips: false,
             bogus: 0,

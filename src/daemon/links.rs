@@ -44,6 +44,7 @@ impl Daemon {
         let Some(l) = self.node.links.get(link) else { return Err(Errno::ENODEV) };
         if let Some(vmac) = l.vmac {
             let vmac = Some(self.open_vmac(ifindex, l, &vmac)?);
+            quiet_arp(&l.name);
             self.sockets[link] = Sockets { vmac, ..Sockets::default() };
             return Ok(());
         }
@@ -65,13 +66,7 @@ impl Daemon {
             sockets.vrrp_v6 = Some(socket::V6::vrrp(&l.name, ifindex, &vrids, true)?);
             sockets.stray_v6 = Some(socket::V6::vrrp(&l.name, ifindex, &vrids, false)?);
         }
-        // An expiring primary would take its secondaries along; and an ARP request of the old master, sent
-        // with the VIP as its source, would turn a client back to it.
-        for (name, value) in [("promote_secondaries", "1"), ("arp_announce", "2")] {
-            if let Err(e) = runtime::sysctl(&format!("net/ipv4/conf/{}/{name}", l.name), value) {
-                log::warn!("net.ipv4.conf.{}.{name} is not {value} and cannot be set: {e}", l.name);
-            }
-        }
+        quiet_arp(&l.name);
         self.sockets[link] = sockets;
         Ok(())
     }
@@ -195,6 +190,16 @@ impl Daemon {
             if let Some(arp) = self.buf.get(ETHERNET_HEADER..n).and_then(Arp::parse) {
                 self.node.arp(now, i, &arp);
             }
+        }
+    }
+}
+
+/// An expiring primary would take its secondaries along; and an ARP request of the old master, sent with the VIP
+/// as its source, would turn a client back to it.
+fn quiet_arp(ifname: &str) {
+    for (name, value) in [("promote_secondaries", "1"), ("arp_announce", "2")] {
+        if let Err(e) = runtime::sysctl(&format!("net/ipv4/conf/{ifname}/{name}"), value) {
+            log::warn!("net.ipv4.conf.{ifname}.{name} is not {value} and cannot be set: {e}");
         }
     }
 }

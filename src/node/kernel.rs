@@ -53,7 +53,7 @@ impl Node {
         let new_mac = link.mac.is_some() && link.mac != l.mac;
         link.ifindex = Some(l.ifindex);
         link.running = running;
-        link.mac = l.mac;
+        (link.mac, link.lower) = (l.mac, l.macvlan_of);
         if link.sockets == Sockets::Closed {
             self.open(i);
         }

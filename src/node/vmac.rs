@@ -106,7 +106,9 @@ impl Node {
     pub(super) fn vmac_seen(&mut self, now: Time, i: usize, l: &rtnl::Link) {
         let Some(v) = self.links[i].vmac else { return };
         let parent = self.links[v.parent].ifindex;
-        let ours = l.mac == Some(v.mac) && l.macvlan_of.is_some() && l.macvlan_of == parent;
+        let lower = self.links[v.parent].lower.or(parent);
+        let is_it = l.mac == Some(v.mac) && l.macvlan_of.is_some() && l.macvlan_of == lower;
+        let ours = is_it && l.group == macvlan::GROUP;
         if !ours && self.links[i].ifindex.is_some() {
             self.lose_link(now, i);
         }
@@ -121,8 +123,8 @@ impl Node {
             }
         } else if parent.is_none() {
             self.set_state(i, State::Undecided);
-        } else if l.group == macvlan::GROUP {
-            // Left by a vipd with another configuration: it makes room.
+        } else if is_it || l.group == macvlan::GROUP {
+            // Left by keepalived with all that is on it, or by a vipd with another configuration: it makes room.
             self.push(Effect::Unmake { ifindex: l.ifindex });
             self.set_state(i, State::Absent);
         } else {
@@ -283,7 +285,8 @@ impl Node {
     pub fn vmac_done(&mut self, now: Time, link: usize, op: VmacOp, errno: i32) {
         let asked = self.links[link].vmac.is_some_and(|v| v.state == State::Asked);
         match (op, errno) {
-            (VmacOp::Set { .. }, 0) => return,
+            // Done, or it is gone, which is about to be heard.
+            (VmacOp::Set { .. }, 0 | libc::ENODEV) => return,
             // It came by itself meanwhile.
             (VmacOp::Make { .. }, _) if !asked => return,
             (VmacOp::Make { .. }, 0) => {

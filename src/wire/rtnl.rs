@@ -139,7 +139,7 @@ pub struct Link {
     pub mac: Option<[u8; 6]>,
     /// Index of the bridge, bond or VRF it belongs to.
     pub master: Option<u32>,
-    /// Index of the interface that it is a macvlan of.
+    /// Index of the interface that it is a macvlan of; 0 if that is in another network namespace.
     pub macvlan_of: Option<u32>,
     /// Group (`IFLA_GROUP`).
     pub group: u32,

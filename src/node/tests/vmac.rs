@@ -201,6 +201,44 @@ fn a_lease_on_a_leftover_is_resumed() {
 }
 
 #[test]
+fn what_keepalived_left_is_made_anew() {
+    let mut w = World::new(&cfg(""));
+    w.macvlans.push(RtnlLink { group: 0, ..made() });
+    w.node.link(w.now, &w.macvlans[0].clone());
+    w.node.dump_ends(w.now, &[ETH0, MADE]);
+    w.effects();
+    w.node.begin(w.now, &[false]);
+    w.settle();
+    assert_eq!(did(&mut w), [Did::Unmake(MADE), MAKE, Did::Reread]);
+    assert_eq!(w.macvlans[0].group, GROUP);
+    assert_eq!(w.kind(), Kind::Backup);
+}
+
+#[test]
+fn on_a_macvlan_the_kernel_makes_it_beside_that() {
+    let mut w = World::new(&cfg(""));
+    let eth0 = RtnlLink {
+        ifindex: ETH0,
+        name: IfName::from_bytes(b"eth0"),
+        up: true,
+        running: true,
+        mac: Some(MAC),
+        macvlan_of: Some(0),
+        group: 0,
+        ..made()
+    };
+    w.node.link(w.now, &eth0);
+    let beside = RtnlLink { macvlan_of: Some(0), ..made() };
+    w.node.link(w.now, &beside);
+    w.node.dump_ends(w.now, &[ETH0, MADE]);
+    w.effects();
+    w.node.begin(w.now, &[false]);
+    w.settle();
+    assert_eq!(did(&mut w), []);
+    assert_eq!(w.kind(), Kind::Backup);
+}
+
+#[test]
 fn leftovers_of_another_configuration_go() {
     let mut w = World::new(&cfg(""));
     w.begin(false);
@@ -252,7 +290,7 @@ fn without_macvlan_it_is_a_fault() {
     w.macvlan_errno = libc::EOPNOTSUPP;
     w.begin(false);
     assert!(w.node.instances[0].faults.only(Faults::VMAC));
-    assert!(w.events.iter().any(|e| *e == Event::VmacFailed { link: 1, errno: libc::EOPNOTSUPP }));
+    assert!(w.events.contains(&Event::VmacFailed { link: 1, errno: libc::EOPNOTSUPP }));
     w.run(ms(2500));
     assert_eq!(w.take().iter().filter(|d| **d == MAKE).count(), 3, "once a second");
     w.macvlan_errno = 0;

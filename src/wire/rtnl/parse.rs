@@ -114,7 +114,7 @@ fn link(seq: u32, body: &[u8]) -> Option<Link> {
         running: has(libc::IFF_LOWER_UP | libc::IFF_RUNNING),
         mac,
         master,
-        macvlan_of: lower.filter(|_| macvlan && !elsewhere),
+        macvlan_of: lower.filter(|_| macvlan).map(|i| if elsewhere { 0 } else { i }),
         group,
     })
 }

@@ -161,7 +161,7 @@ fn macvlan_of_ours() {
     buf.extend(attr(libc::IFLA_LINK_NETNSID, &0u32.to_ne_bytes()));
     let len = (buf.len() as u32).to_ne_bytes();
     buf[..4].copy_from_slice(&len);
-    assert_eq!(parse(&buf), [Msg::Link(Link { macvlan_of: None, ..made })]);
+    assert_eq!(parse(&buf), [Msg::Link(Link { macvlan_of: Some(0), ..made })]);
     // A VLAN has a parent, too.
     let info = attr(libc::IFLA_LINKINFO, &attr(1, b"vlan\0"));
     let vlan = [ifinfo(0, 9, 0), attr(libc::IFLA_IFNAME, b"v\0"), attr(libc::IFLA_LINK, &[2, 0, 0, 0]), info];
