@@ -35,6 +35,8 @@ pub struct Entry {
     pub link: usize,
     /// Index of the link whose subnets it need not bring: the parent of a macvlan, else `link`.
     base: usize,
+    /// The interface that link is, while it exists.
+    ifindex: Option<u32>,
     label: Option<String>,
     want: Want,
     /// What we hold: present in the kernel, and ours.
@@ -190,6 +192,7 @@ impl AddrBook {
                 prefix: vip.prefix,
                 link: on,
                 base: on,
+                ifindex: None,
                 label: vip.label.clone(),
                 want: Want::Undecided,
                 held: None,
@@ -420,6 +423,13 @@ impl AddrBook {
         }
     }
 
+    /// A link is that interface from now on.
+    pub fn link_is(&mut self, link: usize, ifindex: Option<u32>) {
+        for e in self.entries.iter_mut().filter(|e| e.link == link) {
+            e.ifindex = ifindex;
+        }
+    }
+
     /// An interface is gone, and its addresses with it.
     pub fn link_gone(&mut self, ifindex: u32) {
         self.kernel.retain(|s| s.a.ifindex != ifindex);
@@ -429,9 +439,15 @@ impl AddrBook {
     }
 
     /// The VIP that an address of the kernel is; `any_prefix`: whatever the prefix length it was installed with.
+    /// It may be on a wrong interface, but for a link-local one, which is another one there.
     fn entry_at(&self, a: &rtnl::Addr, any_prefix: bool) -> Option<usize> {
-        let here = |h: Held| h.ifindex == a.ifindex && (any_prefix || h.prefix == a.prefix);
-        self.entries.iter().position(|e| e.addr == a.addr && e.held.is_none_or(here))
+        let in_place = |e: &Entry| match e.held {
+            Some(h) => h.ifindex == a.ifindex && (any_prefix || h.prefix == a.prefix),
+            None => e.ifindex.is_none_or(|i| i == a.ifindex),
+        };
+        let local = matches!(a.addr, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        let find = |f: &dyn Fn(&Entry) -> bool| self.entries.iter().position(|e| e.addr == a.addr && f(e));
+        find(&in_place).or_else(|| find(&|e| !local && e.held.is_none()))
     }
 
     /// Whether a VIP cannot be had: somebody else's address is in its place, or the kernel refuses it.

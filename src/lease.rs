@@ -16,6 +16,8 @@ const AUTO_MAX: u32 = 16;
 /// 0.26 s at 2 to 16 s and over a second beyond. And the timer is *deferrable*: on an idle CPU it waits until
 /// something else wakes that CPU (1.4 s seen in all), which no busy machine shows (0.25 s). The check never
 /// runs twice within a second, so that any address added within the last second delays it by as much.
+///
+/// IPv6 has a check of its own that is made alike, deferrable as well: LATENESS_V6
 pub fn lateness(seconds: u32) -> Duration {
     match seconds {
         0..=1 => Duration::from_millis(1700),

@@ -221,8 +221,12 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             say_vip!(Info, entry, "Netlink reflector reports IP {addr} removed on {dev}")
         }
         Event::VipAddFailed { entry, errno } => {
+            let hint = match *errno {
+                libc::EACCES => " (net.ipv6.conf.*.disable_ipv6 is 1)",
+                _ => "",
+            };
             let why = err(errno);
-            say_inst_vip!(Error, entry, "cannot add {addr} on {dev}: {why}")
+            say_inst_vip!(Error, entry, "cannot add {addr} on {dev}: {why}{hint}")
         }
         Event::VipRemoveFailed { entry, errno } => {
             let why = err(errno);

@@ -141,7 +141,7 @@ pub struct Check {
     pub kind: CheckKind,
     /// `interval`, 0.1 to 3600 s: from the start of one attempt to that of the next.
     pub interval: Duration,
-    /// `timeout`, 0.1 to 60 s: an attempt that takes longer has failed.
+    /// `timeout`, 0.1 to 60 s, at most `interval`; the default is min(1 s, `interval`): an attempt that takes longer has failed.
     pub timeout: Duration,
     /// `fall`, 1 to 100: that many failures in a row, and it is down.
     pub fall: u32,
@@ -158,7 +158,7 @@ pub enum CheckKind {
     Http {
         /// Where to.
         addr: std::net::SocketAddr,
-        /// Begins with `/`.
+        /// Begins with `/`; at most 1024 octets of printable ASCII without spaces.
         path: String,
     },
     /// `exec`: a command that exits with 0.
@@ -289,21 +289,22 @@ pub struct Vrrp {
     /// `mcast_src_ip` or `unicast_src_ip`: source address of the adverts; `None`: the interface's primary (IPv4)
     /// or link-local (IPv6) address.
     pub src_ip: Option<IpAddr>,
-    /// `unicast_peer`: where adverts go and the only ones that are heard; empty: multicast.
+    /// `unicast_peer`, at most 255: where adverts go and the only ones that are heard; empty: multicast.
     pub unicast_peers: Vec<IpAddr>,
-    /// `allowed_peers`: the only ones that are heard on multicast; empty: all.
+    /// `allowed_peers`, at most 255: the only ones that are heard on multicast; empty: all.
     pub allowed_peers: Vec<IpAddr>,
     /// `v3_checksum_as_v2`, only with version 3: send v3/IPv4 checksums over the message only (RFC 9568 §5.2.8).
     pub v3_checksum_as_v2: bool,
     /// `track_haproxy`; the default is whether there is a `[haproxy]`.
     pub track_haproxy: Track,
-    /// `track_interface`
+    /// `track_interface`, at most 255. The own interface is there only with a weight: it is tracked anyway.
     pub track_interfaces: Vec<TrackInterface>,
     /// `track`
     pub track_checks: Vec<TrackCheck>,
-    /// `use_vmac`: the virtual MAC on a macvlan.
+    /// `use_vmac`: the virtual MAC on a macvlan. Not the owner's, and no VIP has a `dev` or a `label` then; an
+    /// excluded one may, on another device.
     pub use_vmac: bool,
-    /// `vmac_xmit_base`: with `use_vmac`, adverts are sent from the interface itself and its own MAC.
+    /// `vmac_xmit_base`: only with `use_vmac`, and always if there are `unicast_peers`: adverts are sent from the interface itself and its own MAC.
     pub vmac_xmit_base: bool,
     /// `garp_*`
     pub garp: Garp,

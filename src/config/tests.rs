@@ -1,6 +1,8 @@
 //! What is accepted and what it means; `wrong` has the messages of what is not.
 
 mod fuzz;
+mod instance;
+mod sections;
 mod wrong;
 
 use super::ini::{self, lex, split_words};
@@ -437,7 +439,20 @@ fn limits_of_a_file() {
     assert_eq!(lex(&many, &mut report).len(), ini::MAX_SECTIONS);
     assert_eq!(rendered(&report.errors), ["1025: too many sections: at most 1024"]);
     // Junk neither fills the memory nor takes long.
-    for junk in ["a\n", "[\n", "[vrrp a]\n", "lease=1\n", "abcdefghijklmnopqrstuvwxyz=1\n", "[a]\nb=c\n"] {
+    for junk in [
+        "a\n",
+        "[\n",
+        "[vrrp a]\n",
+        "lease=1\n",
+        "abcdefghijklmnopqrstuvwxyz=1\n",
+        "[a]\nb=c\n",
+        "track=a,b,x\n",
+        "unicast_peer=::1,x,1.1.1.1\n",
+        "track_interface=a,b,c,d\n",
+        "[check a]\n",
+        "[group a]\nmembers=a,x,x,x,b\n",
+        "virtual_ipaddress_excluded=1.1.1.1,1.1.1.2,::2\n",
+    ] {
         let text = format!("[vrrp x]\n{}", junk.repeat((ini::MAX_SIZE - 9) / junk.len()));
         let found = errors(&text);
         assert!(found.len() <= MAX_DIAGNOSTICS, "{junk}");

@@ -52,6 +52,8 @@ impl Node {
         let changed = came || link.running != running;
         let new_mac = link.mac.is_some() && link.mac != l.mac;
         link.ifindex = Some(l.ifindex);
+        self.addrs.link_is(i, Some(l.ifindex));
+        let link = &mut self.links[i];
         link.running = running;
         (link.mac, link.lower) = (l.mac, l.macvlan_of);
         if link.sockets == Sockets::Closed {
@@ -87,6 +89,7 @@ impl Node {
         if let Some(ifindex) = link.ifindex.take() {
             self.addrs.link_gone(ifindex);
         }
+        self.addrs.link_is(i, None);
         let link = &mut self.links[i];
         (link.running, link.mac, link.sockets) = (false, None, Sockets::Closed);
         self.vmac_lost(i);

@@ -117,7 +117,8 @@ impl World {
     }
 
     fn begin(&mut self, remembered: bool) {
-        self.node.dump_ends(self.now, &[ETH0]);
+        let links: Vec<u32> = self.node.links.iter().filter_map(|l| l.ifindex).collect();
+        self.node.dump_ends(self.now, &links);
         self.effects();
         let all = vec![remembered; self.node.instances.len()];
         self.node.begin(self.now, &all);
@@ -125,18 +126,11 @@ impl World {
     }
 
     fn link(&mut self, running: bool) {
-        let link = RtnlLink {
-            seq: 0,
-            ifindex: ETH0,
-            name: IfName::from_bytes(b"eth0"),
-            up: true,
-            running,
-            mac: Some(MAC),
-            master: None,
-            macvlan_of: None,
-            group: 0,
-        };
-        self.node.link(self.now, &link);
+        self.node.link(self.now, &RtnlLink { running, ..eth(ETH0, b"eth0") });
+    }
+
+    fn eth(&mut self, ifindex: u32, name: &[u8]) {
+        self.node.link(self.now, &eth(ifindex, name));
     }
 
     fn settle(&mut self) {
@@ -247,7 +241,8 @@ impl World {
         self.node.addrs_done(self.now, self.now, &results);
         for (op, _) in results.iter().filter(|(op, errno)| op.addr.is_ipv6() && *errno == 0) {
             if op.kind != OpKind::Remove && !self.worker_is_slow {
-                self.node.addr(self.now, &rtnl::Addr { ifindex: op.ifindex, ..leased(op.addr) });
+                let told = rtnl::Addr { ifindex: op.ifindex, prefix: op.prefix, ..leased(op.addr) };
+                self.node.addr(self.now, &told);
             }
         }
     }
@@ -328,6 +323,21 @@ impl World {
         });
         self.effects();
         self.settle();
+    }
+}
+
+fn eth(ifindex: u32, name: &[u8]) -> RtnlLink {
+    let name = IfName::from_bytes(name);
+    RtnlLink {
+        seq: 0,
+        ifindex,
+        name,
+        up: true,
+        running: true,
+        mac: Some(MAC),
+        master: None,
+        macvlan_of: None,
+        group: 0,
     }
 }
 

@@ -115,6 +115,8 @@ impl Node {
         if ours {
             let link = &mut self.links[i];
             (link.ifindex, link.mac) = (Some(l.ifindex), l.mac);
+            self.addrs.link_is(i, Some(l.ifindex));
+            let link = &mut self.links[i];
             if let Some(v) = &mut link.vmac {
                 (v.state, v.complained) = (State::Present { up: l.up }, false);
             }
@@ -124,7 +126,9 @@ impl Node {
         } else if parent.is_none() {
             self.set_state(i, State::Undecided);
         } else if is_it || l.group == macvlan::GROUP {
-            // Left by keepalived with all that is on it, or by a vipd with another configuration: it makes room.
+            // Left by keepalived with all that is on it, or by a vipd with another configuration: it makes room,
+            // and what is on it matters no more.
+            self.addrs.link_is(i, Some(0));
             self.push(Effect::Unmake { ifindex: l.ifindex });
             self.set_state(i, State::Absent);
         } else {

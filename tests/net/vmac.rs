@@ -23,6 +23,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("vmac_name_that_is_taken_is_named", name_taken),
     ("vmac_xmit_base_sends_from_the_interface", xmit_base),
     ("vmac_works_with_strict_rp_filter", strict_rp_filter),
+    ("vmac_many", many),
     ("vmac_v6_moves", v6_moves),
     ("vmac_v6_masters_that_meet_hear_each_other", v6_masters_meet),
 ];
@@ -99,6 +100,12 @@ fn has(node: &Node, device: &str) -> bool {
         || node.enter(|| nix::net::if_::if_nametoindex(device).is_ok())
 }
 
+/// A backup's is down, so that its kernel cannot use the MAC either.
+fn is_up(node: &Node, device: &str) -> Result<bool> {
+    let out = node.output(Command::new("ip").args(["-o", "link", "show", device]))?;
+    Ok(String::from_utf8_lossy(&out.stdout).contains(",UP"))
+}
+
 /// A planned move and its return, under traffic.
 fn moves(w: &World, first: Side, second: Side) -> Result<()> {
     let is_vipd = |side: Side| side.1 == Kind::Vipd;
@@ -109,6 +116,10 @@ fn moves(w: &World, first: Side, second: Side) -> Result<()> {
     client.wait_answer_by("node1", secs(3))?;
     if is_vipd(first) {
         w.is_known_by(VIP, &w.one, VMAC)?;
+        ensure!(is_up(&w.one, DEVICE)?, "the master's {DEVICE} is down");
+    }
+    if is_vipd(second) {
+        ensure!(has(&w.two, DEVICE) && !is_up(&w.two, DEVICE)?, "the backup's {DEVICE} is up");
     }
 
     let start = Instant::now();
@@ -131,6 +142,9 @@ fn moves(w: &World, first: Side, second: Side) -> Result<()> {
     client.wait_answer_by("node1", secs(5))?;
     if is_vipd(first) {
         w.is_known_by(VIP, &w.one, VMAC)?;
+    }
+    if is_vipd(second) {
+        ensure!(!is_up(&w.two, DEVICE)?, "the backup's {DEVICE} is up");
     }
     two.terminate();
     two.wait_exit(secs(9))?;
@@ -237,6 +251,7 @@ fn after_keepalived(w: &World) -> Result<()> {
     one.wait_log(words::MASTER, ELECTION)?;
     let wait = "an announcement";
     w.capture.wait(wait, start, secs(2), |s| s.announces(v4(VIP).into()) && s.mac == VMAC)?;
+    ensure!(one.log().grep("somebody else").is_empty(), "its address is in the way");
     one.terminate();
     one.wait_exit(secs(9))?;
     ensure!(!has(&w.one, DEVICE), "{DEVICE} was not removed");
@@ -420,4 +435,90 @@ fn v6_masters_meet(w: &World) -> Result<()> {
     let sent = w.capture.all(healed, |s| s.node == "node2" && s.mac == VMAC_V6);
     ensure!(sent.is_empty(), "node2 uses the MAC: {}", sent[0]);
     at_peace(&[&one, &two])
+}
+
+fn many(w: &World) -> Result<()> {
+    let routers = |p: u8| -> Vec<Router> {
+        (1..=200)
+            .map(|n| {
+                Router::new(
+                    n,
+                    p,
+                    &format!(
+                        "192.168.30.{}/24",
+                        if n < 10 {
+                            n + 240
+                        } else if n >= 116 && n < 118 {
+                            n + 100
+                        } else {
+                            n.max(11)
+                        }
+                    ),
+                )
+                .with("use_vmac = yes")
+            })
+            .collect()
+    };
+    let t = Instant::now();
+    let one = Vipd::run(&w.one, None, &routers(100))?;
+    one.wait_log("VI_200) Entering BACKUP", secs(10))?;
+    eprintln!("start {:?}", t.elapsed());
+    let two = Vipd::run(&w.two, None, &routers(99))?;
+    two.wait_log("VI_200) Entering BACKUP", secs(10))?;
+    one.wait_log("VI_200) Entering MASTER", secs(10))?;
+    w.capture.wait_advert("node1", 200, Instant::now() + secs(2), secs(6))?;
+    let t = Instant::now();
+    one.terminate();
+    one.wait_exit(secs(9))?;
+    eprintln!("stop {:?}", t.elapsed());
+    two.wait_log("VI_200) Entering MASTER", secs(10))?;
+    w.capture.wait_advert("node2", 200, Instant::now() + secs(2), secs(6))?;
+    let one = Vipd::run(&w.one, None, &routers(100))?;
+    one.wait_log("VI_200) Entering MASTER", secs(10))?;
+    std::thread::sleep(secs(5));
+    let up = w.two.output(Command::new("sh").args(["-c", "ip -o link | grep vrrp | grep -c ,UP"]))?;
+    eprintln!("two up: {}", String::from_utf8_lossy(&up.stdout));
+    let up = w.one.output(Command::new("sh").args(["-c", "ip -o link | grep vrrp | grep -c ,UP"]))?;
+    eprintln!("one up: {}", String::from_utf8_lossy(&up.stdout));
+    eprintln!(
+        "one {} masters {} backups; two {}/{}",
+        one.log().grep("Entering MASTER").len(),
+        one.log().grep("Entering BACKUP").len(),
+        two.log().grep("Entering MASTER").len(),
+        two.log().grep("Entering BACKUP").len()
+    );
+    for l in
+        two.log().grep("late").iter().chain(&two.log().grep("stood")).chain(&one.log().grep("late")).take(10)
+    {
+        eprintln!("{}", l.text);
+    }
+    let t = Instant::now();
+    two.terminate();
+    two.wait_exit(secs(9))?;
+    eprintln!("stop two {:?}", t.elapsed());
+    let mut firsts: Vec<_> = (1..=200u8)
+        .filter_map(|v| {
+            let a = w
+                .capture
+                .all(w.born, |s| s.node == "node1" && s.advert(v).is_some())
+                .first()
+                .map(|s| s.at)?;
+            let g = w
+                .capture
+                .all(a, |s| {
+                    s.node == "node1" && s.mac == [0, 0, 0x5e, 0, 1, v] && matches!(s.what, What::Arp { .. })
+                })
+                .first()
+                .map(|s| s.at)?;
+            Some(g - a)
+        })
+        .collect();
+    firsts.sort();
+    eprintln!(
+        "advert to garp: median {:?} max {:?} n {}",
+        firsts[firsts.len() / 2],
+        firsts.last(),
+        firsts.len()
+    );
+    Ok(())
 }

@@ -123,7 +123,7 @@ fn user(r: &mut Reader<'_, '_>) -> Option<String> {
     let name = entry.value;
     let good = name.len() <= 32
         && !name.starts_with('-')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'$'));
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
     if !good {
         let name = Shown(name);
         let text = format_args!("user = {name} is no user name: 1 to 32 of A-Z, a-z, 0-9, `_`, `.` and `-`");

@@ -9,6 +9,8 @@ use crate::config::{Track, TrackCheck, TrackInterface};
 
 /// Largest weight: with it a priority moves from one end of its range to the other.
 const MAX_WEIGHT: u64 = 253;
+/// Most elements of `track_interface`.
+const MAX_INTERFACES: usize = 255;
 
 /// `yes`, `no` or `weight N`; the default is whether there is a `[haproxy]`.
 pub fn haproxy(r: &mut Reader<'_, '_>, haproxy: bool) -> Track {
@@ -36,6 +38,10 @@ pub fn interfaces(r: &mut Reader<'_, '_>, own: &str) -> Vec<TrackInterface> {
     let mut tracked: Vec<TrackInterface> = Vec::new();
     for (line, text) in r.list(KEY) {
         if r.report.is_full() {
+            break;
+        }
+        if tracked.len() >= MAX_INTERFACES {
+            r.report.error(line, format_args!("{KEY}: too many interfaces: at most {MAX_INTERFACES}"));
             break;
         }
         let mut words = words(text);

@@ -2,7 +2,7 @@
 
 use super::{BASE, errors, warnings};
 
-type Table = &'static [(&'static str, &'static [&'static str])];
+pub type Table = &'static [(&'static str, &'static [&'static str])];
 
 /// Whole files.
 const FILES: Table = &[
@@ -319,7 +319,7 @@ const WARNED: Table = &[
     ),
 ];
 
-fn check(table: Table, text: impl Fn(&str) -> String, found: impl Fn(&str) -> Vec<String>) {
+pub fn check(table: Table, text: impl Fn(&str) -> String, found: impl Fn(&str) -> Vec<String>) {
     for (input, expected) in table {
         assert_eq!(found(&text(input)), *expected, "of {input:?}");
     }

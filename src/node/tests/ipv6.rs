@@ -277,6 +277,36 @@ fn the_prefix_is_that_of_a_host_where_the_subnet_is_there() {
     assert_eq!(prefixes(Some("2001:db8:1::1")), [128, 64]);
 }
 
+/// Made of the VRID, it is the same wherever that is.
+#[test]
+fn the_same_link_local_address_on_two_interfaces_is_two() {
+    let eth = |n: u8| {
+        format!(
+            "[vrrp V{n}]\ninterface = eth{n}\nvirtual_router_id = 51\nvirtual_ipaddress = 2001:db8:{n}::230/64\n"
+        )
+    };
+    let mut w = World::new(&config(&(eth(0) + &eth(1))));
+    w.eth(3, b"eth1");
+    let ip = w.node.addrs.entries[0].addr;
+    assert_eq!(w.node.addrs.entries[2].addr, ip);
+    w.node.addr(w.now, &rtnl::Addr { ifindex: 3, ..leased(ip) });
+    w.begin(false);
+    assert!(w.take().contains(&Did::Remove(2)), "what is left of it on eth1 is removed there");
+    for ifindex in [ETH0, 3] {
+        w.node.addr(w.now, &rtnl::Addr { ifindex, ..link_local(OWN, 0x80) });
+    }
+    w.settle();
+    w.run(ms(4000));
+    let held = |w: &World| [0, 1].map(|i| w.node.addrs.holds_any(i));
+    assert_eq!(held(&w), [true, true]);
+    w.take();
+    w.node.addr_gone(w.now, &rtnl::Addr { ifindex: 3, ..leased(ip) });
+    assert!(!w.node.addrs.is_held(2) && w.node.addrs.is_held(0));
+    w.effects();
+    w.settle();
+    assert!(w.take().contains(&Did::Add(2, Some(1))));
+}
+
 /// 45 addresses: the theorem holds at each renewal, and a stall between two batches is noticed.
 #[test]
 fn many_addresses_go_in_batches_with_a_look_at_the_clock_each() {

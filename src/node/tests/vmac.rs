@@ -217,16 +217,7 @@ fn what_keepalived_left_is_made_anew() {
 #[test]
 fn on_a_macvlan_the_kernel_makes_it_beside_that() {
     let mut w = World::new(&cfg(""));
-    let eth0 = RtnlLink {
-        ifindex: ETH0,
-        name: IfName::from_bytes(b"eth0"),
-        up: true,
-        running: true,
-        mac: Some(MAC),
-        macvlan_of: Some(0),
-        group: 0,
-        ..made()
-    };
+    let eth0 = RtnlLink { macvlan_of: Some(0), ..eth(ETH0, b"eth0") };
     w.node.link(w.now, &eth0);
     let beside = RtnlLink { macvlan_of: Some(0), ..made() };
     w.node.link(w.now, &beside);
