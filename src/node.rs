@@ -158,6 +158,8 @@ pub struct Node {
     events: VecDeque<Event>,
     announcing: VecDeque<usize>,
     announce_at: Option<Time>,
+    /// Interfaces that are being removed.
+    unmaking: Vec<u32>,
 }
 
 impl Node {
@@ -175,6 +177,7 @@ impl Node {
             events: VecDeque::new(),
             announcing: VecDeque::new(),
             announce_at: None,
+            unmaking: Vec::new(),
         };
         for v in &cfg.vrrp {
             node.add_instance(v, now);

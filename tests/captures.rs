@@ -8,6 +8,7 @@ use vipd::vrrp::packet::{self, Carrier, Discard, Expect, Notes, Outgoing};
 use vipd::wire::arp::{self, Arp};
 use vipd::wire::ipv4::{self, Ipv4};
 use vipd::wire::ndp::{self, Na};
+use vipd::wire::{ethernet, ipv6};
 
 /// The frames of a pcap file: little-endian, microseconds, Ethernet.
 fn frames(name: &str) -> Vec<Vec<u8>> {
@@ -87,6 +88,9 @@ impl Capture {
                 0x0806 => self.arp(&frame),
                 _ => 2,
             };
+            if what == 0 {
+                assert_eq!(frame[..14], header(&frame));
+            }
             counts[what] += 1;
         }
         assert_eq!(counts, self.counts, "{}", self.file);
@@ -116,6 +120,9 @@ impl Capture {
         };
         let carrier = Carrier { src: addr(8), dst: addr(24), ttl: body[7] };
         assert_eq!(self.advert(&carrier, &body[40..]), body[40..]);
+        let mut out = Vec::new();
+        ipv6::header(&mut out, addr(8), addr(24), body[6], (body.len() - 40) as u16);
+        assert_eq!(out, body[..40]);
         0
     }
 
@@ -139,6 +146,17 @@ impl Capture {
         assert_eq!(frame, arp::gratuitous(arp.sha, arp.spa));
         1
     }
+}
+
+/// The Ethernet header as vipd makes it where it sends frames: with a virtual MAC.
+fn header(frame: &[u8]) -> Vec<u8> {
+    let group: IpAddr = match frame[12] {
+        0x08 => packet::GROUP_V4.into(),
+        _ => packet::GROUP_V6.into(),
+    };
+    let mut out = Vec::new();
+    ethernet::to_group(&mut out, frame[6..12].try_into().unwrap(), group);
+    out
 }
 
 const V2: Capture = Capture {

@@ -18,6 +18,15 @@ impl Node {
         }
     }
 
+    /// Those on whom something about a link bears: of a macvlan of ours that is one alone.
+    pub(super) fn evaluate_for(&mut self, link: usize, now: Time) {
+        match self.links[link].vmac {
+            Some(v) if self.life == Life::Running => self.evaluate(v.inst, now),
+            Some(_) => {}
+            None => self.evaluate_all(now),
+        }
+    }
+
     /// Whether a virtual router can take part; starts or faults its machine.
     fn evaluate(&mut self, i: usize, now: Time) {
         self.find_source(i);

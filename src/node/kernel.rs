@@ -17,6 +17,7 @@ impl Node {
 
     /// It was. `links` are the indices of all interfaces that exist.
     pub fn dump_ends(&mut self, now: Time, links: &[u32]) {
+        self.unmaking.retain(|i| links.contains(i));
         for i in 0..self.links.len() {
             if let Some(ifindex) = self.links[i].ifindex.filter(|x| !links.contains(x)) {
                 self.link_gone(now, ifindex);
@@ -95,7 +96,7 @@ impl Node {
         self.vmac_lost(i);
         self.push(Effect::Close { link: i });
         self.tell(Event::Link { link: i, present: false, running: false });
-        self.evaluate_all(now);
+        self.evaluate_for(i, now);
     }
 
     pub(super) fn open(&mut self, link: usize) {
@@ -112,7 +113,7 @@ impl Node {
         }
         self.links[link].sockets = Sockets::Open;
         self.vmac_opened(now, link);
-        self.evaluate_all(now);
+        self.evaluate_for(link, now);
     }
 
     /// They could not be opened.
@@ -122,11 +123,14 @@ impl Node {
         }
         self.links[link].sockets = Sockets::Failed { retry_at: now + REOPEN };
         self.tell(Event::OpenFailed { link, errno });
-        self.evaluate_all(now);
+        self.evaluate_for(link, now);
     }
 
     /// An address is there or has changed.
     pub fn addr(&mut self, now: Time, a: &rtnl::Addr) {
+        if self.unmaking.contains(&a.ifindex) {
+            return;
+        }
         let mut outcomes = Vec::new();
         self.addrs.seen(now, a, &mut outcomes);
         self.outcomes(now, outcomes);

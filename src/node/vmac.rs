@@ -23,7 +23,7 @@ pub struct Vmac {
     /// The virtual MAC.
     pub mac: [u8; 6],
     /// The virtual router.
-    inst: usize,
+    pub inst: usize,
     state: State,
     complained: bool,
 }
@@ -108,15 +108,15 @@ impl Node {
         let parent = self.links[v.parent].ifindex;
         let lower = self.links[v.parent].lower.or(parent);
         let is_it = l.mac == Some(v.mac) && l.macvlan_of.is_some() && l.macvlan_of == lower;
+        let was = v.state;
         let ours = is_it && l.group == macvlan::GROUP;
         if !ours && self.links[i].ifindex.is_some() {
             self.lose_link(now, i);
         }
         if ours {
-            let link = &mut self.links[i];
-            (link.ifindex, link.mac) = (Some(l.ifindex), l.mac);
             self.addrs.link_is(i, Some(l.ifindex));
             let link = &mut self.links[i];
+            (link.ifindex, link.mac) = (Some(l.ifindex), l.mac);
             if let Some(v) = &mut link.vmac {
                 (v.state, v.complained) = (State::Present { up: l.up }, false);
             }
@@ -126,22 +126,30 @@ impl Node {
         } else if parent.is_none() {
             self.set_state(i, State::Undecided);
         } else if is_it || l.group == macvlan::GROUP {
-            // Left by keepalived with all that is on it, or by a vipd with another configuration: it makes room,
-            // and what is on it matters no more.
-            self.addrs.link_is(i, Some(0));
-            self.push(Effect::Unmake { ifindex: l.ifindex });
+            // Left by keepalived with all that is on it, or by a vipd with another configuration: it makes room.
+            self.unmake(l.ifindex);
             self.set_state(i, State::Absent);
         } else {
             self.vmac_failed(now, i, Event::VmacForeign { link: i });
         }
-        self.evaluate_all(now);
+        if !matches!(was, State::Present { .. }) || !ours {
+            self.evaluate_for(i, now);
+        }
     }
 
     /// An interface that nobody here names: if a vipd that was killed made it, it goes.
     pub(super) fn unmake_leftover(&mut self, l: &rtnl::Link) {
         if l.group == macvlan::GROUP && l.macvlan_of.is_some() {
-            self.push(Effect::Unmake { ifindex: l.ifindex });
+            self.unmake(l.ifindex);
         }
+    }
+
+    /// What is on it matters no more.
+    fn unmake(&mut self, ifindex: u32) {
+        if !self.unmaking.contains(&ifindex) {
+            self.unmaking.push(ifindex);
+        }
+        self.push(Effect::Unmake { ifindex });
     }
 
     /// An interface is there that was not: what could not be decided or made without it can be now.
@@ -268,7 +276,7 @@ impl Node {
             {
                 let there = self.links[i].ifindex.is_some();
                 self.set_state(i, if there { State::Present { up: false } } else { State::Absent });
-                self.evaluate_all(now);
+                self.evaluate_for(i, now);
             }
             match self.wrong_vmac(i) {
                 Some((inst, true)) => {
@@ -316,7 +324,7 @@ impl Node {
                 return;
             }
         }
-        self.evaluate_all(now);
+        self.evaluate_for(link, now);
     }
 
     /// The sockets of a macvlan are open; if it was made anew under a master, its addresses come back.
