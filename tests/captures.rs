@@ -121,7 +121,9 @@ impl Capture {
         let carrier = Carrier { src: addr(8), dst: addr(24), ttl: body[7] };
         assert_eq!(self.advert(&carrier, &body[40..]), body[40..]);
         let mut out = Vec::new();
-        ipv6::header(&mut out, addr(8), addr(24), body[6], (body.len() - 40) as u16);
+        let ip = ipv6::Ipv6::parse(body).unwrap();
+        assert_eq!((ip.hops, ip.payload), (body[7], &body[40..]));
+        ipv6::header(&mut out, ip.src, ip.dst, ip.next, ip.payload.len() as u16);
         assert_eq!(out, body[..40]);
         0
     }
