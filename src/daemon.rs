@@ -15,8 +15,9 @@ use crate::haproxy::supervisor;
 use crate::memory;
 use crate::node::{Effect, Memory, Node};
 use crate::status;
+use crate::sys::diag::Connections;
 use crate::sys::netlink::Netlink;
-use crate::sys::{clock, process, runtime, signal};
+use crate::sys::{clock, process, runtime, schedule, signal};
 use crate::time::{Time, earlier};
 use crate::words;
 use links::Sockets;
@@ -30,6 +31,10 @@ use service::{Outcome, Service};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long vipd goes without realtime priority after it used the CPU without a pause.
+const STEP_DOWN: Duration = Duration::from_secs(10);
 
 /// A failure that ends the daemon: one line that names it.
 #[derive(Debug)]
@@ -73,6 +78,13 @@ struct Daemon {
     exit: Option<u8>,
     /// When the kernel's tables are to be read again.
     reread_at: Option<Time>,
+    /// `realtime_priority`, and when it is taken up again after vipd stepped down.
+    realtime: u8,
+    realtime_at: Option<Time>,
+    /// The TCP connections of this turn, once addresses leave in it.
+    connections: Option<Connections>,
+    /// The kernel cannot reset any, and that has been said.
+    no_diag: bool,
     /// Held as long as the process.
     _locks: (Flock<File>, Flock<File>),
 }
@@ -116,6 +128,10 @@ impl Daemon {
             out: Vec::new(),
             exit: None,
             reread_at: None,
+            realtime: cfg.global.realtime_priority,
+            realtime_at: None,
+            connections: None,
+            no_diag: false,
             _locks: locks,
         })
     }
@@ -126,6 +142,12 @@ impl Daemon {
         if let Some(h) = &cfg.haproxy {
             nonlocal_bind(h);
         }
+        if cfg.global.lock_memory
+            && let Err(e) = schedule::lock_memory()
+        {
+            log::warn!("lock_memory: {} (CAP_IPC_LOCK or RLIMIT_MEMLOCK is missing)", e.desc());
+        }
+        self.take_realtime();
         self.dump().map_err(|e| fatal("netlink", e))?;
         self.run_effects();
         if let Some(found) = self.service.as_mut().and_then(Service::adopt) {
@@ -173,6 +195,9 @@ impl Daemon {
         if self.reread_at.is_some_and(|t| now >= t) {
             self.reread();
         }
+        if self.realtime_at.is_some_and(|t| now >= t) {
+            self.take_realtime();
+        }
         self.settle();
         Ok(())
     }
@@ -181,7 +206,7 @@ impl Daemon {
     fn wait(&self) -> nix::Result<Vec<Source>> {
         let now = clock::now();
         let mut deadline = earlier(self.node.deadline(now), self.control.deadline());
-        deadline = earlier(deadline, self.reread_at);
+        deadline = earlier(earlier(deadline, self.reread_at), self.realtime_at);
         let mut fds: Vec<PollFd<'_>> = Vec::new();
         let mut sources = Vec::new();
         let mut add = |fd, source, flags| {
@@ -307,11 +332,29 @@ impl Daemon {
                     }
                 }
             }
+            Signal::SIGXCPU => self.step_down(now),
             Signal::SIGUSR2 => self.node.supervise(now, |h, out, events| h.reload(now, out, events)),
             s => log::warn!(
                 "{s}: vipd.ini is not read again by this version: restart vipd; USR2 reloads HAProxy"
             ),
         }
+    }
+
+    fn take_realtime(&mut self) {
+        self.realtime_at = None;
+        if self.realtime == 0 {
+            return;
+        }
+        if let Err(e) = schedule::realtime(self.realtime) {
+            log::warn!("realtime_priority: {} (CAP_SYS_NICE is missing)", e.desc());
+        }
+    }
+
+    /// No pause in half a second: whoever else needs the CPU comes first for a while, HAProxy among them.
+    fn step_down(&mut self, now: Time) {
+        let _ = schedule::normal();
+        self.realtime_at = Some(now + STEP_DOWN);
+        log::warn!("busy without a pause: no realtime priority for {} s", STEP_DOWN.as_secs());
     }
 
     fn exited(&mut self, now: Time, pid: u32, exit: supervisor::Exit) {
@@ -329,6 +372,7 @@ impl Daemon {
         // Addresses that were just added are announced without another wait.
         self.node.tick(clock::now());
         self.run_effects();
+        self.connections = None;
         while let Some(event) = self.node.next_event() {
             self.tell(&event);
         }
@@ -359,6 +403,7 @@ impl Daemon {
                 let results = self.netlink.carry_out(ops);
                 self.node.addrs_done(before, clock::now(), &results);
             }
+            Effect::Disconnect { inst } => self.disconnect(inst),
             Effect::Announce { entry } => self.announce(entry),
             Effect::Remember { inst, memory } => self.remember(inst, memory),
             Effect::Reread => self.reread(),

@@ -45,6 +45,8 @@ pub enum Effect {
     Advert { inst: usize, priority: u8, decided: Time },
     /// Carry out a batch of address operations: `addrs_done`.
     Addrs(Vec<Op>),
+    /// Reset the TCP connections of a virtual router's addresses: they leave, and what is not told waits for ever.
+    Disconnect { inst: usize },
     /// Announce one VIP, if `may_announce` still says so.
     Announce { entry: usize },
     /// Keep in the state file what a restarted vipd must know.

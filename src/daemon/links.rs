@@ -2,6 +2,7 @@
 
 use super::Daemon;
 use crate::event::Event;
+use crate::sys::diag::Connections;
 use crate::sys::{clock, runtime, socket};
 use crate::time::Time;
 use crate::vrrp::packet::{Carrier, GROUP_V4, GROUP_V6};
@@ -94,6 +95,32 @@ impl Daemon {
             Ok(()) => self.node.sent(inst, priority, before),
             Err(e) => self.node.send_failed(inst, before, e as i32),
         }
+    }
+
+    /// Resets the connections of addresses that leave. What is lost here costs somebody a timeout, no more.
+    pub(super) fn disconnect(&mut self, inst: usize) {
+        if self.no_diag {
+            return;
+        }
+        if let Err(e) = self.try_disconnect(inst) {
+            log::warn!("connections that cannot move are not told: {}", e.desc());
+            self.no_diag = true;
+        }
+    }
+
+    fn try_disconnect(&mut self, inst: usize) -> nix::Result<()> {
+        let list = match &mut self.connections {
+            Some(list) => list,
+            none => none.insert(Connections::list()?),
+        };
+        for (_, e) in self.node.addrs.of(inst).filter(|(i, _)| self.node.addrs.is_held(*i)) {
+            let ifindex = self.node.links.get(e.link).and_then(|l| l.ifindex);
+            let n = list.reset(e.addr, ifindex)?;
+            if n > 0 {
+                log::info!("{n} connections to {} are reset: they cannot move", e.addr);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn announce(&mut self, entry: usize) {

@@ -119,6 +119,11 @@ impl Node {
     fn release_now(&mut self, inst: usize, now: Time) {
         if self.addrs.holds_any(inst) {
             self.tell(Event::RemovingVips { inst });
+            // Not after a stall: somebody else may have them by now, and every millisecond counts.
+            let patience = self.instances[inst].machine.patience();
+            if self.addrs.last_advert(inst).is_none_or(|t| now.since(t) < patience) {
+                self.push(Effect::Disconnect { inst });
+            }
         }
         self.silence_vmac(inst);
         self.addrs.release(inst);

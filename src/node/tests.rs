@@ -162,6 +162,7 @@ impl World {
                     }
                 }
                 Effect::Addrs(ops) => self.addrs(ops),
+                Effect::Disconnect { .. } => {}
                 Effect::Announce { entry } => self.did(Did::Announce(entry)),
                 Effect::Remember { memory, .. } => self.did(Did::Remember(memory)),
                 Effect::Haproxy(a) => {

@@ -1,9 +1,11 @@
 //! Everything that talks to the kernel, and all `unsafe` of the program, each block with its reason.
 
 pub mod clock;
+pub mod diag;
 pub mod netlink;
 pub mod process;
 pub mod runtime;
+pub mod schedule;
 pub mod signal;
 pub mod socket;
 

@@ -175,7 +175,7 @@ fn socket() -> nix::Result<OwnedFd> {
 }
 
 /// The next datagram; 0 octets if it does not come from the kernel, which alone is believed.
-fn receive(fd: &OwnedFd, buf: &mut [u8]) -> nix::Result<usize> {
+pub(super) fn receive(fd: &OwnedFd, buf: &mut [u8]) -> nix::Result<usize> {
     loop {
         match nixsock::recvfrom::<NetlinkAddr>(fd.as_raw_fd(), buf) {
             Ok((n, Some(from))) if from.pid() == 0 => return Ok(n),

@@ -82,7 +82,9 @@ pub fn spawn(argv: &[CString], output: BorrowedFd) -> nix::Result<Pid> {
             CString::new(kv).ok()
         })
         .collect();
-    posix_spawn(program.as_c_str(), &actions, &attr, argv, &env)
+    let pid = posix_spawn(program.as_c_str(), &actions, &attr, argv, &env)?;
+    super::schedule::unlimited(pid.as_raw());
+    Ok(pid)
 }
 
 /// Waits for one child; for the short-lived ones of the command line, never in the loop.

@@ -4,8 +4,15 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 /// The signals that vipd acts on. They are blocked here; children get an empty mask (`process::spawn`).
-pub const HANDLED: [Signal; 6] =
-    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGHUP, Signal::SIGCHLD];
+pub const HANDLED: [Signal; 7] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGHUP,
+    Signal::SIGCHLD,
+    Signal::SIGXCPU,
+];
 
 /// Blocks them and returns a descriptor that they are read from. SIGPIPE is ignored by Rust's runtime.
 pub fn open() -> nix::Result<SignalFd> {

@@ -11,6 +11,7 @@
 
 pub mod arp;
 pub mod checksum;
+pub mod diag;
 pub mod ethernet;
 pub mod ipv4;
 pub mod ipv6;

@@ -15,6 +15,9 @@ mod parse;
 pub use build::{del_addr, dump_addrs, dump_links, new_addr};
 pub use parse::messages;
 
+pub(super) use build::{begin, finish};
+pub(super) use parse::split;
+
 use crate::time::Time;
 use std::net::IpAddr;
 use std::time::Duration;

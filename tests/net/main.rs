@@ -7,6 +7,7 @@
 mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
+mod leave;
 mod vmac;
 
 use lab::*;
@@ -39,7 +40,7 @@ mod words {
 type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
-const TOPICS: &[&[(&str, Test)]] = &[TESTS, ipv6::TESTS, vmac::TESTS];
+const TOPICS: &[&[(&str, Test)]] = &[TESTS, ipv6::TESTS, leave::TESTS, vmac::TESTS];
 
 /// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[

@@ -74,7 +74,7 @@ fn begin_addr(buf: &mut Vec<u8>, kind: u16, flags: u16, seq: u32, spec: &AddrSpe
 }
 
 /// Appends a header with its length still 0. Returns where it starts.
-pub(super) fn begin(buf: &mut Vec<u8>, kind: u16, flags: u16, seq: u32) -> usize {
+pub fn begin(buf: &mut Vec<u8>, kind: u16, flags: u16, seq: u32) -> usize {
     let start = buf.len();
     buf.extend_from_slice(&[0; 4]);
     buf.extend_from_slice(&kind.to_ne_bytes());
@@ -86,7 +86,7 @@ pub(super) fn begin(buf: &mut Vec<u8>, kind: u16, flags: u16, seq: u32) -> usize
 
 /// Fills in the length. Headers and padded attributes are multiples of 4 octets, so the next message is
 /// aligned too.
-pub(super) fn finish(buf: &mut [u8], start: usize) {
+pub fn finish(buf: &mut [u8], start: usize) {
     let len = buf.len().saturating_sub(start) as u32;
     if let Some(field) = buf.get_mut(start..).and_then(|m| m.first_chunk_mut::<4>()) {
         *field = len.to_ne_bytes();

@@ -39,14 +39,14 @@ impl Iterator for Messages<'_> {
     }
 }
 
-struct Header {
-    kind: u16,
+pub struct Header {
+    pub kind: u16,
     flags: u16,
     seq: u32,
 }
 
 /// The first message: header, body, and what comes after it. `None` if it is cut off.
-fn split(data: &[u8]) -> Option<(Header, &[u8], &[u8])> {
+pub fn split(data: &[u8]) -> Option<(Header, &[u8], &[u8])> {
     let len = u32_at(data, 0)? as usize;
     let header = Header { kind: u16_at(data, 4)?, flags: u16_at(data, 6)?, seq: u32_at(data, 8)? };
     let body = data.get(HEADER..len)?;
