@@ -55,7 +55,7 @@ impl Daemon {
         // device counts, so loose leaves `all` alone.
         set(format!("net/ipv4/conf/{name}/rp_filter"), "2");
         // Nothing of its own: no link-local address, no router solicitations, no reports.
-        for (key, value) in [("addr_gen_mode", "1"), ("accept_ra", "0"), ("accept_dad", "0")] {
+        for (key, value) in [("addr_gen_mode", "1"), ("accept_ra", "0")] {
             set(format!("net/ipv6/conf/{name}/{key}"), value);
         }
         set(format!("net/ipv6/conf/{name}/disable_ipv6"), if ipv6 { "0" } else { "1" });

@@ -110,7 +110,8 @@ impl Node {
         let is_it = l.mac == Some(v.mac) && l.macvlan_of.is_some() && l.macvlan_of == lower;
         let was = v.state;
         let ours = is_it && l.group == macvlan::GROUP;
-        if !ours && self.links[i].ifindex.is_some() {
+        // Also if it was made anew, and the old one's end was lost or is still to come.
+        if self.links[i].ifindex.is_some_and(|x| !ours || x != l.ifindex) {
             self.lose_link(now, i);
         }
         if ours {

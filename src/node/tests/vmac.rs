@@ -13,7 +13,12 @@ const MAKE: Did = Did::Vmac(VmacOp::Make { parent: ETH0 });
 impl World {
     pub(super) fn macvlan(&mut self, link: usize, op: VmacOp) {
         self.did(Did::Vmac(op));
-        if self.macvlan_errno == 0 {
+        let taken = self.macvlans.iter().any(|l| l.name.as_str() == self.node.links[link].name);
+        let errno = match op {
+            VmacOp::Make { .. } if taken => libc::EEXIST,
+            _ => self.macvlan_errno,
+        };
+        if errno == 0 {
             match op {
                 VmacOp::Make { .. } => {
                     let ifindex = MADE + u32::try_from(self.macvlans.len()).unwrap_or(0);
@@ -28,7 +33,7 @@ impl World {
                 }
             }
         }
-        self.node.vmac_done(self.now, link, op, self.macvlan_errno);
+        self.node.vmac_done(self.now, link, op, errno);
     }
 
     pub(super) fn unmake(&mut self, ifindex: u32) {
@@ -258,7 +263,6 @@ fn a_foreign_interface_of_the_name_is_a_fault_that_ends_with_it() {
     w.node.link(w.now, &foreign);
     w.node.dump_ends(w.now, &[ETH0, 77]);
     w.node.begin(w.now, &[false]);
-    w.macvlan_errno = libc::EEXIST;
     w.effects();
     w.settle();
     assert!(w.node.instances[0].faults.only(Faults::VMAC));
@@ -269,7 +273,6 @@ fn a_foreign_interface_of_the_name_is_a_fault_that_ends_with_it() {
     assert!(!w.events.contains(&Event::VmacForeign { link: 1 }), "said once");
     assert!(w.take().iter().filter(|d| **d == MAKE).count() <= 4);
     w.macvlans.clear();
-    w.macvlan_errno = 0;
     w.node.link_gone(w.now, 77);
     w.run(ms(1100));
     assert_eq!(w.kind(), Kind::Backup);
@@ -304,6 +307,22 @@ fn deleted_under_a_master_it_is_made_again() {
     let at = |d: Did| did.iter().position(|x| *x == d).unwrap_or_else(|| panic!("no {d:?} in {did:?}"));
     assert!(at(MAKE) < at(UP) && at(UP) < at(ADD));
     assert!(at(ADD) < at(Did::Announce(0)));
+}
+
+#[test]
+fn another_in_its_place_is_taken_without_its_end_being_heard() {
+    let mut w = master("garp_master_refresh = 0\ngarp_master_delay = 0");
+    w.run(ms(700));
+    w.take();
+    w.kernel.clear();
+    w.macvlans[0] = RtnlLink { ifindex: MADE + 1, ..made() };
+    w.node.link(w.now, &w.macvlans[0].clone());
+    w.effects();
+    w.settle();
+    let did = w.take();
+    assert_eq!(w.kind(), Kind::Master);
+    let up = Did::Vmac(VmacOp::Set { ifindex: MADE + 1, up: true });
+    assert!(did.contains(&up) && did.contains(&ADD) && did.contains(&Did::Announce(0)), "{did:?}");
 }
 
 #[test]
