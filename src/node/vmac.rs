@@ -38,8 +38,9 @@ enum State {
     Asked,
     /// It was made and is yet to be seen.
     Made,
-    /// It exists; up, or soon to be.
-    Present { up: bool },
+    /// It exists, and is up or down, or soon will be; `None`: what the kernel tells is not what was last asked
+    /// for, which may be old news.
+    Present { up: Option<bool> },
     /// Something was refused, or its name is taken.
     Failed { retry_at: Time },
 }
@@ -119,7 +120,11 @@ impl Node {
             let link = &mut self.links[i];
             (link.ifindex, link.mac) = (Some(l.ifindex), l.mac);
             if let Some(v) = &mut link.vmac {
-                (v.state, v.complained) = (State::Present { up: l.up }, false);
+                let up = match v.state {
+                    State::Present { up } if up != Some(l.up) => None,
+                    _ => Some(l.up),
+                };
+                (v.state, v.complained) = (State::Present { up }, false);
             }
             if link.sockets == Sockets::Closed {
                 self.open(i);
@@ -220,9 +225,10 @@ impl Node {
         let Some(link) = self.instances[inst].vmac else { return };
         let l = &self.links[link];
         if let (Some(ifindex), Some(v)) = (l.ifindex, l.vmac)
-            && v.state == (State::Present { up: !up })
+            && let State::Present { up: is } = v.state
+            && is != Some(up)
         {
-            self.set_state(link, State::Present { up });
+            self.set_state(link, State::Present { up: Some(up) });
             self.push(Effect::Vmac { link, op: VmacOp::Set { ifindex, up } });
         }
     }
@@ -241,7 +247,8 @@ impl Node {
         let State::Present { up } = v.state else { return None };
         let inst = &self.instances[v.inst];
         let wanted = inst.is_master() || inst.hold.is_some();
-        (up != wanted && !(up && inst.may_resume)).then_some((v.inst, wanted))
+        let resumes = inst.may_resume && up != Some(false);
+        (up != Some(wanted) && !resumes).then_some((v.inst, wanted))
     }
 
     fn may_settle(&self) -> bool {
@@ -276,7 +283,7 @@ impl Node {
                 && now >= retry_at
             {
                 let there = self.links[i].ifindex.is_some();
-                self.set_state(i, if there { State::Present { up: false } } else { State::Absent });
+                self.set_state(i, if there { State::Present { up: None } } else { State::Absent });
                 self.evaluate_for(i, now);
             }
             match self.wrong_vmac(i) {
