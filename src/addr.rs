@@ -33,6 +33,8 @@ pub struct Entry {
     prefix: u8,
     /// Index of the link that carries it.
     pub link: usize,
+    /// Index of the link whose subnets it need not bring: the parent of a macvlan, else `link`.
+    base: usize,
     /// The interface that link is, while it exists.
     ifindex: Option<u32>,
     label: Option<String>,
@@ -187,11 +189,13 @@ impl AddrBook {
             claim: Claim::None,
         });
         for vip in v.held() {
+            let on = link(vip);
             self.entries.push(Entry {
                 inst,
                 addr: vip.addr,
                 prefix: vip.prefix,
-                link: link(vip),
+                link: on,
+                base: on,
                 ifindex: None,
                 label: vip.label.clone(),
                 want: Want::Undecided,
@@ -201,6 +205,13 @@ impl AddrBook {
                 tell: false,
                 own_removals: 0,
             });
+        }
+    }
+
+    /// The VIPs on `link` are of the subnets that `parent` has.
+    pub fn share_subnets(&mut self, link: usize, parent: usize) {
+        for e in self.entries.iter_mut().filter(|e| e.link == link) {
+            e.base = parent;
         }
     }
 

@@ -6,6 +6,7 @@ mod links;
 mod listeners;
 mod service;
 mod tables;
+mod vmac;
 
 pub use check::unknown_user;
 pub use service::check_argv;
@@ -59,6 +60,7 @@ enum Source {
     Vrrp(usize, Kind),
     Stray(usize),
     VrrpV6(usize),
+    Vmac(usize),
     StrayV6(usize),
     Arp(usize),
     Neighbours(usize),
@@ -246,6 +248,9 @@ impl Daemon {
                     add(v.as_fd(), Source::Vrrp(i, kind), read);
                 }
             }
+            if let Some(v) = &s.vmac {
+                add(v.as_fd(), Source::Vmac(i), read);
+            }
             if let Some(v) = &s.vrrp_v6 {
                 add(v.as_fd(), Source::VrrpV6(i), read);
             }
@@ -314,6 +319,7 @@ impl Daemon {
             Source::Vrrp(i, kind) => self.read_adverts(i, kind),
             Source::Stray(i) => self.read_strays(now, i),
             Source::VrrpV6(i) => self.read_adverts_v6(i),
+            Source::Vmac(i) => self.read_vmac(i),
             Source::StrayV6(i) => self.read_strays_v6(now, i),
             Source::Arp(i) => self.read_announcements(now, i),
             Source::Neighbours(i) => self.read_neighbours(now, i),
@@ -456,6 +462,9 @@ impl Daemon {
             Effect::Announce { entry } => self.announce(entry),
             Effect::Remember { inst, memory } => self.remember(inst, memory),
             Effect::Reread => self.reread(),
+            Effect::Vmac { link, op } => self.vmac(link, op),
+            Effect::Unmake { ifindex } => self.unmake(Some(ifindex)),
+            Effect::UnmakeAll => self.unmake(None),
             Effect::Haproxy(supervisor::Action::Spawn) if !self.node.may_spawn() => {}
             Effect::Haproxy(action) => {
                 let Some(service) = &mut self.service else { return };

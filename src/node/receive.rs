@@ -67,7 +67,7 @@ impl Node {
             IpAddr::V4(a) => v4 && list.chunks_exact(4).any(|c| c == a.octets()),
             IpAddr::V6(a) => !v4 && list.chunks_exact(16).any(|c| c == a.octets()),
         };
-        let vip = self.addrs.entries.iter().position(|e| e.link == link && listed(e.addr));
+        let vip = self.addrs.entries.iter().position(|e| self.wire(e.link) == link && listed(e.addr));
         self.tell(Event::Stray { link, vrid, src: r.carrier.src, vip });
     }
 
@@ -146,7 +146,8 @@ impl Node {
         if self.links[link].mac == by {
             return; // ourselves
         }
-        let waiting = self.addrs.entries.iter().find(|e| e.link == link && e.addr == ip).map(|e| e.inst);
+        let waiting = self.addrs.entries.iter().find(|e| self.wire(e.link) == link && e.addr == ip);
+        let waiting = waiting.map(|e| e.inst);
         if let Some(inst) = waiting {
             self.successor_announced(inst, now);
         }

@@ -5,6 +5,7 @@ mod ipv6;
 mod service;
 mod tracking;
 mod transport;
+mod vmac;
 
 use super::*;
 use crate::addr::{OpKind, TAG};
@@ -56,6 +57,9 @@ enum Did {
     Haproxy(supervisor::Action),
     Check(usize, check::Action),
     Reread,
+    Vmac(VmacOp),
+    /// 0: all of ours.
+    Unmake(u32),
     Exit(u8),
 }
 
@@ -84,6 +88,11 @@ struct World {
     /// Sizes of the batches of address operations, and a pause ahead of the second one.
     batches: Vec<usize>,
     pause_before_second_batch: Option<Duration>,
+    /// The addresses that every dump finds.
+    own: Vec<rtnl::Addr>,
+    /// The macvlans that exist, and how the kernel answers about them.
+    macvlans: Vec<RtnlLink>,
+    macvlan_errno: i32,
 }
 
 impl World {
@@ -106,11 +115,13 @@ impl World {
             worker_is_slow: false,
             batches: Vec::new(),
             pause_before_second_batch: None,
+            own: vec![addr(Ipv4Addr::new(192, 168, 30, 116), 24, None, u32::MAX)],
+            macvlans: Vec::new(),
+            macvlan_errno: 0,
         };
         w.node.dump_starts();
         w.link(true);
-        let primary = addr(Ipv4Addr::new(192, 168, 30, 116), 24, None, u32::MAX);
-        w.node.addr(w.now, &primary);
+        w.node.addr(w.now, &w.own[0].clone());
         w
     }
 
@@ -171,6 +182,9 @@ impl World {
                 }
                 Effect::Check { check, action } => self.did(Did::Check(check, action)),
                 Effect::Reread => self.reread(),
+                Effect::Vmac { link, op } => self.macvlan(link, op),
+                Effect::Unmake { ifindex } => self.unmake(ifindex),
+                Effect::UnmakeAll => self.unmake(0),
                 Effect::Exit(s) => self.did(Did::Exit(s)),
             }
         }
@@ -181,7 +195,10 @@ impl World {
         self.did(Did::Reread);
         self.node.dump_starts();
         self.link(true);
-        let mut all = vec![addr(Ipv4Addr::new(192, 168, 30, 116), 24, None, u32::MAX)];
+        for l in self.macvlans.clone() {
+            self.node.link(self.now, &l);
+        }
+        let mut all = self.own.clone();
         let (entries, links) = (&self.node.addrs.entries, &self.node.links);
         all.extend(self.kernel.iter().map(|(e, ..)| {
             let e = &entries[*e];
@@ -191,7 +208,8 @@ impl World {
         for a in all {
             self.node.addr(self.now, &a);
         }
-        let links: Vec<u32> = self.more_links.iter().copied().chain([ETH0]).collect();
+        let macvlans = self.macvlans.iter().map(|l| l.ifindex);
+        let links: Vec<u32> = self.more_links.iter().copied().chain(macvlans).chain([ETH0]).collect();
         self.node.dump_ends(self.now, &links);
     }
 
@@ -323,7 +341,17 @@ impl World {
 
 fn eth(ifindex: u32, name: &[u8]) -> RtnlLink {
     let name = IfName::from_bytes(name);
-    RtnlLink { seq: 0, ifindex, name, up: true, running: true, mac: Some(MAC), master: None }
+    RtnlLink {
+        seq: 0,
+        ifindex,
+        name,
+        up: true,
+        running: true,
+        mac: Some(MAC),
+        master: None,
+        macvlan_of: None,
+        group: 0,
+    }
 }
 
 /// A VIP as vipd adds it.

@@ -11,6 +11,7 @@ mod ipv6;
 mod lab;
 mod leave;
 mod tracking;
+mod vmac;
 
 use lab::*;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -45,8 +46,16 @@ mod transport;
 type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
-const TOPICS: &[&[(&str, Test)]] =
-    &[TESTS, haproxy::TESTS, leave::TESTS, groups::TESTS, tracking::TESTS, ipv6::TESTS, transport::TESTS];
+const TOPICS: &[&[(&str, Test)]] = &[
+    TESTS,
+    haproxy::TESTS,
+    leave::TESTS,
+    groups::TESTS,
+    tracking::TESTS,
+    ipv6::TESTS,
+    transport::TESTS,
+    vmac::TESTS,
+];
 
 /// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[

@@ -169,6 +169,8 @@ impl Kernel {
             running: self.up,
             mac: Some(self.mac),
             master: None,
+            macvlan_of: None,
+            group: 0,
         }
     }
 }

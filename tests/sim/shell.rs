@@ -425,6 +425,8 @@ impl World {
             }
             // No connections and no checks here.
             Effect::Disconnect { .. } | Effect::Check { .. } => {}
+            // And no virtual MAC.
+            Effect::Vmac { .. } | Effect::Unmake { .. } | Effect::UnmakeAll => {}
             Effect::Announce { entry } => {
                 if p.node.may_announce(entry, now) {
                     p.half = Some(Half::Announce { entry });
