@@ -255,7 +255,7 @@ fn known(frame: &[u8]) -> Option<What> {
             target: v4(body, 24)?,
         },
         0x0800 => {
-            if *body.get(9)? != 112 {
+            if ![112, 51].contains(body.get(9)?) {
                 return None;
             }
             let header = usize::from(body.first()? & 15) * 4;
