@@ -14,10 +14,13 @@ use crate::haproxy::supervisor;
 use crate::memory;
 use crate::node::{Effect, Memory, Node};
 use crate::status;
+use crate::sys::batch::Batch;
 use crate::sys::diag::Connections;
 use crate::sys::netlink::Netlink;
+use crate::sys::socket::Kind;
 use crate::sys::{clock, process, runtime, schedule, signal};
 use crate::time::{Time, earlier};
+use crate::vrrp::replay;
 use crate::words;
 use links::Sockets;
 use nix::errno::Errno;
@@ -49,7 +52,7 @@ fn fatal(what: impl std::fmt::Display, e: impl std::fmt::Display) -> Fatal {
 enum Source {
     Netlink,
     Signals,
-    Vrrp(usize),
+    Vrrp(usize, Kind),
     Stray(usize),
     Arp(usize),
     Probe,
@@ -69,6 +72,7 @@ struct Daemon {
     control_socket: PathBuf,
     started: Time,
     buf: Vec<u8>,
+    batch: Batch,
     out: Vec<u8>,
     exit: Option<u8>,
     /// When the kernel's tables are to be read again.
@@ -120,6 +124,7 @@ impl Daemon {
             control_socket: path.clone(),
             started: now,
             buf: vec![0; 9216],
+            batch: Batch::default(),
             out: Vec::new(),
             exit: None,
             reread_at: None,
@@ -134,6 +139,13 @@ impl Daemon {
     fn begin(&mut self, cfg: &Config) -> Result<(), Fatal> {
         log::info!("vipd {} starts on {}", env!("CARGO_PKG_VERSION"), self.router_id);
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
+        for i in 0..self.node.instances.len() {
+            let file = self.mark_file(&self.node.instances[i].cfg);
+            let mark = std::fs::read_to_string(file).ok().and_then(|content| replay::parse_mark(&content));
+            if let Some(mark) = mark {
+                self.node.restore_sequence(i, mark);
+            }
+        }
         if let Some(h) = &cfg.haproxy {
             nonlocal_bind(h);
         }
@@ -163,7 +175,8 @@ impl Daemon {
             .collect();
         // Another master may have been heard meanwhile.
         for i in 0..self.sockets.len() {
-            self.read(Source::Vrrp(i))?;
+            self.read(Source::Vrrp(i, Kind::Plain))?;
+            self.read(Source::Vrrp(i, Kind::Ah))?;
         }
         self.node.begin(clock::now(), &remembered);
         self.settle();
@@ -172,6 +185,11 @@ impl Daemon {
 
     fn state_file(&self, v: &config::Vrrp) -> PathBuf {
         runtime::with_suffix(&self.control_socket, &format!(".vrrp.{}", v.name))
+    }
+
+    /// Where the mark of the sequence numbers is kept. It outlives the mastership, and a change of the key.
+    fn mark_file(&self, v: &config::Vrrp) -> PathBuf {
+        runtime::with_suffix(&self.control_socket, &format!(".ah.{}", v.name))
     }
 
     /// One turn: wait, read, act.
@@ -210,8 +228,10 @@ impl Daemon {
         add(self.netlink.as_fd(), Source::Netlink, read);
         add(self.signals.as_fd(), Source::Signals, read);
         for (i, s) in self.sockets.iter().enumerate() {
-            if let Some(v) = &s.vrrp {
-                add(v.as_fd(), Source::Vrrp(i), read);
+            for (kind, v) in [(Kind::Plain, &s.vrrp), (Kind::Ah, &s.ah)] {
+                if let Some(v) = v {
+                    add(v.as_fd(), Source::Vrrp(i, kind), read);
+                }
             }
             if let Some(a) = &s.arp {
                 add(a.as_fd(), Source::Arp(i), read);
@@ -262,7 +282,7 @@ impl Daemon {
                     self.signal(now, s);
                 }
             }
-            Source::Vrrp(i) => self.read_adverts(now, i),
+            Source::Vrrp(i, kind) => self.read_adverts(now, i, kind),
             Source::Stray(i) => self.read_strays(now, i),
             Source::Arp(i) => self.read_announcements(now, i),
             Source::Probe => match self.service.as_mut().and_then(Service::read_probe) {
@@ -402,8 +422,12 @@ impl Daemon {
 
     fn remember(&self, inst: usize, memory: Memory) {
         let cfg = &self.node.instances[inst].cfg;
-        let file = self.state_file(cfg);
+        let mut file = self.state_file(cfg);
         let done = match memory {
+            Memory::Sequence(mark) => {
+                file = self.mark_file(cfg);
+                runtime::replace_file(&file, &replay::render_mark(mark))
+            }
             Memory::Nothing => match std::fs::remove_file(&file) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
                 _ => Ok(()),

@@ -58,8 +58,8 @@ pub enum Event {
     Announcing { entry: usize },
     /// A frame could not be sent.
     AnnounceFailed { entry: usize, errno: i32 },
-    /// An advert could not be sent.
-    SendFailed { inst: usize, errno: i32 },
+    /// An advert could not be sent to the group or to a peer.
+    SendFailed { inst: usize, to: IpAddr, errno: i32 },
     /// This process did not run for longer than backups wait.
     Stalled { inst: usize, silence: Duration },
     /// A renewal came too late, so the VIPs were removed and announced anew.

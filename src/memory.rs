@@ -37,8 +37,12 @@ fn fingerprint(cfg: &Vrrp) -> u64 {
             let _ = write!(text, "{list} {}/{} {dev}", vip.addr, vip.prefix);
         }
     }
+    for peer in &cfg.unicast_peers {
+        let _ = write!(text, " to {peer}");
+    }
     let mut bytes = text.into_bytes();
     if let Auth::Pass(pass) | Auth::Ah(pass) = cfg.auth {
+        bytes.push(u8::from(matches!(cfg.auth, Auth::Ah(_))));
         bytes.extend(pass);
     }
     fnv1a(&bytes)
@@ -73,6 +77,11 @@ mod tests {
         assert!(!says_master(&file, &cfg("virtual_ipaddress = 192.168.30.231/24")));
         let mut other = one.clone();
         other.auth = Auth::Pass(*b"2222\0\0\0\0");
+        assert!(!says_master(&file, &other));
+        other.auth = Auth::Ah(*b"1111\0\0\0\0");
+        assert!(!says_master(&file, &other));
+        let mut other = one.clone();
+        other.unicast_peers.push([192, 168, 30, 117].into());
         assert!(!says_master(&file, &other));
         assert!(!file.contains("1111"));
         for change in [

@@ -17,9 +17,11 @@ use crate::addr::{AddrBook, Op, Outcome};
 use crate::config::{self, Config};
 use crate::event::Event;
 use crate::haproxy::supervisor::{self, Health, Supervisor};
+use crate::stats::Discards;
 use crate::time::{Time, earlier};
 use crate::vrrp::demux::Demux;
 use crate::vrrp::machine::{Input, Why};
+use crate::vrrp::replay::Replay;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -36,7 +38,8 @@ pub enum Effect {
     Open { link: usize, ifindex: u32 },
     /// Close them.
     Close { link: usize },
-    /// Send an advert, if `may_advertise` still says so: `sent` or `send_failed`.
+    /// Send an advert, a copy to each peer, if `may_advertise` still says so: `sent` if one went out, and
+    /// `send_failed` for each that did not.
     Advert { inst: usize, priority: u8, decided: Time },
     /// Carry out a batch of address operations: `addrs_done`.
     Addrs(Vec<Op>),
@@ -63,6 +66,8 @@ pub enum Memory {
     Leaving,
     /// Nothing to remember.
     Nothing,
+    /// In a file of its own, before a higher number is sent: the mark of `vrrp::replay`.
+    Sequence(u32),
 }
 
 /// One interface that is used.
@@ -80,10 +85,11 @@ pub struct Link {
     pub demux: Demux,
     /// Whether any advert is sent here.
     pub carries_adverts: bool,
-    /// Packets refused before it was known whose they are.
-    pub bogus: u64,
-    /// Packets with a VRID that nobody here has.
-    pub stray: u64,
+    /// Whether any of them goes to the group.
+    pub multicast: bool,
+    /// Packets refused before it was known whose they are, and those with a VRID that nobody here has; of these
+    /// only some are looked at.
+    pub bogus: Discards,
     sockets: Sockets,
     stray_said: [bool; 256],
     bogus_said: Option<Time>,
@@ -172,6 +178,7 @@ impl Node {
         let link = self.link_named(&v.interface);
         self.links[link].demux.insert(v.vrid, self.instances.len());
         self.links[link].carries_adverts = true;
+        self.links[link].multicast |= v.unicast_peers.is_empty();
         let devs: Vec<usize> =
             v.vips.iter().map(|vip| vip.dev.as_ref().map_or(link, |d| self.link_named(d))).collect();
         let mut devs = devs.into_iter();
@@ -190,8 +197,8 @@ impl Node {
             mac: None,
             demux: Demux::default(),
             carries_adverts: false,
-            bogus: 0,
-            stray: 0,
+            multicast: false,
+            bogus: Discards::default(),
             sockets: Sockets::Closed,
             stray_said: [false; 256],
             bogus_said: None,
@@ -199,10 +206,19 @@ impl Node {
         self.links.len() - 1
     }
 
+    /// Ahead of anything that is received: a former vipd's mark of the sequence numbers.
+    pub fn restore_sequence(&mut self, inst: usize, mark: u32) {
+        if let Some(i) = self.instances.get_mut(inst) {
+            i.replay = Replay::restored(mark);
+        }
+    }
+
     /// The kernel has been read. `remembered[i]`: the state file says that virtual router i was master.
     pub fn begin(&mut self, now: Time, remembered: &[bool]) {
         for (inst, remembered) in self.instances.iter_mut().zip(remembered) {
-            inst.may_resume = *remembered && !inst.is_owner();
+            // Who does not know which sequence numbers are used up listens first.
+            let may_send = inst.ah_key().is_none() || inst.replay.has_mark();
+            inst.may_resume = *remembered && may_send && !inst.is_owner();
         }
         self.life = Life::Running;
         for link in 0..self.links.len() {

@@ -2,6 +2,24 @@
 
 use crate::vrrp::packet::Discard;
 
+/// Refused packets by reason.
+#[derive(Clone, Debug, Default)]
+pub struct Discards([u64; Discard::ALL.len()]);
+
+impl Discards {
+    /// Counts one.
+    pub fn count(&mut self, why: Discard) {
+        if let Some(n) = self.0.get_mut(why.index()) {
+            *n += 1;
+        }
+    }
+
+    /// Every reason's name and number.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        Discard::ALL.iter().zip(self.0).map(|(d, n)| (d.name(), n))
+    }
+}
+
 /// Counters since the start.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
@@ -29,17 +47,13 @@ pub struct Stats {
     pub list_mismatch: u64,
     /// Accepted v3 adverts with the checksum of the message only.
     pub plain_checksums: u64,
-    discards: [u64; Discard::ALL.len()],
+    /// Accepted IPv6 adverts whose first address is not link-local.
+    pub first_not_link_local: u64,
+    /// Packets that were refused after it was known that they are for this virtual router.
+    pub discards: Discards,
 }
 
 impl Stats {
-    /// Counts a refused packet.
-    pub fn discard(&mut self, why: Discard) {
-        if let Some(n) = self.discards.get_mut(why.index()) {
-            *n += 1;
-        }
-    }
-
     /// Every counter with its name, refusals by reason behind the rest.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         [
@@ -55,8 +69,9 @@ impl Stats {
             ("lower_adverts", self.lower_adverts),
             ("list_mismatch", self.list_mismatch),
             ("plain_checksums", self.plain_checksums),
+            ("first_not_link_local", self.first_not_link_local),
         ]
         .into_iter()
-        .chain(Discard::ALL.iter().zip(self.discards).map(|(d, n)| (d.name(), n)))
+        .chain(self.discards.all())
     }
 }

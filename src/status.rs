@@ -1,7 +1,7 @@
 //! The state of the node as text for people. No floating point: its formatting costs 10 KiB.
 
 use crate::haproxy::supervisor::{State, Supervisor};
-use crate::node::{Instance, Node};
+use crate::node::{Instance, Link, Node};
 use crate::time::Time;
 use crate::vrrp::machine::{Kind, State as Vrrp};
 use crate::words;
@@ -31,6 +31,7 @@ pub fn text(node: &Node, router_id: &str, started: Time, now: Time) -> String {
     for (i, inst) in node.instances.iter().enumerate() {
         instance(&mut s, node, i, inst, now);
     }
+    node.links.iter().for_each(|l| link(&mut s, l));
     if let Some(h) = &node.haproxy {
         haproxy(&mut s, h, now);
     }
@@ -80,14 +81,30 @@ fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, now: Time) {
             (false, _) => writeln!(s, "not held"),
         };
     }
+    // With one target, send_errors below says it all.
+    for t in inst.targets.iter().filter(|t| inst.targets.len() > 1 && t.send_errors > 0) {
+        let _ = writeln!(s, "  {} adverts could not be sent to {}", t.send_errors, t.to);
+    }
+    counters(s, "", inst.stats.all());
+}
+
+/// Those that are not zero, in one line.
+fn counters(s: &mut String, title: &str, all: impl Iterator<Item = (&'static str, u64)>) {
     let mut any = false;
-    for (name, n) in inst.stats.all().filter(|(_, n)| *n > 0) {
-        let _ = write!(s, "{} {name} {n}", if any { "," } else { " " });
+    for (name, n) in all.filter(|(_, n)| *n > 0) {
+        let before = if any { "," } else { title };
+        let _ = write!(s, "{before}{}{name} {n}", if any { " " } else { "  " });
         any = true;
     }
     if any {
         s.push('\n');
     }
+}
+
+/// Packets that were refused before it was known whose they are, or because they are nobody's.
+fn link(s: &mut String, l: &Link) {
+    let title = format!("\n{}", l.name);
+    counters(s, &title, l.bogus.all());
 }
 
 fn haproxy(s: &mut String, h: &Supervisor, now: Time) {

@@ -148,6 +148,27 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
                 Discard::AuthType => {
                     say_inst!(Warn, inst, "received an advert from {src} with another authentication type")
                 }
+                Discard::AuthIcv => say_inst!(
+                    Warn,
+                    inst,
+                    "IPSEC-AH : invalid IPSEC HMAC-MD5 value from {src}. Due to fields mutation or bad password !"
+                ),
+                Discard::AuthReplay => say_inst!(
+                    Warn,
+                    inst,
+                    "IPSEC-AH : sequence number already processed from {src}: a replay, or it was restarted"
+                ),
+                Discard::Version => {
+                    say_inst!(Warn, inst, "received an advert from {src} with another VRRP version")
+                }
+                Discard::Destination => say_inst!(
+                    Warn,
+                    inst,
+                    "received an advert from {src} by multicast and not by unicast, or the reverse"
+                ),
+                Discard::UnknownPeer => {
+                    say_inst!(Warn, inst, "received an advert from {src}, which is not one of the peers")
+                }
                 Discard::Interval => {
                     let mine = node.instances.get(*inst).map_or(0, |i| i.cfg.advert_int.as_secs());
                     let theirs = interval.as_secs();
@@ -183,8 +204,10 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
                      one or more VIP associated with VRID mismatch actual MASTER advert",
                     src
                 )
-            } else {
+            } else if notes.interval_differs {
                 say_inst!(Info, inst, "the interval of {} is not ours; adopted while it is master", src)
+            } else {
+                say_inst!(Warn, inst, "the first address that {} advertises is not link-local", src)
             }
         }
         Event::Stray { link: l, vrid, src, vip: None } => {
@@ -250,12 +273,12 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             let why = err(errno);
             say_inst_vip!(Warn, entry, "cannot announce {addr} on {dev}: {why}")
         }
-        Event::SendFailed { inst, errno } => {
+        Event::SendFailed { inst, to, errno } => {
             let hint = match *errno {
-                libc::EPERM => " (a firewall drops protocol 112, or CAP_NET_RAW is missing)",
+                libc::EPERM => " (a firewall drops protocol 112 or 51, or CAP_NET_RAW is missing)",
                 _ => "",
             };
-            say_inst!(Warn, inst, "cannot send adverts: {}{}", err(errno), hint)
+            say_inst!(Warn, inst, "cannot send adverts to {to}: {}{hint}", err(errno))
         }
         Event::Stalled { inst, silence } => say_inst!(
             Warn,

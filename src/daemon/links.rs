@@ -3,17 +3,19 @@
 use super::Daemon;
 use crate::event::Event;
 use crate::sys::diag::Connections;
-use crate::sys::{clock, runtime, socket};
+use crate::sys::socket::{self, Kind};
+use crate::sys::{clock, runtime};
 use crate::time::Time;
-use crate::vrrp::packet::GROUP_V4;
 use crate::wire::arp::{self, Arp};
 use nix::errno::Errno;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// Packets taken from one socket at a time: more than its buffer holds. What is queued must be read before a
-/// timer is acted on, or a backup that stood still takes over although its master's adverts are waiting.
-const PACKETS_PER_TURN: usize = 8192;
+/// Batches of packets taken from one socket at a time: more than its buffer holds. What is queued must be read
+/// before a timer is acted on, or a backup that stood still takes over although its master's adverts are
+/// waiting.
+const BATCHES_PER_TURN: usize = 256;
 /// Gratuitous ARPs taken at a time.
 const ARPS_PER_TURN: usize = 64;
 /// Adverts with a foreign VRID are looked at this often at the most, a few at a time.
@@ -25,6 +27,9 @@ const ETHERNET_HEADER: usize = 14;
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     pub vrrp: Option<socket::Vrrp>,
+    /// For adverts behind an authentication header. Open even where no instance has one: somebody else's with
+    /// our VRID is a second master that could not be heard otherwise.
+    pub ah: Option<socket::Vrrp>,
     pub stray: Option<socket::Stray>,
     pub stray_after: Option<Time>,
     pub arp: Option<socket::Arp>,
@@ -36,8 +41,10 @@ impl Daemon {
         let mut sockets = Sockets { arp: Some(socket::Arp::open(ifindex)?), ..Sockets::default() };
         if l.carries_adverts {
             let vrids: Vec<u8> = l.demux.vrids().collect();
-            sockets.vrrp = Some(socket::Vrrp::open(&l.name, ifindex, &vrids)?);
-            sockets.stray = Some(socket::Stray::open(&l.name, ifindex, &vrids)?);
+            let open = |kind| socket::Vrrp::open(&l.name, ifindex, kind, &vrids, l.multicast);
+            sockets.vrrp = Some(open(Kind::Plain)?);
+            sockets.ah = Some(open(Kind::Ah)?);
+            sockets.stray = Some(socket::Stray::open(&l.name, ifindex, &vrids, l.multicast)?);
         }
         // An expiring primary would take its secondaries along; and an ARP request of the old master, sent
         // with the VIP as its source, would turn a client back to it.
@@ -57,16 +64,23 @@ impl Daemon {
         if !self.node.may_advertise(inst, priority, decided, before) {
             return;
         }
-        let sent = match self.node.encode_advert(inst, priority, &mut self.out) {
-            None => Err(Errno::EADDRNOTAVAIL),
-            Some(()) => match &self.sockets[link].vrrp {
-                Some(s) => s.send(GROUP_V4, &self.out),
-                None => Err(Errno::ENODEV),
-            },
-        };
-        match sent {
-            Ok(()) => self.node.sent(inst, priority, before),
-            Err(e) => self.node.send_failed(inst, before, e as i32),
+        let mut any = false;
+        for copy in 0..self.node.instances[inst].targets.len() {
+            let sent = match self.node.encode_advert(inst, priority, copy, &mut self.out) {
+                Some(IpAddr::V4(to)) => match &self.sockets[link].vrrp {
+                    Some(s) => s.send(to, &self.out),
+                    None => Err(Errno::ENODEV),
+                },
+                _ => Err(Errno::EADDRNOTAVAIL),
+            };
+            match sent {
+                Ok(()) => any = true,
+                Err(e) => self.node.send_failed(inst, copy, before, e as i32),
+            }
+        }
+        // Whoever can be reached knows of us.
+        if any {
+            self.node.sent(inst, priority, before);
         }
     }
 
@@ -111,12 +125,22 @@ impl Daemon {
     }
 
     /// Everything that is queued: a timer is acted on only after that.
-    pub(super) fn read_adverts(&mut self, now: Time, i: usize) {
-        for _ in 0..PACKETS_PER_TURN {
-            let Some(n) = self.sockets[i].vrrp.as_ref().and_then(|s| s.recv(&mut self.buf).ok()) else {
+    pub(super) fn read_adverts(&mut self, now: Time, i: usize, kind: Kind) {
+        let Daemon { sockets, batch, node, .. } = self;
+        let Some(sockets) = sockets.get(i) else { return };
+        let socket = match kind {
+            Kind::Plain => &sockets.vrrp,
+            Kind::Ah => &sockets.ah,
+        };
+        let Some(socket) = socket else { return };
+        for _ in 0..BATCHES_PER_TURN {
+            let more = batch.receive(socket.as_fd());
+            for packet in batch.packets() {
+                node.packet(now, i, packet);
+            }
+            if !more {
                 break;
-            };
-            self.node.packet(now, i, self.buf.get(..n).unwrap_or_default());
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use super::{Effect, FRAMES_PER_MS, Hold, Memory, Node};
 use crate::addr::Outcome;
 use crate::event::Event;
 use crate::time::Time;
+use crate::vrrp::auth;
 use crate::vrrp::machine::{Action, Input, Kind, Release, Why};
 use crate::vrrp::packet::{self, Outgoing};
 use crate::wire::ipv4;
@@ -14,7 +15,7 @@ use std::time::Duration;
 const AFTER_ADVERT: Duration = Duration::from_millis(50);
 /// After its announcement.
 const AFTER_ANNOUNCEMENT: Duration = Duration::from_millis(5);
-/// At most one line in this time about adverts that cannot be sent.
+/// At most one line in this time about adverts that cannot be sent to one place.
 const SEND_FAILED_QUIET: Duration = Duration::from_secs(10);
 
 impl Node {
@@ -56,7 +57,7 @@ impl Node {
                     self.push(Effect::Remember { inst, memory: Memory::Leaving });
                     self.tell(Event::PriorityZero { inst });
                 }
-                self.push(Effect::Advert { inst, priority, decided: now });
+                self.push_advert(inst, priority, now);
             }
             Action::Acquire => {
                 self.instances[inst].hold = None;
@@ -156,26 +157,41 @@ impl Node {
 
     // ---- adverts ----
 
-    /// The IP packet of an advert; `None` without a source address.
-    pub fn encode_advert(&mut self, inst: usize, priority: u8, out: &mut Vec<u8>) -> Option<()> {
+    /// The IP packet of an advert, and where it goes; `None` without a source address, or if there are no more
+    /// peers. `copy` counts the peers from 0: all copies of an advert have one sequence number.
+    pub fn encode_advert(
+        &mut self,
+        inst: usize,
+        priority: u8,
+        copy: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<IpAddr> {
         let i = &mut self.instances[inst];
-        let IpAddr::V4(src) = i.src? else { return None };
-        let dst = packet::GROUP_V4;
+        let to = i.targets.get(copy)?.to;
+        let (IpAddr::V4(src), IpAddr::V4(dst)) = (i.src?, to) else { return None };
         let o = Outgoing {
             version: i.cfg.version,
             vrid: i.cfg.vrid,
             interval: i.cfg.advert_int,
             auth: &i.cfg.auth,
             vips: &i.vips,
-            src: IpAddr::V4(src),
-            dst: IpAddr::V4(dst),
+            src: i.src?,
+            dst: to,
             v3_checksum_as_v2: i.cfg.v3_checksum_as_v2,
         };
         out.clear();
-        ipv4::header(out, src, dst, i.ip_id, packet::PROTOCOL, o.message_len());
-        packet::encode(out, &o, priority);
+        if let Some(key) = i.ah_key().copied() {
+            let seq = if copy == 0 { i.replay.take_next() } else { i.replay.last() };
+            ipv4::header(out, src, dst, i.ip_id, auth::PROTOCOL, auth::AH_LEN + o.message_len());
+            auth::header(out, seq);
+            packet::encode(out, &o, priority);
+            auth::seal(out, &key);
+        } else {
+            ipv4::header(out, src, dst, i.ip_id, packet::PROTOCOL, o.message_len());
+            packet::encode(out, &o, priority);
+        }
         i.ip_id = i.ip_id.checked_add(1).unwrap_or(1);
-        Some(())
+        Some(to)
     }
 
     /// An advert went out; the clock was `before` when it was sent.
@@ -189,13 +205,32 @@ impl Node {
         }
     }
 
-    /// An advert could not be sent: nothing is renewed by it.
-    pub fn send_failed(&mut self, inst: usize, now: Time, errno: i32) {
+    /// An advert could not be sent to one of the targets. If it was to none, nothing is renewed by it.
+    pub fn send_failed(&mut self, inst: usize, copy: usize, now: Time, errno: i32) {
         let i = &mut self.instances[inst];
         i.stats.send_errors += 1;
-        if i.send_failed_at.is_none_or(|t| now.since(t) >= SEND_FAILED_QUIET) {
-            i.send_failed_at = Some(now);
-            self.tell(Event::SendFailed { inst, errno });
+        let Some(target) = i.targets.get_mut(copy) else { return };
+        target.send_errors += 1;
+        if target.said.is_none_or(|t| now.since(t) >= SEND_FAILED_QUIET) {
+            target.said = Some(now);
+            let to = target.to;
+            self.tell(Event::SendFailed { inst, to, errno });
+        }
+    }
+
+    /// An advert is to go out; with AH, only when its sequence number cannot be used again after a crash.
+    fn push_advert(&mut self, inst: usize, priority: u8, now: Time) {
+        self.keep_mark(inst);
+        self.push(Effect::Advert { inst, priority, decided: now });
+    }
+
+    /// Sees to it that the state file is ahead of the sequence numbers.
+    pub(super) fn keep_mark(&mut self, inst: usize) {
+        let i = &mut self.instances[inst];
+        if i.ah_key().is_some()
+            && let Some(mark) = i.replay.reserve()
+        {
+            self.push(Effect::Remember { inst, memory: Memory::Sequence(mark) });
         }
     }
 
@@ -248,7 +283,7 @@ impl Node {
         let fresh = self.addrs.terms(inst).fresh;
         if self.addrs.last_advert(inst).is_none_or(|t| now.since(t) > fresh) {
             let priority = self.instances[inst].machine.params.priority;
-            self.push(Effect::Advert { inst, priority, decided: now });
+            self.push_advert(inst, priority, now);
         }
     }
 
@@ -265,7 +300,7 @@ impl Node {
             Some(last) if now.since(last) < self.instances[inst].machine.patience() => {
                 let priority = self.instances[inst].machine.params.priority;
                 self.addrs.acquire(inst);
-                self.push(Effect::Advert { inst, priority, decided: now });
+                self.push_advert(inst, priority, now);
             }
             _ => self.step(inst, now, Input::Stall),
         }

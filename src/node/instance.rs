@@ -1,11 +1,12 @@
 //! One virtual router as the node sees it: its machine and what surrounds it.
 
-use crate::config;
+use crate::config::{self, Auth, Version};
 use crate::stats::Stats;
 use crate::time::Time;
 use crate::vrrp::announce::Announcer;
 use crate::vrrp::machine::{Kind, Machine, Params, Why};
-use crate::vrrp::packet::Discard;
+use crate::vrrp::packet::{Discard, GROUP_V4, GROUP_V6};
+use crate::vrrp::replay::Replay;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -162,8 +163,21 @@ pub struct Instance {
     pub quiet: Quiet,
     /// Identification of its next IP packet; never 0, which the kernel would replace.
     pub ip_id: u16,
-    /// The last time a failure to send was reported.
-    pub send_failed_at: Option<Time>,
+    /// Where its adverts go: the group or each peer.
+    pub targets: Vec<Target>,
+    /// Sequence numbers; of AH only.
+    pub replay: Replay,
+}
+
+/// Where adverts go.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The group, or a peer.
+    pub to: IpAddr,
+    /// Adverts that could not be sent there.
+    pub send_errors: u64,
+    /// The last time that was reported.
+    pub said: Option<Time>,
 }
 
 impl Instance {
@@ -179,7 +193,10 @@ impl Instance {
             own: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             epoch: now,
         };
+        let group = if cfg.is_ipv6() { IpAddr::V6(GROUP_V6) } else { IpAddr::V4(GROUP_V4) };
+        let to = if cfg.unicast_peers.is_empty() { &[group][..] } else { &cfg.unicast_peers };
         Instance {
+            targets: to.iter().map(|to| Target { to: *to, send_errors: 0, said: None }).collect(),
             vips: cfg.vips.iter().map(|v| v.addr).collect(),
             machine: Machine::new(params),
             announcer: Announcer::default(),
@@ -194,7 +211,7 @@ impl Instance {
             unsaved: false,
             quiet: Quiet::default(),
             ip_id: 1,
-            send_failed_at: None,
+            replay: Replay::default(),
             cfg,
         }
     }
@@ -207,5 +224,23 @@ impl Instance {
     /// Whether it owns its addresses.
     pub fn is_owner(&self) -> bool {
         self.cfg.priority == 255
+    }
+
+    /// The key of its authentication headers, if it has any.
+    pub fn ah_key(&self) -> Option<&[u8; 8]> {
+        match (&self.cfg.auth, self.cfg.version) {
+            (Auth::Ah(key), Version::V2) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// The only senders it listens to; empty: all.
+    pub fn heard(&self) -> &[IpAddr] {
+        if self.is_unicast() { &self.cfg.unicast_peers } else { &self.cfg.allowed_peers }
+    }
+
+    /// Whether its adverts go to each peer and not to the group.
+    pub fn is_unicast(&self) -> bool {
+        !self.cfg.unicast_peers.is_empty()
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 const BOGUS_QUIET: Duration = Duration::from_secs(10);
 
 impl Node {
-    /// An IP packet of protocol 112 arrived on a link.
+    /// An IP packet of protocol 112 or 51 arrived on a link.
     pub fn packet(&mut self, now: Time, link: usize, bytes: &[u8]) {
         match demux::receive(bytes) {
             Err(why) => self.bogus(now, link, why),
@@ -28,7 +28,7 @@ impl Node {
 
     fn bogus(&mut self, now: Time, link: usize, why: Discard) {
         let l = &mut self.links[link];
-        l.bogus += 1;
+        l.bogus.count(why);
         if l.bogus_said.is_none_or(|t| now.since(t) >= BOGUS_QUIET) {
             l.bogus_said = Some(now);
             self.tell(Event::Bogus { link, why });
@@ -39,7 +39,7 @@ impl Node {
     fn stray(&mut self, link: usize, r: &Received) {
         let vrid = r.preamble.vrid;
         let l = &mut self.links[link];
-        l.stray += 1;
+        l.bogus.count(Discard::Vrid);
         let said = &mut l.stray_said[usize::from(vrid)];
         if std::mem::replace(said, true) {
             return;
@@ -58,13 +58,24 @@ impl Node {
             auth: &inst.cfg.auth,
             advert_int: inst.cfg.advert_int,
             own_addr: inst.src,
+            unicast: inst.is_unicast(),
             vips: &inst.vips,
-            peers: &[],
+            peers: inst.heard(),
+            replay: &inst.replay,
         };
-        match packet::decode(&r.carrier, r.message, &expect) {
+        let decoded = packet::decode(&r.carrier, r.ah.as_ref(), r.message, &expect);
+        // Authentic, whatever else is wrong with it.
+        if let Some(ah) =
+            r.ah.filter(|_| decoded.is_ok() || decoded.is_err_and(|why| why > Discard::AuthReplay))
+        {
+            inst.replay.accept(r.carrier.src, ah.seq);
+            self.keep_mark(i);
+        }
+        let inst = &mut self.instances[i];
+        match decoded {
             Ok(advert) => self.accepted(now, i, &advert),
             Err(why) => {
-                inst.stats.discard(why);
+                inst.stats.discards.count(why);
                 if inst.quiet.may_say(why.index(), now) {
                     let seconds = r.message.get(5).map_or(0, |b| u64::from(*b));
                     let interval = Duration::from_secs(seconds);
@@ -81,6 +92,7 @@ impl Node {
         inst.stats.plain_checksums += u64::from(a.notes.checksum_without_pseudo_header);
         let mismatch = a.notes.address_count_differs || a.notes.address_list_differs;
         inst.stats.list_mismatch += u64::from(mismatch);
+        inst.stats.first_not_link_local += u64::from(a.notes.first_not_link_local);
         let plain = Notes { checksum_without_pseudo_header: false, ..a.notes };
         if plain != Notes::default() && inst.quiet.may_say(ODD, now) {
             self.tell(Event::Odd { inst: i, src: a.src, notes: a.notes });

@@ -1,6 +1,7 @@
 //! A node in virtual time: effects are carried out at once by a pretended kernel and network.
 
 mod service;
+mod transport;
 
 use super::*;
 use crate::addr::{OpKind, TAG};
@@ -138,7 +139,7 @@ impl World {
                     }
                     self.did(Did::Advert(inst, priority));
                     if self.sends_fail {
-                        self.node.send_failed(inst, self.now, libc::ENETDOWN);
+                        self.node.send_failed(inst, 0, self.now, libc::ENETDOWN);
                     } else {
                         self.last_advert[inst] = Some(self.now);
                         self.node.sent(inst, priority, self.now);

@@ -1,5 +1,6 @@
 //! Everything that talks to the kernel, and all `unsafe` of the program, each block with its reason.
 
+pub mod batch;
 pub mod clock;
 pub mod diag;
 pub mod netlink;

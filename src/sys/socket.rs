@@ -1,6 +1,7 @@
 //! Raw and packet sockets of one interface. None of them ever blocks.
 
 use super::owned;
+use crate::vrrp::auth;
 use crate::vrrp::packet::{GROUP_V4, PROTOCOL};
 use nix::errno::Errno;
 use nix::sys::socket::{self as nixsock, MsgFlags, SockaddrIn};
@@ -17,6 +18,15 @@ const SKF_AD_OFF: u32 = 0xffff_f000;
 const SKF_AD_PKTTYPE: u32 = 4;
 const PACKET_OUTGOING: u32 = 4;
 
+/// What is between the IP header and the VRRP message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing: IP protocol 112.
+    Plain,
+    /// An authentication header: IP protocol 51.
+    Ah,
+}
+
 /// Receives adverts of the VRIDs in use on one interface, and sends ours.
 #[derive(Debug)]
 pub struct Vrrp {
@@ -30,32 +40,30 @@ pub struct Stray {
 }
 
 impl Vrrp {
-    /// Opens it: bound to the interface, in the VRRP group, with a kernel filter for `vrids`.
-    pub fn open(ifname: &str, ifindex: u32, vrids: &[u8]) -> nix::Result<Self> {
-        let fd = raw(ifname)?;
+    /// Opens it: bound to the interface, with a kernel filter for `vrids`, and in the VRRP group if `multicast`.
+    /// `kind` says behind which header the VRRP message is.
+    pub fn open(ifname: &str, ifindex: u32, kind: Kind, vrids: &[u8], multicast: bool) -> nix::Result<Self> {
+        let fd = raw(ifname, kind)?;
         // 250 virtual routers send 250 adverts at once, and each frame may cost 2 KiB and more.
         // More than the system's limit takes CAP_NET_ADMIN in the first user namespace; less is no error.
         if nixsock::setsockopt(&fd, nixsock::sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
             let _ = nixsock::setsockopt(&fd, nixsock::sockopt::RcvBuf, &RECEIVE_BUFFER);
         }
         // The filter goes before the group, so that nothing else is ever queued.
-        filter(&fd, &vrid_filter(vrids, true))?;
+        filter(&fd, &vrid_filter(kind, vrids, true))?;
         set(&fd, libc::IPPROTO_IP, libc::IP_HDRINCL, &1i32)?;
-        set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, &0i32)?;
-        set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &group(ifindex)?)?;
-        set(&fd, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &group(ifindex)?)?;
+        if multicast {
+            set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, &0i32)?;
+            set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &group(ifindex)?)?;
+            set(&fd, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &group(ifindex)?)?;
+        }
         Ok(Vrrp { fd })
     }
 
-    /// Sends one IP packet.
+    /// Sends one IP packet, whatever its protocol is.
     pub fn send(&self, dst: Ipv4Addr, packet: &[u8]) -> nix::Result<()> {
         let to = SockaddrIn::from(std::net::SocketAddrV4::new(dst, 0));
         nixsock::sendto(self.fd.as_raw_fd(), packet, &to, MsgFlags::MSG_DONTWAIT).map(drop)
-    }
-
-    /// The next IP packet that is queued, and its length.
-    pub fn recv(&self, buf: &mut [u8]) -> nix::Result<usize> {
-        nixsock::recv(self.fd.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT)
     }
 }
 
@@ -66,11 +74,13 @@ impl AsFd for Vrrp {
 }
 
 impl Stray {
-    /// Opens it, with a kernel filter for everything but `vrids`.
-    pub fn open(ifname: &str, ifindex: u32, vrids: &[u8]) -> nix::Result<Self> {
-        let fd = raw(ifname)?;
-        filter(&fd, &vrid_filter(vrids, false))?;
-        set(&fd, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &group(ifindex)?)?;
+    /// Opens it, with a kernel filter for everything but `vrids`, and in the VRRP group if `multicast`.
+    pub fn open(ifname: &str, ifindex: u32, vrids: &[u8], multicast: bool) -> nix::Result<Self> {
+        let fd = raw(ifname, Kind::Plain)?;
+        filter(&fd, &vrid_filter(Kind::Plain, vrids, false))?;
+        if multicast {
+            set(&fd, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &group(ifindex)?)?;
+        }
         set(&fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &8192i32)?;
         Ok(Stray { fd })
     }
@@ -138,13 +148,17 @@ impl AsFd for Arp {
     }
 }
 
-fn raw(ifname: &str) -> nix::Result<OwnedFd> {
+fn raw(ifname: &str, kind: Kind) -> nix::Result<OwnedFd> {
+    let protocol = match kind {
+        Kind::Plain => PROTOCOL,
+        Kind::Ah => auth::PROTOCOL,
+    };
     // SAFETY: plain system call without pointers.
     let fd = owned(unsafe {
         libc::socket(
             libc::AF_INET,
             libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
-            i32::from(PROTOCOL),
+            i32::from(protocol),
         )
     })?;
     nixsock::setsockopt(&fd, nixsock::sockopt::BindToDevice, &OsString::from(ifname))?;
@@ -200,18 +214,25 @@ pub(super) const ACCEPT: u32 = 0xffff;
 pub(super) const DROP: u32 = 0;
 
 /// Accepts the VRIDs listed and drops the others, or the reverse.
-fn vrid_filter(vrids: &[u8], listed: bool) -> Vec<libc::sock_filter> {
+fn vrid_filter(kind: Kind, vrids: &[u8], listed: bool) -> Vec<libc::sock_filter> {
     let (hit, miss) = if listed { (ACCEPT, DROP) } else { (DROP, ACCEPT) };
+    let octet = |at| stmt(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, at);
+    let equal = |k: u8, jf| jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, u32::from(k), 0, jf);
+    let ret = |k| stmt(libc::BPF_RET | libc::BPF_K, k);
     // X := length of the IP header; A := the octet behind version and type.
-    let mut program = vec![
-        stmt(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0),
-        stmt(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, 1),
-    ];
-    for vrid in vrids {
-        program.push(jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, u32::from(*vrid), 0, 1));
-        program.push(stmt(libc::BPF_RET | libc::BPF_K, hit));
+    let mut program = vec![stmt(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0)];
+    match kind {
+        Kind::Plain => program.push(octet(1)),
+        // Not what IPsec authenticates on the same host.
+        Kind::Ah => {
+            let vrrp = jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, u32::from(PROTOCOL), 1, 0);
+            program.extend([octet(0), vrrp, ret(DROP), octet(u32::from(auth::AH_LEN) + 1)]);
+        }
     }
-    program.push(stmt(libc::BPF_RET | libc::BPF_K, miss));
+    for vrid in vrids {
+        program.extend([equal(*vrid, 1), ret(hit)]);
+    }
+    program.push(ret(miss));
     program
 }
 

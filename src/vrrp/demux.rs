@@ -1,5 +1,6 @@
 //! From a received IP packet to the virtual router it is for, pure.
 
+use super::auth::{self, Ah};
 use super::packet::{self, Carrier, Discard, PROTOCOL, Preamble};
 use crate::wire::ipv4::Ipv4;
 use std::net::IpAddr;
@@ -38,16 +39,27 @@ impl Demux {
 pub struct Received<'a> {
     /// What the IP header said.
     pub carrier: Carrier,
+    /// The authentication header that was before the message.
+    pub ah: Option<Ah<'a>>,
     /// The VRRP message.
     pub message: &'a [u8],
     /// Its version and VRID.
     pub preamble: Preamble,
 }
 
-/// The rungs of the receive ladder above the look-up of the VRID.
+/// The rungs of the receive ladder above the look-up of the VRID. `bytes`: an IPv4 packet.
 pub fn receive(bytes: &[u8]) -> Result<Received<'_>, Discard> {
-    let ip = Ipv4::parse(bytes).filter(|ip| ip.protocol == PROTOCOL).ok_or(Discard::IpHeader)?;
+    let ip = Ipv4::parse(bytes).filter(|ip| [PROTOCOL, auth::PROTOCOL].contains(&ip.protocol));
+    let ip = ip.ok_or(Discard::IpHeader)?;
     let carrier = Carrier { src: IpAddr::V4(ip.src), dst: IpAddr::V4(ip.dst), ttl: ip.ttl };
-    let preamble = packet::preamble(&carrier, ip.payload)?;
-    Ok(Received { carrier, message: ip.payload, preamble })
+    let (mut ah, mut message) = (None, ip.payload);
+    if ip.protocol == auth::PROTOCOL {
+        let Some((header, rest)) = Ah::split(bytes, ip.payload) else {
+            // What is wrong with the network layer is told first.
+            return Err(packet::check_carrier(&carrier).err().unwrap_or(Discard::AuthHeader));
+        };
+        (ah, message) = (Some(header), rest);
+    }
+    let preamble = packet::preamble(&carrier, message)?;
+    Ok(Received { carrier, ah, message, preamble })
 }

@@ -1,6 +1,16 @@
 //! VRRP: packets, the state machine and its timers, announcements.
 
 pub mod announce;
+#[cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::arithmetic_side_effects
+    )
+)]
+pub mod auth;
 pub mod demux;
 pub mod machine;
 #[cfg_attr(
@@ -13,4 +23,14 @@ pub mod machine;
     )
 )]
 pub mod packet;
+#[cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::arithmetic_side_effects
+    )
+)]
+pub mod replay;
 pub mod timers;

@@ -15,15 +15,21 @@
 //! 1. `wire::ipv4` refuses a broken IP header: [`Discard::IpHeader`].
 //! 2. [`preamble`] checks what needs no instance, down to an unknown version and the type, and gives the
 //!    VRID. The demultiplexer looks it up; not found is [`Discard::Vrid`].
-//! 3. [`decode`] checks the rest against what that instance expects. "Not this group's version" is asked
-//!    first here, as there is no group before the look-up; it counts as [`Discard::Version`] too.
+//! 3. [`decode`] checks the rest against what that instance expects. "Unicast to a multicast instance" or the
+//!    reverse, and "not this group's version", are asked first here, as there is no instance before the
+//!    look-up; they count as [`Discard::Destination`] and [`Discard::Version`] too.
 //!
 //! `decode` calls `preamble` itself, so it is complete without a demultiplexer.
+//!
+//! A refused packet changes nothing, with one exception: what is authentic (refused below [`Discard::AuthReplay`])
+//! has used up its sequence number.
 
 mod discard;
 
 pub use discard::Discard;
 
+use super::auth::{self, Ah};
+use super::replay::Replay;
 use crate::config::{Auth, Version};
 use crate::wire::checksum::{ones_complement, pseudo_v4, pseudo_v6};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -65,10 +71,14 @@ pub struct Expect<'a> {
     pub advert_int: Duration,
     /// The address it sends from, if it has one.
     pub own_addr: Option<IpAddr>,
+    /// Adverts come by unicast, to `own_addr`, and not to the group.
+    pub unicast: bool,
     /// Its virtual addresses.
     pub vips: &'a [IpAddr],
     /// The only senders it listens to; empty: all.
     pub peers: &'a [IpAddr],
+    /// The sequence numbers that were accepted; of AH only.
+    pub replay: &'a Replay,
 }
 
 /// An accepted advertisement.
@@ -98,6 +108,9 @@ pub struct Notes {
     /// v3 over IPv4 with the checksum of the message only (RFC 9568 §5.2.8), where keepalived includes the
     /// pseudo-header (RFC 5798 §5.2.8).
     pub checksum_without_pseudo_header: bool,
+    /// IPv6: the first address is not link-local (RFC 9568 erratum 8300). keepalived does not mind: to
+    /// refuse its advert would make two masters.
+    pub first_not_link_local: bool,
 }
 
 /// What a message says before it is known whose it is.
@@ -109,17 +122,27 @@ pub struct Preamble {
     pub vrid: u8,
 }
 
-/// The rungs above the look-up of the VRID: destination, TTL, eight octets, a known version (v2 is IPv4
-/// only), the type.
-pub fn preamble(carrier: &Carrier, payload: &[u8]) -> Result<Preamble, Discard> {
-    match (carrier.src, carrier.dst) {
-        (IpAddr::V4(_), IpAddr::V4(dst)) if dst == GROUP_V4 => {}
-        (IpAddr::V6(_), IpAddr::V6(dst)) if dst == GROUP_V6 => {}
-        _ => return Err(Discard::Destination),
+/// Destination and TTL. That is 255 on unicast too, which is what keepalived sends unless `unicast_ttl` says else.
+pub fn check_carrier(carrier: &Carrier) -> Result<(), Discard> {
+    // Which of group and unicast it must be is for the instance to say.
+    let possible = match (carrier.src, carrier.dst) {
+        (IpAddr::V4(_), IpAddr::V4(d)) => d == GROUP_V4 || !(d.is_multicast() || d.is_broadcast()),
+        (IpAddr::V6(_), IpAddr::V6(d)) => d == GROUP_V6 || !d.is_multicast(),
+        _ => false,
+    };
+    if !possible {
+        return Err(Discard::Destination);
     }
     if carrier.ttl != 255 {
         return Err(Discard::Ttl);
     }
+    Ok(())
+}
+
+/// The rungs above the look-up of the VRID: those of the carrier, eight octets, a known version (v2 is IPv4
+/// only), the type.
+pub fn preamble(carrier: &Carrier, payload: &[u8]) -> Result<Preamble, Discard> {
+    check_carrier(carrier)?;
     let Some(&[version_type, vrid, ..]) = payload.first_chunk::<8>() else {
         return Err(Discard::Short);
     };
@@ -134,9 +157,22 @@ pub fn preamble(carrier: &Carrier, payload: &[u8]) -> Result<Preamble, Discard> 
     Ok(Preamble { version, vrid })
 }
 
-/// The whole ladder but the IP header and the look-up of the VRID, which is for the caller to do.
-pub fn decode(carrier: &Carrier, payload: &[u8], expect: &Expect) -> Result<Advert, Discard> {
+/// The whole ladder but the IP header, the authentication header's form and the look-up of the VRID, which are for
+/// the caller to do. `ah`: the authentication header that was taken off.
+pub fn decode(
+    carrier: &Carrier,
+    ah: Option<&Ah>,
+    payload: &[u8],
+    expect: &Expect,
+) -> Result<Advert, Discard> {
     let Preamble { version, vrid } = preamble(carrier, payload)?;
+    let is_for_us = match expect.unicast {
+        true => Some(carrier.dst) == expect.own_addr,
+        false => carrier.dst.is_multicast(),
+    };
+    if !is_for_us {
+        return Err(Discard::Destination);
+    }
     if version != expect.version {
         return Err(Discard::Version);
     }
@@ -157,9 +193,13 @@ pub fn decode(carrier: &Carrier, payload: &[u8], expect: &Expect) -> Result<Adve
 
     let interval = match version {
         Version::V2 => {
-            check_auth(b4, auth_data, expect.auth)?;
+            check_auth(b4, ah, payload, auth_data, expect)?;
+            if ah.is_some_and(|ah| !expect.replay.is_new(carrier.src, ah.seq)) {
+                return Err(Discard::AuthReplay);
+            }
             Duration::from_secs(b5.into())
         }
+        Version::V3 if ah.is_some() => return Err(Discard::AuthType),
         // RFC 9568 §5.2.6: the top four bits are ignored.
         Version::V3 => centiseconds(u16::from_be_bytes([b4 & 0x0f, b5])),
     };
@@ -172,9 +212,7 @@ pub fn decode(carrier: &Carrier, payload: &[u8], expect: &Expect) -> Result<Adve
             Version::V3 => notes.interval_differs = true,
         }
     }
-    if carrier.src.is_ipv6() && !matches!(list, [0xfe, 0x80..=0xbf, ..]) {
-        return Err(Discard::FirstAddress);
-    }
+    notes.first_not_link_local = carrier.src.is_ipv6() && !matches!(list, [0xfe, 0x80..=0xbf, ..]);
     notes.address_count_differs = usize::from(count) != expect.vips.len();
     notes.address_list_differs =
         !notes.address_count_differs && !expect.vips.iter().all(|vip| listed(list, vip));
@@ -221,18 +259,21 @@ fn check_source(src: &IpAddr, priority: u8, expect: &Expect) -> Result<(), Disca
     Ok(())
 }
 
-/// v2 only. AH (type 2) belongs here when there is an [`Auth`] for it; its ICV is for the layer that takes
-/// the AH header off to check.
-fn check_auth(auth_type: u8, data: &[u8], expect: &Auth) -> Result<(), Discard> {
-    match (expect, auth_type) {
-        (Auth::None, 0) => Ok(()),
-        (Auth::Pass(want), 1) => {
-            // In constant time: all octets are looked at, whichever differs.
-            let diff = want.iter().zip(data).fold(0, |diff, (a, b)| diff | (a ^ b));
-            if std::hint::black_box(diff) == 0 { Ok(()) } else { Err(Discard::AuthPass) }
-        }
-        _ => Err(Discard::AuthType),
-    }
+/// v2 only.
+fn check_auth(
+    auth_type: u8,
+    ah: Option<&Ah>,
+    message: &[u8],
+    data: &[u8],
+    expect: &Expect,
+) -> Result<(), Discard> {
+    let (right, why) = match (expect.auth, auth_type, ah) {
+        (Auth::None, 0, None) => return Ok(()),
+        (Auth::Pass(want), 1, None) => (auth::is_equal(want, data), Discard::AuthPass),
+        (Auth::Ah(key), 2, Some(ah)) => (ah.verify(key, message), Discard::AuthIcv),
+        _ => (false, Discard::AuthType),
+    };
+    if right { Ok(()) } else { Err(why) }
 }
 
 /// Whether `vip` is one of the addresses of a message.

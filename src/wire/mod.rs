@@ -13,4 +13,5 @@ pub mod arp;
 pub mod checksum;
 pub mod diag;
 pub mod ipv4;
+pub mod md5;
 pub mod rtnl;

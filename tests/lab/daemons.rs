@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::fmt::Write;
 use std::io::{ErrorKind, Read, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -29,8 +29,12 @@ pub struct Router {
     pub preempt: bool,
     /// advert_int
     pub advert_int: String,
-    /// auth_pass of type PASS
+    /// auth_pass
     pub auth: Option<String>,
+    /// auth_type AH instead of PASS
+    pub ah: bool,
+    /// unicast_src_ip and unicast_peer
+    pub unicast: Option<(Ipv4Addr, Vec<Ipv4Addr>)>,
     /// 2 or 3; 0: not written
     pub version: u8,
     /// virtual_ipaddress
@@ -49,6 +53,8 @@ impl Router {
             preempt: true,
             advert_int: "1".to_owned(),
             auth: Some("1111".to_owned()),
+            ah: false,
+            unicast: None,
             version: 0,
             vips: vec![vip.to_owned()],
             extra: String::new(),
@@ -65,6 +71,22 @@ impl Router {
     pub fn auth(mut self, pass: Option<&str>) -> Router {
         self.auth = pass.map(str::to_owned);
         self
+    }
+
+    /// The password is the key of an authentication header.
+    pub fn ah(mut self) -> Router {
+        self.ah = true;
+        self
+    }
+
+    /// Unicast from `src` to `peers`.
+    pub fn unicast(mut self, src: &Node, peers: &[&Node]) -> Router {
+        self.unicast = Some((src.addr(), peers.iter().map(|p| p.addr()).collect()));
+        self
+    }
+
+    fn auth_type(&self) -> &'static str {
+        if self.ah { "AH" } else { "PASS" }
     }
 
     /// Another interval.
@@ -97,7 +119,11 @@ impl Router {
             text += "preempt = no\n";
         }
         if let Some(pass) = &self.auth {
-            let _ = write!(text, "auth_type = PASS\nauth_pass = {pass}\n");
+            let _ = write!(text, "auth_type = {}\nauth_pass = {pass}\n", self.auth_type());
+        }
+        if let Some((src, peers)) = &self.unicast {
+            let peers: Vec<String> = peers.iter().map(Ipv4Addr::to_string).collect();
+            let _ = write!(text, "unicast_src_ip = {src}\nunicast_peer = {}\n", peers.join(", "));
         }
         if self.version != 0 {
             let _ = writeln!(text, "version = {}", self.version);
@@ -119,7 +145,12 @@ impl Router {
             text += " nopreempt\n";
         }
         if let Some(pass) = &self.auth {
-            let _ = write!(text, " authentication {{\n  auth_type PASS\n  auth_pass {pass}\n }}\n");
+            let kind = self.auth_type();
+            let _ = write!(text, " authentication {{\n  auth_type {kind}\n  auth_pass {pass}\n }}\n");
+        }
+        if let Some((src, peers)) = &self.unicast {
+            let peers: String = peers.iter().map(|p| format!("  {p}\n")).collect();
+            let _ = write!(text, " unicast_src_ip {src}\n unicast_peer {{\n{peers} }}\n");
         }
         if self.version != 0 {
             let _ = writeln!(text, " version {}", self.version);
@@ -210,7 +241,12 @@ impl Keepalived {
     /// Writes the configuration and starts keepalived with it.
     pub fn start(node: &Node, conf: &str) -> Result<Keepalived> {
         let path = node.write("keepalived.conf", conf)?;
-        let pid = |name: &str| node.dir().join(name);
+        let pid = |name: &str| {
+            let file = node.dir().join(name);
+            // One that was killed left it; its number may live on for a moment, and keepalived would not start.
+            let _ = std::fs::remove_file(&file);
+            file
+        };
         let mut cmd = Command::new("keepalived");
         cmd.args(["-n", "-l", "-D", "-P", "-G", "-f"]).arg(path);
         cmd.arg("-p")

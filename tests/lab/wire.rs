@@ -34,8 +34,12 @@ pub struct Advert {
     pub vrid: u8,
     /// 0 to 255.
     pub priority: u8,
+    /// The sequence number of the authentication header, if it has one.
+    pub sequence: Option<u32>,
     /// The VRRP message.
     pub message: Vec<u8>,
+    /// The whole IP packet.
+    pub packet: Vec<u8>,
 }
 
 /// What was seen.
@@ -162,16 +166,17 @@ fn tap() -> Result<OwnedFd> {
         fd.as_fd(),
         &[
             op(load_byte, PACKET_TYPE),
-            jeq(4, 9, 0), // outgoing: drop
+            jeq(4, 10, 0), // outgoing: drop
             op(load_half, 12),
-            jeq(0x0806, 8, 0), // ARP: accept
+            jeq(0x0806, 9, 0), // ARP: accept
             jeq(0x86dd, 3, 0),
-            jeq(0x0800, 0, 5), // neither IP: drop
+            jeq(0x0800, 0, 6), // neither IP: drop
             op(load_byte, 23),
-            jeq(112, 4, 2), // VRRP: accept; else AH?
+            jeq(112, 5, 2), // VRRP: accept; else AH?
             op(load_byte, 20),
-            jeq(112, 2, 0), // VRRP over IPv6: accept
-            jeq(58, 1, 0),  // ICMPv6: accept; (also reached for IPv4, where 58 does no harm)
+            jeq(112, 3, 0), // VRRP over IPv6: accept
+            jeq(58, 2, 0),  // ICMPv6: accept; (also reached for IPv4, where 58 does no harm)
+            jeq(51, 1, 0),  // authentication header: accept
             op(ret, 0),
             op(ret, 0xffff),
         ],
@@ -240,12 +245,19 @@ fn decode(frame: &[u8]) -> Option<([u8; 6], What)> {
             let header = usize::from(body.first()? & 15) * 4;
             let total = usize::from(u16::from_be_bytes([*body.get(2)?, *body.get(3)?]));
             let (src, dst) = (v4(body, 12)?.into(), v4(body, 16)?.into());
-            vrrp(src, dst, *body.get(8)?, body.get(header..total)?)?
+            let (ttl, packet, payload) = (*body.get(8)?, body.get(..total)?, body.get(header..total)?);
+            match *body.get(9)? {
+                51 => {
+                    let sequence = u32::from_be_bytes(payload.get(8..12)?.try_into().ok()?);
+                    vrrp(src, dst, ttl, Some(sequence), packet, payload.get(24..)?)?
+                }
+                _ => vrrp(src, dst, ttl, None, packet, payload)?,
+            }
         }
         0x86dd => {
             let payload = body.get(40..)?;
             match *body.get(6)? {
-                112 => vrrp(v6(body, 8)?.into(), v6(body, 24)?.into(), *body.get(7)?, payload)?,
+                112 => vrrp(v6(body, 8)?.into(), v6(body, 24)?.into(), *body.get(7)?, None, body, payload)?,
                 58 if payload.first() == Some(&136) => What::Na { target: v6(payload, 8)? },
                 _ => return None,
             }
@@ -255,9 +267,17 @@ fn decode(frame: &[u8]) -> Option<([u8; 6], What)> {
     Some((mac, what))
 }
 
-fn vrrp(src: IpAddr, dst: IpAddr, ttl: u8, message: &[u8]) -> Option<What> {
+fn vrrp(
+    src: IpAddr,
+    dst: IpAddr,
+    ttl: u8,
+    sequence: Option<u32>,
+    packet: &[u8],
+    message: &[u8],
+) -> Option<What> {
     let (version, vrid, priority) = (*message.first()? >> 4, *message.get(1)?, *message.get(2)?);
-    Some(What::Advert(Advert { src, dst, ttl, version, vrid, priority, message: message.to_vec() }))
+    let (message, packet) = (message.to_vec(), packet.to_vec());
+    Some(What::Advert(Advert { src, dst, ttl, version, vrid, priority, sequence, message, packet }))
 }
 
 fn v4(data: &[u8], at: usize) -> Option<Ipv4Addr> {
@@ -308,21 +328,26 @@ impl Node {
 
     /// Sends any octets as an IPv4 packet of protocol 112, straight to the wire: whatever the source is.
     pub fn inject_to(&self, src: Ipv4Addr, dst: Ipv4Addr, ttl: u8, message: &[u8]) -> Result<()> {
-        let [a, b, c, d] = dst.octets();
-        let mut frame = match dst.is_multicast() {
-            true => vec![1, 0, 0x5e, b & 0x7f, c, d],
-            false => vec![2, 0, a, b, c, d], // as in Node::mac
-        };
-        frame.extend(self.mac());
-        frame.extend([0x08, 0x00]);
         let total = u16::try_from(20 + message.len()).unwrap_or(u16::MAX).to_be_bytes();
         let mut header = vec![0x45, 0xc0, total[0], total[1], 0, 0, 0, 0, ttl, 112, 0, 0];
         header.extend(src.octets());
         header.extend(dst.octets());
         let sum = checksum(&header).to_be_bytes();
         header[10..12].copy_from_slice(&sum);
-        frame.extend(header);
-        frame.extend(message);
+        header.extend(message);
+        self.inject_packet(&header)
+    }
+
+    /// Sends a whole IPv4 packet, as it is.
+    pub fn inject_packet(&self, packet: &[u8]) -> Result<()> {
+        let [a, b, c, d] = v4(packet, 16).ok_or_else(|| Error("no IPv4 packet".to_owned()))?.octets();
+        let mut frame = match (224..240).contains(&a) {
+            true => vec![1, 0, 0x5e, b & 0x7f, c, d],
+            false => vec![2, 0, a, b, c, d], // as in Node::mac
+        };
+        frame.extend(self.mac());
+        frame.extend([0x08, 0x00]);
+        frame.extend(packet);
         self.send_frame(&frame)
     }
 

@@ -31,14 +31,17 @@ mod words {
     pub const STRANGE_VRID: &[&str] = &["VRID 52 from 192.168.30.117"];
     pub const LOWER_PRIO: &[&str] = &["forcing new election"];
     /// Nothing of this kind is to be seen between well configured nodes.
-    pub const COMPLAINTS: &[&str] = &["bogus", "invalid", "mismatch", "ignoring received", "panicked"];
+    pub const COMPLAINTS: &[&str] =
+        &["bogus", "invalid", "mismatch", "ignoring received", "already processed", "panicked"];
     pub const LOCKED: &[&str] = &["already", "lock"];
 }
+
+mod transport;
 
 type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
-const TOPICS: &[&[(&str, Test)]] = &[TESTS, leave::TESTS];
+const TOPICS: &[&[(&str, Test)]] = &[TESTS, leave::TESTS, transport::TESTS];
 
 /// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[

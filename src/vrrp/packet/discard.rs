@@ -6,10 +6,12 @@
 pub enum Discard {
     /// The IP header is short, or its lengths are false.
     IpHeader,
-    /// Not sent to the group.
+    /// Not sent to the group, or of unicast not to the address that the instance sends from.
     Destination,
     /// TTL or hop limit is not 255: it may come from beyond the link (RFC 9568 §5.1.1.3).
     Ttl,
+    /// The authentication header is short, false or not before VRRP, or the IP header has options.
+    AuthHeader,
     /// Less than eight octets.
     Short,
     /// A version that nobody knows, or that this group does not speak.
@@ -34,20 +36,23 @@ pub enum Discard {
     AuthType,
     /// v2: wrong password.
     AuthPass,
+    /// AH: wrong ICV or SPI: another key, or changed on the way.
+    AuthIcv,
+    /// AH: a sequence number that is not above the last of the sender: a replay, or a restarted keepalived.
+    AuthReplay,
     /// An interval of zero (RFC 9568 erratum 8301).
     IntervalZero,
     /// v2: not our interval (RFC 3768 §7.1).
     Interval,
-    /// IPv6: the first address is not link-local (RFC 9568 erratum 8300).
-    FirstAddress,
 }
 
 impl Discard {
     /// All, in the order of the ladder.
-    pub const ALL: [Discard; 18] = [
+    pub const ALL: [Discard; 20] = [
         Discard::IpHeader,
         Discard::Destination,
         Discard::Ttl,
+        Discard::AuthHeader,
         Discard::Short,
         Discard::Version,
         Discard::Type,
@@ -60,9 +65,10 @@ impl Discard {
         Discard::UnknownPeer,
         Discard::AuthType,
         Discard::AuthPass,
+        Discard::AuthIcv,
+        Discard::AuthReplay,
         Discard::IntervalZero,
         Discard::Interval,
-        Discard::FirstAddress,
     ];
 
     /// Its place in [`Discard::ALL`], for an array of counters.
@@ -76,6 +82,7 @@ impl Discard {
             Discard::IpHeader => "ip_header",
             Discard::Destination => "destination",
             Discard::Ttl => "ttl",
+            Discard::AuthHeader => "auth_header",
             Discard::Short => "short",
             Discard::Version => "version",
             Discard::Type => "type",
@@ -88,9 +95,10 @@ impl Discard {
             Discard::UnknownPeer => "unknown_peer",
             Discard::AuthType => "auth_type",
             Discard::AuthPass => "auth_pass",
+            Discard::AuthIcv => "auth_icv",
+            Discard::AuthReplay => "auth_replay",
             Discard::IntervalZero => "interval_zero",
             Discard::Interval => "interval",
-            Discard::FirstAddress => "first_address",
         }
     }
 }

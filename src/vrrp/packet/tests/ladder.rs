@@ -1,6 +1,7 @@
 //! The order of the ladder: a packet that breaks two rungs is refused by the earlier.
 
 use super::*;
+use crate::vrrp::demux;
 use crate::wire::ipv4::{self, Ipv4};
 
 /// What arrives: an IP packet (or, of IPv6, its payload) and what the instance expects.
@@ -10,12 +11,24 @@ struct Arrival {
     ip_header_broken: bool,
     checksum_broken: bool,
     short: bool,
+    ah_broken: bool,
+    icv_broken: bool,
 }
+
+const SEQ: u32 = 7;
 
 impl Arrival {
     fn of(mut scene: Scene) -> Arrival {
         scene.bytes = scene.encoded();
-        Arrival { scene, ttl: 255, ip_header_broken: false, checksum_broken: false, short: false }
+        Arrival {
+            scene,
+            ttl: 255,
+            ip_header_broken: false,
+            checksum_broken: false,
+            short: false,
+            ah_broken: false,
+            icv_broken: false,
+        }
     }
 
     /// Breaks one rung.
@@ -25,9 +38,10 @@ impl Arrival {
         match rung {
             Discard::IpHeader => self.ip_header_broken = true,
             Discard::Destination => {
-                self.scene.dst = if v6 { "fe80::9".parse().unwrap() } else { "10.9.0.2".parse().unwrap() }
+                self.scene.dst = if v6 { "ff02::9".parse().unwrap() } else { "224.0.0.19".parse().unwrap() }
             }
             Discard::Ttl => self.ttl = 254,
+            Discard::AuthHeader => self.ah_broken = true,
             Discard::Short => self.short = true,
             Discard::Version => bytes[0] = 0x40 | bytes[0] & 15,
             Discard::Type => bytes[0] = bytes[0] & 0xf0 | 2,
@@ -38,8 +52,10 @@ impl Arrival {
             Discard::OwnSource => self.scene.own = Some(self.scene.src),
             Discard::BadSource => self.scene.vips.push(self.scene.src),
             Discard::UnknownPeer => self.scene.peers.push(self.scene.vips[0]),
-            Discard::AuthType => bytes[4] = 2,
+            Discard::AuthType => bytes[4] = 3,
             Discard::AuthPass => *bytes.get_mut(12).unwrap() ^= 1,
+            Discard::AuthIcv => self.icv_broken = true,
+            Discard::AuthReplay => self.scene.replay.accept(self.scene.src, SEQ),
             Discard::IntervalZero => {
                 bytes[5] = 0;
                 if self.scene.version == Version::V3 {
@@ -47,7 +63,6 @@ impl Arrival {
                 }
             }
             Discard::Interval => self.scene.interval = Duration::from_secs(77),
-            Discard::FirstAddress => bytes[8] = 0x20,
         }
     }
 
@@ -62,25 +77,40 @@ impl Arrival {
         if self.short {
             message.truncate(7);
         }
-        let mut carrier = Carrier { ttl: self.ttl, ..s.carrier() };
-        let mut packet = Vec::new();
-        let mut payload = &message[..];
-        if let (IpAddr::V4(src), IpAddr::V4(dst)) = (s.src, s.dst) {
-            ipv4::header(&mut packet, src, dst, 1, PROTOCOL, message.len() as u16);
-            packet[8] = self.ttl;
-            packet.extend_from_slice(&message);
-            if self.ip_header_broken {
-                packet[0] = 0x44;
+        let carrier = Carrier { ttl: self.ttl, ..s.carrier() };
+        let (IpAddr::V4(src), IpAddr::V4(dst)) = (s.src, s.dst) else {
+            let found = preamble(&carrier, &message)?;
+            if found.vrid != s.vrid {
+                return Err(Discard::Vrid);
             }
-            let ip = Ipv4::parse(&packet).ok_or(Discard::IpHeader)?;
-            carrier = Carrier { src: ip.src.into(), dst: ip.dst.into(), ttl: ip.ttl };
-            payload = ip.payload;
+            return decode(&carrier, None, &message, &s.expect());
+        };
+        let mut packet = Vec::new();
+        let len = message.len() as u16;
+        match s.auth {
+            Auth::Ah(key) => {
+                ipv4::header(&mut packet, src, dst, 1, auth::PROTOCOL, auth::AH_LEN + len);
+                packet[8] = self.ttl;
+                auth::header(&mut packet, SEQ);
+                packet.extend_from_slice(&message);
+                auth::seal(&mut packet, &key);
+                packet[21] ^= u8::from(self.ah_broken);
+                packet[40] ^= u8::from(self.icv_broken);
+            }
+            _ => {
+                ipv4::header(&mut packet, src, dst, 1, PROTOCOL, len);
+                packet[8] = self.ttl;
+                packet.extend_from_slice(&message);
+            }
         }
-        let found = preamble(&carrier, payload)?;
-        if found.vrid != s.vrid {
+        if self.ip_header_broken {
+            packet[0] = 0x44;
+        }
+        let r = demux::receive(&packet)?;
+        if r.preamble.vrid != s.vrid {
             return Err(Discard::Vrid);
         }
-        decode(&carrier, payload, &s.expect())
+        decode(&r.carrier, r.ah.as_ref(), r.message, &s.expect())
     }
 }
 
@@ -101,22 +131,45 @@ fn check(scene: &Scene, missing: &[Discard]) {
     }
 }
 
+const AH: [Discard; 3] = [Discard::AuthHeader, Discard::AuthIcv, Discard::AuthReplay];
+
 #[test]
 fn order_v2() {
     let s = Scene::of(VECTORS.iter().find(|v| v.pass.is_some()).unwrap());
-    check(&s, &[Discard::FirstAddress]);
+    check(&s, &AH);
+}
+
+#[test]
+fn order_v2_ah() {
+    let mut s = scene(0);
+    s.auth = Auth::Ah(*b"1111\0\0\0\0");
+    check(&s, &[Discard::AuthPass]);
 }
 
 #[test]
 fn order_v3_ipv4() {
     let s = Scene::of(VECTORS.iter().find(|v| v.version == Version::V3 && !v.plain).unwrap());
-    check(&s, &[Discard::AuthType, Discard::AuthPass, Discard::Interval, Discard::FirstAddress]);
+    check(&s, &[&AH[..], &[Discard::AuthType, Discard::AuthPass, Discard::Interval]].concat());
 }
 
 #[test]
 fn order_v3_ipv6() {
     let s = Scene::of(VECTORS.iter().find(|v| v.src.starts_with("fe80")).unwrap());
-    check(&s, &[Discard::IpHeader, Discard::AuthType, Discard::AuthPass, Discard::Interval]);
+    let missing = [Discard::IpHeader, Discard::AuthType, Discard::AuthPass, Discard::Interval];
+    check(&s, &[&AH[..], &missing].concat());
+}
+
+/// What only the instance can say of the destination comes before what it says of the version.
+#[test]
+fn destination_and_version() {
+    let mut s = scene(0);
+    s.unicast = true;
+    let mut a = Arrival::of(s.clone());
+    a.scene.bytes[0] = 0x31;
+    assert_eq!(a.receive(), Err(Discard::Destination));
+    let mut a = Arrival::of(s);
+    a.scene.bytes[1] ^= 0xff;
+    assert_eq!(a.receive(), Err(Discard::Vrid));
 }
 
 /// "Not this group's" comes after the VRID, "unknown" and the type before it.
@@ -140,7 +193,7 @@ fn version_and_vrid() {
 fn no_hop_limit() {
     let s = scene(5);
     let carrier = Carrier { ttl: 0, ..s.carrier() };
-    assert_eq!(decode(&carrier, &s.bytes, &s.expect()), Err(Discard::Ttl));
+    assert_eq!(decode(&carrier, None, &s.bytes, &s.expect()), Err(Discard::Ttl));
 }
 
 /// C4: options in the IP header are skipped.

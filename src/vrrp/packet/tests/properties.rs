@@ -16,6 +16,8 @@ fn any_scene() -> impl Strategy<Value = Scene> {
             vips: vips.into_iter().map(|[_, b, c, d]| IpAddr::V4([240, b, c, d].into())).collect(),
             peers: Vec::new(),
             own: None,
+            unicast: false,
+            replay: Replay::default(),
             src: IpAddr::V4([src, 1, 2, 3].into()),
             dst: GROUP_V4.into(),
             plain: plain && !v2,
