@@ -13,6 +13,7 @@
 
 mod client;
 mod daemons;
+mod flood;
 mod isolate;
 mod lan;
 mod proc;
@@ -24,6 +25,7 @@ pub use client::{Client, Jitter, Report, Request};
 pub use daemons::{
     Daemon, Haproxy, Keepalived, Kind, Occupant, Router, Vipd, haproxy_cfg, haproxy_start_time, vipd_path,
 };
+pub use flood::{Flood, Target, bad_frames};
 pub use isolate::{Isolation, isolate};
 pub use lan::{Lan, Node};
 pub use proc::{Line, Log, Proc};

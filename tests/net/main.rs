@@ -6,6 +6,7 @@
 
 #[path = "../lab/mod.rs"]
 mod lab;
+mod flood;
 mod leave;
 
 use lab::*;
@@ -41,7 +42,7 @@ mod transport;
 type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
-const TOPICS: &[&[(&str, Test)]] = &[TESTS, leave::TESTS, transport::TESTS];
+const TOPICS: &[&[(&str, Test)]] = &[TESTS, flood::TESTS, leave::TESTS, transport::TESTS];
 
 /// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[
