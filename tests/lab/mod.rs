@@ -16,6 +16,7 @@ mod daemons;
 mod flood;
 mod isolate;
 mod lan;
+mod load;
 mod proc;
 mod sys;
 mod watcher;
@@ -28,7 +29,9 @@ pub use daemons::{
 pub use flood::{Flood, Target, bad_frames};
 pub use isolate::{Isolation, isolate};
 pub use lan::{Lan, Node};
+pub use load::{Burn, Scheduling, Timers};
 pub use proc::{Line, Log, Proc};
+pub use sys::realtime as with_priority;
 pub use watcher::{Change, Watcher};
 pub use wire::{Advert, Capture, Seen, What, advert, arp_request};
 

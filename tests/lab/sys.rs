@@ -24,6 +24,15 @@ pub fn realtime() {
     unsafe { libc::sched_setscheduler(0, libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, &param) };
 }
 
+/// SCHED_FIFO for this thread; whether that is allowed.
+pub fn fifo(priority: i32) -> bool {
+    // SAFETY: sched_param is plain old data for which zero is valid.
+    let mut param: libc::sched_param = unsafe { std::mem::zeroed() };
+    param.sched_priority = priority;
+    // SAFETY: 0 is the calling thread; the kernel only reads the structure, which outlives the call.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &param) == 0 }
+}
+
 /// How many segments this TCP connection has sent again, its SYN included.
 pub fn tcp_retransmits(fd: BorrowedFd) -> u32 {
     // SAFETY: tcp_info is plain old data for which zero is valid.

@@ -8,6 +8,7 @@
 mod lab;
 mod flood;
 mod leave;
+mod realtime;
 
 use lab::*;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -42,7 +43,7 @@ mod transport;
 type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
-const TOPICS: &[&[(&str, Test)]] = &[TESTS, flood::TESTS, leave::TESTS, transport::TESTS];
+const TOPICS: &[&[(&str, Test)]] = &[TESTS, flood::TESTS, leave::TESTS, realtime::TESTS, transport::TESTS];
 
 /// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[
