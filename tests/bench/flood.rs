@@ -43,7 +43,8 @@ pub fn figures(kind: Kind) -> Result<Vec<(&'static str, f64)>> {
     let mut late: Vec<f64> =
         adverts.windows(2).map(|p| ms((p[1].at - p[0].at).saturating_sub(INTERVAL))).collect();
     late.sort_by(f64::total_cmp);
-    let nth = |percent: usize| late.get(late.len() * percent / 100).or(late.last()).copied().unwrap_or(f64::NAN);
+    let nth =
+        |percent: usize| late.get(late.len() * percent / 100).or(late.last()).copied().unwrap_or(f64::NAN);
     let lines: usize = daemons.iter().zip(marks).map(|(d, mark)| d.log().mark() - mark).sum();
     let after: Vec<(u64, Duration)> = vrrp.iter().map(|pid| (rss(*pid), cpu(&[*pid]))).collect();
     let grown = |i: usize| after[i].0 as f64 - before[i].0 as f64;

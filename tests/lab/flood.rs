@@ -69,7 +69,6 @@ pub fn bad_frames(t: &Target, from: Ipv4Addr) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-
 fn frame(src: Ipv4Addr, ttl: u8, message: &[u8]) -> Vec<u8> {
     let mut frame = vec![1, 0, 0x5e, 0, 0, 18];
     frame.extend(MAC);

@@ -4,9 +4,9 @@
 //! `cargo test --test net [FILTER]`; the vipd under test is cargo's, or `$VIPD`. Without namespaces every
 //! test is skipped and named; with `CI=true` that is a failure.
 
+mod flood;
 #[path = "../lab/mod.rs"]
 mod lab;
-mod flood;
 mod leave;
 mod realtime;
 

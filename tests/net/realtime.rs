@@ -96,7 +96,8 @@ fn fast(w: &World) -> Result<()> {
         std::thread::sleep(secs(5)); // idle, on a busy machine
         let late = timers.late();
         let false_ones = two.log().grep(words::MASTER);
-        let blamed = false_ones.iter().filter(|l| !late.iter().any(|(a, b)| *a <= l.at && l.at <= *b + ms(50)));
+        let blamed =
+            false_ones.iter().filter(|l| !late.iter().any(|(a, b)| *a <= l.at && l.at <= *b + ms(50)));
         ensure!(blamed.count() == 0, "failed over for nothing, {false_ones:?}; bare timers: {late:?}");
         if !false_ones.is_empty() {
             w.node1_is_master()?;
