@@ -33,6 +33,8 @@ pub struct Entry {
     prefix: u8,
     /// Index of the link that carries it.
     pub link: usize,
+    /// The interface that link is, while it exists.
+    ifindex: Option<u32>,
     label: Option<String>,
     want: Want,
     /// What we hold: present in the kernel, and ours.
@@ -41,6 +43,9 @@ pub struct Entry {
     complained: bool,
     /// The next success is reported even if it was there already.
     tell: bool,
+    /// Removals by ourselves whose events are still to come; up to them everything told is old news. Of IPv4
+    /// our own doing is not heard of.
+    own_removals: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,18 +185,20 @@ impl AddrBook {
             owner: v.priority == 255,
             claim: Claim::None,
         });
-        for vip in &v.vips {
+        for vip in v.held() {
             self.entries.push(Entry {
                 inst,
                 addr: vip.addr,
                 prefix: vip.prefix,
                 link: link(vip),
+                ifindex: None,
                 label: vip.label.clone(),
                 want: Want::Undecided,
                 held: None,
                 retry_at: None,
                 complained: false,
                 tell: false,
+                own_removals: 0,
             });
         }
     }
@@ -313,18 +320,27 @@ impl AddrBook {
         self.of(inst).map(|(_, e)| age(e)).try_fold(Duration::ZERO, |oldest, a| Some(oldest.max(a?)))
     }
 
-    /// The first address of an interface that is not a VIP: source of adverts.
-    pub fn primary(&self, ifindex: u32) -> Option<IpAddr> {
-        let mut usable = self.kernel.iter().filter(|s| {
-            s.a.ifindex == ifindex && s.a.addr.is_ipv4() && s.a.proto != Some(TAG) && !self.is_vip(&s.a)
+    /// The first address of an interface that is not a VIP, of IPv6 the first link-local one: source of adverts.
+    pub fn primary(&self, ifindex: u32, v6: bool) -> Option<IpAddr> {
+        let family = |a: IpAddr| match a {
+            IpAddr::V4(_) => !v6,
+            IpAddr::V6(a) => v6 && a.is_unicast_link_local(),
+        };
+        let mut sources = self.kernel.iter().filter(|s| {
+            s.a.ifindex == ifindex
+                && family(s.a.addr)
+                && is_usable(&s.a)
+                && s.a.proto != Some(TAG)
+                && !self.is_vip(&s.a)
         });
-        let is_primary = |s: &&Seen| s.a.flags & IFA_F_SECONDARY == 0;
-        usable.clone().find(is_primary).or_else(|| usable.next()).map(|s| s.a.addr)
+        // Of IPv6, what has a host prefix is hardly the interface's own.
+        let is_primary = |s: &&Seen| s.a.flags & IFA_F_SECONDARY == 0 && s.a.prefix < 128;
+        sources.clone().find(is_primary).or_else(|| sources.next()).map(|s| s.a.addr)
     }
 
-    /// Whether an interface has this address.
+    /// Whether an interface has this address, and may send from it.
     pub fn has(&self, ifindex: u32, addr: IpAddr) -> bool {
-        self.kernel.iter().any(|s| s.a.ifindex == ifindex && s.a.addr == addr)
+        self.kernel.iter().any(|s| s.a.ifindex == ifindex && s.a.addr == addr && is_usable(&s.a))
     }
 
     // ---- what the kernel says ----
@@ -333,6 +349,10 @@ impl AddrBook {
     pub fn dump_starts(&mut self) {
         for s in &mut self.kernel {
             s.fresh = false;
+        }
+        // What was queued has been thrown away.
+        for e in &mut self.entries {
+            e.own_removals = 0;
         }
     }
 
@@ -346,6 +366,9 @@ impl AddrBook {
 
     /// RTM_NEWADDR.
     pub fn seen(&mut self, now: Time, a: &rtnl::Addr, out: &mut Vec<Outcome>) {
+        if self.outdated(a).is_some() {
+            return;
+        }
         self.note(a);
         let ours = a.proto == Some(TAG) || a.proto == Some(TAG_KEEPALIVED);
         let Some(i) = self.entry_at(a, !ours) else { return };
@@ -360,7 +383,12 @@ impl AddrBook {
             }
             let since = e.held.map_or(now, |h| h.since);
             let lease = (a.valid != u32::MAX).then_some(a.valid);
+            let answered = e.held.is_some() && e.want == Want::Present;
             e.held = Some(Held { ifindex: a.ifindex, prefix: a.prefix, since, lease });
+            // The event of an IPv6 address that we added; see `installed`.
+            if answered && a.addr.is_ipv6() && std::mem::take(&mut e.tell) {
+                out.push(Outcome::Added { entry: i });
+            }
         } else if a.valid == u32::MAX && e.held.is_none_or(|h| h.lease.is_some()) {
             // Somebody else's permanent address; with our prefix length, made from our leased one.
             e.held = e.held.filter(|h| h.prefix != a.prefix);
@@ -380,6 +408,10 @@ impl AddrBook {
 
     /// RTM_DELADDR.
     pub fn gone(&mut self, now: Time, a: &rtnl::Addr, out: &mut Vec<Outcome>) {
+        if let Some(e) = self.outdated(a) {
+            e.own_removals -= 1;
+            return;
+        }
         self.kernel.retain(|s| !(s.a.ifindex == a.ifindex && s.a.addr == a.addr && s.a.prefix == a.prefix));
         let Some(i) = self.entry_at(a, true) else { return };
         let e = &mut self.entries[i];
@@ -395,6 +427,20 @@ impl AddrBook {
         }
     }
 
+    /// The VIP that an event is about, if it is of before the last removal that we know of.
+    fn outdated(&mut self, a: &rtnl::Addr) -> Option<&mut Entry> {
+        let about =
+            |e: &Entry| e.addr == a.addr && e.ifindex.is_none_or(|i| i == a.ifindex) && a.proto == Some(TAG);
+        self.entries.iter_mut().find(|e| e.own_removals > 0 && about(e))
+    }
+
+    /// A link is that interface from now on.
+    pub fn link_is(&mut self, link: usize, ifindex: Option<u32>) {
+        for e in self.entries.iter_mut().filter(|e| e.link == link) {
+            e.ifindex = ifindex;
+        }
+    }
+
     /// An interface is gone, and its addresses with it.
     pub fn link_gone(&mut self, ifindex: u32) {
         self.kernel.retain(|s| s.a.ifindex != ifindex);
@@ -404,9 +450,15 @@ impl AddrBook {
     }
 
     /// The VIP that an address of the kernel is; `any_prefix`: whatever the prefix length it was installed with.
+    /// It may be on a wrong interface, but for a link-local one, which is another one there.
     fn entry_at(&self, a: &rtnl::Addr, any_prefix: bool) -> Option<usize> {
-        let here = |h: Held| h.ifindex == a.ifindex && (any_prefix || h.prefix == a.prefix);
-        self.entries.iter().position(|e| e.addr == a.addr && e.held.is_none_or(here))
+        let in_place = |e: &Entry| match e.held {
+            Some(h) => h.ifindex == a.ifindex && (any_prefix || h.prefix == a.prefix),
+            None => e.ifindex.is_none_or(|i| i == a.ifindex),
+        };
+        let local = matches!(a.addr, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        let find = |f: &dyn Fn(&Entry) -> bool| self.entries.iter().position(|e| e.addr == a.addr && f(e));
+        find(&in_place).or_else(|| find(&|e| !local && e.held.is_none()))
     }
 
     /// Whether a VIP cannot be had: somebody else's address is in its place, or the kernel refuses it.
@@ -416,6 +468,13 @@ impl AddrBook {
 }
 
 const IFA_F_SECONDARY: u32 = 1;
+const IFA_F_DADFAILED: u32 = 0x08;
+const IFA_F_TENTATIVE: u32 = 0x40;
+
+/// IPv6: nobody else has it, as far as the kernel knows by now. The kernel tells when that is so.
+fn is_usable(a: &rtnl::Addr) -> bool {
+    a.flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED) == 0
+}
 
 fn terms(l: &Leasing) -> Terms {
     if let Claim::Handover(_) = l.claim {

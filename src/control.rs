@@ -1,6 +1,7 @@
 //! The control socket: one line in, an exit status, a line end and a text out. Bounded in clients, in octets
 //! and in time; nothing that a client does or fails to do keeps the loop waiting.
 
+use crate::sys::runtime;
 use crate::time::Time;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -48,18 +49,9 @@ struct Client {
 }
 
 impl Control {
-    /// Listens. The lock is held, so what is in the way is a dead vipd's; mode 0600 from the first moment.
+    /// Listens.
     pub fn open(path: &Path) -> io::Result<Self> {
-        match std::fs::remove_file(path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        let umask = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
-        let listener = UnixListener::bind(path);
-        nix::sys::stat::umask(umask);
-        let listener = listener?;
-        listener.set_nonblocking(true)?;
-        Ok(Control { listener, clients: Vec::new() })
+        Ok(Control { listener: runtime::listen(path)?, clients: Vec::new() })
     }
 
     /// What to wait on: the listener first, then each client, with whether it is to be written to.

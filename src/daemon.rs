@@ -1,10 +1,13 @@
 //! The one loop: descriptors, ppoll until the nearest deadline, bytes → the node, its effects → `sys`, their
 //! results → the node. Decides nothing.
 
+mod check;
 mod links;
+mod listeners;
 mod service;
 mod tables;
 
+pub use check::unknown_user;
 pub use service::check_argv;
 
 use crate::config::{self, Config};
@@ -17,11 +20,12 @@ use crate::status;
 use crate::sys::batch::Batch;
 use crate::sys::diag::Connections;
 use crate::sys::netlink::Netlink;
-use crate::sys::socket::Kind;
+use crate::sys::socket::{self, Kind};
 use crate::sys::{clock, process, runtime, schedule, signal};
 use crate::time::{Time, earlier};
-use crate::vrrp::replay;
+use crate::vrrp::replay::Replay;
 use crate::words;
+use check::Checks;
 use links::Sockets;
 use nix::errno::Errno;
 use nix::fcntl::Flock;
@@ -54,10 +58,15 @@ enum Source {
     Signals,
     Vrrp(usize, Kind),
     Stray(usize),
+    VrrpV6(usize),
+    StrayV6(usize),
     Arp(usize),
+    Neighbours(usize),
     Probe,
     Pidfd,
+    Listeners,
     Pipe,
+    Check(usize),
     Control,
 }
 
@@ -67,6 +76,7 @@ struct Daemon {
     signals: SignalFd,
     sockets: Vec<Sockets>,
     service: Option<Service>,
+    checks: Checks,
     control: Control,
     router_id: String,
     control_socket: PathBuf,
@@ -94,6 +104,7 @@ pub fn run(cfg: &Config) -> Result<u8, Fatal> {
     if !missing.is_empty() {
         return Err(fatal("missing capability", missing.join(", ")));
     }
+    runtime::keep_descriptors();
     let mut daemon = Daemon::open(cfg)?;
     daemon.begin(cfg)?;
     loop {
@@ -119,6 +130,7 @@ impl Daemon {
             signals: signal::open().map_err(|e| fatal("signalfd", e))?,
             sockets: Vec::new(),
             service: cfg.haproxy.as_ref().map(|h| Service::new(h, path)),
+            checks: Checks::new(cfg)?,
             control,
             router_id: cfg.global.router_id.clone().unwrap_or_else(host_name),
             control_socket: path.clone(),
@@ -140,10 +152,9 @@ impl Daemon {
         log::info!("vipd {} starts on {}", env!("CARGO_PKG_VERSION"), self.router_id);
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
         for i in 0..self.node.instances.len() {
-            let file = self.mark_file(&self.node.instances[i].cfg);
-            let mark = std::fs::read_to_string(file).ok().and_then(|content| replay::parse_mark(&content));
-            if let Some(mark) = mark {
-                self.node.restore_sequence(i, mark);
+            let file = self.sequence_file(&self.node.instances[i].cfg);
+            if let Some(replay) = std::fs::read_to_string(file).ok().and_then(|s| Replay::parse(&s)) {
+                self.node.instances[i].replay = replay;
             }
         }
         if let Some(h) = &cfg.haproxy {
@@ -177,6 +188,7 @@ impl Daemon {
         for i in 0..self.sockets.len() {
             self.read(Source::Vrrp(i, Kind::Plain))?;
             self.read(Source::Vrrp(i, Kind::Ah))?;
+            self.read(Source::VrrpV6(i))?;
         }
         self.node.begin(clock::now(), &remembered);
         self.settle();
@@ -187,8 +199,8 @@ impl Daemon {
         runtime::with_suffix(&self.control_socket, &format!(".vrrp.{}", v.name))
     }
 
-    /// Where the mark of the sequence numbers is kept. It outlives the mastership, and a change of the key.
-    fn mark_file(&self, v: &config::Vrrp) -> PathBuf {
+    /// Where the sequence numbers are kept. They outlive the mastership, and a change of the key.
+    fn sequence_file(&self, v: &config::Vrrp) -> PathBuf {
         runtime::with_suffix(&self.control_socket, &format!(".ah.{}", v.name))
     }
 
@@ -233,12 +245,22 @@ impl Daemon {
                     add(v.as_fd(), Source::Vrrp(i, kind), read);
                 }
             }
+            if let Some(v) = &s.vrrp_v6 {
+                add(v.as_fd(), Source::VrrpV6(i), read);
+            }
             if let Some(a) = &s.arp {
                 add(a.as_fd(), Source::Arp(i), read);
             }
-            match (&s.stray, s.stray_after) {
-                (Some(x), after) if after.is_none_or(|t| now >= t) => add(x.as_fd(), Source::Stray(i), read),
-                _ => {}
+            if let Some(n) = &s.neighbours {
+                add(n.as_fd(), Source::Neighbours(i), read);
+            }
+            if s.stray_after.is_none_or(|t| now >= t) {
+                if let Some(x) = &s.stray {
+                    add(x.as_fd(), Source::Stray(i), read);
+                }
+                if let Some(x) = &s.stray_v6 {
+                    add(x.as_fd(), Source::StrayV6(i), read);
+                }
             }
         }
         if let Some(service) = &self.service {
@@ -248,9 +270,15 @@ impl Daemon {
             if let Some(fd) = service.pidfd() {
                 add(fd, Source::Pidfd, read);
             }
+            for fd in service.listeners.iter().flat_map(|l| l.fds()) {
+                add(fd, Source::Listeners, read);
+            }
             for fd in service.pipe_fds() {
                 add(fd, Source::Pipe, read);
             }
+        }
+        for (i, fd, flags) in self.checks.fds() {
+            add(fd, Source::Check(i), flags);
         }
         for (fd, write) in self.control.fds() {
             add(fd, Source::Control, if write { PollFlags::POLLOUT } else { read });
@@ -284,7 +312,10 @@ impl Daemon {
             }
             Source::Vrrp(i, kind) => self.read_adverts(now, i, kind),
             Source::Stray(i) => self.read_strays(now, i),
+            Source::VrrpV6(i) => self.read_adverts_v6(now, i),
+            Source::StrayV6(i) => self.read_strays_v6(now, i),
             Source::Arp(i) => self.read_announcements(now, i),
+            Source::Neighbours(i) => self.read_neighbours(now, i),
             Source::Probe => match self.service.as_mut().and_then(Service::read_probe) {
                 Some((pid, Some(info))) => {
                     self.node.supervise(now, |h, out, events| h.answered(pid, info, now, out, events));
@@ -299,12 +330,30 @@ impl Daemon {
                     self.exited(now, pid, exit);
                 }
             }
+            Source::Listeners => {
+                let listeners = self.service.as_mut().and_then(|s| s.listeners.as_mut());
+                if let Some(result) = listeners.and_then(|l| l.serve()) {
+                    self.node.supervise(now, |h, out, events| h.fetched(result, now, out, events));
+                }
+            }
             Source::Pipe => {
+                let node = &mut self.node;
                 if let Some(service) = &mut self.service {
-                    service.read_pipes(now, |line| log::log!(words::haproxy_level(line), "haproxy: {line}"));
+                    service.read_pipes(now, |line| {
+                        log::log!(words::haproxy_level(line), "haproxy: {line}");
+                        node.haproxy_said(now, line);
+                    });
+                }
+            }
+            Source::Check(i) => {
+                if let Some(result) = self.checks.ready(i) {
+                    self.node.check_done(now, i, result, String::new());
                 }
             }
             Source::Control => {
+                for (l, s) in self.node.links.iter_mut().zip(&self.sockets) {
+                    l.overruns = [&s.vrrp, &s.ah].into_iter().flatten().map(socket::Vrrp::overruns).sum();
+                }
                 let (node, router_id, started) = (&self.node, &self.router_id, self.started);
                 self.control.serve(now, |request| match request {
                     Request::Status => {
@@ -320,8 +369,10 @@ impl Daemon {
         match s {
             Signal::SIGTERM | Signal::SIGINT | Signal::SIGUSR1 => self.node.stop(now),
             Signal::SIGCHLD => {
-                while let Some((pid, exit)) = process::reap() {
-                    if self.service.as_mut().is_some_and(|s| s.reaped(pid)) {
+                while let Some((pid, exit)) = process::reap(|pid| self.checks.exiting(pid)) {
+                    if let Some((check, result, output)) = self.checks.reaped(pid, exit) {
+                        self.node.check_done(now, check, result, output);
+                    } else if self.service.as_mut().is_some_and(|s| s.reaped(pid)) {
                         self.node.supervise(now, |h, out, events| h.checked(exit, now, out, events));
                     } else {
                         self.exited(now, pid, exit);
@@ -412,8 +463,14 @@ impl Daemon {
                     Outcome::Spawned(pid) => h.spawned(pid, now, events),
                     Outcome::SpawnFailed(errno) => h.spawn_failed(errno, now, events),
                     Outcome::ProbeFailed => h.probe_failed(now, out, events),
+                    Outcome::FetchFailed(why) => h.fetched(Err(why), now, out, events),
                     Outcome::CheckFailed => h.checked(supervisor::Exit::Unknown, now, out, events),
                 });
+            }
+            Effect::Check { check, action } => {
+                if let Some(failure) = self.checks.carry_out(check, action) {
+                    self.node.check_done(clock::now(), check, Err(failure), String::new());
+                }
             }
             Effect::Exit(status) => self.exit = Some(status),
         }
@@ -423,9 +480,9 @@ impl Daemon {
         let cfg = &self.node.instances[inst].cfg;
         let mut file = self.state_file(cfg);
         let done = match memory {
-            Memory::Sequence(mark) => {
-                file = self.mark_file(cfg);
-                runtime::replace_file(&file, &replay::render_mark(mark))
+            Memory::Sequence => {
+                file = self.sequence_file(cfg);
+                runtime::replace_file(&file, &self.node.instances[inst].replay.render())
             }
             Memory::Nothing => match std::fs::remove_file(&file) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),

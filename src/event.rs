@@ -1,7 +1,9 @@
 //! What happened: typed, never a string. `words` renders it in keepalived's words.
 
+use crate::check;
 use crate::haproxy::supervisor;
 use crate::node::Faults;
+use crate::vrrp::group;
 use crate::vrrp::machine::{Kind, Note, Why};
 use crate::vrrp::packet::{Discard, Notes};
 use std::net::IpAddr;
@@ -16,12 +18,14 @@ pub enum Event {
     Entered { inst: usize, kind: Kind, why: Why },
     /// A virtual router cannot take part.
     Fault { inst: usize, faults: Faults },
+    /// All members of a sync group are in this state, or one in FAULT; never `Init`.
+    Group { group: usize, state: group::State },
     /// Heard something.
     Noted { inst: usize, note: Note },
     /// An advert was refused. `mine` and `theirs` are intervals where those differ.
     Discarded { inst: usize, src: IpAddr, why: Discard, interval: Duration },
-    /// A packet was refused before it was known whose it is.
-    Bogus { link: usize, why: Discard },
+    /// A packet was refused before it was known whose it is. No source: not even that could be read.
+    Bogus { link: usize, src: Option<IpAddr>, why: Discard },
     /// An advert was accepted although it is odd.
     Odd { inst: usize, src: IpAddr, notes: Notes },
     /// Somebody uses a VRID that nobody here has; with one of our VIPs, it is a second master.
@@ -70,6 +74,10 @@ pub enum Event {
     OpenFailed { link: usize, errno: i32 },
     /// Something about HAProxy.
     Haproxy(supervisor::Event),
+    /// Something about a check; `output`: the first line that its command wrote.
+    Check { check: usize, said: check::Said, output: String },
+    /// Tracking has changed the priority.
+    Priority { inst: usize, from: u8, to: u8 },
     /// Starting to take part is put off.
     StartupDelay(Duration),
     /// The stop began; a second request makes it fast.

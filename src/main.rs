@@ -115,6 +115,10 @@ fn run(cfg: &Config) -> u8 {
 
 /// Also asks haproxy what it thinks of its files.
 fn check(cfg: &Config, file: &Path) -> u8 {
+    if let Some(error) = daemon::unknown_user(cfg) {
+        eprintln!("{}: {error}", file.display());
+        return USAGE_ERROR;
+    }
     if let Some(h) = &cfg.haproxy {
         // Its complaints belong to ours.
         match process::spawn(&daemon::check_argv(h), std::io::stderr().as_fd()) {

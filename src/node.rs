@@ -5,15 +5,20 @@
 //! results, then `flush` (the address batch, with a clock read anew), then its effects.
 
 mod drive;
+mod group;
 mod health;
 mod instance;
 mod kernel;
 mod receive;
 mod stop;
+mod tracking;
 
+pub use group::Group;
 pub use instance::{Faults, Hold, Instance};
+pub use tracking::{Tracked, Tracking};
 
 use crate::addr::{AddrBook, Op, Outcome};
+use crate::check::{self, Check};
 use crate::config::{self, Config};
 use crate::event::Event;
 use crate::haproxy::supervisor::{self, Health, Supervisor};
@@ -21,7 +26,6 @@ use crate::stats::Discards;
 use crate::time::{Time, earlier};
 use crate::vrrp::demux::Demux;
 use crate::vrrp::machine::{Input, Why};
-use crate::vrrp::replay::Replay;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -29,6 +33,9 @@ use std::time::Duration;
 const FRAMES_PER_MS: usize = 50;
 /// A turn may take this long: 250 virtual routers that become master together send 250 adverts.
 const SLOW_TURN: Duration = Duration::from_millis(50);
+
+/// IPv6 addresses added, renewed or removed at a time: about a millisecond.
+const IPV6_BATCH: usize = 20;
 
 /// What the daemon is to do.
 #[allow(missing_docs)] // the fields are named in the variants' comments
@@ -39,7 +46,7 @@ pub enum Effect {
     /// Close them.
     Close { link: usize },
     /// Send an advert, a copy to each peer, if `may_advertise` still says so: `sent` if one went out, and
-    /// `send_failed` for each that did not.
+    /// `send_failed` for each that did not, `unsent` if none did.
     Advert { inst: usize, priority: u8, decided: Time },
     /// Carry out a batch of address operations: `addrs_done`.
     Addrs(Vec<Op>),
@@ -53,6 +60,8 @@ pub enum Effect {
     Reread,
     /// HAProxy; a start only if `may_spawn` still says so.
     Haproxy(supervisor::Action),
+    /// A check: `check_done`.
+    Check { check: usize, action: check::Action },
     /// Exit with this status.
     Exit(u8),
 }
@@ -66,8 +75,8 @@ pub enum Memory {
     Leaving,
     /// Nothing to remember.
     Nothing,
-    /// In a file of its own, before a higher number is sent: the mark of `vrrp::replay`.
-    Sequence(u32),
+    /// In a file of its own, before a higher number is sent: `replay` of the instance.
+    Sequence,
 }
 
 /// One interface that is used.
@@ -81,15 +90,23 @@ pub struct Link {
     pub running: bool,
     /// Its hardware address.
     pub mac: Option<[u8; 6]>,
-    /// The virtual routers on it.
+    /// The virtual routers on it, by the family of their adverts: a VRID may be in both.
     pub demux: Demux,
-    /// Whether any advert is sent here.
+    /// See `demux`.
+    pub demux_v6: Demux,
+    /// Whether any advert is sent here over IPv4.
     pub carries_adverts: bool,
-    /// Whether any of them goes to the group.
+    /// Whether it needs sockets; one that is only tracked does not.
+    has_sockets: bool,
+    /// Whether it has IPv6 VIPs, whatever carries the adverts.
+    pub has_v6_vips: bool,
+    /// Whether any advert, of either family, goes to the group.
     pub multicast: bool,
     /// Packets refused before it was known whose they are, and those with a VRID that nobody here has; of these
     /// only some are looked at.
     pub bogus: Discards,
+    /// Packets that were lost because they came faster than they were read; for the status.
+    pub overruns: u64,
     sockets: Sockets,
     stray_said: [bool; 256],
     bogus_said: Option<Time>,
@@ -132,12 +149,16 @@ enum Life {
 pub struct Node {
     /// All virtual routers, in the order of the file.
     pub instances: Vec<Instance>,
+    /// All sync groups, in the order of the file.
+    pub groups: Vec<Group>,
     /// All interfaces in use.
     pub links: Vec<Link>,
     /// All VIPs.
     pub addrs: AddrBook,
     /// HAProxy, if it is configured.
     pub haproxy: Option<Supervisor>,
+    /// All checks, in the order of the file.
+    pub checks: Vec<Check>,
     life: Life,
     /// End of `startup_delay`.
     take_part_at: Time,
@@ -154,9 +175,11 @@ impl Node {
     pub fn new(cfg: &Config, now: Time) -> Self {
         let mut node = Node {
             instances: Vec::new(),
+            groups: Vec::new(),
             links: Vec::new(),
             addrs: AddrBook::default(),
             haproxy: cfg.haproxy.clone().map(|h| Supervisor::new(h, now)),
+            checks: cfg.checks.iter().map(|c| Check::new(c, now)).collect(),
             life: Life::Starting,
             take_part_at: now + cfg.global.startup_delay,
             service: None,
@@ -168,6 +191,7 @@ impl Node {
         for v in &cfg.vrrp {
             node.add_instance(v, now);
         }
+        node.add_groups(cfg);
         if !cfg.global.startup_delay.is_zero() {
             node.tell(Event::StartupDelay(cfg.global.startup_delay));
         }
@@ -176,11 +200,22 @@ impl Node {
 
     fn add_instance(&mut self, v: &config::Vrrp, now: Time) {
         let link = self.link_named(&v.interface);
-        self.links[link].demux.insert(v.vrid, self.instances.len());
-        self.links[link].carries_adverts = true;
-        self.links[link].multicast |= v.unicast_peers.is_empty();
-        let devs: Vec<usize> =
-            v.vips.iter().map(|vip| vip.dev.as_ref().map_or(link, |d| self.link_named(d))).collect();
+        let l = &mut self.links[link];
+        let demux = if v.is_ipv6() { &mut l.demux_v6 } else { &mut l.demux };
+        demux.insert(v.vrid, self.instances.len());
+        l.carries_adverts |= !v.is_ipv6();
+        l.multicast |= v.unicast_peers.is_empty();
+        l.has_sockets = true;
+        let mut devs = Vec::new();
+        for vip in v.held() {
+            let dev = vip.dev.as_ref().map_or(link, |d| self.link_named(d));
+            self.links[dev].has_v6_vips |= vip.addr.is_ipv6();
+            self.links[dev].has_sockets = true;
+            devs.push(dev);
+        }
+        for t in &v.track_interfaces {
+            self.link_named(&t.name);
+        }
         let mut devs = devs.into_iter();
         self.addrs.add_instance(v, |_| devs.next().unwrap_or(link));
         self.instances.push(Instance::new(v.clone(), link, now));
@@ -196,9 +231,13 @@ impl Node {
             running: false,
             mac: None,
             demux: Demux::default(),
+            demux_v6: Demux::default(),
             carries_adverts: false,
+            has_sockets: false,
+            has_v6_vips: false,
             multicast: false,
             bogus: Discards::default(),
+            overruns: 0,
             sockets: Sockets::Closed,
             stray_said: [false; 256],
             bogus_said: None,
@@ -206,19 +245,14 @@ impl Node {
         self.links.len() - 1
     }
 
-    /// Ahead of anything that is received: a former vipd's mark of the sequence numbers.
-    pub fn restore_sequence(&mut self, inst: usize, mark: u32) {
-        if let Some(i) = self.instances.get_mut(inst) {
-            i.replay = Replay::restored(mark);
-        }
-    }
-
     /// The kernel has been read. `remembered[i]`: the state file says that virtual router i was master.
     pub fn begin(&mut self, now: Time, remembered: &[bool]) {
         for (inst, remembered) in self.instances.iter_mut().zip(remembered) {
-            // Who does not know which sequence numbers are used up listens first.
+            // An advert may be there already: then somebody else is master. And who does not know which sequence
+            // numbers are used up listens first.
+            let heard = inst.stats.adverts_received > inst.stats.priority_zero_received;
             let may_send = inst.ah_key().is_none() || inst.replay.has_mark();
-            inst.may_resume = *remembered && may_send && !inst.is_owner();
+            inst.may_resume = *remembered && !heard && may_send && !inst.is_owner();
         }
         self.life = Life::Running;
         for link in 0..self.links.len() {
@@ -304,16 +338,17 @@ impl Node {
     pub fn deadline(&self, now: Time) -> Option<Time> {
         let mut at = earlier(self.addrs.deadline(now), self.announce_at);
         for (i, inst) in self.instances.iter().enumerate() {
-            if !self.takeover_blocked(i) {
-                at = earlier(at, inst.machine.deadline());
-            }
+            at = earlier(at, self.machine_deadline(i));
             at = earlier(at, inst.announcer.deadline());
-            at = earlier(at, inst.hold.map(|h| h.deadline()));
+            at = earlier(at, self.hold_deadline(i));
         }
         for l in &self.links {
             if let Sockets::Failed { retry_at } = l.sockets {
                 at = earlier(at, Some(retry_at));
             }
+        }
+        for c in &self.checks {
+            at = earlier(at, c.deadline());
         }
         if now < self.take_part_at {
             at = earlier(at, Some(self.take_part_at));
@@ -329,6 +364,7 @@ impl Node {
         if self.haproxy.is_some() {
             self.supervise(now, |h, out, events| h.tick(now, out, events));
         }
+        self.tick_checks(now);
         for link in 0..self.links.len() {
             if let Sockets::Failed { retry_at } = self.links[link].sockets
                 && now >= retry_at
@@ -340,16 +376,19 @@ impl Node {
             self.evaluate_all(now);
         }
         for i in 0..self.instances.len() {
-            if !self.takeover_blocked(i) && self.instances[i].machine.deadline().is_some_and(|t| now >= t) {
-                self.step(i, now, Input::Tick);
+            if self.machine_deadline(i).is_some_and(|t| now >= t) {
+                self.tick_machine(i, now);
             }
             let inst = &mut self.instances[i];
             if inst.announcer.take_due(now, &inst.cfg.garp) {
                 self.queue_round(i, now);
             }
-            if self.instances[i].hold.is_some_and(|h| now >= h.deadline()) {
-                self.end_hold(i, now);
-            }
+        }
+        // Not while one of a group has ended: the others' would move.
+        let over: Vec<usize> =
+            (0..self.instances.len()).filter(|i| self.hold_deadline(*i).is_some_and(|t| now >= t)).collect();
+        for i in over {
+            self.end_hold(i, now);
         }
         self.announce_some(now);
         self.progress_stop(now);
@@ -361,10 +400,27 @@ impl Node {
         let mut outcomes = Vec::new();
         let links = &self.links;
         self.addrs.flush(now, |l| links.get(l).and_then(|l| l.ifindex), &mut ops, &mut outcomes);
-        if !ops.is_empty() {
-            self.push(Effect::Addrs(ops));
-        }
+        self.push_addrs(ops);
         self.outcomes(now, outcomes);
+    }
+
+    /// A renewal of an IPv6 address takes the kernel 44 µs where an IPv4 one takes 3: in batches, each with a
+    /// look at the clock of its own.
+    fn push_addrs(&mut self, ops: Vec<Op>) {
+        let mut ops = ops.into_iter().peekable();
+        while ops.peek().is_some() {
+            let mut v6 = 0;
+            let fits = |op: &Op| {
+                v6 += usize::from(op.addr.is_ipv6());
+                v6 <= IPV6_BATCH
+            };
+            let batch = std::iter::from_fn({
+                let (ops, mut fits) = (&mut ops, fits);
+                move || ops.next_if(&mut fits)
+            });
+            let batch = batch.collect();
+            self.push(Effect::Addrs(batch));
+        }
     }
 
     /// A batch was carried out: the clock before and after it, and an errno for each operation.

@@ -1,7 +1,8 @@
 //! The state of the node as text for people. No floating point: its formatting costs 10 KiB.
 
+use crate::config::Track;
 use crate::haproxy::supervisor::{State, Supervisor};
-use crate::node::{Instance, Link, Node};
+use crate::node::{Group, Instance, Link, Node};
 use crate::time::Time;
 use crate::vrrp::machine::{Kind, State as Vrrp};
 use crate::words;
@@ -31,6 +32,16 @@ pub fn text(node: &Node, router_id: &str, started: Time, now: Time) -> String {
     for (i, inst) in node.instances.iter().enumerate() {
         instance(&mut s, node, i, inst, now);
     }
+    for g in &node.groups {
+        group(&mut s, node, g, now);
+    }
+    for c in &node.checks {
+        let _ = write!(s, "\nCheck {}  {} for {}", c.name, up(c.is_up()), ago(now.since(c.since)));
+        if let Some(f) = c.failure {
+            let _ = write!(s, ", last attempt: {}", words::failure(f));
+        }
+        s.push('\n');
+    }
     node.links.iter().for_each(|l| link(&mut s, l));
     if let Some(h) = &node.haproxy {
         haproxy(&mut s, h, now);
@@ -47,7 +58,22 @@ fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, now: Time) {
         _ => writeln!(s, " for {} ({})", ago(now.since(inst.since)), words::why(inst.why)),
     };
     let _ = write!(s, "  VRID {} on {}, VRRPv{}", c.vrid, c.interface, c.version as u8 + 2);
-    let _ = write!(s, ", priority {}, advert_int {}", c.priority, seconds(c.advert_int));
+    let _ = write!(s, ", priority {}", inst.machine.params.priority);
+    let tracked = node.tracked(i, now);
+    let mut weighs = false;
+    for t in &tracked {
+        if t.weight() != 0 {
+            if !std::mem::replace(&mut weighs, true) {
+                let _ = write!(s, " ({}", c.priority);
+            }
+            let (what, name) = words::tracked(node, t.what);
+            let _ = write!(s, ", {:+} {what}{name} {}", i32::from(t.weight()), up(t.up));
+        }
+    }
+    if weighs {
+        s.push(')');
+    }
+    let _ = write!(s, ", advert_int {}", seconds(c.advert_int));
     let _ = match inst.src {
         Some(src) => writeln!(s, ", from {src}"),
         None => writeln!(s, ", no source address"),
@@ -62,6 +88,10 @@ fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, now: Time) {
         }
         _ => Ok(()),
     };
+    for t in tracked.iter().filter(|t| t.how == Track::Fault && t.up != Some(true)) {
+        let (what, name) = words::tracked(node, t.what);
+        let _ = writeln!(s, "  {what}{name} {}", up(t.up));
+    }
     if let Some(h) = inst.hold {
         let left = seconds(h.until.since(now));
         let _ = writeln!(s, "  waits for its successor, {left} left");
@@ -101,10 +131,22 @@ fn counters(s: &mut String, title: &str, all: impl Iterator<Item = (&'static str
     }
 }
 
-/// Packets that were refused before it was known whose they are, or because they are nobody's.
+/// `VG_1  BACKUP: VI_1 (would be master), VI_2`
+fn group(s: &mut String, node: &Node, g: &Group, now: Time) {
+    let _ = write!(s, "\n{}  {}", g.name, words::group_state(g.state));
+    let mut sign = ':';
+    for inst in g.members.iter().filter_map(|i| node.instances.get(*i)) {
+        let waits = matches!(inst.machine.state(), Vrrp::Backup { down_at, .. } if now >= *down_at);
+        let _ = write!(s, "{sign} {}{}", inst.cfg.name, if waits { " (would be master)" } else { "" });
+        sign = ',';
+    }
+    s.push('\n');
+}
+
+/// Packets that were refused before it was known whose they are, or because they are nobody's, or lost.
 fn link(s: &mut String, l: &Link) {
     let title = format!("\n{}", l.name);
-    counters(s, &title, l.bogus.all());
+    counters(s, &title, l.bogus.all().chain([("receive_overruns", l.overruns)]));
 }
 
 fn haproxy(s: &mut String, h: &Supervisor, now: Time) {
@@ -136,6 +178,17 @@ fn haproxy(s: &mut String, h: &Supervisor, now: Time) {
     }
     if h.restarts > 0 || h.last_exit.is_some() {
         s.push('\n');
+    }
+    if h.held_listeners() > 0 {
+        let _ = writeln!(s, "  {} listening socket(s) held over a crash", h.held_listeners());
+    }
+}
+
+fn up(up: Option<bool>) -> &'static str {
+    match up {
+        Some(true) => "up",
+        Some(false) => "down",
+        None => "not known yet",
     }
 }
 

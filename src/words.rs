@@ -1,8 +1,11 @@
 //! What happened, in keepalived's words, so that existing log watches go on working.
 
+use crate::check::{Failure, Said};
 use crate::event::Event;
+use crate::haproxy::listeners::Refusal;
 use crate::haproxy::supervisor::{Event as Haproxy, Exit};
-use crate::node::{Faults, Node};
+use crate::node::{Faults, Node, Tracked};
+use crate::vrrp::group;
 use crate::vrrp::machine::{Kind, Note, Why};
 use crate::vrrp::packet::Discard;
 use log::Level::{self, Debug, Error, Info, Warn};
@@ -20,6 +23,16 @@ pub fn state(kind: Kind, faults: Faults) -> &'static str {
     }
 }
 
+/// The name of a group's state.
+pub fn group_state(s: group::State) -> &'static str {
+    match s {
+        group::State::Init => "INIT",
+        group::State::Fault => "FAULT",
+        group::State::Backup => "BACKUP",
+        group::State::Master => "MASTER",
+    }
+}
+
 /// Why a state was entered.
 pub fn why(w: Why) -> String {
     match w {
@@ -32,6 +45,7 @@ pub fn why(w: Why) -> String {
         Why::Preempted => "preempted a master of lower priority".into(),
         Why::Outranked(m) => format!("higher advert from {}, priority {}", m.src, m.priority),
         Why::Stalled => "no advert went out for too long".into(),
+        Why::Group => "another member of the group was outranked".into(),
         Why::Left => "asked to leave".into(),
         Why::Faulted => "fault".into(),
     }
@@ -63,6 +77,41 @@ pub fn exit(e: Exit) -> String {
         Exit::Code(c) => format!("exit status {c}"),
         Exit::Signal(s) => format!("signal {s}"),
         Exit::Unknown => "unknown exit status".into(),
+    }
+}
+
+/// Why listening sockets are not held.
+pub fn refusal(r: Refusal) -> &'static str {
+    match r {
+        Refusal::Unreachable(errno) => Errno::from_raw(errno).desc(),
+        Refusal::NoPlace => "no stats socket can be named after control_socket",
+        Refusal::NoAnswer => "no answer",
+        Refusal::Timeout => "no answer in time",
+        Refusal::Stranger => "another process answers",
+        Refusal::TooMany => "too many",
+        Refusal::Truncated => "more than the limit of open files",
+        Refusal::Garbage => "not an answer to _getsocks",
+    }
+}
+
+/// Why an attempt of a check failed.
+pub fn failure(f: Failure) -> String {
+    match f {
+        Failure::Errno(errno) => Errno::from_raw(errno).desc().into(),
+        Failure::TimedOut => "timed out".into(),
+        Failure::Status(code) => format!("HTTP {code}"),
+        Failure::NotHttp => "the answer is no HTTP".into(),
+        Failure::Closed => "closed without an answer".into(),
+        Failure::Exit(e) => exit(e),
+    }
+}
+
+/// Something that is tracked: what it is, and its name.
+pub fn tracked(node: &Node, what: Tracked) -> (&'static str, &str) {
+    match what {
+        Tracked::Interface(l) => ("interface ", node.links.get(l).map_or("?", |l| l.name.as_str())),
+        Tracked::Check(c) => ("check ", node.checks.get(c).map_or("?", |c| c.name.as_str())),
+        Tracked::Haproxy => ("HAProxy", ""),
     }
 }
 
@@ -118,6 +167,15 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
                 "Now in {} state: {}",
                 state(Kind::Init, *f),
                 faults(*f)
+            )
+        }
+        Event::Group { group, state } => {
+            let name = node.groups.get(*group).map_or("?", |g| g.name.as_str());
+            let state = group_state(*state);
+            say!(
+                Info,
+                "VRRP_Group({name}) Syncing instances to {state} state\n\
+                 VRRP_Group({name}) Transition to {state} STATE"
             )
         }
         Event::Noted { inst, note } => match note {
@@ -184,8 +242,15 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             write!(s, "\nbogus VRRP packet received on {dev} !!!\n")?;
             say_inst!(Warn, inst, "ignoring received advertisment...")
         }
-        Event::Bogus { link: l, why: d } => {
-            say!(Warn, "bogus VRRP packet received on {} !!! ({})", link(l), d.name())
+        Event::Bogus { link: l, src, why: d } => {
+            write!(s, "bogus VRRP packet received on {} !!! ({}", link(l), d.name())?;
+            if let Some(src) = src {
+                write!(s, ", from {src}")?;
+            }
+            // keepalived's IPv6 unicast has 64.
+            let hint =
+                if *d == Discard::Ttl { ": not 255, by a router or keepalived's unicast_ttl" } else { "" };
+            say!(Warn, "{hint})")
         }
         Event::Odd { inst, src, notes } => {
             if notes.address_count_differs {
@@ -244,8 +309,12 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             say_vip!(Info, entry, "Netlink reflector reports IP {addr} removed on {dev}")
         }
         Event::VipAddFailed { entry, errno } => {
+            let hint = match *errno {
+                libc::EACCES => " (net.ipv6.conf.*.disable_ipv6 is 1)",
+                _ => "",
+            };
             let why = err(errno);
-            say_inst_vip!(Error, entry, "cannot add {addr} on {dev}: {why}")
+            say_inst_vip!(Error, entry, "cannot add {addr} on {dev}: {why}{hint}")
         }
         Event::VipRemoveFailed { entry, errno } => {
             let why = err(errno);
@@ -265,6 +334,9 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
         }
         Event::VipExpired { entry } => {
             say_inst_vip!(Warn, entry, "the lease of {addr} on {dev} ended before it was renewed")
+        }
+        Event::Announcing { entry } if vip(entry).is_some_and(|v| v.addr.is_ipv6()) => {
+            say_vip!(Info, entry, "Sending unsolicited Neighbour Adverts on {dev} for {addr}")
         }
         Event::Announcing { entry } => {
             say_vip!(Info, entry, "Sending gratuitous ARPs on {dev} for {addr}")
@@ -300,6 +372,21 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             say!(Error, "{binary} cannot be executed: {}; next try in {} ms", err(errno), ms(retry))
         }
         Event::Haproxy(h) => haproxy(s, h)?,
+        Event::Check { check, said, output } => {
+            write!(s, "VRRP_Script({}) ", node.checks.get(*check).map_or("?", |c| c.name.as_str()))?;
+            let level = match said {
+                Said::Up => return Ok(say!(Info, "succeeded")),
+                Said::Down(why) => say!(Warn, "failed ({})", failure(*why)),
+                Said::Failing(why, n) => say!(Debug, "{}, {n} in a row", failure(*why)),
+            };
+            if !output.is_empty() {
+                write!(s, ": {output}")?;
+            }
+            level
+        }
+        Event::Priority { inst, from, to } => {
+            say_inst!(Info, inst, "Changing effective priority from {from} to {to}")
+        }
         Event::StartupDelay(d) => say!(Info, "startup_delay: taking part in {} s", d.as_secs()),
         Event::Stopping { again: false } => say!(Info, "Stopping"),
         Event::Stopping { again: true } => say!(Warn, "Stopping: asked again, not waiting any longer"),
@@ -352,6 +439,20 @@ fn haproxy(s: &mut String, e: &Haproxy) -> Result<Level, std::fmt::Error> {
             say!(Info, "haproxy reloaded: worker {worker} answers after {} ms", ms(after))
         }
         Haproxy::ReloadFailed => say!(Error, "haproxy: reload failed: no new worker answers"),
+        Haproxy::ListenersHeld { count } => {
+            say!(Info, "haproxy: {count} listening socket(s) held over a crash")
+        }
+        Haproxy::ListenersNotHeld { why } => say!(
+            Warn,
+            "haproxy: its listening sockets cannot be held ({}): if it dies, connections are refused until it \
+             is started again",
+            refusal(*why)
+        ),
+        Haproxy::Unbound { vip } => say!(
+            Error,
+            "haproxy cannot bind to {vip} before this node holds it: write `bind {vip}:PORT transparent` or \
+             `bind :PORT`, or allow it with nonlocal_bind = yes (net.ipv4.ip_nonlocal_bind, net.ipv6.ip_nonlocal_bind)"
+        ),
         Haproxy::Stopping => say!(Info, "haproxy: soft stop"),
         Haproxy::Stopped { exit: x } => say!(Info, "haproxy stopped: {}", exit(*x)),
         Haproxy::StopForced { kill: false } => say!(Warn, "haproxy still has connections: terminating it"),

@@ -11,6 +11,7 @@ use vipd::vrrp::packet::{self, Carrier, Expect, Notes, Outgoing};
 use vipd::vrrp::replay::Replay;
 use vipd::wire::arp::{self, Arp};
 use vipd::wire::ipv4::{self, Ipv4};
+use vipd::wire::ndp::{self, Na};
 
 /// The frames of a pcap file: little-endian, microseconds, Ethernet.
 fn frames(name: &str) -> Vec<Vec<u8>> {
@@ -37,7 +38,7 @@ struct Capture {
     interval: Duration,
     vips: &'static [&'static str],
     replay: RefCell<Replay>,
-    /// Adverts, gratuitous ARPs and others in the file.
+    /// Adverts, announcements and others in the file.
     counts: [usize; 3],
 }
 
@@ -123,7 +124,7 @@ impl Capture {
 
     fn ipv6(&self, body: &[u8]) -> usize {
         if body[6] != packet::PROTOCOL {
-            return 2; // neighbour advertisements, MLD
+            return self.neighbour(body);
         }
         let addr = |at: usize| {
             let octets: [u8; 16] = body[at..at + 16].try_into().unwrap();
@@ -132,6 +133,19 @@ impl Capture {
         let carrier = Carrier { src: addr(8), dst: addr(24), ttl: body[7] };
         assert_eq!(self.advert(&carrier, None, &body[40..]), body[40..]);
         0
+    }
+
+    /// Unsolicited ones for a VIP; MLD and what the kernel says of its own addresses are others.
+    fn neighbour(&self, body: &[u8]) -> usize {
+        let addr = |at: usize| Ipv6Addr::from(<[u8; 16]>::try_from(&body[at..at + 16]).unwrap());
+        let na = match body[6] {
+            58 => Na::parse(&addr(24), body[7], &body[40..]),
+            _ => None,
+        };
+        let Some(na) = na.filter(|na| self.vips().contains(&na.target.into())) else { return 2 };
+        let router = body[44] & 0x80 != 0;
+        assert_eq!(body, &ndp::unsolicited(na.mac.unwrap(), na.target, router)[14..]);
+        1
     }
 
     fn arp(&self, frame: &[u8]) -> usize {
@@ -187,7 +201,7 @@ fn v3_ipv4_vmac() {
 #[test]
 fn v3_ipv6() {
     let v3 = Capture { version: Version::V3, vrid: 51, priority: 100, ..v2() };
-    Capture { file: "v3-ipv6.pcap", vips: &["fe80::230", "2001:db8::230"], counts: [5, 0, 10], ..v3 }.run();
+    Capture { file: "v3-ipv6.pcap", vips: &["fe80::230", "2001:db8::230"], counts: [5, 10, 0], ..v3 }.run();
 }
 
 #[test]

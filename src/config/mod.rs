@@ -317,6 +317,11 @@ pub struct Vrrp {
 }
 
 impl Vrrp {
+    /// The VIPs that are held: those that are advertised, then those that are not.
+    pub fn held(&self) -> impl Iterator<Item = &Vip> {
+        self.vips.iter().chain(&self.excluded)
+    }
+
     /// Whether its adverts go over IPv6.
     pub fn is_ipv6(&self) -> bool {
         self.vips.first().is_some_and(|v| v.addr.is_ipv6())

@@ -6,7 +6,9 @@ use crate::sys::diag::Connections;
 use crate::sys::socket::{self, Kind};
 use crate::sys::{clock, runtime};
 use crate::time::Time;
+use crate::vrrp::packet::Carrier;
 use crate::wire::arp::{self, Arp};
+use crate::wire::ndp::{self, Na};
 use nix::errno::Errno;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -16,12 +18,16 @@ use std::time::Duration;
 /// before a timer is acted on, or a backup that stood still takes over although its master's adverts are
 /// waiting.
 const BATCHES_PER_TURN: usize = 256;
+/// The same where they are taken one by one.
+const PACKETS_PER_TURN: usize = 8192;
 /// Gratuitous ARPs taken at a time.
 const ARPS_PER_TURN: usize = 64;
 /// Adverts with a foreign VRID are looked at this often at the most, a few at a time.
 const STRAY_PAUSE: Duration = Duration::from_secs(1);
 const STRAYS_PER_TURN: usize = 4;
 const ETHERNET_HEADER: usize = 14;
+/// How old the knowledge may be whether this node forwards.
+const ROUTER_AGE: Duration = Duration::from_secs(1);
 
 /// The sockets of one link.
 #[derive(Debug, Default)]
@@ -33,6 +39,11 @@ pub(super) struct Sockets {
     pub stray: Option<socket::Stray>,
     pub stray_after: Option<Time>,
     pub arp: Option<socket::Arp>,
+    pub vrrp_v6: Option<socket::V6>,
+    pub stray_v6: Option<socket::V6>,
+    pub neighbours: Option<socket::V6>,
+    /// Whether this node forwards IPv6 that comes from there, and when that was looked up.
+    router: Option<(Time, bool)>,
 }
 
 impl Daemon {
@@ -45,6 +56,18 @@ impl Daemon {
             sockets.vrrp = Some(open(Kind::Plain)?);
             sockets.ah = Some(open(Kind::Ah)?);
             sockets.stray = Some(socket::Stray::open(&l.name, ifindex, &vrids, l.multicast)?);
+        }
+        if l.has_v6_vips {
+            sockets.neighbours = Some(socket::V6::neighbours(&l.name, ifindex)?);
+            if runtime::read_sysctl(&format!("net/ipv6/conf/{}/disable_ipv6", l.name)).as_deref() == Some("1")
+            {
+                log::error!("net.ipv6.conf.{0}.disable_ipv6 is 1: {0} can have no IPv6 address", l.name);
+            }
+        }
+        let vrids: Vec<u8> = l.demux_v6.vrids().collect();
+        if !vrids.is_empty() {
+            sockets.vrrp_v6 = Some(socket::V6::vrrp(&l.name, ifindex, &vrids, true, l.multicast)?);
+            sockets.stray_v6 = Some(socket::V6::vrrp(&l.name, ifindex, &vrids, false, l.multicast)?);
         }
         // An expiring primary would take its secondaries along; and an ARP request of the old master, sent
         // with the VIP as its source, would turn a client back to it.
@@ -66,12 +89,13 @@ impl Daemon {
         }
         let mut any = false;
         for copy in 0..self.node.instances[inst].targets.len() {
-            let sent = match self.node.encode_advert(inst, priority, copy, &mut self.out) {
-                Some(IpAddr::V4(to)) => match &self.sockets[link].vrrp {
-                    Some(s) => s.send(to, &self.out),
-                    None => Err(Errno::ENODEV),
-                },
-                _ => Err(Errno::EADDRNOTAVAIL),
+            let advert = self.node.encode_advert(inst, priority, copy, &mut self.out);
+            let s = &self.sockets[link];
+            let sent = match (advert, &s.vrrp, &s.vrrp_v6) {
+                (None, ..) => Err(Errno::EADDRNOTAVAIL),
+                (Some((_, IpAddr::V4(to))), Some(s), _) => s.send(to, &self.out),
+                (Some((IpAddr::V6(src), IpAddr::V6(to))), _, Some(s)) => s.send(src, to, &self.out),
+                _ => Err(Errno::ENODEV),
             };
             match sent {
                 Ok(()) => any = true,
@@ -81,6 +105,8 @@ impl Daemon {
         // Whoever can be reached knows of us.
         if any {
             self.node.sent(inst, priority, before);
+        } else {
+            self.node.unsent(inst, before);
         }
     }
 
@@ -116,11 +142,35 @@ impl Daemon {
         else {
             return;
         };
-        let (IpAddr::V4(ip), Some(mac)) = (e.addr, self.node.links[e.link].mac) else { return };
-        if let Some(s) = &self.sockets[e.link].arp
-            && let Err(e) = s.send(&arp::gratuitous(mac, ip))
-        {
+        let (link, addr) = (e.link, e.addr);
+        let Some(mac) = self.node.links[link].mac else { return };
+        let sent = match addr {
+            IpAddr::V4(ip) => self.send_frame(link, &arp::gratuitous(mac, ip)),
+            IpAddr::V6(ip) => {
+                let router = self.is_router(link);
+                self.send_frame(link, &ndp::unsolicited(mac, ip, router))
+            }
+        };
+        if let Err(e) = sent {
             self.tell(&Event::AnnounceFailed { entry, errno: e as i32 });
+        }
+    }
+
+    fn send_frame(&self, link: usize, frame: &[u8]) -> nix::Result<()> {
+        self.sockets[link].arp.as_ref().map_or(Ok(()), |s| s.send(frame))
+    }
+
+    /// As the sysctl says; it may change, but is not read for every frame.
+    fn is_router(&mut self, link: usize) -> bool {
+        let now = clock::now();
+        match self.sockets[link].router {
+            Some((at, router)) if now.since(at) < ROUTER_AGE => router,
+            _ => {
+                let name = format!("net/ipv6/conf/{}/forwarding", self.node.links[link].name);
+                let router = runtime::read_sysctl(&name).is_some_and(|v| v != "0");
+                self.sockets[link].router = Some((now, router));
+                router
+            }
         }
     }
 
@@ -155,6 +205,31 @@ impl Daemon {
         }
     }
 
+    /// The same of IPv6.
+    pub(super) fn read_adverts_v6(&mut self, now: Time, i: usize) {
+        let Some(s) = &self.sockets[i].vrrp_v6 else { return };
+        read_v6(s, PACKETS_PER_TURN, &mut self.buf, |c, m| self.node.packet_v6(now, i, c, m));
+    }
+
+    /// The same of IPv6.
+    pub(super) fn read_strays_v6(&mut self, now: Time, i: usize) {
+        self.sockets[i].stray_after = Some(now + STRAY_PAUSE);
+        let Some(s) = &self.sockets[i].stray_v6 else { return };
+        read_v6(s, STRAYS_PER_TURN, &mut self.buf, |c, m| self.node.packet_v6(now, i, c, m));
+    }
+
+    /// Neighbour advertisements of others.
+    pub(super) fn read_neighbours(&mut self, now: Time, i: usize) {
+        let Some(s) = &self.sockets[i].neighbours else { return };
+        read_v6(s, ARPS_PER_TURN, &mut self.buf, |c, m| {
+            if let IpAddr::V6(dst) = c.dst
+                && let Some(na) = Na::parse(&dst, c.ttl, m)
+            {
+                self.node.neighbour(now, i, &na);
+            }
+        });
+    }
+
     /// Announcements of others.
     pub(super) fn read_announcements(&mut self, now: Time, i: usize) {
         for _ in 0..ARPS_PER_TURN {
@@ -165,5 +240,12 @@ impl Daemon {
                 self.node.arp(now, i, &arp);
             }
         }
+    }
+}
+
+fn read_v6(s: &socket::V6, most: usize, buf: &mut [u8], mut f: impl FnMut(Carrier, &[u8])) {
+    for _ in 0..most {
+        let Ok((n, carrier)) = s.recv(buf) else { break };
+        f(carrier, buf.get(..n).unwrap_or_default());
     }
 }

@@ -1,6 +1,8 @@
 //! HAProxy's process, its output and the question whether it is ready: bytes and system calls.
 
+use super::listeners::Listeners;
 use crate::config;
+use crate::haproxy::listeners::Refusal;
 use crate::haproxy::show_info::{self, Info};
 use crate::haproxy::supervisor::{Action, Exit};
 use crate::memory;
@@ -39,6 +41,8 @@ pub struct Service {
     /// One with another command line, of an earlier vipd.
     orphan: Option<Process>,
     probe: Option<Probe>,
+    /// `None`: not to be held, or not possible here.
+    pub(super) listeners: Option<Listeners>,
     pipes: Vec<Pipe>,
     /// Lines told since `quota_from`, and swallowed.
     told: u32,
@@ -73,14 +77,17 @@ pub enum Outcome {
     ProbeFailed,
     /// The check could not be started.
     CheckFailed,
+    /// The listening sockets could not be asked for.
+    FetchFailed(Refusal),
 }
 
 impl Service {
     /// Its files are named after the control socket, whose lock is held.
     pub fn new(cfg: &config::Haproxy, control_socket: &Path) -> Self {
         let master_socket = runtime::with_suffix(control_socket, ".haproxy-master");
+        let listeners = if cfg.keep_listeners { Listeners::new(control_socket) } else { None };
         Service {
-            argv: argv(cfg, &master_socket),
+            argv: argv(cfg, &master_socket, listeners.as_ref()),
             master_socket,
             state_file: runtime::with_suffix(control_socket, ".haproxy"),
             process: None,
@@ -88,6 +95,7 @@ impl Service {
             check: None,
             orphan: None,
             probe: None,
+            listeners,
             pipes: Vec::new(),
             told: 0,
             swallowed: 0,
@@ -133,6 +141,17 @@ impl Service {
                 }
             }
             Action::CancelProbe => self.probe = None,
+            Action::FetchListeners { worker } => {
+                let fetch = self.listeners.as_mut().map_or(Err(Refusal::NoPlace), |l| l.fetch(worker));
+                if let Err(why) = fetch {
+                    return Outcome::FetchFailed(why);
+                }
+            }
+            Action::DropListeners => {
+                if let Some(l) = &mut self.listeners {
+                    l.clear();
+                }
+            }
             Action::SoftStop => self.signal(Signal::SIGUSR1, false),
             Action::Terminate => self.signal(Signal::SIGTERM, false),
             Action::Kill => self.signal(Signal::SIGKILL, true),
@@ -164,8 +183,7 @@ impl Service {
 
     /// Starts a program whose output goes to our log.
     fn start(&mut self, argv: &[CString]) -> nix::Result<Pid> {
-        let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-        nix::fcntl::fcntl(&reader, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+        let (reader, writer) = process::output_pipe()?;
         let pid = process::spawn(argv, writer.as_fd())?;
         if self.pipes.len() == MAX_PIPES {
             self.pipes.remove(0);
@@ -175,7 +193,14 @@ impl Service {
     }
 
     fn spawn(&mut self) -> nix::Result<u32> {
-        let pid = self.start(&self.argv.clone())?;
+        let mut argv = self.argv.clone();
+        if let Some(l) = &mut self.listeners {
+            argv.splice(1..1, l.offer());
+        }
+        let pid = self.start(&argv)?;
+        if let Some(l) = &mut self.listeners {
+            l.offered_to(pid);
+        }
         self.process = Some(Process::Child(pid));
         let pid = process::raw(pid);
         if let Some(start) = process::start_time(pid) {
@@ -326,10 +351,14 @@ impl Pipe {
 
 /// The command line. `-W`: a master that outlives its worker's reloads; `-S`: its socket, for us alone; `-db`
 /// overrides a `daemon` in the configuration, which would take HAProxy out of our hands.
-fn argv(cfg: &config::Haproxy, master_socket: &Path) -> Vec<CString> {
+fn argv(cfg: &config::Haproxy, master_socket: &Path, listeners: Option<&Listeners>) -> Vec<CString> {
     let mut socket = master_socket.as_os_str().as_bytes().to_vec();
     socket.extend_from_slice(b",mode,600");
-    words(cfg, &[b"-W", b"-db", b"-S", &socket])
+    let mut options: Vec<&[u8]> = vec![b"-W", b"-db", b"-S", &socket];
+    if let Some(l) = listeners {
+        options.extend([b"-f", l.config().as_os_str().as_bytes()]);
+    }
+    words(cfg, &options)
 }
 
 /// The command line that only checks the configuration.

@@ -1,4 +1,6 @@
 //! HAProxy as vipd's child.
 
+pub mod listeners;
+pub mod output;
 pub mod show_info;
 pub mod supervisor;

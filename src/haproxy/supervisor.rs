@@ -6,20 +6,28 @@
 //! answers is killed and started again. One that dies more than `crash_limit` times within `crash_window` serves,
 //! but does not count as well before it has been ready for a window.
 
+mod listeners;
 mod reload;
 
+use super::listeners::Refusal;
 use super::show_info::Info;
 use crate::config;
 use crate::time::{Time, earlier};
+use listeners::Listeners;
 use reload::{RELOAD_PAUSE, Reload};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Pause between two probes while HAProxy starts.
 const PROBE_PAUSE: Duration = Duration::from_millis(5);
-/// How long one probe may take while HAProxy starts.
+/// How long one probe may take while HAProxy starts: as long as the start has taken so far, within these. A
+/// master of 3.1 and later takes questions before its worker can answer, and may forget them.
+const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(20);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// An adopted HAProxy must answer within this, or it is replaced.
 const ADOPTION_TIMEOUT: Duration = Duration::from_millis(200);
+/// What comes with every failed start is told once in this time.
+const UNBOUND_PAUSE: Duration = Duration::from_secs(300);
 /// First pause after a failed start.
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
 /// Ready for this long, and earlier failures are forgotten.
@@ -31,6 +39,7 @@ const KILL_BEFORE_END: Duration = Duration::from_millis(250);
 const START_STOP: Duration = Duration::from_millis(200);
 
 /// What the daemon is to do.
+#[allow(missing_docs)] // the fields are named in the variants' comments
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Start the process; answered by `spawned` or `spawn_failed`.
@@ -53,6 +62,10 @@ pub enum Action {
     Reload,
     /// Stop the HAProxy of an earlier vipd that was not adopted: its successor is ready.
     RetireOrphan,
+    /// Get duplicates of this worker's listening sockets; answered by `fetched`. A start hands on what is held.
+    FetchListeners { worker: u32 },
+    /// Close them, and stop fetching them.
+    DropListeners,
 }
 
 /// What happened, for the log and the status.
@@ -91,6 +104,12 @@ pub enum Event {
     Reloaded { worker: u32, after: Duration },
     /// None did within the time allowed.
     ReloadFailed,
+    /// So many listening sockets are held over a crash.
+    ListenersHeld { count: usize },
+    /// They cannot be held.
+    ListenersNotHeld { why: Refusal },
+    /// It cannot bind to a VIP that this node does not hold.
+    Unbound { vip: IpAddr },
     /// The soft stop began.
     Stopping,
     /// It is gone, as asked.
@@ -166,6 +185,9 @@ pub struct Supervisor {
     adopting: bool,
     orphan: bool,
     reload: Option<Reload>,
+    listeners: Listeners,
+    /// When an address that cannot be bound to was told.
+    unbound_told: Option<Time>,
     /// The node leaves: nothing is started any more.
     leaving: bool,
     been_ready: bool,
@@ -190,6 +212,8 @@ impl Supervisor {
             adopting: false,
             orphan: false,
             reload: None,
+            listeners: Listeners::new(now),
+            unbound_told: None,
             leaving: false,
             been_ready: false,
             restarts: 0,
@@ -267,6 +291,7 @@ impl Supervisor {
             }
         };
         let own = earlier(own, self.reload.map(Reload::until));
+        let own = earlier(own, self.listeners_deadline(now));
         match self.health(now) {
             Health::Recovering { until } => earlier(own, Some(until)),
             _ => own,
@@ -297,9 +322,13 @@ impl Supervisor {
                 events.push(Event::StartTimeout);
                 out.extend([Action::CancelProbe, Action::Kill]);
             }
-            State::Starting { probe, killed: false, .. } => match *probe {
+            State::Starting { since, probe, killed: false, .. } => match *probe {
                 Probe::At(t) if now >= t => {
-                    *probe = Probe::Asking(now + PROBE_TIMEOUT);
+                    let limit = match self.adopting {
+                        true => PROBE_TIMEOUT,
+                        false => now.since(*since).clamp(PROBE_TIMEOUT_MIN, PROBE_TIMEOUT),
+                    };
+                    *probe = Probe::Asking(now + limit);
                     out.push(Action::Probe);
                 }
                 Probe::Asking(t) if now >= t => {
@@ -499,6 +528,14 @@ impl Supervisor {
             if !std::mem::replace(&mut self.crash_loop, true) {
                 events.push(Event::CrashLoop { deaths, window });
             }
+        }
+    }
+
+    /// It said that it cannot bind to one of our VIPs.
+    pub fn unbound(&mut self, vip: IpAddr, now: Time, events: &mut Vec<Event>) {
+        if self.unbound_told.is_none_or(|t| now.since(t) >= UNBOUND_PAUSE) {
+            self.unbound_told = Some(now);
+            events.push(Event::Unbound { vip });
         }
     }
 

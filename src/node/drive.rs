@@ -19,14 +19,22 @@ const AFTER_ANNOUNCEMENT: Duration = Duration::from_millis(5);
 const SEND_FAILED_QUIET: Duration = Duration::from_secs(10);
 
 impl Node {
-    /// Starts, or resumes if the lease of a vipd that ran here an instant ago is still running.
+    /// Starts, or resumes if the lease of a vipd that ran here an instant ago is still running: of a group
+    /// those of all members.
     pub(super) fn take_part(&mut self, i: usize, now: Time) {
-        let resume = std::mem::take(&mut self.instances[i].may_resume) && self.is_still_leased(i, now);
-        if resume {
-            self.step(i, now, Input::Resume);
-        } else {
-            self.addrs.release(i);
-            self.step(i, now, Input::Start);
+        let all = self.together(i);
+        let resume = all.iter().all(|j| self.instances[*j].may_resume && self.is_still_leased(*j, now));
+        for j in all {
+            self.instances[j].may_resume = false;
+            if self.instances[j].machine.kind() != Kind::Init {
+                continue;
+            }
+            if resume {
+                self.step(j, now, Input::Resume);
+            } else {
+                self.addrs.release(j);
+                self.step(j, now, Input::Start);
+            }
         }
     }
 
@@ -43,10 +51,12 @@ impl Node {
     /// One step of a state machine, and what follows from it.
     pub(super) fn step(&mut self, i: usize, now: Time, input: Input) {
         let mut actions = Vec::new();
+        let was_master = self.instances[i].is_master();
         self.instances[i].machine.step(now, input, &mut actions);
         for a in actions {
             self.act(i, now, a);
         }
+        self.sync_group(i, now, input, was_master && !self.instances[i].is_master());
     }
 
     fn act(&mut self, inst: usize, now: Time, action: Action) {
@@ -70,7 +80,12 @@ impl Node {
                 }
             }
             Action::Release(how) => self.let_go(inst, now, how),
-            Action::Reannounce => self.reannounce(inst, now),
+            Action::Reannounce => {
+                // The other's group announced all that it has.
+                for i in self.together(inst) {
+                    self.reannounce(i, now);
+                }
+            }
             Action::Entered(kind, why) => {
                 let i = &mut self.instances[inst];
                 (i.since, i.why) = (now, why);
@@ -125,9 +140,7 @@ impl Node {
         }
         self.addrs.release(inst);
         let ops = self.addrs.removals_now(now);
-        if !ops.is_empty() {
-            self.push(Effect::Addrs(ops));
-        }
+        self.push_addrs(ops);
     }
 
     /// The successor was heard, or nobody came: the VIPs go.
@@ -158,47 +171,53 @@ impl Node {
 
     // ---- adverts ----
 
-    /// The IP packet of an advert, and where it goes; `None` without a source address, or if there are no more
-    /// peers. `copy` counts the peers from 0: all copies of an advert have one sequence number.
+    /// An advert, its source and where it goes: over IPv4 the whole packet, over IPv6 what follows the header. `None`
+    /// without a source address, or if there are no more peers. `copy` counts the peers from 0: all copies of
+    /// an advert have one sequence number.
     pub fn encode_advert(
         &mut self,
         inst: usize,
         priority: u8,
         copy: usize,
         out: &mut Vec<u8>,
-    ) -> Option<IpAddr> {
+    ) -> Option<(IpAddr, IpAddr)> {
         let i = &mut self.instances[inst];
-        let to = i.targets.get(copy)?.to;
-        let (IpAddr::V4(src), IpAddr::V4(dst)) = (i.src?, to) else { return None };
+        let (src, dst) = (i.src?, i.targets.get(copy)?.to);
         let o = Outgoing {
             version: i.cfg.version,
             vrid: i.cfg.vrid,
             interval: i.cfg.advert_int,
             auth: &i.cfg.auth,
             vips: &i.vips,
-            src: i.src?,
-            dst: to,
+            src,
+            dst,
             v3_checksum_as_v2: i.cfg.v3_checksum_as_v2,
         };
         out.clear();
-        if let Some(key) = i.ah_key().copied() {
-            let seq = if copy == 0 { i.replay.take_next() } else { i.replay.last() };
-            ipv4::header(out, src, dst, i.ip_id, auth::PROTOCOL, auth::AH_LEN + o.message_len());
-            auth::header(out, seq);
-            packet::encode(out, &o, priority);
+        let key = i.ah_key().copied();
+        if let (IpAddr::V4(src), IpAddr::V4(dst)) = (src, dst) {
+            let (protocol, more) = match key {
+                Some(_) => (auth::PROTOCOL, auth::AH_LEN),
+                None => (packet::PROTOCOL, 0),
+            };
+            ipv4::header(out, src, dst, i.ip_id, protocol, more + o.message_len());
+        }
+        if key.is_some() {
+            auth::header(out, if copy == 0 { i.replay.take_next() } else { i.replay.last() });
+        }
+        packet::encode(out, &o, priority);
+        if let Some(key) = key {
             auth::seal(out, &key);
-        } else {
-            ipv4::header(out, src, dst, i.ip_id, packet::PROTOCOL, o.message_len());
-            packet::encode(out, &o, priority);
         }
         i.ip_id = i.ip_id.checked_add(1).unwrap_or(1);
-        Some(to)
+        Some((src, dst))
     }
 
     /// An advert went out; the clock was `before` when it was sent.
     pub fn sent(&mut self, inst: usize, priority: u8, before: Time) {
         let i = &mut self.instances[inst];
         i.stats.adverts_sent += 1;
+        i.unsent = false;
         if priority == 0 {
             i.stats.priority_zero_sent += 1;
         } else if i.is_master() {
@@ -206,7 +225,7 @@ impl Node {
         }
     }
 
-    /// An advert could not be sent to one of the targets. If it was to none, nothing is renewed by it.
+    /// An advert could not be sent to one of the targets. If it was to none, nothing is renewed by it: `unsent`.
     pub fn send_failed(&mut self, inst: usize, copy: usize, now: Time, errno: i32) {
         let i = &mut self.instances[inst];
         i.stats.send_errors += 1;
@@ -219,20 +238,23 @@ impl Node {
         }
     }
 
-    /// An advert is to go out; with AH, only when its sequence number cannot be used again after a crash.
-    fn push_advert(&mut self, inst: usize, priority: u8, now: Time) {
-        self.keep_mark(inst);
-        self.push(Effect::Advert { inst, priority, decided: now });
+    /// An advert went to nobody.
+    pub fn unsent(&mut self, inst: usize, now: Time) {
+        let i = &mut self.instances[inst];
+        i.unsent = true;
+        if i.is_master() && i.group.is_some() && self.addrs.last_advert(inst).is_none() {
+            // A group takes over on all LANs or on none.
+            self.step(inst, now, Input::Stall);
+        }
     }
 
-    /// Sees to it that the state file is ahead of the sequence numbers.
-    pub(super) fn keep_mark(&mut self, inst: usize) {
+    /// An advert is to go out; with AH, only when its sequence number cannot be used again after a crash.
+    fn push_advert(&mut self, inst: usize, priority: u8, now: Time) {
         let i = &mut self.instances[inst];
-        if i.ah_key().is_some()
-            && let Some(mark) = i.replay.reserve()
-        {
-            self.push(Effect::Remember { inst, memory: Memory::Sequence(mark) });
+        if i.ah_key().is_some() && i.replay.reserve() {
+            self.push(Effect::Remember { inst, memory: Memory::Sequence });
         }
+        self.push(Effect::Advert { inst, priority, decided: now });
     }
 
     // ---- addresses ----

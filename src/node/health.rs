@@ -4,6 +4,7 @@
 use super::{Effect, Faults, Life, Node, Service, Sockets};
 use crate::config::Track;
 use crate::event::Event;
+use crate::haproxy::output;
 use crate::haproxy::supervisor::{self, Health, Supervisor};
 use crate::time::Time;
 use crate::vrrp::machine::{Input, Kind};
@@ -14,21 +15,19 @@ impl Node {
             return;
         }
         for i in 0..self.instances.len() {
+            self.find_source(i);
+            self.weigh(i, now);
+        }
+        for i in 0..self.instances.len() {
             self.evaluate(i, now);
         }
     }
 
     /// Whether a virtual router can take part; starts or faults its machine.
     fn evaluate(&mut self, i: usize, now: Time) {
-        self.find_source(i);
-        let faults = self.faults(i, now);
+        let faults = self.group_faults(i, now);
         let inst = &self.instances[i];
-        let opening = self
-            .addrs
-            .of(i)
-            .map(|(_, e)| e.link)
-            .chain([inst.link])
-            .any(|l| self.links[l].sockets == Sockets::Opening);
+        let opening = self.is_opening(i) || self.fellows(i).iter().any(|j| self.is_opening(*j));
         if opening && inst.machine.kind() == Kind::Init {
             return;
         }
@@ -41,7 +40,8 @@ impl Node {
             return;
         }
         let adopting = self.haproxy.as_ref().is_some_and(Supervisor::is_adopting);
-        if self.instances[i].may_resume && !(adopting && faults.only(Faults::STARTING)) {
+        let awaited = if adopting { Faults::CHECKING.or(Faults::STARTING) } else { Faults::CHECKING };
+        if self.instances[i].may_resume && !faults.only(awaited) {
             self.instances[i].may_resume = false;
         }
         if changed {
@@ -55,7 +55,13 @@ impl Node {
         }
     }
 
-    fn faults(&self, i: usize, now: Time) -> Faults {
+    fn is_opening(&self, i: usize) -> bool {
+        let links = self.addrs.of(i).map(|(_, e)| e.link).chain([self.instances[i].link]);
+        links.into_iter().any(|l| self.links[l].sockets == Sockets::Opening)
+    }
+
+    /// Its own reasons not to take part, whatever its group says.
+    pub(super) fn faults(&self, i: usize, now: Time) -> Faults {
         let inst = &self.instances[i];
         let mut f = Faults::default();
         for l in self.addrs.of(i).map(|(_, e)| e.link).chain([inst.link]) {
@@ -73,6 +79,7 @@ impl Node {
             _ => Faults::HAPROXY,
         };
         f.set(missing, !self.is_served(i, now));
+        self.tracked_faults(i, now, &mut f);
         f
     }
 
@@ -82,7 +89,9 @@ impl Node {
 
     /// Whether HAProxy can serve what this virtual router hands over: a dead service has nothing to keep.
     pub(super) fn is_well(&self, i: usize, now: Time) -> bool {
-        let tracked = self.instances[i].cfg.track_haproxy == Track::Fault && !self.instances[i].is_owner();
+        let tracks =
+            |i: usize| self.instances[i].cfg.track_haproxy != Track::No && !self.instances[i].is_owner();
+        let tracked = tracks(i) || self.fellows(i).iter().any(|j| tracks(*j));
         self.haproxy.as_ref().is_none_or(|h| !tracked || h.health(now) == Health::Well)
     }
 
@@ -114,7 +123,7 @@ impl Node {
         let src = ifindex.and_then(|ifindex| match inst.cfg.src_ip {
             Some(ip) => self.addrs.has(ifindex, ip).then_some(ip),
             // The owner's addresses are the interface's own, and its adverts come from them.
-            None => match self.addrs.primary(ifindex) {
+            None => match self.addrs.primary(ifindex, inst.cfg.is_ipv6()) {
                 None if inst.is_owner() => inst.vips.first().copied(),
                 ip => ip,
             },
@@ -128,6 +137,15 @@ impl Node {
 
     // ---- HAProxy ----
 
+    /// HAProxy printed a line.
+    pub fn haproxy_said(&mut self, now: Time, line: &str) {
+        if let Some(vip) = output::unbound(line)
+            && self.addrs.entries.iter().any(|e| e.addr == vip)
+        {
+            self.supervise(now, |h, _, events| h.unbound(vip, now, events));
+        }
+    }
+
     /// Runs the supervisor, carries its actions on, and looks at what its health means for VRRP.
     pub fn supervise(
         &mut self,
@@ -137,9 +155,27 @@ impl Node {
         let Some(h) = self.haproxy.as_mut() else { return };
         let (mut actions, mut events) = (Vec::new(), Vec::new());
         f(h, &mut actions, &mut events);
+        self.supervised(now, actions, events);
+    }
+
+    /// What follows, apart: `supervise` is compiled once for each of its callers.
+    #[inline(never)]
+    fn supervised(
+        &mut self,
+        now: Time,
+        mut actions: Vec<supervisor::Action>,
+        mut events: Vec<supervisor::Event>,
+    ) {
+        let Some(h) = self.haproxy.as_mut() else { return };
+        h.keep_listeners(now, &mut actions, &mut events);
+        let drop_first = actions.first() == Some(&supervisor::Action::DropListeners);
         let health = Service { health: h.health(now), adopting: h.is_adopting(), first: h.is_first_start() };
         for e in events {
             self.tell(Event::Haproxy(e));
+        }
+        if drop_first {
+            // Who waits on a held socket can be told so only as long as the address is there.
+            self.push(Effect::Haproxy(actions.remove(0)));
         }
         for i in 0..self.instances.len() {
             // Nothing serves the addresses that still wait for their successor.

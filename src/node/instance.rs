@@ -19,7 +19,7 @@ impl Faults {
     pub const NO_INTERFACE: Faults = Faults(1);
     /// It is down or has no carrier.
     pub const LINK_DOWN: Faults = Faults(2);
-    /// It has no IPv4 address to send from.
+    /// It has no address to send from; of IPv6 that is a link-local one that is not tentative.
     pub const NO_ADDRESS: Faults = Faults(4);
     /// HAProxy does not answer.
     pub const HAPROXY: Faults = Faults(8);
@@ -38,9 +38,11 @@ impl Faults {
     pub const CHECK: Faults = Faults(512);
     /// Another member of the sync group cannot take part.
     pub const GROUP: Faults = Faults(1024);
+    /// A check of `track` has no result yet: no fault yet.
+    pub const CHECKING: Faults = Faults(2048);
 
     /// Every fault with its words.
-    pub const WORDS: [(Faults, &'static str); 11] = [
+    pub const WORDS: [(Faults, &'static str); 12] = [
         (Faults::NO_INTERFACE, "interface does not exist"),
         (Faults::LINK_DOWN, "interface is down"),
         (Faults::NO_ADDRESS, "interface has no address to send from"),
@@ -52,6 +54,7 @@ impl Faults {
         (Faults::TRACKED_INTERFACE, "a tracked interface is down"),
         (Faults::CHECK, "a tracked check is down"),
         (Faults::GROUP, "another member of the group is in FAULT"),
+        (Faults::CHECKING, "waiting for a check"),
     ];
 
     /// Adds `f` if `on`.
@@ -68,12 +71,17 @@ impl Faults {
 
     /// Whether all that is missing is to be expected at a start.
     pub fn is_pending(self) -> bool {
-        self.0 & !(Faults::DELAY.0 | Faults::STARTING.0) == 0
+        self.0 & !(Faults::DELAY.0 | Faults::STARTING.0 | Faults::CHECKING.0) == 0
     }
 
-    /// Whether there is `f` and nothing else.
+    /// Whether there is nothing but `f`.
     pub fn only(self, f: Faults) -> bool {
-        self.0 == f.0
+        self.0 & !f.0 == 0
+    }
+
+    /// All that is in either.
+    pub fn or(self, f: Faults) -> Faults {
+        Faults(self.0 | f.0)
     }
 
     /// Whether `f` is among them.
@@ -91,13 +99,6 @@ pub struct Hold {
     pub release_at: Option<Time>,
     /// Its announcement was heard, not only its advert.
     pub announced: bool,
-}
-
-impl Hold {
-    /// The next deadline.
-    pub fn deadline(&self) -> Time {
-        self.release_at.map_or(self.until, |t| t.min(self.until))
-    }
 }
 
 /// One log line per reason, until an accepted advert and a while have passed.
@@ -155,6 +156,10 @@ pub struct Instance {
     pub announcer: Announcer,
     /// Its interface, an index into the node's links.
     pub link: usize,
+    /// The last advert went to nobody.
+    pub unsent: bool,
+    /// Its sync group, an index into the node's groups.
+    pub group: Option<usize>,
     /// Its addresses as advertised.
     pub vips: Vec<IpAddr>,
     /// The source of its adverts.
@@ -215,6 +220,8 @@ impl Instance {
             machine: Machine::new(params),
             announcer: Announcer::default(),
             link,
+            unsent: false,
+            group: None,
             src: None,
             hold: None,
             faults: Faults::default(),

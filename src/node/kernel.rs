@@ -45,9 +45,11 @@ impl Node {
         let changed = link.ifindex.is_none() || link.running != running;
         let new_mac = link.mac.is_some() && link.mac != l.mac;
         link.ifindex = Some(l.ifindex);
+        self.addrs.link_is(i, Some(l.ifindex));
+        let link = &mut self.links[i];
         link.running = running;
         link.mac = l.mac;
-        if link.sockets == Sockets::Closed {
+        if link.sockets == Sockets::Closed && link.has_sockets {
             self.open(i);
         }
         if changed {
@@ -77,6 +79,7 @@ impl Node {
         if let Some(ifindex) = link.ifindex.take() {
             self.addrs.link_gone(ifindex);
         }
+        self.addrs.link_is(i, None);
         let link = &mut self.links[i];
         (link.running, link.mac, link.sockets) = (false, None, Sockets::Closed);
         self.push(Effect::Close { link: i });

@@ -1,13 +1,15 @@
-//! What the network brings: adverts and gratuitous ARPs.
+//! What the network brings: adverts and announcements.
 
-use super::Node;
 use super::instance::ODD;
+use super::{Effect, Memory, Node};
 use crate::event::Event;
 use crate::time::Time;
 use crate::vrrp::demux::{self, Received};
 use crate::vrrp::machine::{Input, Kind};
-use crate::vrrp::packet::{self, Advert, Discard, Expect, Notes};
+use crate::vrrp::packet::{self, Advert, Carrier, Discard, Expect, Notes};
 use crate::wire::arp::Arp;
+use crate::wire::ipv4::Ipv4;
+use crate::wire::ndp::Na;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -15,23 +17,38 @@ use std::time::Duration;
 const BOGUS_QUIET: Duration = Duration::from_secs(10);
 
 impl Node {
-    /// An IP packet of protocol 112 or 51 arrived on a link.
+    /// An IPv4 packet of protocol 112 or 51 arrived on a link.
     pub fn packet(&mut self, now: Time, link: usize, bytes: &[u8]) {
-        match demux::receive(bytes) {
-            Err(why) => self.bogus(now, link, why),
-            Ok(r) => match self.links[link].demux.get(r.preamble.vrid) {
-                Some(inst) => self.for_instance(now, inst, &r),
-                None => self.stray(link, &r),
-            },
+        let src = |bytes| Ipv4::parse(bytes).map(|ip| ip.src.into());
+        self.received(now, link, demux::receive(bytes).map_err(|why| (why, src(bytes))));
+    }
+
+    /// What follows an IPv6 header with next header 112 arrived on a link.
+    pub fn packet_v6(&mut self, now: Time, link: usize, carrier: Carrier, message: &[u8]) {
+        let preamble = packet::preamble(&carrier, message).map_err(|why| (why, Some(carrier.src)));
+        self.received(now, link, preamble.map(|preamble| Received { carrier, ah: None, message, preamble }));
+    }
+
+    fn received(&mut self, now: Time, link: usize, r: Result<Received, (Discard, Option<IpAddr>)>) {
+        match r {
+            Err((why, src)) => self.bogus(now, link, why, src),
+            Ok(r) => {
+                let l = &self.links[link];
+                let demux = if r.carrier.src.is_ipv4() { &l.demux } else { &l.demux_v6 };
+                match demux.get(r.preamble.vrid) {
+                    Some(inst) => self.for_instance(now, inst, &r),
+                    None => self.stray(link, &r),
+                }
+            }
         }
     }
 
-    fn bogus(&mut self, now: Time, link: usize, why: Discard) {
+    fn bogus(&mut self, now: Time, link: usize, why: Discard, src: Option<IpAddr>) {
         let l = &mut self.links[link];
         l.bogus.count(why);
         if l.bogus_said.is_none_or(|t| now.since(t) >= BOGUS_QUIET) {
             l.bogus_said = Some(now);
-            self.tell(Event::Bogus { link, why });
+            self.tell(Event::Bogus { link, src, why });
         }
     }
 
@@ -45,9 +62,12 @@ impl Node {
             return;
         }
         let list = r.message.get(8..).unwrap_or_default();
-        let vip = self.addrs.entries.iter().position(|e| {
-            e.link == link && matches!(e.addr, IpAddr::V4(a) if list.chunks_exact(4).any(|c| c == a.octets()))
-        });
+        let v4 = r.carrier.src.is_ipv4();
+        let listed = |addr| match addr {
+            IpAddr::V4(a) => v4 && list.chunks_exact(4).any(|c| c == a.octets()),
+            IpAddr::V6(a) => !v4 && list.chunks_exact(16).any(|c| c == a.octets()),
+        };
+        let vip = self.addrs.entries.iter().position(|e| e.link == link && listed(e.addr));
         self.tell(Event::Stray { link, vrid, src: r.carrier.src, vip });
     }
 
@@ -65,11 +85,9 @@ impl Node {
         };
         let decoded = packet::decode(&r.carrier, r.ah.as_ref(), r.message, &expect);
         // Authentic, whatever else is wrong with it.
-        if let Some(ah) =
-            r.ah.filter(|_| decoded.is_ok() || decoded.is_err_and(|why| why > Discard::AuthReplay))
-        {
-            inst.replay.accept(r.carrier.src, ah.seq);
-            self.keep_mark(i);
+        let authentic = r.ah.filter(|_| decoded.err().is_none_or(|why| why > Discard::AuthReplay));
+        if authentic.is_some_and(|ah| inst.replay.accept(r.carrier.src, ah.seq)) {
+            self.push(Effect::Remember { inst: i, memory: Memory::Sequence });
         }
         let inst = &mut self.instances[i];
         match decoded {
@@ -103,6 +121,9 @@ impl Node {
             // Somebody else is master: whatever our lease says, nothing is resumed.
             inst.may_resume = false;
         }
+        if self.passes_over(i, now, a.src, a.priority) {
+            return;
+        }
         self.step(i, now, Input::Advert { src: a.src, priority: a.priority, interval: a.interval });
         if a.priority != 0 && self.instances[i].machine.kind() != Kind::Master {
             self.successor_advertised(i, now);
@@ -111,10 +132,20 @@ impl Node {
 
     /// A gratuitous ARP arrived on a link.
     pub fn arp(&mut self, now: Time, link: usize, arp: &Arp) {
-        if !arp.is_gratuitous() || self.links[link].mac == Some(arp.sha) {
-            return;
+        if arp.is_gratuitous() {
+            self.announced(now, link, IpAddr::V4(arp.spa), Some(arp.sha));
         }
-        let ip = IpAddr::V4(arp.spa);
+    }
+
+    /// A neighbour advertisement arrived on a link.
+    pub fn neighbour(&mut self, now: Time, link: usize, na: &Na) {
+        self.announced(now, link, IpAddr::V6(na.target), na.mac);
+    }
+
+    fn announced(&mut self, now: Time, link: usize, ip: IpAddr, by: Option<[u8; 6]>) {
+        if self.links[link].mac == by {
+            return; // ourselves
+        }
         let waiting = self.addrs.entries.iter().find(|e| e.link == link && e.addr == ip).map(|e| e.inst);
         if let Some(inst) = waiting {
             self.successor_announced(inst, now);

@@ -21,6 +21,7 @@ impl Node {
                 let total = self.haproxy.as_ref().map_or(STOP_TIMEOUT, Supervisor::stop_timeout);
                 let end = now + total;
                 self.life = Life::Leaving { end };
+                self.stop_checks();
                 if let Some(h) = self.haproxy.as_mut() {
                     h.leave();
                 }

@@ -4,11 +4,14 @@ pub mod batch;
 pub mod clock;
 pub mod diag;
 pub mod netlink;
+pub mod ping;
 pub mod process;
 pub mod runtime;
 pub mod schedule;
+pub mod scm;
 pub mod signal;
 pub mod socket;
+pub mod user;
 
 use nix::errno::Errno;
 use std::os::fd::{FromRawFd, OwnedFd};

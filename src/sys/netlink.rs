@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{
     self as nixsock, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sockopt,
 };
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// linux/rtnetlink.h: the multicast groups as bits.
@@ -167,14 +168,20 @@ fn encode(out: &mut Vec<u8>, seq: u32, op: &Op) {
         ifindex: op.ifindex,
         addr: op.addr,
         prefix: op.prefix,
-        lifetime: op.lease.map(|valid| Lifetime {
-            // IPv6: never the source of a connection. IPv4 has no such notion and wants preferred = valid.
-            preferred: if op.addr.is_ipv4() { valid } else { 0 },
-            valid,
-        }),
+        lifetime: match (op.addr, op.lease) {
+            // IPv4 has no notion of it and wants preferred = valid.
+            (IpAddr::V4(_), lease) => lease.map(|valid| Lifetime { preferred: valid, valid }),
+            // Never the source of a connection, even if it is permanent.
+            (IpAddr::V6(_), lease) => Some(Lifetime { preferred: 0, valid: lease.unwrap_or(u32::MAX) }),
+        },
         label: op.label.as_deref(),
         proto: Some(TAG),
-        flags: if op.addr.is_ipv4() { 0 } else { IFA_F_NODAD | IFA_F_NOPREFIXROUTE },
+        flags: match op.addr {
+            IpAddr::V4(_) => 0,
+            // Where nothing else brings the route of its subnet, it must.
+            IpAddr::V6(_) if op.prefix < 128 => IFA_F_NODAD,
+            IpAddr::V6(_) => IFA_F_NODAD | IFA_F_NOPREFIXROUTE,
+        },
     };
     match op.kind {
         OpKind::Add => rtnl::new_addr(out, seq, CREATE | EXCL, &spec),

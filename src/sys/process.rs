@@ -4,14 +4,15 @@ use super::owned;
 use super::schedule::unlimited;
 use crate::haproxy::supervisor::Exit;
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 /// A process that is supervised.
@@ -56,6 +57,13 @@ impl Process {
     }
 }
 
+/// A pipe for the output of a child: the end to read from, which never blocks, and the child's.
+pub fn output_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((reader, writer))
+}
+
 /// Starts a program in a process group of its own, with default signal dispositions and an empty mask (std's
 /// `Command` would hand ours down), standard input from /dev/null, standard output and error to `output`.
 /// Everything else is close-on-exec.
@@ -88,24 +96,34 @@ pub fn spawn(argv: &[CString], output: BorrowedFd) -> nix::Result<Pid> {
 
 /// Waits for one child; for the short-lived ones of the command line, never in the loop.
 pub fn wait(pid: Pid) -> Exit {
-    match waitpid(pid, None) {
-        Ok(WaitStatus::Exited(_, code)) => Exit::Code(code),
-        Ok(WaitStatus::Signaled(_, signal, _)) => Exit::Signal(signal as i32),
+    let mut status = 0;
+    // SAFETY: `status` is a valid int to write to.
+    let waited = unsafe { libc::waitpid(pid.as_raw(), &raw mut status, 0) };
+    match waited == pid.as_raw() {
+        true if libc::WIFEXITED(status) => Exit::Code(libc::WEXITSTATUS(status)),
+        // nix has no realtime signals, and would lose that child.
+        true if libc::WIFSIGNALED(status) => Exit::Signal(libc::WTERMSIG(status)),
         _ => Exit::Unknown,
     }
 }
 
-/// The next child that has exited, reaped. As PID 1 these may be anybody's.
-pub fn reap() -> Option<(u32, Exit)> {
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) => return Some((raw(pid), Exit::Code(code))),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => return Some((raw(pid), Exit::Signal(signal as i32))),
-            Ok(WaitStatus::StillAlive) => return None,
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => return None,
-        }
+/// The next child that has exited, reaped. As PID 1 these may be anybody's. `before` is called while its pid, and
+/// the number of the process group that it may have led, cannot be anybody else's.
+pub fn reap(before: impl Fn(u32)) -> Option<(u32, Exit)> {
+    // SAFETY: an all-zero siginfo_t is a valid value of that plain C structure.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is a valid siginfo_t to write to; the kernel sets its pid, to 0 if nobody has exited.
+    let pid = unsafe {
+        Errno::result(libc::waitid(libc::P_ALL, 0, &raw mut info, flags)).ok()?;
+        info.si_pid()
+    };
+    if pid == 0 {
+        return None;
     }
+    let pid = Pid::from_raw(pid);
+    before(raw(pid));
+    Some((raw(pid), wait(pid)))
 }
 
 /// A pid as the core has it.
@@ -131,4 +149,10 @@ pub fn start_time(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
     // The name in parentheses may hold anything, so count from its end.
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// The process group of who connected to a UNIX socket.
+pub fn peer_group(socket: &UnixStream) -> Option<Pid> {
+    let peer = nix::sys::socket::getsockopt(socket, nix::sys::socket::sockopt::PeerCredentials).ok()?;
+    nix::unistd::getpgid(Some(Pid::from_raw(peer.pid()))).ok()
 }

@@ -4,10 +4,20 @@ use nix::fcntl::{Flock, FlockArg};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 /// Where runtime files are by default.
 const RUN_DIR: &str = "/run/vipd";
+
+/// Descriptors that whoever started us left open are not for our children. Kernels before 5.11 cannot do it.
+pub fn keep_descriptors() {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+    // SAFETY: plain system call without pointers; no descriptor is closed before an exec.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3 as libc::c_uint, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC)
+    };
+}
 
 /// Creates the runtime directory, 0700, if it is missing.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
@@ -76,6 +86,21 @@ pub fn replace_file(path: &Path, content: &str) -> io::Result<()> {
     std::fs::rename(&new, path)
 }
 
+/// Listens on a UNIX socket. The lock is held, so what is in the way is a dead vipd's; mode 0600 from the first
+/// moment.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let umask = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
+    let listener = UnixListener::bind(path);
+    nix::sys::stat::umask(umask);
+    let listener = listener?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
 /// Sets a sysctl (`net/ipv4/ip_nonlocal_bind`) unless it has that value already: /proc/sys may be read-only.
 pub fn sysctl(name: &str, value: &str) -> io::Result<()> {
     let path = Path::new("/proc/sys").join(name);
@@ -83,6 +108,12 @@ pub fn sysctl(name: &str, value: &str) -> io::Result<()> {
         return Ok(());
     }
     OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
+}
+
+/// The value of a sysctl.
+pub fn read_sysctl(name: &str) -> Option<String> {
+    let value = std::fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
+    Some(value.trim().to_owned())
 }
 
 /// Capabilities that vipd cannot work without, by number and name.

@@ -1,5 +1,9 @@
 //! Raw and packet sockets of one interface. None of them ever blocks.
 
+mod v6;
+
+pub use v6::V6;
+
 use super::owned;
 use crate::vrrp::auth;
 use crate::vrrp::packet::{GROUP_V4, PROTOCOL};
@@ -44,13 +48,9 @@ impl Vrrp {
     /// `kind` says behind which header the VRRP message is.
     pub fn open(ifname: &str, ifindex: u32, kind: Kind, vrids: &[u8], multicast: bool) -> nix::Result<Self> {
         let fd = raw(ifname, kind)?;
-        // 250 virtual routers send 250 adverts at once, and each frame may cost 2 KiB and more.
-        // More than the system's limit takes CAP_NET_ADMIN in the first user namespace; less is no error.
-        if nixsock::setsockopt(&fd, nixsock::sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
-            let _ = nixsock::setsockopt(&fd, nixsock::sockopt::RcvBuf, &RECEIVE_BUFFER);
-        }
+        receive_buffer(&fd, true)?;
         // The filter goes before the group, so that nothing else is ever queued.
-        filter(&fd, &vrid_filter(kind, vrids, true))?;
+        filter(&fd, &vrid_filter(kind.load_vrid(), vrids, true))?;
         set(&fd, libc::IPPROTO_IP, libc::IP_HDRINCL, &1i32)?;
         if multicast {
             set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, &0i32)?;
@@ -58,6 +58,24 @@ impl Vrrp {
             set(&fd, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &group(ifindex)?)?;
         }
         Ok(Vrrp { fd })
+    }
+
+    /// Packets that its buffer had no room for, since it was opened. 0 where the kernel (before 4.6) does not say.
+    pub fn overruns(&self) -> u64 {
+        let mut info = [0u32; 9];
+        let mut len = size_of_val(&info) as libc::socklen_t;
+        // SAFETY: the pointers describe `info` and its length, and both outlive the call.
+        let _ = unsafe {
+            libc::getsockopt(
+                self.fd.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_MEMINFO,
+                (&raw mut info).cast(),
+                &raw mut len,
+            )
+        };
+        let [.., drops] = info;
+        u64::from(drops)
     }
 
     /// Sends one IP packet, whatever its protocol is.
@@ -77,11 +95,11 @@ impl Stray {
     /// Opens it, with a kernel filter for everything but `vrids`, and in the VRRP group if `multicast`.
     pub fn open(ifname: &str, ifindex: u32, vrids: &[u8], multicast: bool) -> nix::Result<Self> {
         let fd = raw(ifname, Kind::Plain)?;
-        filter(&fd, &vrid_filter(Kind::Plain, vrids, false))?;
+        filter(&fd, &vrid_filter(Kind::Plain.load_vrid(), vrids, false))?;
         if multicast {
             set(&fd, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &group(ifindex)?)?;
         }
-        set(&fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &8192i32)?;
+        receive_buffer(&fd, false)?;
         Ok(Stray { fd })
     }
 
@@ -97,10 +115,11 @@ impl AsFd for Stray {
     }
 }
 
-/// Sends gratuitous ARPs on one interface and hears those of others.
+/// Sends announcements on one interface and hears the gratuitous ARPs of others.
 #[derive(Debug)]
 pub struct Arp {
     fd: OwnedFd,
+    addr: libc::sockaddr_ll,
 }
 
 impl Arp {
@@ -128,12 +147,27 @@ impl Arp {
                 size_of::<libc::sockaddr_ll>() as libc::socklen_t,
             )
         })?;
-        Ok(Arp { fd })
+        Ok(Arp { fd, addr })
     }
 
-    /// Sends one Ethernet frame.
+    /// Sends one Ethernet frame, of the type that it says.
     pub fn send(&self, frame: &[u8]) -> nix::Result<()> {
-        nixsock::send(self.fd.as_raw_fd(), frame, MsgFlags::MSG_DONTWAIT).map(drop)
+        let mut to = self.addr;
+        if let Some(&[a, b]) = frame.get(12..14) {
+            to.sll_protocol = u16::from_ne_bytes([a, b]);
+        }
+        // SAFETY: the frame and the address are of the lengths that are given, and outlive the call.
+        Errno::result(unsafe {
+            libc::sendto(
+                self.fd.as_raw_fd(),
+                frame.as_ptr().cast(),
+                frame.len(),
+                libc::MSG_DONTWAIT,
+                (&raw const to).cast(),
+                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+            )
+        })
+        .map(drop)
     }
 
     /// The next Ethernet frame that is queued, and its length.
@@ -192,6 +226,18 @@ fn set<T: Copy>(fd: &OwnedFd, level: libc::c_int, name: libc::c_int, value: &T) 
     .map(drop)
 }
 
+/// Whether a connected socket is connected to itself. nix's addresses would cost 2 KiB for this.
+pub fn is_own_peer(fd: &OwnedFd) -> bool {
+    let address = |of: unsafe extern "C" fn(_, _, _) -> libc::c_int| {
+        let mut octets = [0u8; size_of::<libc::sockaddr_in6>()];
+        let mut len = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+        // SAFETY: the pointer and the length describe `octets`; the kernel writes no more than that.
+        let done = unsafe { of(fd.as_raw_fd(), octets.as_mut_ptr().cast(), &raw mut len) };
+        (done, octets)
+    };
+    address(libc::getsockname) == address(libc::getpeername)
+}
+
 /// Attaches a classic BPF program.
 pub(super) fn filter(fd: &OwnedFd, program: &[libc::sock_filter]) -> nix::Result<()> {
     let prog = libc::sock_fprog {
@@ -202,35 +248,62 @@ pub(super) fn filter(fd: &OwnedFd, program: &[libc::sock_filter]) -> nix::Result
     set(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &prog)
 }
 
-pub(super) fn stmt(code: u32, k: u32) -> libc::sock_filter {
+pub(super) const fn stmt(code: u32, k: u32) -> libc::sock_filter {
     jump(code, k, 0, 0)
 }
 
-pub(super) fn jump(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+pub(super) const fn jump(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt, jf, k }
 }
 
 pub(super) const ACCEPT: u32 = 0xffff;
 pub(super) const DROP: u32 = 0;
 
-/// Accepts the VRIDs listed and drops the others, or the reverse.
-fn vrid_filter(kind: Kind, vrids: &[u8], listed: bool) -> Vec<libc::sock_filter> {
-    let (hit, miss) = if listed { (ACCEPT, DROP) } else { (DROP, ACCEPT) };
-    let octet = |at| stmt(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, at);
-    let equal = |k: u8, jf| jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, u32::from(k), 0, jf);
-    let ret = |k| stmt(libc::BPF_RET | libc::BPF_K, k);
-    // X := length of the IP header; A := the octet behind version and type.
-    let mut program = vec![stmt(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0)];
-    match kind {
-        Kind::Plain => program.push(octet(1)),
-        // Not what IPsec authenticates on the same host.
-        Kind::Ah => {
-            let vrrp = jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, u32::from(PROTOCOL), 1, 0);
-            program.extend([octet(0), vrrp, ret(DROP), octet(u32::from(auth::AH_LEN) + 1)]);
+/// 250 virtual routers send 250 adverts at once, and each frame may cost 2 KiB and more; what is read seldom
+/// needs little.
+fn receive_buffer(fd: &OwnedFd, large: bool) -> nix::Result<()> {
+    if !large {
+        return set(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &8192i32);
+    }
+    // More than the system's limit takes CAP_NET_ADMIN in the first user namespace; less is no error.
+    if nixsock::setsockopt(fd, nixsock::sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+        let _ = nixsock::setsockopt(fd, nixsock::sockopt::RcvBuf, &RECEIVE_BUFFER);
+    }
+    Ok(())
+}
+
+impl Kind {
+    /// The beginning of a filter: A := the octet behind version and type of the VRRP message.
+    fn load_vrid(self) -> &'static [libc::sock_filter] {
+        /// X := length of the IPv4 header.
+        const HEADER: libc::sock_filter = stmt(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0);
+        const OCTET: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_IND;
+        match self {
+            Kind::Plain => &const { [HEADER, stmt(OCTET, 1)] },
+            // Not what IPsec authenticates on the same host.
+            Kind::Ah => {
+                &const {
+                    [
+                        HEADER,
+                        stmt(OCTET, 0),
+                        jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, PROTOCOL as u32, 1, 0),
+                        stmt(libc::BPF_RET | libc::BPF_K, DROP),
+                        stmt(OCTET, auth::AH_LEN as u32 + 1),
+                    ]
+                }
+            }
         }
     }
+}
+
+/// Accepts the VRIDs listed and drops the others, or the reverse. `load` puts the VRID into A.
+fn vrid_filter(load: &[libc::sock_filter], vrids: &[u8], listed: bool) -> Vec<libc::sock_filter> {
+    let (hit, miss) = if listed { (ACCEPT, DROP) } else { (DROP, ACCEPT) };
+    let ret = |k| stmt(libc::BPF_RET | libc::BPF_K, k);
+    let mut program = load.to_vec();
     for vrid in vrids {
-        program.extend([equal(*vrid, 1), ret(hit)]);
+        let equal = jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, u32::from(*vrid), 0, 1);
+        program.extend([equal, ret(hit)]);
     }
     program.push(ret(miss));
     program

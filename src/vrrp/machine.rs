@@ -20,6 +20,10 @@
 //! | Master | Leave                        | Advert(0) Release(AfterSuccessor) Entered| Init   |
 //! | Master | Fault                        | Release(Now) Advert(0) Entered           | Init   |
 //! | Master | Stall                        | Release(Now) Entered                     | Backup |
+//! | Master | Yield                        | Release(AfterSuccessor) Entered          | Backup |
+//! | Init   | Priority                     | -                                        | Init   |
+//! | Backup | Priority                     | down timer moves by the skew's change    | Backup |
+//! | Master | Priority                     | -; the next advert has it                | Master |
 //!
 //! A lower advert is answered in both versions, as keepalived does: RFC 9568 asks for it, RFC 3768 is
 //! silent, and the other master is gone the sooner.
@@ -49,6 +53,13 @@ pub struct Params {
     pub own: IpAddr,
     /// Origin of the node's advert grid.
     pub epoch: Time,
+}
+
+impl Params {
+    /// Whether a master with these parameters gives way to `m`.
+    pub fn outranked_by(&self, m: Master) -> bool {
+        m.priority > self.priority || (m.priority == self.priority && m.src > self.own)
+    }
 }
 
 /// A state, its deadlines inside.
@@ -111,6 +122,8 @@ pub enum Input {
     Fault,
     /// Woken after the backups' down timer: somebody else may be master since.
     Stall,
+    /// Another member of the sync group was outranked.
+    Yield,
     /// An advert that passed the receive ladder.
     Advert {
         /// Its source.
@@ -120,6 +133,8 @@ pub enum Input {
         /// Its interval.
         interval: Duration,
     },
+    /// Tracking has changed the priority, 1 to 254; never an owner's.
+    Priority(u8),
     /// Time has passed.
     Tick,
 }
@@ -145,6 +160,8 @@ pub enum Why {
     Outranked(Master),
     /// This process did not run for longer than the backups wait.
     Stalled,
+    /// Another member of the sync group was outranked.
+    Group,
     /// Asked to leave.
     Left,
     /// A fault.
@@ -237,6 +254,7 @@ impl Machine {
     /// One step.
     pub fn step(&mut self, now: Time, input: Input, out: &mut Vec<Action>) {
         match (&self.state, input) {
+            (_, Input::Priority(priority)) => self.set_priority(now, priority),
             (State::Init, Input::Start) if self.params.priority == 255 => self.lead(now, Why::Owner, out),
             (State::Init, Input::Start) => self.follow(now, self.params.advert_int, None, Why::Started, out),
             (State::Init, Input::Resume) => self.lead(now, Why::Resumed, out),
@@ -264,6 +282,10 @@ impl Machine {
             (State::Master { .. }, Input::Stall) => {
                 out.push(Action::Release(Release::Now));
                 self.follow(now, self.params.advert_int, None, Why::Stalled, out);
+            }
+            (State::Master { .. }, Input::Yield) => {
+                out.push(Action::Release(Release::AfterSuccessor));
+                self.follow(now, self.params.advert_int, None, Why::Group, out);
             }
             (State::Master { advert_at, .. }, Input::Tick) if now >= *advert_at => {
                 out.push(Action::Advert(self.params.priority));
@@ -298,6 +320,21 @@ impl Machine {
         out.push(Action::Entered(Kind::Backup, why));
         let down_at = now + self.down_interval(interval);
         self.state = State::Backup { down_at, interval, preempt_at: None, master, lower: None };
+    }
+
+    /// A master that has become weaker sends no advert for it, as in keepalived: a backup's down timer runs from
+    /// the last advert that it accepted, so it would not preempt the sooner.
+    fn set_priority(&mut self, now: Time, priority: u8) {
+        let old = std::mem::replace(&mut self.params.priority, priority);
+        let p = &self.params;
+        let State::Backup { down_at, interval, preempt_at, master, lower } = &mut self.state else { return };
+        let skew = |priority| timers::skew(p.version, priority, *interval);
+        *down_at = *down_at + skew(priority) - skew(old);
+        if let Some(outranks) = lower.take_if(|m| m.priority >= priority) {
+            // It was being preempted, and is followed now.
+            (*master, *preempt_at) = (Some(outranks), None);
+            *down_at = now + timers::down_interval(p.version, priority, *interval, p.down_timer_adverts);
+        }
     }
 
     fn rest(&mut self, why: Why, out: &mut Vec<Action>) {
@@ -372,7 +409,7 @@ impl Machine {
         if heard.priority == 255 && p.priority == 255 {
             out.push(Action::Noted(Note::SecondOwner(heard)));
         }
-        if heard.priority > p.priority || (heard.priority == p.priority && heard.src > p.own) {
+        if p.outranked_by(heard) {
             let learned = match p.version {
                 Version::V2 => p.advert_int,
                 Version::V3 => interval,

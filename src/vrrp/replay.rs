@@ -9,9 +9,11 @@
 //! end of the down timer at the latest, has told it the counter: it answers above that. The alternative, to believe low
 //! numbers after a silence, is what somebody who replays a dead master's adverts hopes for.
 //!
-//! vipd keeps a mark under /run/vipd: nothing above it was ever sent, and what was heard before was above it by no
-//! more than [`STEP`]. Without one, what every sender sends first is believed.
+//! vipd keeps a file under /run/vipd: a mark, above which nothing was ever sent, and what each sender sent, not
+//! more than [`STEP`] ago. Without one, what every sender sends first is believed. The mark alone would not do: it is
+//! ahead of everything, so a backup that was started twice would refuse the living master.
 
+use std::fmt::Write;
 use std::net::IpAddr;
 
 /// The mark is ahead of the counter by so much when it is written: one write for about a thousand adverts.
@@ -30,46 +32,75 @@ const BEGIN: u32 = 0x1_0000;
 pub struct Replay {
     /// The highest number that was sent or heard.
     counter: u32,
-    /// What was written last.
+    /// What is reserved in the file.
     mark: Option<u32>,
     /// What a sender that is not in `senders` must exceed.
     floor: u32,
     /// The senders, those heard last at the end.
-    senders: Vec<(IpAddr, u32)>,
+    senders: Vec<Sender>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sender {
+    src: IpAddr,
+    /// Its highest number.
+    last: u32,
+    /// The one in the file; 0: none.
+    saved: u32,
 }
 
 impl Replay {
-    /// After a restart: above everything that was sent before `mark` was written, and a step after.
-    pub fn restored(mark: u32) -> Self {
-        Replay { counter: mark, mark: Some(mark), floor: mark.saturating_sub(STEP), senders: Vec::new() }
+    /// After a restart: from what [`Replay::render`] wrote, if that is what it is.
+    pub fn parse(content: &str) -> Option<Self> {
+        let mut lines = content.strip_suffix('\n')?.split('\n');
+        let mark = lines.next()?.parse().ok()?;
+        let mut r = Replay { counter: mark, mark: Some(mark), ..Replay::default() };
+        for line in lines.take(SENDERS) {
+            let (src, last) = line.split_once(' ')?;
+            r.accept(src.parse().ok()?, last.parse().ok()?);
+        }
+        r.senders.iter_mut().for_each(|s| s.saved = s.last);
+        Some(r)
     }
 
-    /// Whether there was a mark, or has been one since.
+    /// The file: the mark, then a line for each sender.
+    pub fn render(&self) -> String {
+        let mut text = format!("{}\n", self.mark.unwrap_or(self.counter));
+        for s in &self.senders {
+            let _ = writeln!(text, "{} {}", s.src, s.last);
+        }
+        text
+    }
+
+    /// Whether there was a file, or is one now.
     pub fn has_mark(&self) -> bool {
         self.mark.is_some()
     }
 
     /// Whether `seq` is above everything that `src` has sent. Changes nothing.
     pub fn is_new(&self, src: IpAddr, seq: u32) -> bool {
-        let last = self.senders.iter().find(|(s, _)| *s == src).map_or(self.floor, |(_, last)| *last);
+        let last = self.senders.iter().find(|s| s.src == src).map_or(self.floor, |s| s.last);
         is_newer(seq, last)
     }
 
-    /// An authentic packet that [`Replay::is_new`] let pass.
-    pub fn accept(&mut self, src: IpAddr, seq: u32) {
+    /// An authentic packet that [`Replay::is_new`] let pass. Returns whether the file is to be written.
+    pub fn accept(&mut self, src: IpAddr, seq: u32) -> bool {
         if !self.is_new(src, seq) {
-            return;
+            return false;
         }
-        self.senders.retain(|(s, _)| *s != src);
-        if self.senders.len() >= SENDERS {
-            let (_, last) = self.senders.remove(0);
+        let mut saved = 0;
+        match self.senders.iter().position(|s| s.src == src) {
+            Some(i) => saved = self.senders.remove(i).saved,
             // Whoever comes back after being forgotten must be above what it sent before.
-            self.floor = self.floor.max(last);
+            None if self.senders.len() >= SENDERS => self.floor = self.floor.max(self.senders.remove(0).last),
+            None => {}
         }
-        self.senders.push((src, seq));
+        let save = saved == 0 || seq.wrapping_sub(saved) >= STEP;
+        self.senders.push(Sender { src, last: seq, saved: if save { seq } else { saved } });
         if is_newer(seq, self.counter) {
             self.counter = seq;
         }
+        save
     }
 
     /// The number of our next advert; never 0. All copies of one advert have the same.
@@ -83,30 +114,20 @@ impl Replay {
         self.counter
     }
 
-    /// The mark to be written before the next advert goes out, if the last one is not ahead enough.
-    pub fn reserve(&mut self) -> Option<u32> {
+    /// Before an advert: sees to it that the mark is ahead of it. Returns whether the file is to be written.
+    pub fn reserve(&mut self) -> bool {
         let ahead = self.mark.map(|m| m.wrapping_sub(self.counter));
         if ahead.is_some_and(|a| (RESERVE..=STEP).contains(&a)) {
-            return None;
+            return false;
         }
         self.mark = Some(self.counter.wrapping_add(STEP));
-        self.mark
+        true
     }
 }
 
 /// At 2^32 keepalived gives up for good; vipd goes on with 1. That is 136 years at one advert a second.
 fn is_newer(seq: u32, last: u32) -> bool {
     seq > last || (last > END && seq < BEGIN && seq > 0)
-}
-
-/// The content of the file that holds the mark.
-pub fn render_mark(mark: u32) -> String {
-    format!("{mark}\n")
-}
-
-/// The mark of such a file, if that is what it is.
-pub fn parse_mark(content: &str) -> Option<u32> {
-    content.strip_suffix('\n')?.parse().ok()
 }
 
 #[cfg(test)]
@@ -155,6 +176,11 @@ mod tests {
         assert_eq!(r.take_next(), 9003);
     }
 
+    /// A restart: what was written, read.
+    fn restarted(r: &Replay) -> Replay {
+        Replay::parse(&r.render()).unwrap()
+    }
+
     #[test]
     fn a_restart_goes_on_above_all_that_was_sent_and_hears_the_living_master() {
         let mut r = Replay::default();
@@ -162,40 +188,81 @@ mod tests {
         let mut file = None;
         let mut sent = 0;
         for _ in 0..5000 {
-            file = r.reserve().or(file);
+            if r.reserve() {
+                file = Some(r.clone());
+            }
             sent = r.take_next();
-            assert!(sent <= file.unwrap(), "{sent} goes out below the mark");
-            r.accept(peer(1), sent + 1);
-            assert!(file.unwrap() <= sent + 1 + STEP);
+            assert!(sent <= file.as_ref().unwrap().mark.unwrap(), "{sent} goes out below the mark");
+            if r.accept(peer(1), sent + 1) {
+                file = Some(r.clone());
+            }
         }
-        let mut again = Replay::restored(parse_mark(&render_mark(file.unwrap())).unwrap());
+        let file = file.unwrap();
+        let mut again = restarted(&file);
         assert!(again.has_mark());
         assert!(again.is_new(peer(1), sent + 2), "the master that went on is believed");
-        assert!(again.is_new(peer(2), sent));
         assert!(!again.is_new(peer(1), sent - STEP), "what is old is not");
-        let mark = again.reserve().unwrap();
+        assert!(again.reserve());
         let next = again.take_next();
-        assert!(next > sent + 1 && next <= mark);
-        assert_eq!(again.reserve(), None);
+        assert!(next > sent + 1 && next <= again.mark.unwrap());
+        assert!(!again.reserve());
+    }
+
+    /// The mark jumps with each restart, but not what is asked of a sender.
+    #[test]
+    fn a_backup_that_is_restarted_again_and_again_hears_its_master() {
+        let mut r = Replay::default();
+        r.reserve();
+        r.take_next();
+        for seq in 2..50 {
+            assert!(r.is_new(peer(1), seq));
+            r.accept(peer(1), seq);
+            // It would send now, and is killed before it does.
+            r.reserve();
+            r = restarted(&r);
+            assert!(r.last() > seq);
+        }
+    }
+
+    /// Heard only, for long: the file follows, and so does the number that would be sent.
+    #[test]
+    fn the_file_of_a_backup_follows_its_master() {
+        let mut r = Replay::default();
+        assert!(r.accept(peer(1), 1), "a new sender is written at once");
+        let mut file = r.clone();
+        for seq in 2..10_000 {
+            if r.accept(peer(1), seq) {
+                file = r.clone();
+            }
+        }
+        let mut again = restarted(&file);
+        assert!(!again.is_new(peer(1), 10_000 - 2 * STEP));
+        assert!(again.is_new(peer(1), 10_000));
+        assert!(again.is_new(peer(2), 1), "somebody else may begin");
+        assert!(again.take_next() > 10_000 - 2 * STEP);
     }
 
     #[test]
     fn few_writes() {
         let mut r = Replay::default();
         let writes = (0..10_240).filter(|_| {
-            let write = r.reserve().is_some();
+            let write = r.reserve();
             r.take_next();
             write
         });
         assert!((10..=11).contains(&writes.count()));
+        let heard = (1..=10_240).filter(|n| r.accept(peer(1), *n)).count();
+        assert!((10..=11).contains(&heard));
         // A jump, up or (at the wrap) down, is written at once.
-        r.accept(peer(1), 1 << 30);
-        assert_eq!(r.reserve(), Some((1 << 30) + STEP));
+        assert!(r.accept(peer(1), 1 << 30));
+        assert!(r.reserve());
+        assert_eq!(r.mark, Some((1 << 30) + STEP));
     }
 
     #[test]
     fn the_end_of_the_range() {
-        let mut r = Replay::restored(u32::MAX - 1);
+        let at = |mark: u32| Replay::parse(&format!("{mark}\n")).unwrap();
+        let mut r = at(u32::MAX - 1);
         assert_eq!([r.take_next(), r.take_next(), r.take_next()], [u32::MAX, 1, 2]);
         let mut peer_of_it = Replay::default();
         peer_of_it.accept(peer(1), u32::MAX);
@@ -205,13 +272,15 @@ mod tests {
         peer_of_it.accept(peer(1), 1);
         assert!(!peer_of_it.is_new(peer(1), 1));
         assert_eq!(peer_of_it.take_next(), 2);
-        assert!(!Replay::restored(1 << 31).is_new(peer(1), 1), "no wrap in the middle");
+        let mut middle = Replay::default();
+        middle.accept(peer(1), 1 << 31);
+        assert!(!middle.is_new(peer(1), 1), "no wrap in the middle");
         // The mark wraps with it.
-        let mut r = Replay::restored(u32::MAX - 5);
+        let mut r = at(u32::MAX - 5);
         for _ in 0..40 {
-            let mark = r.reserve();
+            r.reserve();
             let next = r.take_next();
-            assert!(mark.is_none_or(|m| m.wrapping_sub(next) <= STEP));
+            assert!(r.mark.unwrap().wrapping_sub(next) <= STEP);
         }
     }
 
@@ -228,10 +297,23 @@ mod tests {
 
     #[test]
     fn files_that_are_none() {
-        for text in ["", "\n", "12", "-1\n", "4294967296\n", "1 \n", "x\n"] {
-            assert_eq!(parse_mark(text), None, "{text:?}");
+        for text in [
+            "",
+            "\n",
+            "12",
+            "-1\n",
+            "4294967296\n",
+            "1 \n",
+            "x\n",
+            "1\n\n",
+            "1\n10.9.0.1\n",
+            "1\n10.9.0.1 x\n",
+        ] {
+            assert!(Replay::parse(text).is_none(), "{text:?}");
         }
-        assert_eq!(parse_mark("4294967295\n"), Some(u32::MAX));
+        assert_eq!(Replay::parse("4294967295\n").unwrap().last(), u32::MAX);
+        let many: String = (0..99).map(|n| format!("10.9.0.{n} 7\n")).collect();
+        assert_eq!(Replay::parse(&format!("1\n{many}")).unwrap().senders.len(), SENDERS);
     }
 
     proptest! {

@@ -12,6 +12,8 @@
 pub mod arp;
 pub mod checksum;
 pub mod diag;
+pub mod icmp;
 pub mod ipv4;
 pub mod md5;
+pub mod ndp;
 pub mod rtnl;

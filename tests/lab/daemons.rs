@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::fmt::Write;
 use std::io::{ErrorKind, Read, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 pub struct Router {
     /// Its name.
     pub name: String,
+    /// interface
+    pub interface: String,
     /// virtual_router_id
     pub vrid: u8,
     /// priority
@@ -34,7 +36,7 @@ pub struct Router {
     /// auth_type AH instead of PASS
     pub ah: bool,
     /// unicast_src_ip and unicast_peer
-    pub unicast: Option<(Ipv4Addr, Vec<Ipv4Addr>)>,
+    pub unicast: Option<(IpAddr, Vec<IpAddr>)>,
     /// 2 or 3; 0: not written
     pub version: u8,
     /// virtual_ipaddress
@@ -48,6 +50,7 @@ impl Router {
     pub fn new(vrid: u8, priority: u8, vip: &str) -> Router {
         Router {
             name: format!("VI_{vrid}"),
+            interface: "eth0".to_owned(),
             vrid,
             priority,
             preempt: true,
@@ -80,8 +83,14 @@ impl Router {
     }
 
     /// Unicast from `src` to `peers`.
-    pub fn unicast(mut self, src: &Node, peers: &[&Node]) -> Router {
-        self.unicast = Some((src.addr(), peers.iter().map(|p| p.addr()).collect()));
+    pub fn unicast(self, src: &Node, peers: &[&Node]) -> Router {
+        let peers: Vec<IpAddr> = peers.iter().map(|p| p.addr().into()).collect();
+        self.unicast_between(src.addr().into(), &peers)
+    }
+
+    /// The same with any addresses.
+    pub fn unicast_between(mut self, src: IpAddr, peers: &[IpAddr]) -> Router {
+        self.unicast = Some((src, peers.to_vec()));
         self
     }
 
@@ -109,9 +118,9 @@ impl Router {
     }
 
     fn ini(&self) -> String {
-        let Router { name, vrid, priority, advert_int, extra, .. } = self;
+        let Router { name, interface, vrid, priority, advert_int, extra, .. } = self;
         let mut text = format!(
-            "[vrrp {name}]\ninterface = eth0\nvirtual_router_id = {vrid}\npriority = {priority}\n\
+            "[vrrp {name}]\ninterface = {interface}\nvirtual_router_id = {vrid}\npriority = {priority}\n\
              advert_int = {advert_int}\nvirtual_ipaddress = {}\n",
             self.vips.join(", ")
         );
@@ -122,7 +131,7 @@ impl Router {
             let _ = write!(text, "auth_type = {}\nauth_pass = {pass}\n", self.auth_type());
         }
         if let Some((src, peers)) = &self.unicast {
-            let peers: Vec<String> = peers.iter().map(Ipv4Addr::to_string).collect();
+            let peers: Vec<String> = peers.iter().map(IpAddr::to_string).collect();
             let _ = write!(text, "unicast_src_ip = {src}\nunicast_peer = {}\n", peers.join(", "));
         }
         if self.version != 0 {
@@ -132,9 +141,9 @@ impl Router {
     }
 
     fn keepalived(&self) -> String {
-        let Router { name, vrid, priority, advert_int, extra, .. } = self;
+        let Router { name, interface, vrid, priority, advert_int, extra, .. } = self;
         let mut text = format!(
-            "vrrp_instance {name} {{\n state BACKUP\n interface eth0\n virtual_router_id {vrid}\n \
+            "vrrp_instance {name} {{\n state BACKUP\n interface {interface}\n virtual_router_id {vrid}\n \
              priority {priority}\n advert_int {advert_int}\n virtual_ipaddress {{\n"
         );
         for vip in &self.vips {

@@ -73,7 +73,7 @@ fn frame(src: Ipv4Addr, ttl: u8, message: &[u8]) -> Vec<u8> {
     let mut frame = vec![1, 0, 0x5e, 0, 0, 18];
     frame.extend(MAC);
     frame.extend([0x08, 0x00]);
-    frame.extend(super::wire::ipv4_packet(src, GROUP, ttl, message));
+    frame.extend(super::wire::ipv4_packet(src, GROUP, ttl, 112, message));
     frame
 }
 

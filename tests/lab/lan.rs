@@ -97,18 +97,43 @@ impl Lan {
         &self.switch
     }
 
+    /// A second switch, and for each node an `eth1` in it: 192.168.31.116/24 for 192.168.30.116/24. The calls for
+    /// it end in `2`.
+    pub fn second(&self) -> Result<()> {
+        self.switch.ip("link add br1 type bridge stp_state 0 mcast_snooping 0\nlink set br1 up")?;
+        for node in self.nodes() {
+            let (port, netns) = (node.port2(), &node.0.netns);
+            self.switch.ip(&format!(
+                "link add name {port} type veth peer name eth1 netns {netns}\nlink set {port} master br1 up\n"
+            ))?;
+            let [a, b, c, d] = node.addr().octets();
+            node.ip(&format!("link set eth1 up\naddr add {a}.{b}.{}.{d}/24 dev eth1\n", c + 1))?;
+        }
+        Ok(())
+    }
+
+    /// [`Lan::partition`] on the second switch.
+    pub fn partition2(&self, nodes: &[&Node]) -> Result<()> {
+        self.isolated(nodes, Node::port2, "on")
+    }
+
+    /// The end of it.
+    pub fn heal2(&self, nodes: &[&Node]) -> Result<()> {
+        self.isolated(nodes, Node::port2, "off")
+    }
+
     /// These nodes no longer hear each other, though each has its carrier and hears all others.
     pub fn partition(&self, nodes: &[&Node]) -> Result<()> {
-        self.isolated(nodes, "on")
+        self.isolated(nodes, Node::port, "on")
     }
 
     /// The end of a partition.
     pub fn heal(&self, nodes: &[&Node]) -> Result<()> {
-        self.isolated(nodes, "off")
+        self.isolated(nodes, Node::port, "off")
     }
 
-    fn isolated(&self, nodes: &[&Node], switch: &str) -> Result<()> {
-        let line = |node: &&Node| format!("link set {} type bridge_slave isolated {switch}\n", node.port());
+    fn isolated(&self, nodes: &[&Node], port: fn(&Node) -> String, switch: &str) -> Result<()> {
+        let line = |node: &&Node| format!("link set {} type bridge_slave isolated {switch}\n", port(node));
         self.switch.ip(&nodes.iter().map(line).collect::<String>())
     }
 
@@ -239,6 +264,21 @@ impl Node {
     /// Mends the cable.
     pub fn mend(&self) -> Result<()> {
         ip(Some(self.switch_netns()?), &format!("link set {} up", self.port()))
+    }
+
+    /// Cuts the cable of `eth1`.
+    pub fn cut2(&self) -> Result<()> {
+        ip(Some(self.switch_netns()?), &format!("link set {} down", self.port2()))
+    }
+
+    /// Mends it.
+    pub fn mend2(&self) -> Result<()> {
+        ip(Some(self.switch_netns()?), &format!("link set {} up", self.port2()))
+    }
+
+    /// The name of its port in the second switch.
+    pub fn port2(&self) -> String {
+        format!("q-{}", self.0.name)
     }
 
     /// The name of its port in the switch.

@@ -24,7 +24,8 @@ mod wire;
 
 pub use client::{Client, Jitter, Report, Request};
 pub use daemons::{
-    Daemon, Haproxy, Keepalived, Kind, Occupant, Router, Vipd, haproxy_cfg, haproxy_start_time, vipd_path,
+    Daemon, Haproxy, Keepalived, Kind, Occupant, Router, Vipd, haproxy_cfg, haproxy_path, haproxy_start_time,
+    vipd_path,
 };
 pub use flood::{Flood, Target, bad_frames};
 pub use isolate::{Isolation, isolate};
@@ -33,7 +34,7 @@ pub use load::{Burn, Scheduling, Timers};
 pub use proc::{Line, Log, Proc};
 pub use sys::realtime as with_priority;
 pub use watcher::{Change, Watcher};
-pub use wire::{Advert, Capture, Seen, What, advert, arp_request};
+pub use wire::{Advert, Capture, Seen, What, advert, arp_request, checksum};
 
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -290,7 +290,8 @@ fn v6(data: &[u8], at: usize) -> Option<Ipv6Addr> {
     Some(<[u8; 16]>::try_from(data.get(at..at + 16)?).ok()?.into())
 }
 
-fn checksum(data: &[u8]) -> u16 {
+/// RFC 1071.
+pub fn checksum(data: &[u8]) -> u16 {
     let words =
         data.chunks(2).map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low)));
     let sum = words.sum::<u32>();
@@ -310,10 +311,10 @@ pub fn advert(vrid: u8, priority: u8, interval: u8, auth: Option<&str>, vips: &[
     m
 }
 
-/// An IPv4 packet of protocol 112.
-pub(super) fn ipv4_packet(src: Ipv4Addr, dst: Ipv4Addr, ttl: u8, message: &[u8]) -> Vec<u8> {
+/// An IPv4 packet.
+pub(super) fn ipv4_packet(src: Ipv4Addr, dst: Ipv4Addr, ttl: u8, protocol: u8, message: &[u8]) -> Vec<u8> {
     let total = u16::try_from(20 + message.len()).unwrap_or(u16::MAX).to_be_bytes();
-    let mut packet = vec![0x45, 0xc0, total[0], total[1], 0, 0, 0, 0, ttl, 112, 0, 0];
+    let mut packet = vec![0x45, 0xc0, total[0], total[1], 0, 0, 0, 0, ttl, protocol, 0, 0];
     packet.extend(src.octets());
     packet.extend(dst.octets());
     let sum = checksum(&packet).to_be_bytes();
@@ -342,7 +343,19 @@ impl Node {
 
     /// Sends any octets as an IPv4 packet of protocol 112, straight to the wire: whatever the source is.
     pub fn inject_to(&self, src: Ipv4Addr, dst: Ipv4Addr, ttl: u8, message: &[u8]) -> Result<()> {
-        self.inject_packet(&ipv4_packet(src, dst, ttl, message))
+        self.inject_ip(src, dst, ttl, 112, message)
+    }
+
+    /// Sends any octets as an IPv4 packet of any protocol, straight to the wire.
+    pub fn inject_ip(
+        &self,
+        src: Ipv4Addr,
+        dst: Ipv4Addr,
+        ttl: u8,
+        protocol: u8,
+        message: &[u8],
+    ) -> Result<()> {
+        self.inject_packet(&ipv4_packet(src, dst, ttl, protocol, message))
     }
 
     /// Sends a whole IPv4 packet, as it is.
@@ -355,6 +368,19 @@ impl Node {
         frame.extend(self.mac());
         frame.extend([0x08, 0x00]);
         frame.extend(packet);
+        self.send_frame(&frame)
+    }
+
+    /// Sends any octets as an IPv6 packet with next header 112 to ff02::12, straight to the wire.
+    pub fn inject_v6(&self, src: Ipv6Addr, hop_limit: u8, message: &[u8]) -> Result<()> {
+        let mut frame = vec![0x33, 0x33, 0, 0, 0, 0x12];
+        frame.extend(self.mac());
+        frame.extend([0x86, 0xdd, 0x6c, 0, 0, 0]);
+        frame.extend(u16::try_from(message.len()).unwrap_or(u16::MAX).to_be_bytes());
+        frame.extend([112, hop_limit]);
+        frame.extend(src.octets());
+        frame.extend(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12).octets());
+        frame.extend(message);
         self.send_frame(&frame)
     }
 

@@ -25,7 +25,7 @@ impl Waiting {
     }
 
     /// The client hears of it within a time.
-    fn is_reset(mut self, within: Duration) -> Result<()> {
+    fn hears_of_it(mut self, within: Duration) -> Result<()> {
         self.client.set_read_timeout(Some(within))?;
         match self.client.read(&mut [0]) {
             Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => Ok(()),
@@ -41,7 +41,7 @@ fn resets(w: &World, leave: fn(&Daemon)) -> Result<()> {
     two.wait_log(words::BACKUP, secs(2))?;
     let waiting = Waiting::new(w)?;
     leave(&one);
-    waiting.is_reset(secs(4))?;
+    waiting.hears_of_it(secs(4))?;
     w.watcher.wait_holder(VIP, "node2", secs(1))?;
     ensure!(!one.log().grep("1 connections to 192.168.30.230 are reset").is_empty(), "it does not say so");
     Ok(())
@@ -52,7 +52,7 @@ fn resets_when_preempted(w: &World) -> Result<()> {
     w.node1_is_master()?;
     let waiting = Waiting::new(w)?;
     let _two = Daemon::start(Kind::Vipd, &w.two, &[router(150)])?;
-    waiting.is_reset(ELECTION)?;
+    waiting.hears_of_it(ELECTION)?;
     w.watcher.wait_holder(VIP, "node2", secs(1))?;
     Ok(())
 }

@@ -5,10 +5,14 @@
 //! test is skipped and named; with `CI=true` that is a failure.
 
 mod flood;
+mod groups;
+mod haproxy;
+mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod leave;
 mod realtime;
+mod tracking;
 
 use lab::*;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -27,7 +31,7 @@ mod words {
     pub const WRONG_PASSWORD: &[&str] = &["received an invalid passwd"];
     pub const WRONG_AUTH_TYPE: &[&str] = &["authentication type"];
     pub const WRONG_INTERVAL: &[&str] = &["advertisement interval mismatch mine=1"];
-    pub const WRONG_TTL: &[&str] = &["TTL", "(ttl)"];
+    pub const WRONG_TTL: &[&str] = &["TTL", "(ttl, from"];
     pub const WRONG_VIPS: &[&str] = &["one or more VIP associated with VRID mismatch actual MASTER advert"];
     pub const WRONG_VRID: &[&str] = &["wrong virtual_router_id"];
     pub const STRANGE_VRID: &[&str] = &["VRID 52 from 192.168.30.117"];
@@ -43,7 +47,17 @@ mod transport;
 type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
-const TOPICS: &[&[(&str, Test)]] = &[TESTS, flood::TESTS, leave::TESTS, realtime::TESTS, transport::TESTS];
+const TOPICS: &[&[(&str, Test)]] = &[
+    TESTS,
+    haproxy::TESTS,
+    leave::TESTS,
+    groups::TESTS,
+    tracking::TESTS,
+    ipv6::TESTS,
+    transport::TESTS,
+    flood::TESTS,
+    realtime::TESTS,
+];
 
 /// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[

@@ -2,6 +2,7 @@
 //! roles.
 
 use super::*;
+use std::net::{IpAddr, Ipv6Addr};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("ah_over_keepalived", |w| pair(w, Kind::Vipd, Kind::Keepalived, ah)),
@@ -13,6 +14,10 @@ pub const TESTS: &[(&str, Test)] = &[
     ("unicast_under_keepalived", |w| pair(w, Kind::Keepalived, Kind::Vipd, unicast)),
     ("unicast_v3_over_keepalived", |w| pair(w, Kind::Vipd, Kind::Keepalived, unicast_v3)),
     ("unicast_v3_under_keepalived", |w| pair(w, Kind::Keepalived, Kind::Vipd, unicast_v3)),
+    ("unicast_v6_over_keepalived", |w| unicast_v6(w, Kind::Vipd, Kind::Keepalived)),
+    ("unicast_v6_under_keepalived", |w| unicast_v6(w, Kind::Keepalived, Kind::Vipd)),
+    ("unicast_v6_names_a_wrong_hop_limit", unicast_v6_hop_limit),
+    ("v6_bears_a_global_address_first", global_first),
     ("ah_survives_kill_9_of_the_master", |w| ah_kill(w, Kind::Vipd, Kind::Keepalived)),
     ("ah_survives_kill_9_beside_vipd", |w| ah_kill(w, Kind::Vipd, Kind::Vipd)),
     ("ah_survives_kill_9_of_keepalived", |w| ah_kill(w, Kind::Keepalived, Kind::Vipd)),
@@ -62,7 +67,7 @@ fn pair(w: &World, high: Kind, low: Kind, make: Make) -> Result<()> {
         let Some(advert) = seen.advert(VRID) else { fail!("no advert") };
         ensure!(advert.ttl == 255 && advert.src == w.one.addr(), "{advert:?}");
         let unicast = high_router().unicast.is_some();
-        ensure!(unicast == (advert.dst == w.two.addr()), "sent to {}", advert.dst);
+        ensure!(unicast == (advert.dst == IpAddr::from(w.two.addr())), "sent to {}", advert.dst);
         ensure!(advert.sequence.is_some() == high_router().ah, "{advert:?}");
     }
     let of_two = w.capture.all(start, |s| s.node == "node2" && s.advert(VRID).is_some());
@@ -83,6 +88,88 @@ fn pair(w: &World, high: Kind, low: Kind, make: Make) -> Result<()> {
     // A planned move overlaps by what the successor takes to announce.
     w.watcher.no_overlap(VIP, ms(300))?;
     at_peace(&[&one, &two])
+}
+
+const VIP6: &str = "fe80::230";
+
+fn addr6(n: u16) -> IpAddr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0x30, 0, 0, 0, 0, n).into()
+}
+
+/// keepalived leaves IPv6 unicast the kernel's hop limit of 64 unless it is told.
+fn router6(kind: Kind, own: u16, peer: u16, priority: u8) -> Router {
+    let router = Router::new(VRID, priority, VIP6).v3().unicast_between(addr6(own), &[addr6(peer)]);
+    if kind == Kind::Keepalived { router.with(" unicast_ttl 255") } else { router }
+}
+
+fn addressed6(w: &World) -> Result<()> {
+    for (node, n) in [(&w.one, 1), (&w.two, 2)] {
+        node.ip(&format!("addr add {}/64 dev eth0 nodad", addr6(n)))?;
+    }
+    Ok(())
+}
+
+fn unicast_v6(w: &World, high: Kind, low: Kind) -> Result<()> {
+    addressed6(w)?;
+    let two = Daemon::start(low, &w.two, &[router6(low, 2, 1, 99)])?;
+    let one = Daemon::start(high, &w.one, &[router6(high, 1, 2, 100)])?;
+    one.wait_log(words::MASTER, ELECTION)?;
+    w.watcher.wait_holder(VIP6, "node1", ELECTION)?;
+    let start = Instant::now();
+    for i in 1..=4 {
+        let seen = w.capture.wait_advert("node1", VRID, start + secs(i - 1), secs(2))?;
+        let Some(advert) = seen.advert(VRID) else { fail!("no advert") };
+        ensure!((advert.src, advert.dst, advert.ttl) == (addr6(1), addr6(2), 255), "{advert:?}");
+    }
+    ensure!(w.watcher.holder(VIP6).as_deref() == Some("node1"), "{VIP6} left node1");
+    at_peace(&[&one, &two])?;
+    one.terminate();
+    w.watcher.wait_holder(VIP6, "node2", ELECTION)?;
+    one.wait_exit(secs(9))?;
+    let one = Daemon::start(high, &w.one, &[router6(high, 1, 2, 100)])?;
+    w.watcher.wait_holder(VIP6, "node1", ELECTION + secs(5))?;
+    w.watcher.no_overlap(VIP6, ms(300))?;
+    at_peace(&[&one, &two])
+}
+
+fn unicast_v6_hop_limit(w: &World) -> Result<()> {
+    addressed6(w)?;
+    let one = Vipd::run(&w.one, None, &[router6(Kind::Vipd, 1, 2, 100)])?;
+    let _two = Keepalived::run(&w.two, &[router6(Kind::Vipd, 2, 1, 200)])?;
+    one.wait_log(&format!("(ttl, from {}: not 255", addr6(2)), ELECTION)?;
+    Ok(())
+}
+
+/// keepalived does not mind which address is the first; to refuse it would make two masters.
+fn global_first(w: &World) -> Result<()> {
+    let lists = |first: &str, second: &str, priority| {
+        let mut router = Router::new(VRID, priority, first).v3();
+        router.vips.push(second.to_owned());
+        router
+    };
+    const GLOBAL: &str = "2001:db8:30::230";
+    let one = Keepalived::run(&w.one, &[lists(GLOBAL, VIP6, 200)])?;
+    w.watcher.wait_holder(GLOBAL, "node1", ELECTION)?;
+    let two = Vipd::run(&w.two, None, &[lists(VIP6, GLOBAL, 100)])?;
+    two.wait_log("is not link-local", secs(3))?;
+    let start = Instant::now();
+    for i in 1..=5 {
+        w.capture.wait_advert("node1", VRID, start + secs(i - 1), secs(2))?;
+    }
+    ensure!(w.watcher.holder(GLOBAL).as_deref() == Some("node1"), "two masters");
+    ensure!(two.log().grep("is not link-local").len() == 1, "said again and again");
+    let text = String::from_utf8_lossy(&two.cli(&["status"])?.stdout).into_owned();
+    ensure!(text.contains("first_not_link_local "), "not counted: {text}");
+    // It believes ours as well.
+    one.terminate();
+    w.watcher.wait_holder(GLOBAL, "node2", ELECTION)?;
+    one.wait_exit(secs(5))?;
+    let one = Keepalived::run(&w.one, &[lists(GLOBAL, VIP6, 50)])?;
+    one.wait_log(words::BACKUP, secs(3))?;
+    let start = Instant::now();
+    w.capture.wait_advert("node2", VRID, start + secs(5), secs(8))?;
+    ensure!(w.watcher.holder(GLOBAL).as_deref() == Some("node2"), "two masters");
+    Ok(())
 }
 
 /// From `since` on: node1 master, node2 silent, nobody else holds the address.

@@ -15,7 +15,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-const VIPS: [&str; 3] = ["192.168.30.230", "192.168.30.231", "192.168.30.232"];
+/// Of three virtual routers, one of them over IPv6.
+const VIPS: [&str; 3] = ["192.168.30.230", "192.168.30.231", "2001:db8:30::232"];
 /// Pairs of nodes at a time. One: the removal of a namespace holds the kernel's lock of all address
 /// operations for many milliseconds, and with it the end of the leases in the others.
 const PAIRS: usize = 1;
@@ -104,12 +105,21 @@ fn phase(seed: u64, i: usize) -> Duration {
     Duration::from_micros(x % 3_000_000)
 }
 
+fn router(vrid: u8, priority: u8, vip: &str) -> Router {
+    if !vip.contains(':') {
+        return Router::new(vrid, priority, &format!("{vip}/24"));
+    }
+    let mut router = Router::new(vrid, priority, "fe80::232").v3();
+    router.vips.push(format!("{vip}/64"));
+    router
+}
+
 fn once(phase: Duration, keepalived: bool, signal: Signal) -> Result<Outcome> {
     let lan = Lan::new(&[("node1", "192.168.30.116/24"), ("node2", "192.168.30.117/24")])?;
     let watcher = Watcher::start(&lan)?;
     let routers = |priority| -> Vec<Router> {
         let each = VIPS.iter().zip(51..);
-        each.map(|(vip, vrid)| Router::new(vrid, priority, &format!("{vip}/24")).no_preempt()).collect()
+        each.map(|(vip, vrid)| router(vrid, priority, vip).no_preempt()).collect()
     };
     let (one, two) = (lan.node("node1"), lan.node("node2"));
     let master = Vipd::run(&one, None, &routers(100))?;

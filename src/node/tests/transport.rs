@@ -3,6 +3,7 @@
 use super::*;
 use crate::vrrp::auth;
 use crate::vrrp::packet::{Discard, GROUP_V4, Outgoing, PROTOCOL, encode};
+use crate::vrrp::replay::Replay;
 use crate::wire::ipv4::{self, Ipv4};
 
 const KEY: [u8; 8] = *b"1111\0\0\0\0";
@@ -57,7 +58,7 @@ impl World {
     fn copies(&mut self) -> Vec<(IpAddr, Vec<u8>)> {
         let mut out = Vec::new();
         (0..)
-            .map_while(|copy| Some((self.node.encode_advert(0, 100, copy, &mut out)?, out.clone())))
+            .map_while(|copy| Some((self.node.encode_advert(0, 100, copy, &mut out)?.1, out.clone())))
             .collect()
     }
 
@@ -73,21 +74,24 @@ impl World {
 }
 
 #[test]
-fn the_mark_is_kept_before_the_first_advert_and_then_seldom() {
+fn the_numbers_are_kept_before_the_first_advert_and_then_seldom() {
     let mut w = World::new(&ah());
     w.begin(false);
     w.run(ms(4000));
     let did = w.take();
-    let mark = did.iter().position(|d| *d == Did::Remember(Memory::Sequence(1024))).unwrap();
+    let kept = did.iter().position(|d| *d == Did::Remember(Memory::Sequence)).unwrap();
     let advert = did.iter().position(|d| *d == Did::Advert(0, 100)).unwrap();
-    assert!(mark < advert);
+    assert!(kept < advert);
     assert_eq!(w.next_sequence(), 1);
     assert_eq!(w.next_sequence(), 2);
     w.run(ms(20_000));
-    assert!(!w.take().iter().any(|d| matches!(d, Did::Remember(Memory::Sequence(_)))));
+    assert!(!w.take().contains(&Did::Remember(Memory::Sequence)));
     // A peer that is far ahead: kept at once, and exceeded.
     w.hear_sealed(PEER, 50, 70_000, &KEY);
-    assert!(w.take().contains(&Did::Remember(Memory::Sequence(71_024))));
+    let did = w.take();
+    let kept = did.iter().rposition(|d| *d == Did::Remember(Memory::Sequence)).unwrap();
+    assert!(kept < did.iter().position(|d| *d == Did::Advert(0, 100)).unwrap());
+    assert_eq!(w.node.instances[0].replay.render(), format!("71024\n{PEER} 70000\n"));
     assert_eq!(w.next_sequence(), 70_001);
 }
 
@@ -126,18 +130,18 @@ fn what_is_authentic_uses_up_its_number() {
 
 #[test]
 fn a_restart_goes_on_above_the_mark_and_resumes_only_with_one() {
-    let restart = |mark: Option<u32>| {
+    let restart = |file: Option<&str>| {
         let mut w = World::new(&ah());
         let mut a = addr(VIP, 32, Some(TAG), 2);
         a.tstamp = (w.now.as_nanos() / 10_000_000) as u32;
         w.node.addr(w.now, &a);
-        if let Some(mark) = mark {
-            w.node.restore_sequence(0, mark);
+        if let Some(file) = file {
+            w.node.instances[0].replay = Replay::parse(file).unwrap();
         }
         w.begin(true);
         w
     };
-    let mut w = restart(Some(5120));
+    let mut w = restart(Some("5120\n192.168.30.117 4000\n"));
     assert_eq!(w.node.instances[0].why, Why::Resumed);
     assert_eq!(w.next_sequence(), 5121);
     let mut w = restart(None);

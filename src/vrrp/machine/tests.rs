@@ -289,3 +289,73 @@ fn v3_short_intervals() {
     go(&mut m, at(200_000), Input::Tick);
     assert_eq!(m.deadline(), Some(at(200_010)));
 }
+
+#[test]
+fn a_priority_that_changes() {
+    for v in [Version::V2, Version::V3] {
+        let p = params(v, 100);
+        let new = |priority| Params { priority, ..p.clone() };
+
+        // Init: only noted
+        let mut m = Machine::new(p.clone());
+        assert_eq!(go(&mut m, at(0), Input::Priority(80)), []);
+        go(&mut m, at(0), Input::Start);
+        assert_eq!(m.deadline(), Some(down(&new(80), at(0), ms(1000))));
+
+        // Backup: the skew follows, whatever it was added to
+        for priority in [1, 80, 120, 254] {
+            let mut m = backup(p.clone());
+            go(&mut m, at(500), advert(HIGH, 200));
+            assert_eq!(go(&mut m, at(700), Input::Priority(priority)), []);
+            assert_eq!(m.deadline(), Some(down(&new(priority), at(500), learned(v))), "{priority}");
+            go(&mut m, at(800), advert(HIGH, 0));
+            let left = at(800) + skew(&new(priority), learned(v));
+            assert_eq!(m.deadline(), Some(left));
+            go(&mut m, at(810), Input::Priority(100));
+            assert_eq!(m.deadline(), Some(at(800) + skew(&p, learned(v))));
+        }
+
+        // Backup: a deadline that has passed by that is due
+        let mut m = backup(p.clone());
+        let late = m.deadline().unwrap() - Duration::from_nanos(1);
+        assert_eq!(go(&mut m, late, Input::Priority(200)), []);
+        assert!(m.deadline() < Some(late));
+        let taken = [Advert(200), Acquire, Entered(Kind::Master, Why::NoMaster)];
+        assert_eq!(go(&mut m, late, Input::Tick), taken);
+
+        // Backup: who was about to be preempted outranks us, and is followed
+        for (priority, followed) in [(90, true), (89, true), (91, false)] {
+            let mut m = backup(p.clone());
+            let fires = m.deadline();
+            go(&mut m, at(3000), advert(LOW, 90));
+            assert_eq!(m.deadline(), fires);
+            go(&mut m, at(3500), Input::Priority(priority));
+            if followed {
+                assert_eq!(m.deadline(), Some(down(&new(priority), at(3500), ms(1000))), "{priority}");
+            } else {
+                assert_eq!(m.deadline(), Some(down(&new(priority), at(0), ms(1000))));
+            }
+        }
+
+        // Backup: what was a better master is preempted from its next advert on
+        let mut m = backup(p.clone());
+        go(&mut m, at(500), advert(HIGH, 150));
+        go(&mut m, at(600), Input::Priority(160));
+        let fires = m.deadline();
+        assert_eq!(fires, Some(down(&new(160), at(500), learned(v))));
+        go(&mut m, at(1500), advert(HIGH, 150));
+        assert_eq!(m.deadline(), fires);
+
+        // Master: the next advert has it, on its grid
+        let mut m = master(p.clone());
+        let next = m.deadline();
+        assert_eq!(go(&mut m, at(10_100), Input::Priority(80)), []);
+        assert_eq!(m.deadline(), next);
+        assert_eq!(go(&mut m, at(11_000), Input::Tick), [Advert(80)]);
+        let out = go(&mut m, at(11_100), advert(LOW, 90));
+        assert_eq!(
+            out[1..],
+            [LATER, Entered(Kind::Backup, Why::Outranked(Master { src: LOW, priority: 90 }))]
+        );
+    }
+}

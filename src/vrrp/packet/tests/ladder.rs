@@ -55,7 +55,9 @@ impl Arrival {
             Discard::AuthType => bytes[4] = 3,
             Discard::AuthPass => *bytes.get_mut(12).unwrap() ^= 1,
             Discard::AuthIcv => self.icv_broken = true,
-            Discard::AuthReplay => self.scene.replay.accept(self.scene.src, SEQ),
+            Discard::AuthReplay => {
+                self.scene.replay.accept(self.scene.src, SEQ);
+            }
             Discard::IntervalZero => {
                 bytes[5] = 0;
                 if self.scene.version == Version::V3 {

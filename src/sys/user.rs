@@ -1,0 +1,116 @@
+//! Users of the system, and programs that are run as one of them.
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Most groups of one user; the kernel allows 65536.
+const MAX_GROUPS: usize = 256;
+#[cfg(not(any(target_arch = "arm", target_arch = "x86")))]
+use libc::{SYS_setgid as SETGID, SYS_setgroups as SETGROUPS, SYS_setuid as SETUID};
+/// Those with 32-bit ids.
+#[cfg(any(target_arch = "arm", target_arch = "x86"))]
+use libc::{SYS_setgid32 as SETGID, SYS_setgroups32 as SETGROUPS, SYS_setuid32 as SETUID};
+
+/// Exit status of a child that could not become the user, or not execute the program, as a shell's.
+const CANNOT: i32 = 126;
+
+unsafe extern "C" {
+    /// Our environment, which children get (environ(7)).
+    static environ: *const *const libc::c_char;
+}
+
+/// A user with all groups, as /etc/passwd and /etc/group (UTF-8) have it: no other data base is asked, for that could block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    uid: libc::uid_t,
+    gid: libc::gid_t,
+    groups: Vec<libc::gid_t>,
+}
+
+impl User {
+    /// Looks a name up.
+    pub fn find(name: &str) -> Option<Self> {
+        let read = |file| std::fs::read_to_string(file).unwrap_or_default();
+        User::parse(name, &read("/etc/passwd"), &read("/etc/group"))
+    }
+
+    /// passwd(5) `name:password:uid:gid:…`, group(5) `name:password:gid:member,member`
+    fn parse(name: &str, passwd: &str, group: &str) -> Option<Self> {
+        let [_, _, uid, gid] = passwd.lines().filter_map(fields).find(|f| f[0] == name)?;
+        let (uid, gid) = (uid.parse().ok()?, gid.parse().ok()?);
+        let mut groups = vec![gid];
+        for [_, _, other, members] in group.lines().filter_map(fields) {
+            let other = other.parse::<u32>().ok().filter(|other| *other != gid);
+            groups.extend(other.filter(|_| members.split(',').any(|m| m == name)));
+        }
+        groups.truncate(MAX_GROUPS);
+        Some(User { uid, gid, groups })
+    }
+}
+
+/// The first four fields of a line.
+fn fields(line: &str) -> Option<[&str; 4]> {
+    let mut fields = line.split(':');
+    Some([fields.next()?, fields.next()?, fields.next()?, fields.next()?])
+}
+
+/// Starts a program as `process::spawn` does, but as another user, which posix_spawn cannot. What fails in the
+/// child is told on `output`, and its exit status is 126.
+pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User) -> nix::Result<Pid> {
+    let null = File::open("/dev/null").map_err(|_| Errno::ENODEV)?;
+    let args: Vec<_> = argv.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
+    let program = *args.first().filter(|p| !p.is_null()).ok_or(Errno::EINVAL)?;
+    // SAFETY: nothing in this program writes to `environ`; the child calls only async-signal-safe functions, allocates nothing, and ends in exec or _exit. All
+    // pointers are to null-terminated arrays and strings that live in this frame, which it has a copy of.
+    unsafe {
+        // musl's fork would take all locks of its allocator, which nobody else can hold.
+        let pid = Errno::result(libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0))?;
+        if pid != 0 {
+            return Ok(Pid::from_raw(pid as libc::pid_t));
+        }
+        libc::setpgid(0, 0);
+        libc::dup2(null.as_raw_fd(), 0);
+        libc::dup2(output.as_raw_fd(), 1);
+        libc::dup2(output.as_raw_fd(), 2);
+        // Rust's runtime ignores SIGPIPE, and whoever started us may have ignored others.
+        for signal in 1..32 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        // The C library's would ask all threads to follow, and there are none.
+        let told: &[u8] = if libc::syscall(SETGROUPS, user.groups.len(), user.groups.as_ptr()) != 0
+            || libc::syscall(SETGID, user.gid) != 0
+            || libc::syscall(SETUID, user.uid) != 0
+        {
+            b"cannot become that user\n"
+        } else {
+            libc::execve(program, args.as_ptr(), environ);
+            b"cannot be executed by that user\n"
+        };
+        libc::write(2, told.as_ptr().cast(), told.len());
+        libc::_exit(CANNOT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_and_their_groups() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\nodd:x:a:b\nnobody:x:65534:65533:::\n";
+        let group =
+            "root:x:0:\nx:x:7:nobodyx,root\naudio:x:29:a,nobody\nnogroup:x:65533:nobody\nbad:x:-:nobody\n";
+        let nobody = User { uid: 65534, gid: 65533, groups: vec![65533, 29] };
+        assert_eq!(User::parse("nobody", passwd, group), Some(nobody));
+        assert_eq!(User::parse("root", passwd, group).map(|u| u.groups), Some(vec![0, 7]));
+        for name in ["broken", "odd", "nobod", "", "x"] {
+            assert_eq!(User::parse(name, passwd, group), None, "{name}");
+        }
+    }
+}
