@@ -44,6 +44,9 @@ fn write_all() -> std::io::Result<()> {
             let Some((header, packet)) = frame.get(16..).and_then(|f| f.split_first_chunk::<14>()) else { break };
             let packet = packet.get(..1500).unwrap_or(packet);
             frames.add(&[packet])?;
+            if header[12] == 0x86 && packet.get(6) == Some(&58) {
+                frames.add(&[&packet[24..]])?; // destination, then ICMPv6
+            }
             match (header[12], packet.get(9)) {
                 (0x08, Some(112)) if header[13] == 0 => {
                     let Some(message) = packet.get(20..) else { continue };
@@ -74,6 +77,7 @@ fn write_all() -> std::io::Result<()> {
     of("show_info")?.add(&[b"Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nNbthread: 2\nPid: 4711\nUptime: 0d\n"])?;
     let state = of("state")?;
     state.add(&[b"4294967295\n"])?;
+    state.add(&[b"2048\n192.168.30.117 1033\nfe80::1 9\n"])?;
     let one = "[vrrp VI_1]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = 192.168.30.230/24\n";
     if let Ok((cfg, _)) = schema::parse(one) {
         state.add(&[memory::render(&cfg.vrrp[0], false).as_bytes()])?;
