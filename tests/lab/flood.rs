@@ -50,6 +50,10 @@ pub fn bad_frames(t: &Target, from: Ipv4Addr) -> Vec<(&'static str, Vec<u8>)> {
         .collect();
     let mut of_our_vrid = garbage.clone();
     of_our_vrid[1] = t.vrid;
+    let mut ah = vec![112, 4, 0, 0];
+    ah.extend(from.octets());
+    ah.extend([0xff; 16]); // sequence number and ICV
+    ah.extend(good(250));
     vec![
         ("checksum", ip(255, &checksum)),
         ("TTL", ip(64, &good(250))),
@@ -62,6 +66,7 @@ pub fn bad_frames(t: &Target, from: Ipv4Addr) -> Vec<(&'static str, Vec<u8>)> {
         ("interval", ip(255, &advert(t.vrid, 250, 9, Some(t.pass), &[t.vip]))),
         ("lower priority", ip(255, &good(t.lower))),
         ("priority 0", ip(255, &good(0))),
+        ("authentication header", frame_of(from, 255, 51, &ah)),
         ("garbage", ip(255, &garbage)),
         ("garbage of our VRID", ip(255, &of_our_vrid)),
         ("ARP for the VIP", arp(t.vip)),
@@ -70,10 +75,14 @@ pub fn bad_frames(t: &Target, from: Ipv4Addr) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 fn frame(src: Ipv4Addr, ttl: u8, message: &[u8]) -> Vec<u8> {
+    frame_of(src, ttl, 112, message)
+}
+
+fn frame_of(src: Ipv4Addr, ttl: u8, protocol: u8, message: &[u8]) -> Vec<u8> {
     let mut frame = vec![1, 0, 0x5e, 0, 0, 18];
     frame.extend(MAC);
     frame.extend([0x08, 0x00]);
-    frame.extend(super::wire::ipv4_packet(src, GROUP, ttl, 112, message));
+    frame.extend(super::wire::ipv4_packet(src, GROUP, ttl, protocol, message));
     frame
 }
 

@@ -3,8 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use vipd::time::Time;
-use vipd::wire::rtnl::{self, AddrSpec, Lifetime, Msg};
 use vipd::wire::diag;
+use vipd::wire::rtnl::{self, AddrSpec, Lifetime, Msg};
 
 fuzz_target!(|data: &[u8]| {
     // Each takes a header of 16 octets at least; one may come with Interrupted, and the last with Overrun.

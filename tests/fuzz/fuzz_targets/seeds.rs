@@ -38,10 +38,14 @@ fn write_all() -> std::io::Result<()> {
         let file = fs::read(file?.path())?;
         let mut rest = file.get(24..).unwrap_or_default();
         for _ in 0..8 {
-            let Some(len) = rest.get(8..12).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes) else { break };
+            let Some(len) = rest.get(8..12).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes) else {
+                break;
+            };
             let (frame, more) = rest.split_at(rest.len().min(16 + len as usize));
             rest = more;
-            let Some((header, packet)) = frame.get(16..).and_then(|f| f.split_first_chunk::<14>()) else { break };
+            let Some((header, packet)) = frame.get(16..).and_then(|f| f.split_first_chunk::<14>()) else {
+                break;
+            };
             let packet = packet.get(..1500).unwrap_or(packet);
             frames.add(&[packet])?;
             if header[12] == 0x86 && packet.get(6) == Some(&58) {
@@ -74,11 +78,13 @@ fn write_all() -> std::io::Result<()> {
     ini.add(&[EVERYTHING.as_bytes()])?;
     let control = of("control")?;
     control.add(&[b"status\n"])?;
-    of("show_info")?.add(&[b"Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nNbthread: 2\nPid: 4711\nUptime: 0d\n"])?;
+    of("show_info")?
+        .add(&[b"Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nNbthread: 2\nPid: 4711\nUptime: 0d\n"])?;
     let state = of("state")?;
     state.add(&[b"4294967295\n"])?;
     state.add(&[b"2048\n192.168.30.117 1033\nfe80::1 9\n"])?;
-    let one = "[vrrp VI_1]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = 192.168.30.230/24\n";
+    let one =
+        "[vrrp VI_1]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = 192.168.30.230/24\n";
     if let Ok((cfg, _)) = schema::parse(one) {
         state.add(&[memory::render(&cfg.vrrp[0], false).as_bytes()])?;
         state.add(&[memory::render(&cfg.vrrp[0], true).as_bytes()])?;

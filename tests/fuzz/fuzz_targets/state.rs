@@ -8,7 +8,8 @@ use vipd::memory;
 use vipd::vrrp::replay::Replay;
 
 static ROUTER: LazyLock<Vrrp> = LazyLock::new(|| {
-    let text = "[vrrp VI_1]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = 192.168.30.230/24\n";
+    let text =
+        "[vrrp VI_1]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = 192.168.30.230/24\n";
     schema::parse(text).unwrap().0.vrrp.remove(0)
 });
 
