@@ -17,6 +17,8 @@ COUNT ?= 20
 # `make fuzz`: seconds for each target; `make soak FUZZ=600` fuzzes as well
 SECONDS ?= 10
 FUZZ ?= 0
+# seeds of the simulator in the soak; `make test` plays 20,000
+SEEDS ?= 1000000
 CARGO ?= cargo
 
 # Tests and demo drive the program that is shipped, not a debug build of it.
@@ -44,6 +46,7 @@ check: ## formatting and lints: 5 s
 
 test: deps all ## every test, on the static program: 3 min from nothing, 1.5 min after the build
 	$(with_vipd) $(CARGO) test --locked
+	$(CARGO) test --locked --profile sim --test sim
 
 demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 30 s after the build
 	$(with_vipd) $(CARGO) run --locked --release --example demo -- --peer $(PEER)
@@ -51,7 +54,8 @@ demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 30 s after
 bench: deps all ## measure failover, memory, load, a flood, vipd beside keepalived: 4 min
 	$(with_vipd) $(CARGO) run --locked --release --example bench
 
-soak: deps all ## 20 kills and 20 stalls at random moments, against vipd and keepalived; realtime: 16 min; SEED= COUNT= FUZZ=
+soak: deps all ## a million seeds of the simulator, 20 kills and 20 stalls of real processes, realtime: 28 min; SEEDS= SEED= COUNT= FUZZ=
+	SEEDS=$(SEEDS) $(CARGO) test --locked --profile sim --test sim seeds
 	$(with_vipd) $(CARGO) run --locked --release --example soak -- $(SEED) $(COUNT)
 	test $(FUZZ) = 0 || CARGO='$(CARGO)' tests/fuzz/run.sh $(FUZZ)
 

@@ -6,6 +6,7 @@ mod links;
 mod listeners;
 mod service;
 mod tables;
+mod vmac;
 
 pub use check::unknown_user;
 pub use service::check_argv;
@@ -59,6 +60,7 @@ enum Source {
     Vrrp(usize, Kind),
     Stray(usize),
     VrrpV6(usize),
+    Vmac(usize),
     StrayV6(usize),
     Arp(usize),
     Neighbours(usize),
@@ -185,13 +187,10 @@ impl Daemon {
             })
             .collect();
         // Another master may have been heard meanwhile.
-        for i in 0..self.sockets.len() {
-            self.read(Source::Vrrp(i, Kind::Plain))?;
-            self.read(Source::Vrrp(i, Kind::Ah))?;
-            self.read(Source::VrrpV6(i))?;
-        }
+        let now = clock::now();
+        self.read_all_adverts();
         self.node.begin(clock::now(), &remembered);
-        self.settle();
+        self.settle(now);
         Ok(())
     }
 
@@ -221,7 +220,11 @@ impl Daemon {
         if self.realtime_at.is_some_and(|t| now >= t) {
             self.take_realtime();
         }
-        self.settle();
+        if self.node.is_takeover_due(now) {
+            // This process may have stood still since ppoll returned, and the master's adverts wait.
+            self.read_all_adverts();
+        }
+        self.settle(now);
         Ok(())
     }
 
@@ -244,6 +247,9 @@ impl Daemon {
                 if let Some(v) = v {
                     add(v.as_fd(), Source::Vrrp(i, kind), read);
                 }
+            }
+            if let Some(v) = &s.vmac {
+                add(v.as_fd(), Source::Vmac(i), read);
             }
             if let Some(v) = &s.vrrp_v6 {
                 add(v.as_fd(), Source::VrrpV6(i), read);
@@ -310,9 +316,10 @@ impl Daemon {
                     self.signal(now, s);
                 }
             }
-            Source::Vrrp(i, kind) => self.read_adverts(now, i, kind),
+            Source::Vrrp(i, kind) => self.read_adverts(i, kind),
             Source::Stray(i) => self.read_strays(now, i),
-            Source::VrrpV6(i) => self.read_adverts_v6(now, i),
+            Source::VrrpV6(i) => self.read_adverts_v6(i),
+            Source::Vmac(i) => self.read_vmac(i),
             Source::StrayV6(i) => self.read_strays_v6(now, i),
             Source::Arp(i) => self.read_announcements(now, i),
             Source::Neighbours(i) => self.read_neighbours(now, i),
@@ -409,14 +416,15 @@ impl Daemon {
         });
     }
 
-    /// Timers, then everything that follows, until nothing is left to do at once.
-    fn settle(&mut self) {
-        self.node.tick(clock::now());
+    /// Timers, then everything that follows, until nothing is left to do at once. `now` was read before the
+    /// sockets were: a backup that stood still since has not heard the adverts that came meanwhile.
+    fn settle(&mut self, now: Time) {
+        self.node.tick(now);
         self.run_effects();
         self.node.flush(clock::now());
         self.run_effects();
         // Addresses that were just added are announced without another wait.
-        self.node.tick(clock::now());
+        self.node.announce_some(clock::now());
         self.run_effects();
         self.connections = None;
         while let Some(event) = self.node.next_event() {
@@ -453,6 +461,9 @@ impl Daemon {
             Effect::Announce { entry } => self.announce(entry),
             Effect::Remember { inst, memory } => self.remember(inst, memory),
             Effect::Reread => self.reread(),
+            Effect::Vmac { link, op } => self.vmac(link, op),
+            Effect::Unmake { ifindex } => self.unmake(Some(ifindex)),
+            Effect::UnmakeAll => self.unmake(None),
             Effect::Haproxy(supervisor::Action::Spawn) if !self.node.may_spawn() => {}
             Effect::Haproxy(action) => {
                 let Some(service) = &mut self.service else { return };

@@ -41,8 +41,11 @@ impl Faults {
     /// A check of `track` has no result yet: no fault yet.
     pub const CHECKING: Faults = Faults(2048);
 
+    /// The macvlan of its virtual MAC cannot be had.
+    pub const VMAC: Faults = Faults(4096);
+
     /// Every fault with its words.
-    pub const WORDS: [(Faults, &'static str); 12] = [
+    pub const WORDS: [(Faults, &'static str); 13] = [
         (Faults::NO_INTERFACE, "interface does not exist"),
         (Faults::LINK_DOWN, "interface is down"),
         (Faults::NO_ADDRESS, "interface has no address to send from"),
@@ -55,6 +58,7 @@ impl Faults {
         (Faults::CHECK, "a tracked check is down"),
         (Faults::GROUP, "another member of the group is in FAULT"),
         (Faults::CHECKING, "waiting for a check"),
+        (Faults::VMAC, "the virtual MAC cannot be had"),
     ];
 
     /// Adds `f` if `on`.
@@ -160,6 +164,8 @@ pub struct Instance {
     pub unsent: bool,
     /// Its sync group, an index into the node's groups.
     pub group: Option<usize>,
+    /// With `use_vmac` the link of its macvlan.
+    pub vmac: Option<usize>,
     /// Its addresses as advertised.
     pub vips: Vec<IpAddr>,
     /// The source of its adverts.
@@ -222,6 +228,7 @@ impl Instance {
             link,
             unsent: false,
             group: None,
+            vmac: None,
             src: None,
             hold: None,
             faults: Faults::default(),

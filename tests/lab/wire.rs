@@ -51,6 +51,8 @@ pub enum What {
     Arp { op: u16, sender: Ipv4Addr, target: Ipv4Addr },
     /// IPv6 neighbour advertisement, with its target.
     Na { target: Ipv6Addr },
+    /// Anything else from a virtual MAC, with its Ethernet type.
+    Other { kind: u16 },
 }
 
 /// A frame that entered the switch.
@@ -80,7 +82,7 @@ impl Seen {
         match self.what {
             What::Arp { sender, target, .. } => sender == target && IpAddr::V4(sender) == vip,
             What::Na { target } => IpAddr::V6(target) == vip,
-            What::Advert(_) => false,
+            What::Advert(_) | What::Other { .. } => false,
         }
     }
 }
@@ -161,14 +163,16 @@ fn tap() -> Result<OwnedFd> {
     let op = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
     let jeq = |k: u32, jt: u8, jf: u8| libc::sock_filter { code: 0x15, jt, jf, k };
     const PACKET_TYPE: u32 = 0xffff_f004; // SKF_AD_OFF + SKF_AD_PKTTYPE
-    let (load_half, load_byte, ret) = (0x28, 0x30, 0x06);
+    let (load_word, load_half, load_byte, ret) = (0x20, 0x28, 0x30, 0x06);
     sys::attach_filter(
         fd.as_fd(),
         &[
             op(load_byte, PACKET_TYPE),
-            jeq(4, 12, 0), // outgoing: drop
+            jeq(4, 14, 0), // outgoing: drop
             op(load_byte, 6),
-            jeq(u32::from(super::flood::MAC[0]), 10, 0), // of a flood: drop
+            jeq(u32::from(super::flood::MAC[0]), 12, 0), // of a flood: drop
+            op(load_word, 6),
+            jeq(0x5e00, 11, 0), // from a virtual MAC: accept whatever it is
             op(load_half, 12),
             jeq(0x0806, 9, 0), // ARP: accept
             jeq(0x86dd, 3, 0),
@@ -235,7 +239,16 @@ fn instant(stamp: TimeSpec) -> Instant {
 }
 
 fn decode(frame: &[u8]) -> Option<([u8; 6], What)> {
-    let mac = frame.get(6..12)?.try_into().ok()?;
+    let mac: [u8; 6] = frame.get(6..12)?.try_into().ok()?;
+    let other = || {
+        let kind = u16::from_be_bytes([*frame.get(12)?, *frame.get(13)?]);
+        mac.starts_with(&[0, 0, 0x5e, 0]).then_some(What::Other { kind })
+    };
+    let what = known(frame).or_else(other)?;
+    Some((mac, what))
+}
+
+fn known(frame: &[u8]) -> Option<What> {
     let body = frame.get(14..)?;
     let what = match u16::from_be_bytes([*frame.get(12)?, *frame.get(13)?]) {
         0x0806 => What::Arp {
@@ -244,6 +257,9 @@ fn decode(frame: &[u8]) -> Option<([u8; 6], What)> {
             target: v4(body, 24)?,
         },
         0x0800 => {
+            if *body.get(9)? != 112 {
+                return None;
+            }
             let header = usize::from(body.first()? & 15) * 4;
             let total = usize::from(u16::from_be_bytes([*body.get(2)?, *body.get(3)?]));
             let (src, dst) = (v4(body, 12)?.into(), v4(body, 16)?.into());
@@ -266,7 +282,7 @@ fn decode(frame: &[u8]) -> Option<([u8; 6], What)> {
         }
         _ => return None,
     };
-    Some((mac, what))
+    Some(what)
 }
 
 fn vrrp(

@@ -13,6 +13,7 @@ mod lab;
 mod leave;
 mod realtime;
 mod tracking;
+mod vmac;
 
 use lab::*;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -55,6 +56,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     tracking::TESTS,
     ipv6::TESTS,
     transport::TESTS,
+    vmac::TESTS,
     flood::TESTS,
     realtime::TESTS,
 ];
