@@ -84,8 +84,12 @@ fn libc_eexist(arg: u8) -> i32 {
 impl World {
     fn link(&mut self, running: bool) {
         let mac = Some([2, 0, 0, 0, 0, 1]);
+        let (macvlan_of, group) = (None, 0);
         let name = IfName::from_bytes(b"eth0");
-        self.node.link(self.now, &Link { seq: 0, ifindex: 2, name, up: true, running, mac, master: None });
+        self.node.link(
+            self.now,
+            &Link { seq: 0, ifindex: 2, name, up: true, running, mac, master: None, macvlan_of, group },
+        );
     }
 
     fn addr(&mut self, addr: [u8; 4], there: bool) {
