@@ -14,6 +14,9 @@ INIT ?= none
 # the soak's random seed, and how many of each
 SEED ?= 1
 COUNT ?= 20
+# `make fuzz`: seconds for each target; `make soak FUZZ=600` fuzzes as well
+SECONDS ?= 10
+FUZZ ?= 0
 # seeds of the simulator in the soak; `make test` plays 20,000
 SEEDS ?= 1000000
 CARGO ?= cargo
@@ -24,7 +27,7 @@ share = $(DESTDIR)$(PREFIX)/share/vipd
 # The init files name /usr/sbin/vipd; with another PREFIX they have to say so.
 put = sed 's|/usr/sbin/vipd|$(PREFIX)/sbin/vipd|g'
 
-.PHONY: all help deps check test demo bench soak install init-none init-busybox init-openrc init-systemd uninstall clean
+.PHONY: all help deps check test demo bench soak fuzz install init-none init-busybox init-openrc init-systemd uninstall clean
 # `deps` and `all` may both run apt-get; cargo uses all cores anyway.
 .NOTPARALLEL:
 
@@ -48,12 +51,17 @@ test: deps all ## every test, on the static program: 3 min from nothing, 1.5 min
 demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 30 s after the build
 	$(with_vipd) $(CARGO) run --locked --release --example demo -- --peer $(PEER)
 
-bench: deps all ## measure failover, memory, load, vipd beside keepalived: 2.5 min
+bench: deps all ## measure failover, memory, load, a flood, vipd beside keepalived: 4 min
 	$(with_vipd) $(CARGO) run --locked --release --example bench
 
-soak: deps all ## a million seeds of the simulator, 20 kills and 20 stalls of real processes: 25 min; SEEDS= SEED= COUNT=
+soak: deps all ## a million seeds of the simulator, 20 kills and 20 stalls of real processes, realtime: 28 min; SEEDS= SEED= COUNT= FUZZ=
 	SEEDS=$(SEEDS) $(CARGO) test --locked --profile sim --test sim seeds
 	$(with_vipd) $(CARGO) run --locked --release --example soak -- $(SEED) $(COUNT)
+	test $(FUZZ) = 0 || CARGO='$(CARGO)' tests/fuzz/run.sh $(FUZZ)
+
+# Any stable Rust and a C++ compiler (apt install g++, apk add g++); libfuzzer-sys comes from crates.io, no cargo-fuzz.
+fuzz: ## every decoder and the whole node against libFuzzer, nine targets: SECONDS=10 each: 1.5 min, 3 min the first time
+	CARGO='$(CARGO)' tests/fuzz/run.sh $(SECONDS)
 
 # Only if it is missing: `sudo make install` must not compile as root what the user has built.
 target/vipd:

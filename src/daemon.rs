@@ -386,7 +386,7 @@ impl Daemon {
                     }
                 }
             }
-            Signal::SIGXCPU => self.step_down(now),
+            schedule::STEPPED_DOWN => self.stepped_down(now),
             Signal::SIGUSR2 => self.node.supervise(now, |h, out, events| h.reload(now, out, events)),
             s => log::warn!(
                 "{s}: vipd.ini is not read again by this version: restart vipd; USR2 reloads HAProxy"
@@ -405,8 +405,7 @@ impl Daemon {
     }
 
     /// No pause in half a second: whoever else needs the CPU comes first for a while, HAProxy among them.
-    fn step_down(&mut self, now: Time) {
-        let _ = schedule::normal();
+    fn stepped_down(&mut self, now: Time) {
         self.realtime_at = Some(now + STEP_DOWN);
         log::warn!("busy without a pause: no realtime priority for {} s", STEP_DOWN.as_secs());
     }

@@ -4,12 +4,14 @@
 //! `cargo test --test net [FILTER]`; the vipd under test is cargo's, or `$VIPD`. Without namespaces every
 //! test is skipped and named; with `CI=true` that is a failure.
 
+mod flood;
 mod groups;
 mod haproxy;
 mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod leave;
+mod realtime;
 mod tracking;
 mod vmac;
 
@@ -55,6 +57,8 @@ const TOPICS: &[&[(&str, Test)]] = &[
     ipv6::TESTS,
     transport::TESTS,
     vmac::TESTS,
+    flood::TESTS,
+    realtime::TESTS,
 ];
 
 /// Name and body of the tests in this file.
