@@ -181,10 +181,11 @@ fn included(dir: &Path, pattern: &str) -> std::io::Result<Vec<(String, String)>>
                 let name = entry.file_name();
                 let rest = name.to_str().and_then(|n| n.strip_prefix(head));
                 if rest.is_some_and(|r| r.ends_with(tail)) {
-                    files.push(entry.path());
+                    let path = entry.path();
+                    let at = files.partition_point(|f| *f < path);
+                    files.insert(at, path);
                 }
             }
-            files.sort();
             files
         }
     };
