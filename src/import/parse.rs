@@ -2,16 +2,16 @@
 
 /// Blocks within blocks; keepalived has three levels.
 const MAX_DEPTH: usize = 8;
-/// Directives of a file with all that it includes.
-const MAX_NODES: usize = 65_536;
+/// Words and braces of a file with all that it includes.
+const MAX_TOKENS: usize = 262_144;
 /// Files in files.
 const MAX_INCLUDES: usize = 64;
 
 /// One directive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
-    /// The file it is in, and the line.
-    pub at: String,
+    /// The file it is in, an index, and the line.
+    pub at: (usize, usize),
     /// Its words: the first is the keyword.
     pub words: Vec<String>,
     /// What is between its braces, if it has any.
@@ -21,7 +21,7 @@ pub struct Node {
 impl Node {
     /// The keyword.
     pub fn keyword(&self) -> &str {
-        self.words.first().map_or("", String::as_str)
+        self.word(0)
     }
 
     /// Word `i`, the keyword being 0; empty if there is none.
@@ -38,85 +38,95 @@ impl Node {
 /// Where included files come from: a pattern to the files it names, each with its text.
 pub type Include<'a> = dyn FnMut(&str) -> Result<Vec<(String, String)>, String> + 'a;
 
-/// Parses a file and what it includes.
-///
-/// # Errors
-///
-/// `file:line: what is wrong`: a brace or a quote that is not closed, an include that cannot be read.
-pub fn parse(name: &str, text: &str, include: &mut Include) -> Result<Vec<Node>, String> {
-    let mut parser = Parser { include, nodes: 0, includes: 0, variables: Vec::new() };
-    let mut tokens = Vec::new();
-    parser.lex(name, text, &mut tokens)?;
-    let mut tokens = tokens.into_iter().peekable();
-    let mut out = Vec::new();
-    while tokens.peek().is_some() {
-        parser.block(&mut tokens, 0, &mut out)?;
-        if let Some(t) = tokens.next() {
-            return Err(format!("{}: `}}` without `{{`", t.at()));
-        }
-    }
-    Ok(out)
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Token {
-    Word(String, String),
-    Open(String),
-    Close(String),
-    /// The end of a line that had words.
-    End(String),
-}
-
-impl Token {
-    fn at(&self) -> &str {
-        match self {
-            Token::Word(at, _) | Token::Open(at) | Token::Close(at) | Token::End(at) => at,
-        }
-    }
-}
-
-struct Parser<'a, 'b> {
-    include: &'a mut Include<'b>,
-    nodes: usize,
-    includes: usize,
+/// A file and what it includes, taken apart.
+#[derive(Default)]
+pub struct Tree {
+    /// The directives.
+    pub nodes: Vec<Node>,
+    files: Vec<String>,
+    tokens: Vec<Token>,
     variables: Vec<(String, String)>,
 }
 
-impl Parser<'_, '_> {
-    fn lex(&mut self, name: &str, text: &str, out: &mut Vec<Token>) -> Result<(), String> {
+enum What {
+    Word(String),
+    Open,
+    Close,
+    /// The end of a line that had words.
+    End,
+}
+
+struct Token {
+    at: (usize, usize),
+    what: What,
+}
+
+impl Tree {
+    /// Parses a file and what it includes.
+    ///
+    /// # Errors
+    ///
+    /// `file:line: what is wrong`: a brace or a quote that is not closed, an include that cannot be read.
+    pub fn parse(name: &str, text: &str, include: &mut Include) -> Result<Self, String> {
+        let mut tree = Tree::default();
+        tree.lex(name, text, include)?;
+        let mut next = 0;
+        let mut nodes = Vec::new();
+        while next < tree.tokens.len() {
+            tree.block(&mut next, 0, &mut nodes)?;
+            if let Some(t) = tree.tokens.get(next) {
+                return Err(tree.error(t.at, "`}` without `{`"));
+            }
+        }
+        tree.nodes = nodes;
+        Ok(tree)
+    }
+
+    /// `file:line`
+    pub fn place(&self, at: (usize, usize)) -> String {
+        format!("{}:{}", self.files.get(at.0).map_or("", String::as_str), at.1)
+    }
+
+    fn error(&self, at: (usize, usize), what: &str) -> String {
+        format!("{}: {what}", self.place(at))
+    }
+
+    fn lex(&mut self, name: &str, text: &str, include: &mut Include) -> Result<(), String> {
+        let file = self.files.len();
+        self.files.push(name.to_owned());
         for (i, line) in text.split('\n').enumerate() {
-            let at = format!("{name}:{}", i + 1);
-            let line = line.trim();
+            let at = (file, i + 1);
+            let line = line.trim_ascii();
             // `$NAME=value`
             if let Some((variable, value)) = line.strip_prefix('$').and_then(|l| l.split_once('='))
-                && variable.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+                && variable.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
             {
-                self.variables.retain(|(n, _)| n != variable);
-                self.variables.push((variable.to_owned(), value.trim_matches('"').to_owned()));
+                self.variables.insert(0, (variable.to_owned(), value.trim_matches('"').to_owned()));
                 continue;
             }
-            let words = words(&at, &self.expand(line))?;
-            if let [Token::Word(_, keyword), Token::Word(_, pattern)] = &words[..]
+            let start = self.tokens.len();
+            let line = self.expand(line);
+            self.words(at, &line)?;
+            if let Some([Token { what: What::Word(keyword), .. }, Token { what: What::Word(pattern), .. }]) =
+                self.tokens.get(start..)
                 && matches!(
                     keyword.as_str(),
                     "include" | "includer" | "includem" | "includew" | "includeb" | "includea"
                 )
             {
-                self.includes += 1;
-                if self.includes > MAX_INCLUDES {
-                    return Err(format!("{at}: too many includes"));
+                if self.files.len() > MAX_INCLUDES {
+                    return Err(self.error(at, "too many includes"));
                 }
-                for (file, text) in (self.include)(pattern).map_err(|e| format!("{at}: {pattern}: {e}"))? {
-                    self.lex(&file, &text, out)?;
+                let files = include(pattern).map_err(|e| self.error(at, &format!("{pattern}: {e}")))?;
+                self.tokens.truncate(start);
+                for (file, text) in files {
+                    self.lex(&file, &text, include)?;
                 }
-                continue;
+            } else if self.tokens.len() > start {
+                self.tokens.push(Token { at, what: What::End });
             }
-            if !words.is_empty() {
-                out.extend(words);
-                out.push(Token::End(at));
-            }
-            if out.len() > MAX_NODES * 4 {
-                return Err(format!("{name}: too long"));
+            if self.tokens.len() > MAX_TOKENS {
+                return Err(self.error(at, "too long"));
             }
         }
         Ok(())
@@ -125,98 +135,80 @@ impl Parser<'_, '_> {
     /// `${NAME}` and `$NAME`; what is not known stays.
     fn expand(&self, line: &str) -> String {
         let mut line = line.to_owned();
-        if line.contains('$') {
-            for (name, value) in &self.variables {
-                line = line.replace(&format!("${{{name}}}"), value).replace(&format!("${name}"), value);
+        for (name, value) in &self.variables {
+            for form in [["${", name, "}"], ["$", name, ""]] {
+                line = line.replace(&form.concat(), value);
             }
         }
         line
     }
 
     /// Up to the brace that ends the block, which is left alone.
-    fn block(
-        &mut self,
-        tokens: &mut std::iter::Peekable<std::vec::IntoIter<Token>>,
-        depth: usize,
-        out: &mut Vec<Node>,
-    ) -> Result<(), String> {
+    fn block(&self, next: &mut usize, depth: usize, out: &mut Vec<Node>) -> Result<(), String> {
         let mut node = Node::default();
-        while let Some(token) = tokens.next_if(|t| !matches!(t, Token::Close(_))) {
-            match token {
-                Token::Word(at, word) => {
+        while let Some(token) = self.tokens.get(*next) {
+            match &token.what {
+                What::Close => break,
+                What::Word(word) => {
                     if node.words.is_empty() {
-                        node.at = at;
+                        node.at = token.at;
                     }
-                    node.words.push(word);
+                    node.words.push(word.clone());
                 }
-                Token::End(_) => {
+                What::End => {
                     // The brace may be on the next line.
-                    if !matches!(tokens.peek(), Some(Token::Open(_))) {
-                        self.add(&mut node, out)?;
+                    if !matches!(self.tokens.get(*next + 1), Some(Token { what: What::Open, .. })) {
+                        add(&mut node, out);
                     }
                 }
-                Token::Open(at) => {
+                What::Open => {
                     if node.words.is_empty() || depth == MAX_DEPTH {
-                        return Err(format!("{at}: a brace without a name"));
+                        return Err(self.error(token.at, "a brace without a name"));
                     }
-                    self.block(tokens, depth + 1, &mut node.block)?;
-                    match tokens.next() {
-                        Some(Token::Close(_)) => self.add(&mut node, out)?,
-                        _ => return Err(format!("{at}: this brace is not closed")),
+                    *next += 1;
+                    self.block(next, depth + 1, &mut node.block)?;
+                    if *next >= self.tokens.len() {
+                        return Err(self.error(token.at, "this brace is not closed"));
                     }
+                    add(&mut node, out);
                 }
-                Token::Close(_) => {}
             }
+            *next += 1;
         }
-        self.add(&mut node, out)
+        add(&mut node, out);
+        Ok(())
     }
 
-    fn add(&mut self, node: &mut Node, out: &mut Vec<Node>) -> Result<(), String> {
-        let node = std::mem::take(node);
-        if node.words.is_empty() {
-            return Ok(());
+    /// The words of one line: `!` and `#` begin a comment where a word could begin, double quotes keep white space.
+    fn words(&mut self, at: (usize, usize), line: &str) -> Result<(), String> {
+        let mut rest = line.trim_ascii_start();
+        while let Some(first) = rest.bytes().next().filter(|b| !matches!(b, b'!' | b'#')) {
+            let mut end = 1;
+            let what = match first {
+                b'{' => What::Open,
+                b'}' => What::Close,
+                _ => {
+                    let mut quoted = false;
+                    let ends = |b: u8| {
+                        quoted ^= b == b'"';
+                        !quoted && (b.is_ascii_whitespace() || matches!(b, b'{' | b'}'))
+                    };
+                    end = rest.bytes().position(ends).unwrap_or(rest.len());
+                    if quoted {
+                        return Err(self.error(at, "a quote is not closed"));
+                    }
+                    What::Word(rest.get(..end).unwrap_or_default().replace('"', ""))
+                }
+            };
+            self.tokens.push(Token { at, what });
+            rest = rest.get(end..).unwrap_or_default().trim_ascii_start();
         }
-        self.nodes += 1;
-        if self.nodes > MAX_NODES {
-            return Err(format!("{}: too many directives", node.at));
-        }
-        out.push(node);
         Ok(())
     }
 }
 
-/// The words of one line: `!` and `#` begin a comment where a word could begin, double quotes keep white space.
-fn words(at: &str, line: &str) -> Result<Vec<Token>, String> {
-    let mut out = Vec::new();
-    let mut chars = line.chars().peekable();
-    while let Some(&c) = chars.peek() {
-        match c {
-            '!' | '#' => break,
-            '{' | '}' => {
-                chars.next();
-                let at = at.to_owned();
-                out.push(if c == '{' { Token::Open(at) } else { Token::Close(at) });
-            }
-            c if c.is_whitespace() => {
-                chars.next();
-            }
-            _ => {
-                let (mut word, mut quoted) = (String::new(), false);
-                while let Some(c) =
-                    chars.next_if(|c| quoted || !(c.is_whitespace() || matches!(c, '{' | '}')))
-                {
-                    if c == '"' {
-                        quoted = !quoted;
-                    } else {
-                        word.push(c);
-                    }
-                }
-                if quoted {
-                    return Err(format!("{at}: a quote is not closed"));
-                }
-                out.push(Token::Word(at.to_owned(), word));
-            }
-        }
+fn add(node: &mut Node, out: &mut Vec<Node>) {
+    if !node.words.is_empty() {
+        out.push(std::mem::take(node));
     }
-    Ok(out)
 }
