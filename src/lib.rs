@@ -21,6 +21,7 @@ pub mod control;
 pub mod daemon;
 pub mod event;
 pub mod haproxy;
+#[cfg(feature = "import")]
 pub mod import;
 pub mod lease;
 pub mod logger;

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use vipd::config::{Config, ini, schema};
 use vipd::haproxy::supervisor::Exit;
+#[cfg(feature = "import")]
+use vipd::import;
 use vipd::sys::process;
-use vipd::{control, daemon, import, logger};
+use vipd::{control, daemon, logger};
 
 const USAGE: &str = "\
 vipd gives a pair of HAProxy machines a floating address.
@@ -143,6 +145,13 @@ fn check(cfg: &Config, file: &Path) -> u8 {
     0
 }
 
+#[cfg(not(feature = "import"))]
+fn import_file(_: &Path) -> u8 {
+    eprintln!("vipd: this one was built without `import`");
+    USAGE_ERROR
+}
+
+#[cfg(feature = "import")]
 fn import_file(file: &Path) -> u8 {
     let dir = file.parent().unwrap_or(Path::new(""));
     let mut include = |pattern: &str| included(dir, pattern).map_err(|e| e.to_string());
@@ -161,6 +170,7 @@ fn import_file(file: &Path) -> u8 {
     }
 }
 
+#[cfg(feature = "import")]
 fn text(file: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     let limit = u64::try_from(ini::MAX_SIZE).unwrap_or(u64::MAX);
@@ -168,6 +178,7 @@ fn text(file: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
+#[cfg(feature = "import")]
 /// The files that an `include` names: `*` in the last component stands for anything.
 fn included(dir: &Path, pattern: &str) -> std::io::Result<Vec<(String, String)>> {
     let path = dir.join(pattern);
