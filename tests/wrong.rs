@@ -42,13 +42,3 @@ fn none_is_accepted_and_each_has_its_messages() {
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
-
-/// A wrong file must not stop a start in another way than `-t`, and says the same.
-#[test]
-fn the_daemon_refuses_them_alike() {
-    for file in files().iter().step_by(7) {
-        let out = Command::new(vipd()).arg("-c").arg(file).output().expect("vipd runs");
-        assert_eq!(out.status.code(), Some(2), "{}", file.display());
-        assert_eq!(String::from_utf8_lossy(&out.stderr), expected(file));
-    }
-}

@@ -14,6 +14,7 @@
 mod client;
 mod daemons;
 mod flood;
+mod host;
 mod isolate;
 mod lan;
 mod load;
@@ -27,6 +28,7 @@ pub use daemons::{
     Daemon, Haproxy, Keepalived, Kind, Occupant, Router, Vipd, haproxy_cfg, haproxy_path, haproxy_start_time,
     vipd_path,
 };
+pub use host::Host;
 pub use flood::{Flood, Target, bad_frames};
 pub use isolate::{Isolation, isolate};
 pub use lan::{Lan, Node};

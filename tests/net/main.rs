@@ -7,10 +7,12 @@
 mod flood;
 mod groups;
 mod haproxy;
+mod import;
 mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod leave;
+mod readme;
 mod realtime;
 mod tracking;
 mod vmac;
@@ -59,6 +61,8 @@ const TOPICS: &[&[(&str, Test)]] = &[
     vmac::TESTS,
     flood::TESTS,
     realtime::TESTS,
+    import::TESTS,
+    readme::TESTS,
 ];
 
 /// Name and body of the tests in this file.
