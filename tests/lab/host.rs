@@ -5,7 +5,6 @@ use super::lan::Node;
 use super::proc::Proc;
 use super::{Error, Result, secs, vipd_path};
 use std::process::{Command, Output};
-use std::time::Duration;
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -51,7 +50,8 @@ impl Host {
         let pid = self.keeper.pid();
         let mut cmd = Command::new("nsenter");
         cmd.args([format!("--mount=/proc/{pid}/ns/mnt"), format!("--uts=/proc/{pid}/ns/uts")]);
-        cmd.arg(format!("--wd={REPOSITORY}")).arg("--");
+        // `--wd` would be the directory below the mounts.
+        cmd.args(["--", "env", "-C", REPOSITORY]);
         cmd
     }
 
@@ -88,7 +88,4 @@ impl Host {
         std::fs::copy(source, file)?;
         Ok(())
     }
-
-    /// How long a command there may take.
-    pub const PATIENCE: Duration = secs(60);
 }

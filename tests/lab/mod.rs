@@ -28,8 +28,8 @@ pub use daemons::{
     Daemon, Haproxy, Keepalived, Kind, Occupant, Router, Vipd, haproxy_cfg, haproxy_path, haproxy_start_time,
     vipd_path,
 };
-pub use host::Host;
 pub use flood::{Flood, Target, bad_frames};
+pub use host::Host;
 pub use isolate::{Isolation, isolate};
 pub use lan::{Lan, Node};
 pub use load::{Burn, Scheduling, Timers};
