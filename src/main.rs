@@ -2,7 +2,7 @@
 
 use lexopt::prelude::*;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +16,8 @@ vipd gives a pair of HAProxy machines a floating address.
 
 usage: vipd [-c FILE]            run in the foreground (default /etc/vipd.ini)
        vipd -t [-c FILE]         check the configuration, and haproxy's
-       vipd status [-c FILE]     every virtual router, its addresses, HAProxy
+       vipd status [-c FILE] [--json|--metrics|--watch]
+                                 every virtual router, its addresses, HAProxy; --watch: every change as it comes
        vipd --help | --version
 
 exit status: 0 clean stop, 1 failure at run time, 2 usage or configuration error
@@ -30,8 +31,14 @@ const NOT_RUNNING: u8 = 5;
 enum Task {
     Run,
     Check,
-    Status,
+    Status(Show),
     Print(String),
+}
+
+#[derive(Clone, Copy)]
+enum Show {
+    Once(&'static str),
+    Watch,
 }
 
 fn main() -> ExitCode {
@@ -44,12 +51,12 @@ fn main() -> ExitCode {
             say(&text);
             0
         }
-        Ok((task, file)) => match load(&file, !matches!(task, Task::Status)) {
+        Ok((task, file)) => match load(&file, !matches!(task, Task::Status(_))) {
             None => USAGE_ERROR,
             Some(cfg) => match task {
                 Task::Run => run(&cfg),
                 Task::Check => check(&cfg, &file),
-                Task::Status => ask_status(&cfg),
+                Task::Status(show) => ask_status(&cfg, show),
                 Task::Print(_) => 0,
             },
         },
@@ -74,7 +81,15 @@ fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
             Short('V') | Long("version") => {
                 return Ok((Task::Print(format!("vipd {}\n", env!("CARGO_PKG_VERSION"))), file));
             }
-            Value(word) if word == "status" && matches!(task, Task::Run) => task = Task::Status,
+            Value(word) if word == "status" && matches!(task, Task::Run) => task = Task::Status(plain()),
+            Long(how) if matches!(task, Task::Status(Show::Once("status" | "status colour"))) => {
+                task = Task::Status(match how {
+                    "json" => Show::Once("status json"),
+                    "metrics" => Show::Once("status metrics"),
+                    "watch" => Show::Watch,
+                    _ => return Err(arg.unexpected()),
+                });
+            }
             arg => return Err(arg.unexpected()),
         }
     }
@@ -137,16 +152,27 @@ fn check(cfg: &Config, file: &Path) -> u8 {
     0
 }
 
-fn ask_status(cfg: &Config) -> u8 {
+/// Colour if a terminal shows it and NO_COLOR (<https://no-color.org>) does not forbid it.
+fn plain() -> Show {
+    let forbidden = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+    let colour = !forbidden && std::io::stdout().is_terminal();
+    Show::Once(if colour { "status colour" } else { "status" })
+}
+
+fn ask_status(cfg: &Config, show: Show) -> u8 {
     let socket = &cfg.global.control_socket;
-    match control::ask(socket, "status") {
-        Ok((status, text)) => {
+    let answer = match show {
+        Show::Once(request) => control::ask(socket, request).map(|(status, text)| {
             say(&text);
             status
-        }
-        Err(e) => {
-            eprintln!("vipd is not running: {}: {e}", socket.display());
-            NOT_RUNNING
-        }
-    }
+        }),
+        Show::Watch => match control::watch(socket, &mut std::io::stdout()) {
+            Ok(Some(0)) => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            done => done.map(Option::unwrap_or_default),
+        },
+    };
+    answer.unwrap_or_else(|e| {
+        eprintln!("vipd is not running: {}: {e}", socket.display());
+        NOT_RUNNING
+    })
 }

@@ -5,6 +5,7 @@
 //! results, then `flush` (the address batch, with a clock read anew), then its effects.
 
 mod drive;
+mod foreign;
 mod group;
 mod health;
 mod instance;
@@ -13,6 +14,7 @@ mod receive;
 mod stop;
 mod tracking;
 
+pub use foreign::Contest;
 pub use group::Group;
 pub use instance::{Faults, Hold, Instance};
 pub use tracking::{Tracked, Tracking};
@@ -341,6 +343,7 @@ impl Node {
             at = earlier(at, self.machine_deadline(i));
             at = earlier(at, inst.announcer.deadline());
             at = earlier(at, self.hold_deadline(i));
+            at = earlier(at, inst.foreign.deadline());
         }
         for l in &self.links {
             if let Sockets::Failed { retry_at } = l.sockets {
@@ -378,6 +381,9 @@ impl Node {
         for i in 0..self.instances.len() {
             if self.machine_deadline(i).is_some_and(|t| now >= t) {
                 self.tick_machine(i, now);
+            }
+            if self.instances[i].foreign.deadline().is_some_and(|t| now >= t) {
+                self.end_foreign(i);
             }
             let inst = &mut self.instances[i];
             if inst.announcer.take_due(now, &inst.cfg.garp) {

@@ -43,6 +43,8 @@ pub struct Stats {
     pub vips_deleted: u64,
     /// Lower-priority adverts heard as master: seconds with two masters begin with one.
     pub lower_adverts: u64,
+    /// Announcements of its VIPs by another host while it held them as master.
+    pub foreign_announcements: u64,
     /// Accepted adverts whose address list is not ours.
     pub list_mismatch: u64,
     /// Accepted v3 adverts with the checksum of the message only.
@@ -56,22 +58,26 @@ pub struct Stats {
 impl Stats {
     /// Every counter with its name, refusals by reason behind the rest.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.counters().into_iter().map(|(name, n, _)| (name, n)).chain(self.discards.all())
+    }
+
+    /// Every counter but the refusals, with its name and what it counts.
+    pub fn counters(&self) -> [(&'static str, u64, &'static str); 14] {
         [
-            ("adverts_sent", self.adverts_sent),
-            ("adverts_received", self.adverts_received),
-            ("priority_zero_sent", self.priority_zero_sent),
-            ("priority_zero_received", self.priority_zero_received),
-            ("send_errors", self.send_errors),
-            ("announcements", self.announcements),
-            ("became_master", self.became_master),
-            ("stalls", self.stalls),
-            ("vips_deleted", self.vips_deleted),
-            ("lower_adverts", self.lower_adverts),
-            ("list_mismatch", self.list_mismatch),
-            ("plain_checksums", self.plain_checksums),
-            ("first_not_link_local", self.first_not_link_local),
+            ("adverts_sent", self.adverts_sent, "Adverts sent, priority 0 included."),
+            ("adverts_received", self.adverts_received, "Adverts accepted, priority 0 included."),
+            ("priority_zero_sent", self.priority_zero_sent, "Adverts with priority 0 sent."),
+            ("priority_zero_received", self.priority_zero_received, "Adverts with priority 0 accepted."),
+            ("send_errors", self.send_errors, "Adverts that could not be sent."),
+            ("announcements", self.announcements, "Gratuitous ARPs and neighbour adverts sent."),
+            ("became_master", self.became_master, "Times it became master."),
+            ("stalls", self.stalls, "Times this process stood still for longer than backups wait."),
+            ("vips_deleted", self.vips_deleted, "Addresses deleted by somebody else and put back."),
+            ("lower_adverts", self.lower_adverts, "Adverts of lower priority heard as master."),
+            ("foreign_announcements", self.foreign_announcements, "Announcements of its addresses by another host."),
+            ("list_mismatch", self.list_mismatch, "Adverts accepted although their addresses are not ours."),
+            ("plain_checksums", self.plain_checksums, "Version 3 adverts without a pseudo-header in the checksum."),
+            ("first_not_link_local", self.first_not_link_local, "IPv6 adverts whose first address is not link-local."),
         ]
-        .into_iter()
-        .chain(self.discards.all())
     }
 }
