@@ -146,7 +146,9 @@ impl Client {
                 return self.line.len() < MAX_LINE;
             };
             let (status, text) = match Request::parse(self.line.get(..end).unwrap_or_default()) {
-                Some(Request::Watch) if *watchers >= MAX_WATCHERS => (1, "too many watch already\n".to_owned()),
+                Some(Request::Watch) if *watchers >= MAX_WATCHERS => {
+                    (1, "too many watch already\n".to_owned())
+                }
                 Some(r) => {
                     if r == Request::Watch {
                         self.watch = Some(Missed::default());
@@ -185,45 +187,52 @@ fn is_patient(e: &io::Error) -> bool {
     matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
-/// The other end, for `vipd status`: asks and returns exit status and text. Waits at most a few seconds.
-pub fn ask(path: &Path, line: &str) -> io::Result<(u8, String)> {
+/// The other end: connects and asks.
+fn request(path: &Path, line: &str) -> io::Result<UnixStream> {
     let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(format!("{line}\n").as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (status, text) = answer.split_once('\n').ok_or(ErrorKind::InvalidData)?;
-    Ok((status.parse().map_err(|_| ErrorKind::InvalidData)?, text.to_owned()))
+    Ok(stream)
 }
 
-/// The other end of `watch`: what comes goes to `out` as it comes, until the daemon ends, or `out` does (`None`).
-/// The exit status and a text if it is refused.
-pub fn watch(path: &Path, out: &mut dyn Write) -> io::Result<Option<u8>> {
-    let mut stream = UnixStream::connect(path)?;
-    stream.write_all(b"watch\n")?;
-    let mut buf = [0; 4096];
-    let mut status = Vec::new();
+fn split(answer: &str) -> io::Result<(u8, &str)> {
+    let (status, text) = answer.split_once('\n').ok_or(ErrorKind::InvalidData)?;
+    Ok((status.parse().map_err(|_| ErrorKind::InvalidData)?, text))
+}
+
+/// For `vipd status`: asks and returns exit status and text. Waits at most a few seconds.
+pub fn ask(path: &Path, line: &str) -> io::Result<(u8, String)> {
+    let mut stream = request(path, line)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (status, text) = split(&answer)?;
+    Ok((status, text.to_owned()))
+}
+
+/// For `vipd status --watch`: what comes goes to `out` as it comes, until `out` returns false (0), or the daemon
+/// ends (an error). The exit status if it is refused.
+pub fn watch(path: &Path, mut out: impl FnMut(&[u8]) -> bool) -> io::Result<u8> {
+    let mut stream = request(path, "watch")?;
+    // `0\n` comes in one piece with the first of the text.
+    let mut buf = vec![0; 4096];
     let mut begun = false;
     loop {
-        let n = match stream.read(&mut buf) {
-            Ok(n) => n,
-            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e),
-        };
+        let n = stream.read(&mut buf)?;
         let mut text = buf.get(..n).unwrap_or_default();
         if n == 0 {
-            let status = std::str::from_utf8(&status).ok().and_then(|s| s.parse().ok());
-            return status.ok_or(ErrorKind::UnexpectedEof.into()).map(Some);
+            return Err(ErrorKind::UnexpectedEof.into());
         }
-        if !begun {
-            let end = text.iter().position(|b| *b == b'\n');
-            let (head, rest) = text.split_at(end.unwrap_or(n));
-            status.extend_from_slice(head);
-            begun = end.is_some();
-            text = rest.get(1..).unwrap_or_default();
+        if !std::mem::replace(&mut begun, true) {
+            let (head, rest) = text.split_at(text.len().min(2));
+            let (status, _) = split(std::str::from_utf8(head).unwrap_or_default())?;
+            text = rest;
+            if status != 0 {
+                out(text);
+                return Ok(status);
+            }
         }
-        if out.write_all(text).and_then(|()| out.flush()).is_err() {
-            return Ok(None);
+        if !out(text) {
+            return Ok(0);
         }
     }
 }

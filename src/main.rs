@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             USAGE_ERROR
         }
         Ok((Task::Print(text), _)) => {
-            say(&text);
+            say(text.as_bytes());
             0
         }
         Ok((task, file)) => match load(&file, !matches!(task, Task::Status(_))) {
@@ -64,9 +64,10 @@ fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
-/// To stdout; a reader that has gone (`vipd status | head`) is no error.
-fn say(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// To stdout; a reader that has gone (`vipd status | head`) is no error. Whether it is there.
+fn say(text: &[u8]) -> bool {
+    let mut out = std::io::stdout();
+    out.write_all(text).and_then(|()| out.flush()).is_ok()
 }
 
 fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
@@ -148,7 +149,7 @@ fn check(cfg: &Config, file: &Path) -> u8 {
             Ok(_) => {}
         }
     }
-    say(&format!("{}: valid\n", file.display()));
+    say(format!("{}: valid\n", file.display()).as_bytes());
     0
 }
 
@@ -163,13 +164,10 @@ fn ask_status(cfg: &Config, show: Show) -> u8 {
     let socket = &cfg.global.control_socket;
     let answer = match show {
         Show::Once(request) => control::ask(socket, request).map(|(status, text)| {
-            say(&text);
+            say(text.as_bytes());
             status
         }),
-        Show::Watch => match control::watch(socket, &mut std::io::stdout()) {
-            Ok(Some(0)) => Err(std::io::ErrorKind::UnexpectedEof.into()),
-            done => done.map(Option::unwrap_or_default),
-        },
+        Show::Watch => control::watch(socket, say),
     };
     answer.unwrap_or_else(|e| {
         eprintln!("vipd is not running: {}: {e}", socket.display());

@@ -58,26 +58,45 @@ pub struct Stats {
 impl Stats {
     /// Every counter with its name, refusals by reason behind the rest.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        self.counters().into_iter().map(|(name, n, _)| (name, n)).chain(self.discards.all())
+        let name = |(text, n): (&'static str, _)| (text.split(':').next().unwrap_or_default(), n);
+        self.counters().map(name).chain(self.discards.all())
     }
 
-    /// Every counter but the refusals, with its name and what it counts.
-    pub fn counters(&self) -> [(&'static str, u64, &'static str); 14] {
-        [
-            ("adverts_sent", self.adverts_sent, "Adverts sent, priority 0 included."),
-            ("adverts_received", self.adverts_received, "Adverts accepted, priority 0 included."),
-            ("priority_zero_sent", self.priority_zero_sent, "Adverts with priority 0 sent."),
-            ("priority_zero_received", self.priority_zero_received, "Adverts with priority 0 accepted."),
-            ("send_errors", self.send_errors, "Adverts that could not be sent."),
-            ("announcements", self.announcements, "Gratuitous ARPs and neighbour adverts sent."),
-            ("became_master", self.became_master, "Times it became master."),
-            ("stalls", self.stalls, "Times this process stood still for longer than backups wait."),
-            ("vips_deleted", self.vips_deleted, "Addresses deleted by somebody else and put back."),
-            ("lower_adverts", self.lower_adverts, "Adverts of lower priority heard as master."),
-            ("foreign_announcements", self.foreign_announcements, "Announcements of its addresses by another host."),
-            ("list_mismatch", self.list_mismatch, "Adverts accepted although their addresses are not ours."),
-            ("plain_checksums", self.plain_checksums, "Version 3 adverts without a pseudo-header in the checksum."),
-            ("first_not_link_local", self.first_not_link_local, "IPv6 adverts whose first address is not link-local."),
-        ]
+    /// Every counter but the refusals, with `name: What it counts.`.
+    pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        NAMES.lines().zip([
+            self.adverts_sent,
+            self.adverts_received,
+            self.priority_zero_sent,
+            self.priority_zero_received,
+            self.send_errors,
+            self.announcements,
+            self.became_master,
+            self.stalls,
+            self.vips_deleted,
+            self.lower_adverts,
+            self.foreign_announcements,
+            self.list_mismatch,
+            self.plain_checksums,
+            self.first_not_link_local,
+        ])
     }
 }
+
+/// Of `counters`, in its order.
+const NAMES: &str = "\
+adverts_sent: Adverts sent, priority 0 included.
+adverts_received: Adverts accepted, priority 0 included.
+priority_zero_sent: Adverts with priority 0 sent.
+priority_zero_received: Adverts with priority 0 accepted.
+send_errors: Adverts that could not be sent.
+announcements: Gratuitous ARPs and neighbour adverts sent.
+became_master: Times it became master.
+stalls: Times it fell silent for longer than backups wait.
+vips_deleted: Addresses deleted by somebody else and put back.
+lower_adverts: Adverts of lower priority heard as master.
+foreign_announcements: Announcements of its addresses by another host.
+list_mismatch: Adverts accepted although their addresses are not ours.
+plain_checksums: Version 3 adverts without a pseudo-header in the checksum.
+first_not_link_local: IPv6 adverts whose first address is not link-local.
+";

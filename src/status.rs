@@ -12,9 +12,11 @@ use crate::node::{Group, Instance, Link, Node};
 use crate::time::Time;
 use crate::vrrp::machine::{Kind, State as Vrrp};
 use crate::words;
-use std::fmt::{self, Write};
+use json::Json;
+use metrics::Metrics;
+use std::fmt::Write;
 use std::time::Duration;
-use walk::Value;
+use walk::{Sink, Value};
 
 /// How the status is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,47 +61,29 @@ pub fn exit_status(node: &Node) -> u8 {
 pub fn render(form: Form, node: &Node, c: &Context) -> String {
     match form {
         Form::Plain | Form::Colour => people(node, c, form == Form::Colour),
-        Form::Json => {
-            let mut json = json::Json::default();
-            walk::walk(&mut json, node, c);
-            json.out + "\n"
-        }
-        Form::Metrics => {
-            let mut metrics = metrics::Metrics::default();
-            walk::walk(&mut metrics, node, c);
-            metrics.finish()
-        }
+        Form::Json => walked(Sink::Json(Json::default()), node, c),
+        Form::Metrics => walked(Sink::Metrics(Metrics::default()), node, c),
     }
 }
 
-/// Text from outside, on its way into a quoted string.
-struct Escaped<'a> {
-    out: &'a mut String,
-    /// JSON takes no control characters; a label takes all but the line feed.
-    json: bool,
-}
-
-impl<'a> Escaped<'a> {
-    fn json(out: &'a mut String) -> Self {
-        Escaped { out, json: true }
-    }
-
-    fn label(out: &'a mut String) -> Self {
-        Escaped { out, json: false }
+fn walked(mut sink: Sink, node: &Node, c: &Context) -> String {
+    walk::walk(&mut sink, node, c);
+    match sink {
+        Sink::Json(json) => json.out + "\n",
+        Sink::Metrics(metrics) => metrics.finish(),
     }
 }
 
-impl Write for Escaped<'_> {
-    fn write_str(&mut self, s: &str) -> fmt::Result {
-        for c in s.chars() {
-            match c {
-                '"' | '\\' => self.out.extend(['\\', c]),
-                '\n' => self.out.push_str("\\n"),
-                c if self.json && c < ' ' => write!(self.out, "\\u{:04x}", u32::from(c))?,
-                c => self.out.push(c),
-            }
+/// Text, into the quoted strings of JSON and of labels. What only one of the two could say otherwise, control
+/// characters, is not said.
+fn escape(out: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            c if c < ' ' => out.push('?'),
+            c => out.push(c),
         }
-        Ok(())
     }
 }
 
@@ -159,8 +143,7 @@ fn people(node: &Node, c: &Context, colour: bool) -> String {
     let mut s = String::new();
     let (version, now) = (env!("CARGO_PKG_VERSION"), c.now);
     let _ = writeln!(s, "{}: vipd {version}, up {}", c.router_id, ago(now.since(c.started)));
-    let wide = |names: &mut dyn Iterator<Item = &String>| names.map(|n| n.len()).max().unwrap_or(0);
-    let width = wide(&mut node.instances.iter().map(|i| &i.cfg.name));
+    let width = node.instances.iter().fold(0, |w, i| w.max(i.cfg.name.len()));
     for (i, inst) in node.instances.iter().enumerate() {
         let _ = write!(s, "\n{:width$}  ", inst.cfg.name);
         state(&mut s, colour, words::state(inst.machine.kind(), inst.faults));
@@ -171,15 +154,13 @@ fn people(node: &Node, c: &Context, colour: bool) -> String {
         };
         instance(&mut s, node, i, inst, c, colour);
     }
-    let width = wide(&mut node.groups.iter().map(|g| &g.name));
     for g in &node.groups {
-        let _ = write!(s, "\n{:width$}  ", g.name);
+        let _ = write!(s, "\n{}  ", g.name);
         state(&mut s, colour, words::group_state(g.state));
         group(&mut s, node, g, now);
     }
-    let width = wide(&mut node.checks.iter().map(|c| &c.name));
     for check in &node.checks {
-        let _ = write!(s, "\nCheck {:width$}  ", check.name);
+        let _ = write!(s, "\nCheck {}  ", check.name);
         state(&mut s, colour, up(check.is_up()));
         let _ = write!(s, " for {}", ago(now.since(check.since)));
         if let Some(f) = check.failure {
@@ -411,4 +392,3 @@ pub fn ago(d: Duration) -> String {
         _ => format!("{} d {} h", s / 86_400, s / 3600 % 24),
     }
 }
-

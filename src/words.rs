@@ -117,8 +117,11 @@ pub fn tracked(node: &Node, what: Tracked) -> (&'static str, &str) {
 
 /// `02:00:5e:10:00:01`
 pub fn mac(m: [u8; 6]) -> String {
-    let octets = m.map(|b| format!("{b:02x}"));
-    octets.join(":")
+    let mut s = String::new();
+    for b in m {
+        let _ = write!(s, ":{b:02x}");
+    }
+    s.split_off(1)
 }
 
 /// One line for an event, with its level.
@@ -311,7 +314,11 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
         }
         Event::VipContested { entry, mac } => {
             let by = self::mac(*mac);
-            say_inst_vip!(Error, entry, "{addr} on {dev} was announced by {by}, another host: announcing it again")
+            say_inst_vip!(
+                Error,
+                entry,
+                "{addr} on {dev} was announced by {by}, another host: announcing it again"
+            )
         }
         Event::SettingVips { inst } => say_inst!(Info, inst, "setting protocol VIPs."),
         Event::RemovingVips { inst } => say_inst!(Info, inst, "removing protocol VIPs."),

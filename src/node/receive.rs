@@ -158,7 +158,9 @@ impl Node {
         if self.links[link].mac == by {
             return; // ourselves
         }
-        let Some(entry) = self.addrs.entries.iter().position(|e| e.link == link && e.addr == ip) else { return };
+        let Some(entry) = self.addrs.entries.iter().position(|e| e.link == link && e.addr == ip) else {
+            return;
+        };
         self.successor_announced(self.addrs.entries[entry].inst, now);
         if let Some(mac) = by {
             self.contested(now, entry, mac);

@@ -3,6 +3,7 @@
 mod groups;
 mod ipv6;
 mod service;
+mod status;
 mod tracking;
 mod transport;
 

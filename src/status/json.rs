@@ -1,11 +1,10 @@
 //! JSON (RFC 8259) of the walk, in one line.
 
-use super::Escaped;
-use super::walk::{Sink, Value};
-use std::fmt::Write;
+use super::escape;
+use super::walk::Value;
 
 /// Writes JSON.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Json {
     /// What is written so far.
     pub out: String,
@@ -21,33 +20,31 @@ impl Json {
             self.out.push(',');
         }
         if !key.is_empty() {
-            self.text(&key);
+            self.text(key);
             self.out.push(':');
         }
     }
 
-    fn text(&mut self, t: &dyn std::fmt::Display) {
+    fn text(&mut self, t: &str) {
         self.out.push('"');
-        let _ = write!(Escaped::json(&mut self.out), "{t}");
+        escape(&mut self.out, t);
         self.out.push('"');
     }
-}
 
-impl Sink for Json {
-    fn open(&mut self, key: &'static str, list: bool, _prefix: &'static str) {
+    pub(super) fn open(&mut self, key: &'static str, list: bool) {
         self.key(key);
         self.out.push(if list { '[' } else { '{' });
         self.open.push(list);
         self.comma = false;
     }
 
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         let list = self.open.pop().unwrap_or_default();
         self.out.push(if list { ']' } else { '}' });
         self.comma = true;
     }
 
-    fn put(&mut self, key: &'static str, value: Value, _help: &'static str) {
+    pub(super) fn put(&mut self, key: &'static str, value: Value) {
         if let Value::Code(_) = value {
             return;
         }

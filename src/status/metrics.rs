@@ -1,11 +1,10 @@
 //! The Prometheus text format (0.0.4) of the walk: all samples of a family together, with HELP and TYPE.
 
-use super::Escaped;
-use super::walk::{Sink, Value};
-use std::fmt::Write;
+use super::escape;
+use super::walk::Value;
 
 /// Collects samples by family.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Metrics {
     families: Vec<Family>,
     /// Where the last sample went; the next mostly goes behind it.
@@ -16,6 +15,7 @@ pub struct Metrics {
     open: Vec<(&'static str, usize)>,
 }
 
+#[derive(Debug)]
 struct Family {
     prefix: &'static str,
     key: &'static str,
@@ -55,34 +55,39 @@ impl Metrics {
     pub fn finish(self) -> String {
         let mut out = String::with_capacity(self.families.iter().map(|f| f.samples.len() + 200).sum());
         for f in self.families {
-            for (what, text) in [("HELP", f.help), ("TYPE", if f.counter { "counter" } else { "gauge" })] {
-                let _ = write!(out, "# {what} ");
+            for (what, text) in
+                [("# HELP ", f.help), ("# TYPE ", if f.counter { "counter" } else { "gauge" })]
+            {
+                out.push_str(what);
                 f.name(&mut out);
-                let _ = writeln!(out, " {text}");
+                out.push(' ');
+                out.push_str(text);
+                out.push('\n');
             }
             out.push_str(&f.samples);
         }
         out
     }
-}
 
-impl Sink for Metrics {
-    fn open(&mut self, _key: &'static str, _list: bool, prefix: &'static str) {
+    pub(super) fn open(&mut self, prefix: &'static str) {
         let prefix = if prefix.is_empty() { self.prefix() } else { prefix };
         self.open.push((prefix, self.labels.len()));
     }
 
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         if let Some((_, labels)) = self.open.pop() {
             self.labels.truncate(labels);
         }
     }
 
-    fn put(&mut self, key: &'static str, value: Value, help: &'static str) {
+    pub(super) fn put(&mut self, key: &'static str, value: Value, help: &'static str) {
         if let Value::Label(text) = value {
-            let comma = if self.labels.is_empty() { "" } else { "," };
-            let _ = write!(self.labels, "{comma}{key}=\"");
-            let _ = write!(Escaped::label(&mut self.labels), "{text}");
+            if !self.labels.is_empty() {
+                self.labels.push(',');
+            }
+            self.labels.push_str(key);
+            self.labels.push_str("=\"");
+            escape(&mut self.labels, text);
             self.labels.push('"');
         }
         if help.is_empty() || matches!(value, Value::Null | Value::Text(_)) {
@@ -94,7 +99,9 @@ impl Sink for Metrics {
             let mut samples = std::mem::take(&mut f.samples);
             f.name(&mut samples);
             if !labels.is_empty() {
-                let _ = write!(samples, "{{{labels}}}");
+                samples.push('{');
+                samples.push_str(&labels);
+                samples.push('}');
             }
             samples.push(' ');
             super::number(&mut samples, value);

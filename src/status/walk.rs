@@ -1,27 +1,40 @@
 //! The state of the node for programs: one walk, which a [`Sink`] writes down as JSON or as metrics. Names and
 //! meanings are stable; `rootfs/usr/share/vipd/status.schema.json` describes the JSON.
 
+use super::json::Json;
+use super::metrics::Metrics;
 use super::{Context, heard};
 use crate::config::Track;
-use crate::haproxy::supervisor::{State as Haproxy, Supervisor};
+use crate::haproxy::supervisor::Supervisor;
 use crate::node::{Instance, Node, Tracked};
-use crate::vrrp::machine::{Kind, State};
+use crate::stats::Discards;
+use crate::time::Time;
+use crate::vrrp::machine::{Master, State};
 use crate::words;
-use std::fmt::Display;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Version of the JSON; raised when something is removed or changes its meaning.
 pub const SCHEMA: i64 = 1;
 
-/// One value. Metrics are made of those that have a help text.
+/// What writes it down. A key is the name in the JSON, and where it is a metric, too, `: ` and what that means.
+#[derive(Debug)]
+pub enum Sink {
+    /// JSON.
+    Json(Json),
+    /// Metrics.
+    Metrics(Metrics),
+}
+
+/// One value.
 #[derive(Clone, Copy)]
-pub enum Value<'a> {
-    /// Unknown, or not so now.
+pub(super) enum Value<'a> {
+    /// Unknown, or not so now; JSON only.
     Null,
     /// JSON only.
-    Text(&'a dyn Display),
+    Text(&'a str),
     /// Names the object; a label of its metrics.
-    Label(&'a dyn Display),
+    Label(&'a str),
     /// A number in metrics only, for what JSON has as text.
     Code(u8),
     /// True or false; 1 or 0.
@@ -36,68 +49,148 @@ pub enum Value<'a> {
     Spent(Duration),
 }
 
-/// What writes it down.
-pub trait Sink {
+// Each of these is called so often that its arguments should fit into registers.
+impl Sink {
+    #[inline(never)]
+    fn put(&mut self, key: &'static str, value: Value) {
+        let (key, help) = key.split_once(':').unwrap_or((key, ""));
+        match self {
+            Sink::Json(json) => json.put(key, value),
+            Sink::Metrics(metrics) => metrics.put(key, value, help.trim_start()),
+        }
+    }
+
     /// An object or a list begins, in a list with an empty key; the metrics in it begin with `prefix`, or, if
     /// that is empty, as before.
-    fn open(&mut self, key: &'static str, list: bool, prefix: &'static str);
+    #[inline(never)]
+    fn open(&mut self, key: &'static str, list: bool, prefix: &'static str) {
+        match self {
+            Sink::Json(json) => json.open(key, list),
+            Sink::Metrics(metrics) => metrics.open(prefix),
+        }
+    }
+
+    /// An object of a list begins.
+    #[inline(never)]
+    fn item(&mut self) {
+        self.open("", false, "");
+    }
+
     /// The innermost one ends.
-    fn close(&mut self);
-    /// A value.
-    fn put(&mut self, key: &'static str, value: Value, help: &'static str);
-}
+    #[inline(never)]
+    fn close(&mut self) {
+        match self {
+            Sink::Json(json) => json.close(),
+            Sink::Metrics(metrics) => metrics.close(),
+        }
+    }
 
-const STATES: &str = "0 INIT, 1 BACKUP, 2 MASTER, 3 FAULT.";
+    #[inline(never)]
+    fn null(&mut self, key: &'static str) {
+        self.put(key, Value::Null);
+    }
 
-fn code(state: &str) -> Value<'static> {
-    Value::Code(match state {
-        "BACKUP" => 1,
-        "MASTER" => 2,
-        "FAULT" => 3,
-        _ => 0,
-    })
-}
+    #[inline(never)]
+    fn text(&mut self, key: &'static str, t: &str) {
+        self.put(key, Value::Text(t));
+    }
 
-fn text<T: Display>(t: Option<&T>) -> Value<'_> {
-    t.map_or(Value::Null, |t| Value::Text(t))
-}
+    #[inline(never)]
+    fn maybe(&mut self, key: &'static str, t: Option<&str>) {
+        self.put(key, t.map_or(Value::Null, Value::Text));
+    }
 
-fn seconds(d: Option<Duration>) -> Value<'static> {
-    d.map_or(Value::Null, Value::Seconds)
-}
+    #[inline(never)]
+    fn address(&mut self, key: &'static str, a: Option<IpAddr>) {
+        let a = a.map(|a| a.to_string());
+        self.maybe(key, a.as_deref());
+    }
 
-fn flag(b: Option<bool>) -> Value<'static> {
-    b.map_or(Value::Null, Value::Flag)
+    #[inline(never)]
+    fn label(&mut self, key: &'static str, t: &str) {
+        self.put(key, Value::Label(t));
+    }
+
+    #[inline(never)]
+    fn code(&mut self, key: &'static str, code: u8) {
+        self.put(key, Value::Code(code));
+    }
+
+    /// The name of a state, and its number.
+    #[inline(never)]
+    fn state(&mut self, state: &str) {
+        self.text("state", state);
+        let code = match state {
+            "BACKUP" => 1,
+            "MASTER" => 2,
+            "FAULT" => 3,
+            _ => 0,
+        };
+        self.code("state: 0 INIT, 1 BACKUP, 2 MASTER, 3 FAULT.", code);
+    }
+
+    #[inline(never)]
+    fn flag(&mut self, key: &'static str, b: bool) {
+        self.put(key, Value::Flag(b));
+    }
+
+    #[inline(never)]
+    fn known(&mut self, key: &'static str, b: Option<bool>) {
+        self.put(key, b.map_or(Value::Null, Value::Flag));
+    }
+
+    #[inline(never)]
+    fn number(&mut self, key: &'static str, n: i64) {
+        self.put(key, Value::Number(n));
+    }
+
+    #[inline(never)]
+    fn count(&mut self, key: &'static str, n: u64) {
+        self.put(key, Value::Count(n));
+    }
+
+    #[inline(never)]
+    fn seconds(&mut self, key: &'static str, d: Option<Duration>) {
+        self.put(key, d.map_or(Value::Null, Value::Seconds));
+    }
+
+    #[inline(never)]
+    fn since(&mut self, key: &'static str, from: Time, to: Time) {
+        self.seconds(key, Some(to.since(from)));
+    }
+
+    #[inline(never)]
+    fn pid(&mut self, key: &'static str, n: Option<u32>) {
+        self.put(key, n.map_or(Value::Null, |n| Value::Number(n.into())));
+    }
 }
 
 /// Everything.
-pub fn walk(out: &mut dyn Sink, node: &Node, c: &Context) {
+pub fn walk(out: &mut Sink, node: &Node, c: &Context) {
     out.open("", false, "vipd_");
-    out.put("schema", Value::Number(SCHEMA), "");
-    out.put("status", Value::Number(super::exit_status(node).into()), "0 all master, 3 some backup, 4 any fault.");
-    out.put("uptime_seconds", Value::Seconds(c.now.since(c.started)), "Time since vipd was started.");
+    out.number("schema", SCHEMA);
+    out.number("status: 0 all master, 3 some backup, 4 any fault.", super::exit_status(node).into());
+    out.since("uptime_seconds: Time since vipd was started.", c.started, c.now);
     out.open("vipd", false, "");
-    out.put("version", Value::Label(&env!("CARGO_PKG_VERSION")), "");
-    out.put("router_id", Value::Label(&c.router_id), "");
-    out.put("info", Value::Code(1), "Version and name of the node.");
+    out.label("version", env!("CARGO_PKG_VERSION"));
+    out.label("router_id", c.router_id);
+    out.code("info: Version and name of the node.", 1);
     out.close();
     out.open("vrrp", true, "vipd_vrrp_");
     for (i, inst) in node.instances.iter().enumerate() {
-        out.open("", false, "");
-        instance(out, node, i, inst, c);
+        out.item();
+        instance(out, node, i, inst, c.now);
         out.close();
     }
     out.close();
     out.open("groups", true, "vipd_group_");
     for g in &node.groups {
-        out.open("", false, "");
-        let state = words::group_state(g.state);
-        out.put("name", Value::Label(&g.name), "");
-        out.put("state", Value::Text(&state), "");
-        out.put("state", code(state), STATES);
+        out.item();
+        out.label("name", &g.name);
+        out.state(words::group_state(g.state));
         out.open("members", true, "");
         for inst in g.members.iter().filter_map(|i| node.instances.get(*i)) {
-            out.put("", Value::Text(&inst.cfg.name), "");
+            out.text("", &inst.cfg.name);
         }
         out.close();
         out.close();
@@ -105,164 +198,161 @@ pub fn walk(out: &mut dyn Sink, node: &Node, c: &Context) {
     out.close();
     out.open("checks", true, "vipd_check_");
     for check in &node.checks {
-        out.open("", false, "");
-        out.put("name", Value::Label(&check.name), "");
-        out.put("up", flag(check.is_up()), "Whether the check is up; absent before its first result.");
-        out.put("since_seconds", Value::Seconds(c.now.since(check.since)), "Time since that changed.");
-        let failure = check.failure.map(words::failure);
-        out.put("failure", text(failure.as_ref()), "");
+        out.item();
+        out.label("name", &check.name);
+        out.known("up: Whether the check is up; absent before its first result.", check.is_up());
+        out.since("since_seconds: Time since that changed.", check.since, c.now);
+        out.maybe("failure", check.failure.map(words::failure).as_deref());
         out.close();
     }
     out.close();
     out.open("interfaces", true, "vipd_interface_");
     for l in &node.links {
-        out.open("", false, "");
-        out.put("name", Value::Label(&l.name), "");
-        out.put("present", Value::Flag(l.ifindex.is_some()), "");
-        out.put("up", Value::Flag(l.running), "Whether the interface is up and has a carrier.");
-        out.put("receive_overruns", Value::Count(l.overruns), "Packets that came faster than they were read.");
-        discarded(out, l.bogus.all(), "Packets refused before it was known whose they are, by reason.");
+        out.item();
+        out.label("name", &l.name);
+        out.flag("present", l.ifindex.is_some());
+        out.flag("up: Whether the interface is up and has a carrier.", l.running);
+        out.count("receive_overruns: Packets that came faster than they were read.", l.overruns);
+        discarded(out, &l.bogus);
         out.close();
     }
     out.close();
     match &node.haproxy {
-        Some(h) => {
-            out.open("haproxy", false, "vipd_haproxy_");
-            haproxy(out, h, c);
-            out.close();
-        }
-        None => out.put("haproxy", Value::Null, ""),
+        Some(h) => haproxy(out, h, c.now),
+        None => out.null("haproxy"),
     }
     out.close();
 }
 
 /// Those that are not zero: there are many reasons and most stay so.
-fn discarded(out: &mut dyn Sink, all: impl Iterator<Item = (&'static str, u64)>, help: &'static str) {
+fn discarded(out: &mut Sink, discards: &Discards) {
     out.open("discards", true, "");
-    for (reason, n) in all.filter(|(_, n)| *n > 0) {
-        out.open("", false, "");
-        out.put("reason", Value::Label(&reason), "");
-        out.put("discarded", Value::Count(n), help);
+    for (reason, n) in discards.all().filter(|(_, n)| *n > 0) {
+        out.item();
+        out.label("reason", reason);
+        out.count("discarded: Packets refused, by reason.", n);
         out.close();
     }
     out.close();
 }
 
-fn instance(out: &mut dyn Sink, node: &Node, i: usize, inst: &Instance, c: &Context) {
-    let (cfg, now, kind) = (&inst.cfg, c.now, inst.machine.kind());
-    let state = words::state(kind, inst.faults);
-    out.put("name", Value::Label(&cfg.name), "");
-    out.put("state", Value::Text(&state), "");
-    out.put("state", code(state), STATES);
-    out.put("since_seconds", Value::Seconds(now.since(inst.since)), "Time since it entered its state.");
-    out.put("reason", Value::Text(&super::reason(inst)), "");
-    out.put("interface", Value::Text(&cfg.interface), "");
-    out.put("vrid", Value::Number(cfg.vrid.into()), "");
-    out.put("version", Value::Number(cfg.version as i64 + 2), "");
-    let group = inst.group.and_then(|g| node.groups.get(g));
-    out.put("group", text(group.map(|g| &g.name)), "");
+fn instance(out: &mut Sink, node: &Node, i: usize, inst: &Instance, now: Time) {
+    let (cfg, kind) = (&inst.cfg, inst.machine.kind());
+    out.label("name", &cfg.name);
+    out.state(words::state(kind, inst.faults));
+    out.since("since_seconds: Time since it entered its state.", inst.since, now);
+    out.text("reason", &super::reason(inst));
+    out.text("interface", &cfg.interface);
+    out.number("vrid", cfg.vrid.into());
+    out.number("version", cfg.version as i64 + 2);
+    out.maybe("group", inst.group.and_then(|g| node.groups.get(g)).map(|g| g.name.as_str()));
     let priority = inst.machine.params.priority;
-    out.put("priority", Value::Number(priority.into()), "Effective priority.");
-    out.put("base_priority", Value::Number(cfg.priority.into()), "Configured priority.");
+    out.number("priority: Effective priority.", priority.into());
+    out.number("base_priority: Configured priority.", cfg.priority.into());
     out.open("tracked", true, "");
     for t in node.tracked(i, now) {
-        let (name, name_of) = match t.what {
-            Tracked::Interface(_) => ("interface", words::tracked(node, t.what).1),
-            Tracked::Check(_) => ("check", words::tracked(node, t.what).1),
-            Tracked::Haproxy => ("haproxy", "haproxy"),
+        let kind = match t.what {
+            Tracked::Interface(_) => "interface",
+            Tracked::Check(_) => "check",
+            Tracked::Haproxy => "haproxy",
         };
-        out.open("", false, "");
-        out.put("kind", Value::Text(&name), "");
-        out.put("name", Value::Text(&name_of), "");
-        out.put("up", flag(t.up), "");
-        let weight = match t.how {
-            Track::Weight(w) => Value::Number(w.into()),
-            _ => Value::Null,
-        };
-        out.put("weight", weight, "");
-        out.put("adds", Value::Number(t.weight().into()), "");
+        out.item();
+        out.text("kind", kind);
+        out.maybe("name", Some(words::tracked(node, t.what).1).filter(|n| !n.is_empty()));
+        out.known("up", t.up);
+        match t.how {
+            Track::Weight(w) => out.number("weight", w.into()),
+            _ => out.null("weight"),
+        }
+        out.number("adds", t.weight().into());
         out.close();
     }
     out.close();
-    out.put("advert_interval_seconds", Value::Seconds(cfg.advert_int), "");
-    out.put("source", text(inst.src.as_ref()), "");
+    out.seconds("advert_interval_seconds", Some(cfg.advert_int));
+    out.address("source", inst.src);
     let (mut master, mut down, mut preempts, mut advert) = (None, None, None, None);
     match inst.machine.state() {
         State::Backup { master: m, down_at, preempt_at, .. } => {
-            (master, down) = (*m, Some(down_at.since(now)));
-            preempts = preempt_at.map(|t| t.since(now));
+            (master, down, preempts) = (*m, Some(*down_at), *preempt_at);
         }
-        State::Master { advert_at, .. } => advert = Some(advert_at.since(now)),
+        State::Master { advert_at, .. } => {
+            master = inst.src.map(|src| Master { src, priority });
+            advert = Some(*advert_at);
+        }
         State::Init => {}
     }
-    let is_master = kind == Kind::Master;
-    out.put("master", text(master.map(|m| m.src).or(inst.src.filter(|_| is_master)).as_ref()), "");
-    let of_master = master.map(|m| m.priority).or(is_master.then_some(priority));
-    out.put("master_priority", of_master.map_or(Value::Null, |p| Value::Number(p.into())), "");
-    out.put("master_down_seconds", seconds(down), "");
-    out.put("preempts_seconds", seconds(preempts), "");
-    out.put("next_advert_seconds", seconds(advert), "");
-    out.put("handover_seconds", seconds(inst.hold.map(|h| h.until.since(now))), "");
-    out.put("heard", Value::Flag(heard(inst)), "Whether any advert was ever heard from anybody.");
+    out.address("master", master.map(|m| m.src));
+    out.pid("master_priority", master.map(|m| m.priority.into()));
+    let hold = inst.hold.map(|h| h.until);
+    for (key, at) in [
+        ("master_down_seconds", down),
+        ("preempts_seconds", preempts),
+        ("next_advert_seconds", advert),
+        ("handover_seconds", hold),
+    ] {
+        out.seconds(key, at.map(|t| t.since(now)));
+    }
+    out.flag("heard: Whether any advert was ever heard from anybody.", heard(inst));
     out.open("addresses", true, "vipd_vrrp_address_");
     for (e, vip) in node.addrs.of(i) {
-        out.open("", false, "");
-        out.put("address", Value::Label(&vip.addr), "");
-        let dev = node.links.get(vip.link).map(|l| &l.name);
-        out.put("interface", text(dev), "");
         let held = node.addrs.is_held(e);
-        out.put("held", Value::Flag(held), "Whether this node has the address.");
+        out.item();
+        out.label("address", &vip.addr.to_string());
+        out.maybe("interface", node.links.get(vip.link).map(|l| l.name.as_str()));
+        out.flag("held: Whether this node has the address.", held);
         let lease = node.addrs.lease_left(e, now).filter(|_| held);
-        out.put("lease_seconds", seconds(lease), "Lifetime left in the kernel; absent: permanent or not held.");
-        out.put("refused", Value::Flag(node.addrs.is_refused(e)), "Whether it cannot be had.");
+        out.seconds("lease_seconds: Lifetime left in the kernel; absent: permanent or not held.", lease);
+        out.flag("refused: Whether it cannot be had.", node.addrs.is_refused(e));
         out.close();
     }
     out.close();
-    // A label that changes is closed with its object.
+    // In an object of its own, that its label does not go on.
     match inst.foreign.last {
         Some(other) => {
             out.open("foreign_master", false, "vipd_vrrp_foreign_master_");
-            out.put("address", Value::Label(&other.src), "");
-            out.put("priority", Value::Number(other.priority.into()), "Priority of the last foreign master.");
-            out.put("refused", text(other.refused.map(|d| d.name()).as_ref()), "");
+            out.label("address", &other.src.to_string());
+            out.number("priority: Priority of the last foreign master.", other.priority.into());
+            out.maybe("refused", other.refused.map(|d| d.name()));
             let present = inst.foreign.present().is_some();
-            out.put("present", Value::Flag(present), "Whether somebody else is master, too: split brain.");
+            out.flag("present: Whether somebody else is master, too: split brain.", present);
             out.close();
         }
-        None => out.put("foreign_master", Value::Null, ""),
+        None => out.null("foreign_master"),
     }
-    out.put("foreign_master_seconds", Value::Spent(inst.foreign.total), "Time with a second master.");
+    out.put("foreign_master_seconds: Time with a second master.", Value::Spent(inst.foreign.total));
     match inst.contest.and_then(|c| Some((c, node.addrs.entries.get(c.entry)?))) {
         Some((contest, vip)) => {
             out.open("contest", false, "");
-            out.put("address", Value::Text(&vip.addr), "");
-            out.put("mac", Value::Text(&words::mac(contest.mac)), "");
-            out.put("heard_seconds", Value::Seconds(now.since(contest.heard)), "");
+            out.address("address", Some(vip.addr));
+            out.text("mac", &words::mac(contest.mac));
+            out.since("heard_seconds", contest.heard, now);
             out.close();
         }
-        None => out.put("contest", Value::Null, ""),
+        None => out.null("contest"),
     }
     out.open("counters", false, "");
-    for (name, n, help) in inst.stats.counters() {
-        out.put(name, Value::Count(n), help);
+    for (key, n) in inst.stats.counters() {
+        out.count(key, n);
     }
     out.close();
-    discarded(out, inst.stats.discards.all(), "Refused packets of its VRID, by reason.");
+    discarded(out, &inst.stats.discards);
 }
 
-fn haproxy(out: &mut dyn Sink, h: &Supervisor, c: &Context) {
+fn haproxy(out: &mut Sink, h: &Supervisor, now: Time) {
     let (pid, worker, since, retry) = super::processes(h);
-    let number = |n: Option<u32>| n.map_or(Value::Null, |n| Value::Number(n.into()));
-    out.put("state", Value::Text(&super::haproxy_state(h)), "");
-    out.put("up", Value::Flag(matches!(h.state(), Haproxy::Ready { .. })), "Whether HAProxy answers.");
-    out.put("since_seconds", seconds(since.map(|t| c.now.since(t))), "");
-    out.put("pid", number(pid), "");
-    out.put("worker", number(worker), "");
-    out.put("retry_seconds", seconds(retry.map(|t| t.since(c.now))), "");
-    out.put("version", text(Some(&h.version).filter(|v| !v.is_empty())), "");
-    out.put("restarts", Value::Count(h.restarts), "Times it was started again.");
-    out.put("last_exit", text(h.last_exit.map(words::exit).as_ref()), "");
-    out.put("crash_loop", Value::Flag(h.is_crash_loop()), "Whether it died too often.");
+    let state = super::haproxy_state(h);
+    out.open("haproxy", false, "vipd_haproxy_");
+    out.text("state", state);
+    out.flag("up: Whether HAProxy answers.", state == "READY");
+    out.seconds("since_seconds", since.map(|t| now.since(t)));
+    out.pid("pid", pid);
+    out.pid("worker", worker);
+    out.seconds("retry_seconds", retry.map(|t| t.since(now)));
+    out.maybe("version", Some(h.version.as_str()).filter(|v| !v.is_empty()));
+    out.count("restarts: Times it was started again.", h.restarts);
+    out.maybe("last_exit", h.last_exit.map(words::exit).as_deref());
+    out.flag("crash_loop: Whether it died too often.", h.is_crash_loop());
     let held = i64::try_from(h.held_listeners()).unwrap_or(i64::MAX);
-    out.put("held_listeners", Value::Number(held), "Listening sockets held over a crash.");
+    out.number("held_listeners: Listening sockets held over a crash.", held);
+    out.close();
 }
