@@ -187,52 +187,26 @@ fn is_patient(e: &io::Error) -> bool {
     matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
-/// The other end: connects and asks.
-fn request(path: &Path, line: &str) -> io::Result<UnixStream> {
+/// The other end: asks, and returns the exit status. The text goes to `out` as it comes, until that returns false.
+/// Waits for a few seconds at the most, or, with `patient`, until the daemon ends.
+pub fn stream(path: &Path, line: &str, patient: bool, out: impl Fn(&[u8]) -> bool) -> io::Result<u8> {
     let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(if patient { None } else { Some(PATIENCE) })?;
     stream.write_all(format!("{line}\n").as_bytes())?;
-    Ok(stream)
-}
-
-fn split(answer: &str) -> io::Result<(u8, &str)> {
-    let (status, text) = answer.split_once('\n').ok_or(ErrorKind::InvalidData)?;
-    Ok((status.parse().map_err(|_| ErrorKind::InvalidData)?, text))
-}
-
-/// For `vipd status`: asks and returns exit status and text. Waits at most a few seconds.
-pub fn ask(path: &Path, line: &str) -> io::Result<(u8, String)> {
-    let mut stream = request(path, line)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (status, text) = split(&answer)?;
-    Ok((status, text.to_owned()))
-}
-
-/// For `vipd status --watch`: what comes goes to `out` as it comes, until `out` returns false (0), or the daemon
-/// ends (an error). The exit status if it is refused.
-pub fn watch(path: &Path, mut out: impl FnMut(&[u8]) -> bool) -> io::Result<u8> {
-    let mut stream = request(path, "watch")?;
-    // `0\n` comes in one piece with the first of the text.
-    let mut buf = vec![0; 4096];
-    let mut begun = false;
+    let mut buf = vec![0; 16 * 1024];
+    let mut status = None;
     loop {
         let n = stream.read(&mut buf)?;
         let mut text = buf.get(..n).unwrap_or_default();
-        if n == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
+        if status.is_none() {
+            // One digit and a line end, which come in one piece.
+            let Some(([digit @ b'0'..=b'9', b'\n'], rest)) = text.split_first_chunk() else {
+                return Err(ErrorKind::InvalidData.into());
+            };
+            (status, text) = (Some(digit - b'0'), rest);
         }
-        if !std::mem::replace(&mut begun, true) {
-            let (head, rest) = text.split_at(text.len().min(2));
-            let (status, _) = split(std::str::from_utf8(head).unwrap_or_default())?;
-            text = rest;
-            if status != 0 {
-                out(text);
-                return Ok(status);
-            }
-        }
-        if !out(text) {
-            return Ok(0);
+        if n == 0 || !out(text) {
+            return Ok(status.unwrap_or_default());
         }
     }
 }

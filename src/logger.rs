@@ -126,9 +126,7 @@ impl Sink {
                     let (s, ms) = (now.as_secs() % 86_400, now.subsec_millis());
                     let _ = write!(out, "{:02}:{:02}:{:02}.{ms:03} ", s / 3600, s / 60 % 60, s % 60);
                 }
-                let mut text = String::new();
-                escape(line, &mut text);
-                out.extend_from_slice(text.as_bytes());
+                escape(line, &mut out);
                 out.truncate(MAX_LINE);
                 out.push(b'\n');
                 match terminal {
@@ -137,9 +135,10 @@ impl Sink {
                 }
             }
             Sink::Syslog { socket, formatter } => {
-                let mut text = String::new();
+                let mut text = Vec::new();
                 escape(line, &mut text);
-                text.truncate(text.floor_char_boundary(MAX_LINE));
+                text.truncate(MAX_LINE);
+                let text = String::from_utf8_lossy(&text);
                 let _ = match level {
                     Level::Error => formatter.err(&mut out, &*text),
                     Level::Warn => formatter.warning(&mut out, &*text),
@@ -178,12 +177,13 @@ fn write_stderr(out: &[u8]) -> bool {
 }
 
 /// Text from outside cannot forge a line or move a terminal's cursor.
-pub fn escape(line: &str, out: &mut String) {
+pub fn escape(line: &str, out: &mut Vec<u8>) {
     for c in line.chars() {
         if c.is_control() && c != '\t' {
-            let _ = std::fmt::Write::write_fmt(out, format_args!("\\x{:02x}", u32::from(c)));
+            let _ = write!(out, "\\x{:02x}", u32::from(c));
         } else {
-            out.push(c);
+            let mut utf8 = [0; 4];
+            out.extend_from_slice(c.encode_utf8(&mut utf8).as_bytes());
         }
     }
 }

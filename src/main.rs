@@ -162,15 +162,17 @@ fn plain() -> Show {
 
 fn ask_status(cfg: &Config, show: Show) -> u8 {
     let socket = &cfg.global.control_socket;
-    let answer = match show {
-        Show::Once(request) => control::ask(socket, request).map(|(status, text)| {
-            say(text.as_bytes());
-            status
-        }),
-        Show::Watch => control::watch(socket, say),
+    let (line, patient) = match show {
+        Show::Once(line) => (line, false),
+        Show::Watch => ("watch", true),
     };
-    answer.unwrap_or_else(|e| {
-        eprintln!("vipd is not running: {}: {e}", socket.display());
-        NOT_RUNNING
-    })
+    match control::stream(socket, line, patient, say) {
+        // What is watched has ended.
+        Ok(0) if patient => NOT_RUNNING,
+        Ok(status) => status,
+        Err(e) => {
+            eprintln!("vipd is not running: {}: {e}", socket.display());
+            NOT_RUNNING
+        }
+    }
 }

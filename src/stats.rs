@@ -49,7 +49,7 @@ pub struct Stats {
     pub list_mismatch: u64,
     /// Accepted v3 adverts with the checksum of the message only.
     pub plain_checksums: u64,
-    /// Accepted IPv6 adverts whose first address is not link-local.
+    /// Accepted Adverts whose first address is not link-local.
     pub first_not_link_local: u64,
     /// Packets that were refused after it was known that they are for this virtual router.
     pub discards: Discards,
@@ -92,11 +92,11 @@ priority_zero_received: Adverts with priority 0 accepted.
 send_errors: Adverts that could not be sent.
 announcements: Gratuitous ARPs and neighbour adverts sent.
 became_master: Times it became master.
-stalls: Times it fell silent for longer than backups wait.
-vips_deleted: Addresses deleted by somebody else and put back.
+stalls: Times it was silent for too long.
+vips_deleted: Addresses deleted by somebody else.
 lower_adverts: Adverts of lower priority heard as master.
-foreign_announcements: Announcements of its addresses by another host.
-list_mismatch: Adverts accepted although their addresses are not ours.
-plain_checksums: Version 3 adverts without a pseudo-header in the checksum.
-first_not_link_local: IPv6 adverts whose first address is not link-local.
+foreign_announcements: Announcements of its addresses by others.
+list_mismatch: Adverts with other addresses than ours.
+plain_checksums: Adverts with a checksum of the message only.
+first_not_link_local: Adverts whose first address is not link-local.
 ";

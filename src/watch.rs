@@ -122,8 +122,10 @@ fn columns(out: &mut String, node: &Node, s: Subject, event: Option<&Event>, sta
 pub fn line(node: &Node, event: &Event, text: &str, stamp: &str) -> String {
     let mut out = String::new();
     columns(&mut out, node, subject(node, event), Some(event), stamp);
-    crate::logger::escape(text.lines().next().unwrap_or_default(), &mut out);
-    out.push('\n');
+    let mut words = Vec::new();
+    crate::logger::escape(text.lines().next().unwrap_or_default(), &mut words);
+    words.push(b'\n');
+    out.push_str(&String::from_utf8_lossy(&words));
     out
 }
 

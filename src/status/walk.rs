@@ -200,7 +200,7 @@ pub fn walk(out: &mut Sink, node: &Node, c: &Context) {
     for check in &node.checks {
         out.item();
         out.label("name", &check.name);
-        out.known("up: Whether the check is up; absent before its first result.", check.is_up());
+        out.known("up: Whether it is up; absent before its first result.", check.is_up());
         out.since("since_seconds: Time since that changed.", check.since, c.now);
         out.maybe("failure", check.failure.map(words::failure).as_deref());
         out.close();
@@ -211,8 +211,8 @@ pub fn walk(out: &mut Sink, node: &Node, c: &Context) {
         out.item();
         out.label("name", &l.name);
         out.flag("present", l.ifindex.is_some());
-        out.flag("up: Whether the interface is up and has a carrier.", l.running);
-        out.count("receive_overruns: Packets that came faster than they were read.", l.overruns);
+        out.flag("up: Whether it is up and has a carrier.", l.running);
+        out.count("receive_overruns: Packets lost unread.", l.overruns);
         discarded(out, &l.bogus);
         out.close();
     }
@@ -292,7 +292,7 @@ fn instance(out: &mut Sink, node: &Node, i: usize, inst: &Instance, now: Time) {
     ] {
         out.seconds(key, at.map(|t| t.since(now)));
     }
-    out.flag("heard: Whether any advert was ever heard from anybody.", heard(inst));
+    out.flag("heard: Whether any advert was ever heard.", heard(inst));
     out.open("addresses", true, "vipd_vrrp_address_");
     for (e, vip) in node.addrs.of(i) {
         let held = node.addrs.is_held(e);
@@ -301,7 +301,7 @@ fn instance(out: &mut Sink, node: &Node, i: usize, inst: &Instance, now: Time) {
         out.maybe("interface", node.links.get(vip.link).map(|l| l.name.as_str()));
         out.flag("held: Whether this node has the address.", held);
         let lease = node.addrs.lease_left(e, now).filter(|_| held);
-        out.seconds("lease_seconds: Lifetime left in the kernel; absent: permanent or not held.", lease);
+        out.seconds("lease_seconds: Lifetime left.", lease);
         out.flag("refused: Whether it cannot be had.", node.addrs.is_refused(e));
         out.close();
     }
@@ -311,10 +311,10 @@ fn instance(out: &mut Sink, node: &Node, i: usize, inst: &Instance, now: Time) {
         Some(other) => {
             out.open("foreign_master", false, "vipd_vrrp_foreign_master_");
             out.label("address", &other.src.to_string());
-            out.number("priority: Priority of the last foreign master.", other.priority.into());
+            out.number("priority: Its priority.", other.priority.into());
             out.maybe("refused", other.refused.map(|d| d.name()));
             let present = inst.foreign.present().is_some();
-            out.flag("present: Whether somebody else is master, too: split brain.", present);
+            out.flag("present: Whether it is master now: split brain.", present);
             out.close();
         }
         None => out.null("foreign_master"),

@@ -36,8 +36,16 @@ mod words {
     pub const STRANGE_VRID: &[&str] = &["VRID 52 from 192.168.30.117"];
     pub const LOWER_PRIO: &[&str] = &["forcing new election"];
     /// Nothing of this kind is to be seen between well configured nodes.
-    pub const COMPLAINTS: &[&str] =
-        &["bogus", "invalid", "mismatch", "ignoring received", "already processed", "panicked"];
+    pub const COMPLAINTS: &[&str] = &[
+        "bogus",
+        "invalid",
+        "mismatch",
+        "ignoring received",
+        "already processed",
+        "panicked",
+        "split brain",
+        "another host",
+    ];
     pub const LOCKED: &[&str] = &["already", "lock"];
 }
 
