@@ -117,12 +117,12 @@ fn colour_is_nothing_but_colour() {
     assert_eq!(colour, render(Form::Plain, &w.node, &c));
 }
 
-/// 255 virtual routers, each with 16 addresses: a bounded answer, made in a bounded time.
+/// 255 virtual routers, each with 4 addresses: a bounded answer, made in a bounded time.
 #[test]
 fn many_routers() {
     let text: String = (1..=255)
         .map(|i| {
-            let vips: Vec<String> = (1..=16).map(|k| format!("10.{i}.0.{k}")).collect();
+            let vips: Vec<String> = (1..=4).map(|k| format!("10.{i}.0.{k}")).collect();
             format!(
                 "[vrrp V{i}]\ninterface = eth0\nvirtual_router_id = {i}\nvirtual_ipaddress = {}\n",
                 vips.join(", ")
