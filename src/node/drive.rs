@@ -95,6 +95,7 @@ impl Node {
                 } else if why != Why::Left {
                     self.push(Effect::Remember { inst, memory: Memory::Nothing });
                 }
+                self.end_foreign(inst);
                 self.tell(Event::Entered { inst, kind, why });
                 if kind == Kind::Master {
                     self.tell(Event::SettingVips { inst });

@@ -1,9 +1,11 @@
 //! One virtual router as the node sees it: its machine and what surrounds it.
 
+use super::Contest;
 use crate::config::{self, Auth, Version};
 use crate::stats::Stats;
 use crate::time::Time;
 use crate::vrrp::announce::Announcer;
+use crate::vrrp::foreign::Foreign;
 use crate::vrrp::machine::{Kind, Machine, Note, Params, Why};
 use crate::vrrp::packet::{Discard, GROUP_V4, GROUP_V6};
 use crate::vrrp::replay::Replay;
@@ -176,6 +178,10 @@ pub struct Instance {
     pub faults: Faults,
     /// Its counters.
     pub stats: Stats,
+    /// Other masters that were heard while it was master.
+    pub foreign: Foreign,
+    /// Another host announced one of its VIPs while it held that.
+    pub contest: Option<Contest>,
     /// When it entered its state, and why.
     pub since: Time,
     /// See `since`.
@@ -233,6 +239,8 @@ impl Instance {
             hold: None,
             faults: Faults::default(),
             stats: Stats::default(),
+            foreign: Foreign::default(),
+            contest: None,
             since: now,
             why: Why::Started,
             may_resume: false,

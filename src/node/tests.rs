@@ -4,6 +4,7 @@ mod flood;
 mod groups;
 mod ipv6;
 mod service;
+mod status;
 mod tracking;
 mod transport;
 mod vmac;
