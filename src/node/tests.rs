@@ -1,5 +1,6 @@
 //! A node in virtual time: effects are carried out at once by a pretended kernel and network.
 
+mod composed;
 mod groups;
 mod ipv6;
 mod service;

@@ -1,0 +1,25 @@
+//! Where two features meet.
+
+use super::*;
+use crate::vrrp::machine::Note;
+
+/// A link-local address means another one on each interface.
+#[test]
+fn a_link_local_vip_of_one_interface_is_the_own_address_of_another() {
+    let section = |n: u8, eth: u8, vip: &str| {
+        format!("[vrrp V{n}]\ninterface = eth{eth}\nvirtual_router_id = {n}\nvirtual_ipaddress = {vip}\n")
+    };
+    let own: IpAddr = "fe80::1".parse().unwrap();
+    let text = section(1, 0, "fe80::1/64") + &section(2, 1, "fe80::99/64");
+    let mut w = World::new(&config(&text));
+    w.own.push(addr("fe80::100".parse::<Ipv6Addr>().unwrap(), 64, None, u32::MAX));
+    w.own.push(rtnl::Addr { ifindex: 3, ..addr(own, 64, None, u32::MAX) });
+    w.eth(3, b"eth1");
+    for a in w.own.clone() {
+        w.node.addr(w.now, &a);
+    }
+    w.begin(false);
+    assert_eq!(w.node.instances[1].src, Some(own));
+    w.node.addr_gone(w.now, &rtnl::Addr { ifindex: 3, ..addr(own, 64, None, u32::MAX) });
+    assert!(w.node.instances[1].faults.has(Faults::NO_ADDRESS));
+}
