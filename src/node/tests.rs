@@ -73,6 +73,8 @@ struct World {
     kernel: Vec<(usize, Time, Option<u32>)>,
     last_advert: Vec<Option<Time>>,
     sends_fail: bool,
+    /// How often connections were reset.
+    resets: usize,
     /// VIPs in the kernel that the node does not know of.
     there: Vec<rtnl::Addr>,
     /// Addresses that nobody here added, and interfaces beside eth0.
@@ -107,6 +109,7 @@ impl World {
             kernel: Vec::new(),
             last_advert: vec![None; cfg.vrrp.len()],
             sends_fail: false,
+            resets: 0,
             there: Vec::new(),
             others: Vec::new(),
             more_links: Vec::new(),
@@ -172,7 +175,7 @@ impl World {
                     }
                 }
                 Effect::Addrs(ops) => self.addrs(ops),
-                Effect::Disconnect { .. } => {}
+                Effect::Disconnect { .. } => self.resets += 1,
                 Effect::Announce { entry } => self.did(Did::Announce(entry)),
                 Effect::Remember { memory, .. } => self.did(Did::Remember(memory)),
                 Effect::Haproxy(a) => {

@@ -23,3 +23,32 @@ fn a_link_local_vip_of_one_interface_is_the_own_address_of_another() {
     w.node.addr_gone(w.now, &rtnl::Addr { ifindex: 3, ..addr(own, 64, None, u32::MAX) });
     assert!(w.node.instances[1].faults.has(Faults::NO_ADDRESS));
 }
+
+/// An address that is put back at once has lost nothing: its connections go on.
+#[test]
+fn a_late_renewal_cuts_no_connection() {
+    let mut w = master(&one(""));
+    w.run(ms(200));
+    let last = w.last_advert[0].expect("a master");
+    w.take();
+    w.resets = 0;
+    let op = Op {
+        kind: OpKind::Replace,
+        entry: 0,
+        ifindex: ETH0,
+        addr: VIP.into(),
+        prefix: 32,
+        lease: Some(1),
+        label: None,
+    };
+    w.node.addrs_done(w.now, last + ms(700), &[(op, 0)]);
+    w.now = last + ms(700);
+    w.effects();
+    w.settle();
+    let did = w.take();
+    assert!(did.contains(&Did::Remove(0)) && did.contains(&Did::Add(0, Some(1))), "{did:?}");
+    assert_eq!(w.resets, 0);
+    w.hear(PEER, 200);
+    w.run(ms(60));
+    assert_eq!(w.resets, 1, "it moves");
+}
