@@ -359,6 +359,13 @@ impl Node {
         }
     }
 
+    /// The neighbours have to learn the addresses of this node again.
+    pub(super) fn announce_anew(&mut self, now: Time) {
+        for i in self.instances.iter_mut().filter(|i| i.is_master()) {
+            i.announcer.anew(now, &i.cfg.garp);
+        }
+    }
+
     /// Every VIP of a virtual router, once.
     pub(super) fn queue_round(&mut self, inst: usize, now: Time) {
         let entries: Vec<usize> = self.addrs.of(inst).map(|(e, _)| e).collect();

@@ -352,7 +352,7 @@ fn eth(ifindex: u32, name: &[u8]) -> RtnlLink {
         up: true,
         running: true,
         mac: Some(MAC),
-        master: None,
+        moved: false,
         macvlan_of: None,
         group: 0,
     }

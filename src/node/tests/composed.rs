@@ -3,27 +3,6 @@
 use super::*;
 use crate::vrrp::machine::Note;
 
-/// A link-local address means another one on each interface.
-#[test]
-fn a_link_local_vip_of_one_interface_is_the_own_address_of_another() {
-    let section = |n: u8, eth: u8, vip: &str| {
-        format!("[vrrp V{n}]\ninterface = eth{eth}\nvirtual_router_id = {n}\nvirtual_ipaddress = {vip}\n")
-    };
-    let own: IpAddr = "fe80::1".parse().unwrap();
-    let text = section(1, 0, "fe80::1/64") + &section(2, 1, "fe80::99/64");
-    let mut w = World::new(&config(&text));
-    w.own.push(addr("fe80::100".parse::<Ipv6Addr>().unwrap(), 64, None, u32::MAX));
-    w.own.push(rtnl::Addr { ifindex: 3, ..addr(own, 64, None, u32::MAX) });
-    w.eth(3, b"eth1");
-    for a in w.own.clone() {
-        w.node.addr(w.now, &a);
-    }
-    w.begin(false);
-    assert_eq!(w.node.instances[1].src, Some(own));
-    w.node.addr_gone(w.now, &rtnl::Addr { ifindex: 3, ..addr(own, 64, None, u32::MAX) });
-    assert!(w.node.instances[1].faults.has(Faults::NO_ADDRESS));
-}
-
 /// An address that is put back at once has lost nothing: its connections go on.
 #[test]
 fn a_late_renewal_cuts_no_connection() {
@@ -73,4 +52,52 @@ fn lower_adverts_are_told_once_in_a_while() {
     w.run(ms(3700));
     w.hear(PEER, 50);
     assert_eq!((w.kind(), told(&w)), (Kind::Master, 2));
+}
+
+/// `garp_lower_prio_repeat` rules what follows an advert of somebody else, and not what follows a change of our own.
+#[test]
+fn a_new_mac_is_announced_whatever_is_done_about_lower_adverts() {
+    let mut w = master(&one("garp_lower_prio_repeat = 0\ngarp_master_delay = 0\ngarp_master_repeat = 2"));
+    w.run(ms(1000));
+    w.take();
+    w.hear(PEER, 50);
+    w.run(ms(300));
+    assert!(!w.take().contains(&Did::Announce(0)));
+    w.node.link(w.now, &RtnlLink { mac: Some([2, 0, 0, 0, 0, 9]), ..eth(ETH0, b"eth0") });
+    w.run(ms(300));
+    let announced = w.take().iter().filter(|d| **d == Did::Announce(0)).count();
+    assert_eq!(announced, 2);
+}
+
+/// A link-local address means another one on each interface.
+#[test]
+fn a_link_local_vip_of_one_interface_is_the_own_address_of_another() {
+    let section = |n: u8, eth: u8, vip: &str| {
+        format!("[vrrp V{n}]\ninterface = eth{eth}\nvirtual_router_id = {n}\nvirtual_ipaddress = {vip}\n")
+    };
+    let own: IpAddr = "fe80::1".parse().unwrap();
+    let text = section(1, 0, "fe80::1/64") + &section(2, 1, "fe80::99/64");
+    let mut w = World::new(&config(&text));
+    w.own.push(addr("fe80::100".parse::<Ipv6Addr>().unwrap(), 64, None, u32::MAX));
+    w.own.push(rtnl::Addr { ifindex: 3, ..addr(own, 64, None, u32::MAX) });
+    w.eth(3, b"eth1");
+    for a in w.own.clone() {
+        w.node.addr(w.now, &a);
+    }
+    w.begin(false);
+    assert_eq!(w.node.instances[1].src, Some(own));
+    w.node.addr_gone(w.now, &rtnl::Addr { ifindex: 3, ..addr(own, 64, None, u32::MAX) });
+    assert!(w.node.instances[1].faults.has(Faults::NO_ADDRESS));
+}
+
+#[test]
+fn a_bond_with_another_active_slave_is_announced_again() {
+    let mut w = master(&one("garp_master_delay = 0\ngarp_master_refresh = 0"));
+    w.run(ms(1000));
+    for (moved, rounds) in [(false, 0), (true, 5)] {
+        w.take();
+        w.node.link(w.now, &RtnlLink { moved, ..eth(ETH0, b"eth0") });
+        w.run(ms(1000));
+        assert_eq!(w.take().iter().filter(|d| **d == Did::Announce(0)).count(), rounds);
+    }
 }
