@@ -101,3 +101,22 @@ fn a_bond_with_another_active_slave_is_announced_again() {
         assert_eq!(w.take().iter().filter(|d| **d == Did::Announce(0)).count(), rounds);
     }
 }
+
+/// A neighbour with another VRID is nothing; one that takes up our address later is.
+#[test]
+fn a_foreign_vrid_is_told_again_when_it_has_our_address() {
+    let mut w = master(&one(""));
+    let mut other = w.node.instances[0].cfg.clone();
+    other.vrid = 52;
+    let ours = other.vips.clone();
+    other.vips[0].addr = [10, 0, 0, 1].into();
+    w.events.clear();
+    for vips in [other.vips.clone(), other.vips.clone(), ours.clone(), ours, other.vips.clone()] {
+        other.vips = vips;
+        let bytes = packet(&other, PEER, 200);
+        w.node.packet(w.now, 0, &bytes);
+    }
+    w.effects();
+    let stray = |vip| Event::Stray { link: 0, vrid: 52, src: IpAddr::V4(PEER), vip };
+    assert_eq!(w.events, [stray(None), stray(Some(0))]);
+}
