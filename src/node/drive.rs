@@ -1,12 +1,11 @@
 //! From the actions of a state machine, and from what became of addresses, to effects.
 
-use super::instance::Quiet;
 use super::{Effect, FRAMES_PER_MS, Hold, Memory, Node};
 use crate::addr::Outcome;
 use crate::event::Event;
 use crate::time::Time;
 use crate::vrrp::auth;
-use crate::vrrp::machine::{Action, Input, Kind, Note, Release, Why};
+use crate::vrrp::machine::{Action, Input, Kind, Release, Why};
 use crate::vrrp::packet::{self, Outgoing};
 use crate::wire::ipv4;
 use std::net::IpAddr;
@@ -102,13 +101,10 @@ impl Node {
                 }
             }
             Action::Noted(note) => {
-                let i = &mut self.instances[inst];
-                if let Note::LowerAdvert(_) = note {
-                    i.stats.lower_adverts += 1;
+                if let crate::vrrp::machine::Note::LowerAdvert(_) = note {
+                    self.instances[inst].stats.lower_adverts += 1;
                 }
-                if Quiet::slot(&note).is_none_or(|slot| i.quiet.may_say(slot, now)) {
-                    self.tell(Event::Noted { inst, note });
-                }
+                self.tell(Event::Noted { inst, note });
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::config::{self, Auth, Version};
 use crate::stats::Stats;
 use crate::time::Time;
 use crate::vrrp::announce::Announcer;
-use crate::vrrp::machine::{Kind, Machine, Note, Params, Why};
+use crate::vrrp::machine::{Kind, Machine, Params, Why};
 use crate::vrrp::packet::{Discard, GROUP_V4, GROUP_V6};
 use crate::vrrp::replay::Replay;
 use std::net::{IpAddr, Ipv4Addr};
@@ -106,7 +106,7 @@ pub struct Hold {
 /// One log line per reason, until an accepted advert and a while have passed.
 #[derive(Clone, Debug, Default)]
 pub struct Quiet {
-    last: [Option<Time>; Discard::ALL.len() + 4],
+    last: [Option<Time>; Discard::ALL.len() + 1],
     accepted: Option<Time>,
 }
 
@@ -116,16 +116,6 @@ pub const ODD: usize = Discard::ALL.len();
 const QUIET: Duration = Duration::from_secs(10);
 
 impl Quiet {
-    /// The slot of what can be noted with every packet.
-    pub fn slot(note: &Note) -> Option<usize> {
-        match note {
-            Note::LowerAdvert(_) => Some(ODD + 1),
-            Note::StrangerGone(_) => Some(ODD + 2),
-            Note::SecondOwner(_) => Some(ODD + 3),
-            Note::HigherAdvert(_) | Note::MasterGone(_) => None,
-        }
-    }
-
     /// An advert was accepted: only that resets the limits, so a forger cannot.
     pub fn accept(&mut self, now: Time) {
         self.accepted = Some(now);

@@ -1,7 +1,6 @@
 //! Where two features meet.
 
 use super::*;
-use crate::vrrp::machine::Note;
 
 /// An address that is put back at once has lost nothing: its connections go on.
 #[test]
@@ -30,28 +29,6 @@ fn a_late_renewal_cuts_no_connection() {
     w.hear(PEER, 200);
     w.run(ms(60));
     assert_eq!(w.resets, 1, "it moves");
-}
-
-/// Whoever floods a master with what it must answer does not write its log.
-#[test]
-fn lower_adverts_are_told_once_in_a_while() {
-    let mut w = master(&one(""));
-    w.events.clear();
-    for _ in 0..1000 {
-        w.now += ms(5);
-        w.hear(PEER, 50);
-    }
-    let told = |w: &World| {
-        let lower = |e: &&Event| matches!(e, Event::Noted { note: Note::LowerAdvert(_), .. });
-        w.events.iter().filter(lower).count()
-    };
-    assert_eq!((told(&w), w.node.instances[0].stats.lower_adverts), (1, 1000));
-    w.now += ms(10_000);
-    w.node.woke(w.now);
-    w.settle();
-    w.run(ms(3700));
-    w.hear(PEER, 50);
-    assert_eq!((w.kind(), told(&w)), (Kind::Master, 2));
 }
 
 /// `garp_lower_prio_repeat` rules what follows an advert of somebody else, and not what follows a change of our own.
