@@ -23,7 +23,7 @@ pub enum Event {
     Group { group: usize, state: group::State },
     /// Heard something.
     Noted { inst: usize, note: Note },
-    /// An advert was refused. `mine` and `theirs` are intervals where those differ.
+    /// An advert was refused. `interval`: the sender's as version 2 has it, for where ours is another.
     Discarded { inst: usize, src: IpAddr, why: Discard, interval: Duration },
     /// A packet was refused before it was known whose it is. No source: not even that could be read.
     Bogus { link: usize, src: Option<IpAddr>, why: Discard },

@@ -124,7 +124,8 @@ pub struct Link {
     /// Packets that were lost because they came faster than they were read; for the status.
     pub overruns: u64,
     sockets: Sockets,
-    stray_said: [bool; 256],
+    /// Of each foreign VRID, whether it was told, and whether with one of our VIPs.
+    stray_said: [Option<bool>; 256],
     bogus_said: Option<Time>,
 }
 
@@ -265,7 +266,7 @@ impl Node {
             bogus: Discards::default(),
             overruns: 0,
             sockets: Sockets::Closed,
-            stray_said: [false; 256],
+            stray_said: [None; 256],
             bogus_said: None,
         });
         self.links.len() - 1

@@ -31,7 +31,6 @@ impl Faults {
     pub const SOCKET: Faults = Faults(32);
     /// Priority 255 without the addresses.
     pub const NOT_OWNER: Faults = Faults(64);
-
     /// HAProxy is being started for the first time: no fault yet.
     pub const STARTING: Faults = Faults(128);
     /// An interface of `track_interface` is down.
@@ -42,7 +41,6 @@ impl Faults {
     pub const GROUP: Faults = Faults(1024);
     /// A check of `track` has no result yet: no fault yet.
     pub const CHECKING: Faults = Faults(2048);
-
     /// The macvlan of its virtual MAC cannot be had.
     pub const VMAC: Faults = Faults(4096);
 

@@ -59,10 +59,6 @@ impl Node {
         let vrid = r.preamble.vrid;
         let l = &mut self.links[link];
         l.bogus.count(Discard::Vrid);
-        let said = &mut l.stray_said[usize::from(vrid)];
-        if std::mem::replace(said, true) {
-            return;
-        }
         let list = r.message.get(8..).unwrap_or_default();
         let v4 = r.carrier.src.is_ipv4();
         let listed = |addr| match addr {
@@ -70,7 +66,12 @@ impl Node {
             IpAddr::V6(a) => !v4 && list.chunks_exact(16).any(|c| c == a.octets()),
         };
         let vip = self.addrs.entries.iter().position(|e| self.wire(e.link) == link && listed(e.addr));
-        self.tell(Event::Stray { link, vrid, src: r.carrier.src, vip });
+        let said = &mut self.links[link].stray_said[usize::from(vrid)];
+        // Once, and once more if it becomes serious.
+        if said.is_none_or(|serious| !serious && vip.is_some()) {
+            *said = Some(vip.is_some());
+            self.tell(Event::Stray { link, vrid, src: r.carrier.src, vip });
+        }
     }
 
     fn for_instance(&mut self, now: Time, i: usize, r: &Received) {
