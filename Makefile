@@ -77,6 +77,7 @@ install: target/vipd ## DESTDIR= PREFIX=/usr INIT=none|busybox|openrc|systemd: a
 	install -D -m 644 rootfs/etc/haproxy/haproxy.cfg $(share)/haproxy.cfg
 	install -D -m 644 rootfs/usr/share/man/man8/vipd.8 $(man)/man8/vipd.8
 	install -D -m 644 rootfs/usr/share/man/man5/vipd.ini.5 $(man)/man5/vipd.ini.5
+	install -D -m 644 rootfs/usr/share/vipd/status.schema.json $(share)/status.schema.json
 	@$(MAKE) --no-print-directory init-$(INIT)
 
 init-none:

@@ -33,5 +33,6 @@ pub mod status;
 pub mod sys;
 pub mod time;
 pub mod vrrp;
+pub mod watch;
 pub mod wire;
 pub mod words;
