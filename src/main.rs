@@ -143,6 +143,7 @@ fn check(cfg: &Config, file: &Path) -> u8 {
         eprintln!("{}: {error}", file.display());
         return USAGE_ERROR;
     }
+    eprint!("{}", vipd::advice::advice(cfg, file));
     if let Some(h) = &cfg.haproxy {
         // Its complaints belong to ours.
         match process::spawn(&daemon::check_argv(h), std::io::stderr().as_fd()) {

@@ -93,7 +93,7 @@ fn the_manual_has_every_option_of_the_usage() {
     let (mut commands, mut options) = (0, 0);
     for line in usage.lines().filter(|l| l.starts_with("usage: ") || l.starts_with("       ")) {
         let line = line.split("   ").find(|part| part.contains("vipd") || part.contains("--"));
-        for word in line.unwrap_or("").split([' ', '[', ']', '|']).filter(|w| !w.is_empty()) {
+        for word in line.unwrap_or("").split([' ', '[', ']', '|', ':', ';']).filter(|w| !w.is_empty()) {
             if let Some(option) = word.strip_prefix("--") {
                 assert!(synopsis.contains(&format!("-{option}")), "no --{option}");
                 options += 1;
