@@ -523,7 +523,8 @@ fn wrong_lines_have_these_messages() {
 #[test]
 fn what_is_accepted_may_have_warnings() {
     check(WARNED, |lines| format!("{BASE}{lines}\n"), warnings);
-    check(WARNED6, |lines| format!("{BASE6}{lines}\n"), warnings);
+    let base = BASE6.replace("2001:db8::10/64", "fe80::10/64, 2001:db8::10/64");
+    check(WARNED6, |lines| format!("{base}{lines}\n"), warnings);
 }
 
 #[test]
