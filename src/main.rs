@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use vipd::config::{Config, ini, schema};
 use vipd::haproxy::supervisor::Exit;
 use vipd::sys::process;
-use vipd::{control, daemon, logger};
+use vipd::{control, daemon, logger, post};
 
 const USAGE: &str = "\
 vipd gives a pair of HAProxy machines a floating address.
@@ -31,6 +31,8 @@ enum Task {
     Run,
     Check,
     Status,
+    /// Hidden: the child that vipd starts for a mail.
+    SendMail,
     Print(String),
 }
 
@@ -44,13 +46,14 @@ fn main() -> ExitCode {
             say(&text);
             0
         }
+        Ok((Task::SendMail, _)) => post::run(),
         Ok((task, file)) => match load(&file, !matches!(task, Task::Status)) {
             None => USAGE_ERROR,
             Some(cfg) => match task {
                 Task::Run => run(&cfg),
                 Task::Check => check(&cfg, &file),
                 Task::Status => ask_status(&cfg),
-                Task::Print(_) => 0,
+                Task::SendMail | Task::Print(_) => 0,
             },
         },
     };
@@ -74,6 +77,7 @@ fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
             Short('V') | Long("version") => {
                 return Ok((Task::Print(format!("vipd {}\n", env!("CARGO_PKG_VERSION"))), file));
             }
+            Long("send-mail") => return Ok((Task::SendMail, file)),
             Value(word) if word == "status" && matches!(task, Task::Run) => task = Task::Status,
             arg => return Err(arg.unexpected()),
         }
@@ -94,12 +98,16 @@ fn load(file: &Path, warn: bool) -> Option<Config> {
         Err(errors) => (None, "", errors),
     };
     for d in said {
-        match d.line {
-            0 => eprintln!("{}: {kind}{}", file.display(), d.message),
-            line => eprintln!("{}:{line}: {kind}{}", file.display(), d.message),
-        }
+        diagnostic(file, d.line, kind, &d.message);
     }
     cfg
+}
+
+fn diagnostic(file: &Path, line: u32, kind: &str, message: &str) {
+    match line {
+        0 => eprintln!("{}: {kind}{message}", file.display()),
+        line => eprintln!("{}:{line}: {kind}{message}", file.display()),
+    }
 }
 
 fn run(cfg: &Config) -> u8 {
@@ -118,6 +126,9 @@ fn check(cfg: &Config, file: &Path) -> u8 {
     if let Some(error) = daemon::unknown_user(cfg) {
         eprintln!("{}: {error}", file.display());
         return USAGE_ERROR;
+    }
+    for (line, odd) in daemon::odd_hooks(cfg) {
+        diagnostic(file, line, "warning: ", &odd);
     }
     if let Some(h) = &cfg.haproxy {
         // Its complaints belong to ours.

@@ -2,6 +2,7 @@
 
 mod groups;
 mod ipv6;
+mod notify;
 mod service;
 mod tracking;
 mod transport;
@@ -56,6 +57,8 @@ enum Did {
     Haproxy(supervisor::Action),
     Check(usize, check::Action),
     Reread,
+    Hook(hook::Action),
+    Mail(outbox::Action),
     Exit(u8),
 }
 
@@ -133,6 +136,8 @@ impl World {
         self.effects();
         self.node.tick(self.now);
         self.effects();
+        self.node.notify(self.now);
+        self.effects();
     }
 
     fn effects(&mut self) {
@@ -166,6 +171,8 @@ impl World {
                 }
                 Effect::Check { check, action } => self.did(Did::Check(check, action)),
                 Effect::Reread => self.reread(),
+                Effect::Hook(a) => self.did(Did::Hook(a)),
+                Effect::Mail(a) => self.did(Did::Mail(a)),
                 Effect::Exit(s) => self.did(Did::Exit(s)),
             }
         }
