@@ -36,7 +36,9 @@ pub struct Job {
 impl Job {
     /// As the child reads it: a line each, an empty one behind the recipients, the message.
     pub fn render(&self) -> String {
-        let Job { server, port, helo, from, .. } = self;
+        let Job { server, port, from, .. } = self;
+        // An empty line would be the end of it.
+        let helo = if self.helo.is_empty() { "-" } else { &self.helo };
         let mut s = format!("{server}\n{port}\n{}\n{helo}\n{from}\n", self.timeout.as_secs());
         for to in &self.to {
             let _ = writeln!(s, "{to}");
@@ -53,7 +55,7 @@ impl Job {
             server: next()?,
             port: next()?.parse().ok()?,
             timeout: Duration::from_secs(next()?.parse().ok()?),
-            helo: next()?,
+            helo: next().filter(|name| name != "-").unwrap_or_default(),
             from: next()?,
             to: lines.map(str::to_owned).collect(),
             message: message.to_owned(),

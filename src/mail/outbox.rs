@@ -1,6 +1,6 @@
 //! When which mail is sent: few at once, a few times, and not too many in an hour.
 
-use crate::hook::{Notice, State};
+use crate::hook::Notice;
 use crate::time::{Time, earlier};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -106,9 +106,6 @@ impl Outbox {
 
     /// A state change. Started by the next `tick`. Returns what is worth a line.
     pub fn notify(&mut self, notice: Notice, now: Time) -> Option<Said> {
-        if notice.state == State::Stop {
-            return None;
-        }
         self.refill(now);
         self.last_mail += 1;
         let mail = Mail { id: self.last_mail, notice, happened: now, at: now, failures: 0, lost: 0 };
@@ -192,7 +189,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hook::{Reason, Subject};
+    use crate::hook::{Reason, State, Subject};
 
     fn at(s: u64) -> Time {
         Time::from_nanos((1000 + s) * 1_000_000_000)
@@ -235,10 +232,8 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_final_and_a_stop_is_no_mail() {
+    fn a_refusal_is_final() {
         let mut o = outbox();
-        o.notify(notice("a", State::Stop), at(0));
-        assert_eq!(tick(&mut o, 0), []);
         o.notify(notice("a", State::Fault), at(0));
         tick(&mut o, 0);
         assert_eq!(o.done(1, Outcome::Refused, at(0)).map(|(_, said)| said), Some(Said::Lost));

@@ -28,6 +28,14 @@ impl Notify {
         notify
     }
 
+    /// Keeps it until the turn is over, if there is anybody to tell.
+    fn push(&mut self, notice: Notice, own: bool) {
+        let mail = self.outbox.is_some() && notice.state != State::Stop;
+        if own || mail || self.hooks.global && notice.subject != Subject::Haproxy {
+            self.notices.push((notice, own));
+        }
+    }
+
     /// Whether hooks have still something to be told.
     pub(super) fn is_idle(&self) -> bool {
         self.notices.is_empty() && self.hooks.is_idle()
@@ -66,7 +74,7 @@ impl Node {
             Event::Haproxy(supervisor::Event::CrashLoop { deaths, window }) => {
                 let (subject, reason) = (Subject::Haproxy, Reason::Deaths(*deaths, *window));
                 let notice = Notice { subject, state: State::Fault, priority: 0, reason };
-                self.notify.notices.push((notice, false));
+                self.notify.push(notice, false);
             }
             _ => {}
         }
@@ -77,13 +85,14 @@ impl Node {
         inst.notified = Some(state);
         let subject = Subject::Instance(inst.cfg.name.clone());
         let notice = Notice { subject, state, priority: inst.machine.params.priority, reason };
-        self.notify.notices.push((notice, !inst.cfg.notify.is_empty()));
+        let own = !inst.cfg.notify.is_empty();
+        self.notify.push(notice, own);
     }
 
     fn note_group(&mut self, g: usize, state: State) {
         let Some(group) = self.groups.get(g) else { return };
         let subject = Subject::Group(group.name.clone());
-        self.notify.notices.push((Notice { subject, state, priority: 0, reason: Reason::None }, false));
+        self.notify.push(Notice { subject, state, priority: 0, reason: Reason::None }, false);
     }
 
     /// All addresses are let go: everybody is told of the stop, which waits for the hooks as long as it may.
@@ -109,7 +118,8 @@ impl Node {
         let Notify { hooks, outbox, notices } = &mut self.notify;
         let mut said = Vec::new();
         for (notice, own) in notices.drain(..) {
-            if let Some(said_now) = outbox.as_mut().and_then(|o| o.notify(notice.clone(), now)) {
+            let outbox = outbox.as_mut().filter(|_| notice.state != State::Stop);
+            if let Some(said_now) = outbox.and_then(|o| o.notify(notice.clone(), now)) {
                 said.push((notice.clone(), said_now));
             }
             if notice.subject != Subject::Haproxy {
