@@ -5,8 +5,16 @@ use crate::mail::outbox::DIALOGUE;
 use crate::mail::{Dialogue, End, Job};
 use crate::sys::{clock, user};
 use crate::time::Time;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use crate::wire::dns;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    self, AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt,
+};
+use nix::sys::time::TimeVal;
+use std::fs::{File, read_to_string};
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 /// Exit status: the server has it, it may be tried again (EX_TEMPFAIL), it is of no use (EX_UNAVAILABLE).
@@ -18,73 +26,184 @@ pub const REFUSED: u8 = 69;
 /// Largest job in octets; also what a pipe takes at once.
 pub const MAX_JOB: usize = 60 * 1024;
 
+/// How long one name server is waited for.
+const DNS_WAIT: Duration = Duration::from_secs(3);
+/// Name servers and search domains that are used, and attempts.
+const MAX_SERVERS: usize = 3;
+const MAX_SEARCH: usize = 6;
+const DNS_ATTEMPTS: usize = 2;
+
 /// Delivers it; what went wrong goes to standard output, one line.
 pub fn run() -> u8 {
+    let mut text = String::new();
+    let read = File::open("/proc/self/fd/0").and_then(|f| f.take(MAX_JOB as u64).read_to_string(&mut text));
     // It talks to a stranger and asks another one for names: what they can make of it is nobody.
     user::become_nobody();
-    let mut text = String::new();
-    let read = std::io::stdin().take(MAX_JOB as u64).read_to_string(&mut text);
     let Some(job) = read.ok().and_then(|_| Job::parse(&text)) else { return REFUSED };
     let (status, said) = match deliver(&job) {
-        End::Sent(said) => (SENT, said),
-        End::Later(said) => (LATER, Some(said)),
-        End::Refused(said) => (REFUSED, Some(said)),
+        End::Sent(said) => (SENT, said.unwrap_or_default()),
+        End::Later(said) => (LATER, said),
+        End::Refused(said) => (REFUSED, said),
     };
-    if let Some(said) = said {
-        let _ = std::io::stdout().write_all(said.as_bytes());
-    }
+    let _ = nix::unistd::write(std::io::stdout(), said.as_bytes());
     status
 }
 
 fn deliver(job: &Job) -> End {
     let until = clock::now() + job.timeout + DIALOGUE;
-    let mut why = format!("{}: no address", job.server);
-    let addrs = match (job.server.as_str(), job.port).to_socket_addrs() {
-        Ok(addrs) => addrs,
-        Err(e) => return End::Later(format!("{}: {e}", job.server)),
-    };
-    for addr in addrs {
+    let mut why = format!("{}: no address found", job.server);
+    for addr in resolve(&job.server, until) {
+        let addr = SocketAddr::new(addr, job.port);
         let Some(left) = left(until) else { break };
-        match TcpStream::connect_timeout(&addr, left.min(job.timeout)) {
+        match open(SockType::Stream, addr, left.min(job.timeout)) {
             Ok(server) => {
-                return talk(job, &server, until).unwrap_or_else(|e| End::Later(format!("{addr}: {e}")));
+                return talk(job, &server, until).unwrap_or_else(|e| End::Later(format!("{addr}: {}", e.desc())));
             }
-            Err(e) => why = format!("{addr}: {e}"),
+            // What a connect that takes longer than SO_SNDTIMEO ends with (socket(7)).
+            Err(Errno::EINPROGRESS) => why = format!("{addr}: no connection in time"),
+            Err(e) => why = format!("{addr}: {}", e.desc()),
         }
     }
     End::Later(why)
 }
 
-fn talk(job: &Job, mut server: &TcpStream, until: Time) -> std::io::Result<End> {
-    let helo = match (job.helo.as_str(), server.local_addr()?) {
-        ("", SocketAddr::V4(own)) => format!("[{}]", own.ip()),
-        ("", SocketAddr::V6(own)) => format!("[IPv6:{}]", own.ip()),
-        (name, _) => name.to_owned(),
+/// A connected socket that blocks for so long at most.
+fn open(kind: SockType, addr: SocketAddr, wait: Duration) -> nix::Result<OwnedFd> {
+    let family = if addr.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    let fd = socket::socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    block_for(&fd, wait)?;
+    socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(addr))?;
+    Ok(fd)
+}
+
+/// Never 0, which would be for ever.
+fn block_for(fd: &OwnedFd, wait: Duration) -> nix::Result<()> {
+    let micros = wait.subsec_micros().max(1);
+    let wait = TimeVal::new(wait.as_secs() as libc::time_t, micros as libc::suseconds_t);
+    setsockopt(fd, sockopt::SendTimeout, &wait)?;
+    setsockopt(fd, sockopt::ReceiveTimeout, &wait)
+}
+
+fn talk(job: &Job, server: &OwnedFd, until: Time) -> nix::Result<End> {
+    let own: SockaddrStorage = socket::getsockname(server.as_raw_fd())?;
+    let helo = match (job.helo.as_str(), own.as_sockaddr_in(), own.as_sockaddr_in6()) {
+        ("", Some(own), _) => format!("[{}]", own.ip()),
+        ("", _, Some(own)) => format!("[IPv6:{}]", own.ip()),
+        (name, ..) => name.to_owned(),
     };
     let mut dialogue = Dialogue::new(job, &helo);
     let (mut buf, mut out) = ([0; 1024], Vec::new());
     loop {
         // Of the whole dialogue: a server that drips does not make it longer.
         let Some(left) = left(until) else { return Ok(dialogue.timed_out()) };
-        server.set_read_timeout(Some(left))?;
-        server.set_write_timeout(Some(left))?;
-        let end = match server.read(&mut buf) {
+        block_for(server, left)?;
+        let end = match socket::recv(server.as_raw_fd(), &mut buf, MsgFlags::empty()) {
             Ok(0) => return Ok(dialogue.closed()),
             Ok(n) => dialogue.received(buf.get(..n).unwrap_or_default(), &mut out),
-            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(dialogue.timed_out()),
+            Err(Errno::EINTR) => continue,
+            Err(Errno::EAGAIN) => return Ok(dialogue.timed_out()),
             Err(e) => return Err(e),
         };
-        let written = server.write_all(&out);
-        out.clear();
+        let sent = socket::send(server.as_raw_fd(), &out, MsgFlags::MSG_NOSIGNAL);
         if let Some(end) = end {
             return Ok(end); // whether QUIT was taken changes nothing
         }
-        written?;
+        // It blocks, so it takes all unless the time is over.
+        if sent? != out.len() {
+            return Ok(dialogue.timed_out());
+        }
+        out.clear();
     }
+}
+
+/// The addresses of a server: a literal, of /etc/hosts, or of the name servers in /etc/resolv.conf.
+fn resolve(name: &str, until: Time) -> Vec<IpAddr> {
+    if let Ok(addr) = name.parse() {
+        return vec![addr];
+    }
+    let hosts = read_to_string("/etc/hosts").unwrap_or_default();
+    let found = in_hosts(&hosts, name);
+    if !found.is_empty() {
+        return found;
+    }
+    let conf = read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let mut servers: Vec<IpAddr> = values(&conf, "nameserver").filter_map(|a| a.parse().ok()).collect();
+    servers.truncate(MAX_SERVERS);
+    if servers.is_empty() {
+        servers.push(IpAddr::from([127, 0, 0, 1]));
+    }
+    let search = values(&conf, "search").chain(values(&conf, "domain")).take(MAX_SEARCH);
+    let mut names: Vec<String> = search.map(|domain| format!("{name}.{domain}")).collect();
+    // One with a dot is most likely complete.
+    names.insert(if name.contains('.') { 0 } else { names.len() }, name.to_owned());
+    for name in names {
+        for server in servers.iter().cycle().take(servers.len() * DNS_ATTEMPTS) {
+            let Some(left) = left(until) else { return Vec::new() };
+            match ask(*server, &name, left.min(DNS_WAIT)) {
+                Some(addrs) if !addrs.is_empty() => return addrs,
+                Some(_) => break, // there is no such name
+                None => {}
+            }
+        }
+    }
+    Vec::new()
+}
+
+/// `ADDRESS NAME…`, the name among them.
+fn in_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
+    let line = |line: &str| {
+        let mut words = line.split('#').next()?.split_ascii_whitespace();
+        let addr = words.next()?.parse().ok()?;
+        words.any(|w| w.eq_ignore_ascii_case(name)).then_some(addr)
+    };
+    hosts.lines().filter_map(line).collect()
+}
+
+/// The words behind a keyword of resolv.conf(5).
+fn values<'a>(conf: &'a str, key: &'static str) -> impl Iterator<Item = &'a str> {
+    conf.lines().filter_map(move |l| l.strip_prefix(key)?.strip_prefix([' ', '\t'])).flat_map(str::split_ascii_whitespace)
+}
+
+/// IPv4 and IPv6 addresses of a name. `None`: no answer.
+fn ask(server: IpAddr, name: &str, wait: Duration) -> Option<Vec<IpAddr>> {
+    let mut id = [0; 2];
+    File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut id)).ok()?;
+    let fd = open(SockType::Datagram, SocketAddr::new(server, 53), wait).ok()?;
+    let until = clock::now() + wait;
+    let mut all = None;
+    for kind in [dns::A, dns::AAAA] {
+        let question = dns::query(u16::from_be_bytes(id), name, kind)?;
+        socket::send(fd.as_raw_fd(), &question, MsgFlags::MSG_NOSIGNAL).ok()?;
+        let mut answer = [0; 1024];
+        while let Some(left) = left(until) {
+            block_for(&fd, left).ok()?;
+            let Ok(n) = socket::recv(fd.as_raw_fd(), &mut answer, MsgFlags::empty()) else { return all };
+            if let Some(addrs) = dns::addresses(&question, answer.get(..n).unwrap_or_default()) {
+                all.get_or_insert_with(Vec::new).extend(addrs);
+                break;
+            }
+        }
+    }
+    all
 }
 
 fn left(until: Time) -> Option<Duration> {
     let left = until.since(clock::now());
     (!left.is_zero()).then_some(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_names() {
+        let hosts = "127.0.0.1 localhost\n# 192.0.2.9 mail\n192.0.2.1\tmx.x Mail # mail2\n::1 mail\nbad mail\n\n";
+        let expected: Vec<IpAddr> = vec![[192, 0, 2, 1].into(), "::1".parse().unwrap()];
+        assert_eq!(in_hosts(hosts, "mail"), expected);
+        assert!(in_hosts(hosts, "mail2").is_empty() && in_hosts(hosts, "127.0.0.1").is_empty());
+        let conf = "#nameserver 1\nnameserver 192.0.2.1\nnameservers x\nsearch a.b\tc\nnameserver ::1\n";
+        assert_eq!(values(conf, "nameserver").collect::<Vec<_>>(), ["192.0.2.1", "::1"]);
+        assert_eq!(values(conf, "search").collect::<Vec<_>>(), ["a.b", "c"]);
+    }
 }

@@ -6,10 +6,12 @@
 
 mod groups;
 mod haproxy;
+mod hooks;
 mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod leave;
+mod mail;
 mod tracking;
 
 use lab::*;
@@ -46,7 +48,7 @@ type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
 const TOPICS: &[&[(&str, Test)]] =
-    &[TESTS, haproxy::TESTS, leave::TESTS, groups::TESTS, tracking::TESTS, ipv6::TESTS, transport::TESTS];
+    &[TESTS, haproxy::TESTS, leave::TESTS, groups::TESTS, tracking::TESTS, ipv6::TESTS, transport::TESTS, hooks::TESTS, mail::TESTS];
 
 /// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[
