@@ -35,11 +35,15 @@ const DNS_ATTEMPTS: usize = 2;
 
 /// Delivers it; what went wrong goes to standard output, one line.
 pub fn run() -> u8 {
-    let mut text = String::new();
-    let read = File::open("/proc/self/fd/0").and_then(|f| f.take(MAX_JOB as u64).read_to_string(&mut text));
+    let mut text = vec![0; MAX_JOB];
+    let mut have = 0;
+    while let Ok(n @ 1..) = nix::unistd::read(std::io::stdin(), text.get_mut(have..).unwrap_or_default()) {
+        have += n;
+    }
+    text.truncate(have);
     // It talks to a stranger and asks another one for names: what they can make of it is nobody.
     user::become_nobody();
-    let Some(job) = read.ok().and_then(|_| Job::parse(&text)) else { return REFUSED };
+    let Some(job) = str::from_utf8(&text).ok().and_then(Job::parse) else { return REFUSED };
     let (status, said) = match deliver(&job) {
         End::Sent(said) => (SENT, said.unwrap_or_default()),
         End::Later(said) => (LATER, said),
@@ -53,26 +57,24 @@ fn deliver(job: &Job) -> End {
     let until = clock::now() + job.timeout + DIALOGUE;
     let mut why = format!("{}: no address found", job.server);
     for addr in resolve(&job.server, until) {
-        let addr = SocketAddr::new(addr, job.port);
         let Some(left) = left(until) else { break };
-        match open(SockType::Stream, addr, left.min(job.timeout)) {
-            Ok(server) => {
-                return talk(job, &server, until).unwrap_or_else(|e| End::Later(format!("{addr}: {}", e.desc())));
-            }
+        let server = open(SockType::Stream, addr, job.port, left.min(job.timeout));
+        why = match server.and_then(|server| talk(job, &server, until)) {
+            Ok(end) => return end,
             // What a connect that takes longer than SO_SNDTIMEO ends with (socket(7)).
-            Err(Errno::EINPROGRESS) => why = format!("{addr}: no connection in time"),
-            Err(e) => why = format!("{addr}: {}", e.desc()),
-        }
+            Err(Errno::EINPROGRESS) => format!("{addr}: no connection in time"),
+            Err(e) => format!("{addr}: {}", e.desc()),
+        };
     }
     End::Later(why)
 }
 
 /// A connected socket that blocks for so long at most.
-fn open(kind: SockType, addr: SocketAddr, wait: Duration) -> nix::Result<OwnedFd> {
+fn open(kind: SockType, addr: IpAddr, port: u16, wait: Duration) -> nix::Result<OwnedFd> {
     let family = if addr.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let fd = socket::socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?;
     block_for(&fd, wait)?;
-    socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(addr))?;
+    socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(addr, port)))?;
     Ok(fd)
 }
 
@@ -127,22 +129,21 @@ fn resolve(name: &str, until: Time) -> Vec<IpAddr> {
         return found;
     }
     let conf = read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let mut servers: Vec<IpAddr> = values(&conf, "nameserver").filter_map(|a| a.parse().ok()).collect();
-    servers.truncate(MAX_SERVERS);
+    let (mut servers, mut names) = resolvers(&conf, name);
     if servers.is_empty() {
         servers.push(IpAddr::from([127, 0, 0, 1]));
     }
-    let search = values(&conf, "search").chain(values(&conf, "domain")).take(MAX_SEARCH);
-    let mut names: Vec<String> = search.map(|domain| format!("{name}.{domain}")).collect();
     // One with a dot is most likely complete.
     names.insert(if name.contains('.') { 0 } else { names.len() }, name.to_owned());
-    for name in names {
-        for server in servers.iter().cycle().take(servers.len() * DNS_ATTEMPTS) {
-            let Some(left) = left(until) else { return Vec::new() };
-            match ask(*server, &name, left.min(DNS_WAIT)) {
-                Some(addrs) if !addrs.is_empty() => return addrs,
-                Some(_) => break, // there is no such name
-                None => {}
+    'names: for name in names {
+        for _ in 0..DNS_ATTEMPTS {
+            for server in &servers {
+                let Some(left) = left(until) else { return Vec::new() };
+                match ask(*server, &name, left.min(DNS_WAIT)) {
+                    Some(addrs) if !addrs.is_empty() => return addrs,
+                    Some(_) => continue 'names, // there is no such name
+                    None => {}
+                }
             }
         }
     }
@@ -151,24 +152,41 @@ fn resolve(name: &str, until: Time) -> Vec<IpAddr> {
 
 /// `ADDRESS NAME…`, the name among them.
 fn in_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
-    let line = |line: &str| {
-        let mut words = line.split('#').next()?.split_ascii_whitespace();
-        let addr = words.next()?.parse().ok()?;
-        words.any(|w| w.eq_ignore_ascii_case(name)).then_some(addr)
-    };
-    hosts.lines().filter_map(line).collect()
+    let mut found = Vec::new();
+    for line in hosts.lines() {
+        let mut words = line.split('#').next().unwrap_or("").split_ascii_whitespace();
+        let addr = words.next().and_then(|a| a.parse::<IpAddr>().ok());
+        if words.any(|w| w.eq_ignore_ascii_case(name)) {
+            found.extend(addr);
+        }
+    }
+    found
 }
 
-/// The words behind a keyword of resolv.conf(5).
-fn values<'a>(conf: &'a str, key: &'static str) -> impl Iterator<Item = &'a str> {
-    conf.lines().filter_map(move |l| l.strip_prefix(key)?.strip_prefix([' ', '\t'])).flat_map(str::split_ascii_whitespace)
+/// Name servers, and the name in each search domain (resolv.conf(5)).
+fn resolvers(conf: &str, name: &str) -> (Vec<IpAddr>, Vec<String>) {
+    let (mut servers, mut names) = (Vec::new(), Vec::new());
+    for line in conf.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let key = words.next();
+        for word in words {
+            match key {
+                Some("nameserver") if servers.len() < MAX_SERVERS => {
+                    servers.extend(word.parse::<IpAddr>().ok())
+                }
+                Some("search" | "domain") if names.len() < MAX_SEARCH => names.push(format!("{name}.{word}")),
+                _ => {}
+            }
+        }
+    }
+    (servers, names)
 }
 
 /// IPv4 and IPv6 addresses of a name. `None`: no answer.
 fn ask(server: IpAddr, name: &str, wait: Duration) -> Option<Vec<IpAddr>> {
     let mut id = [0; 2];
     File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut id)).ok()?;
-    let fd = open(SockType::Datagram, SocketAddr::new(server, 53), wait).ok()?;
+    let fd = open(SockType::Datagram, server, 53, wait).ok()?;
     let until = clock::now() + wait;
     let mut all = None;
     for kind in [dns::A, dns::AAAA] {
@@ -198,12 +216,14 @@ mod tests {
 
     #[test]
     fn files_of_names() {
-        let hosts = "127.0.0.1 localhost\n# 192.0.2.9 mail\n192.0.2.1\tmx.x Mail # mail2\n::1 mail\nbad mail\n\n";
+        let hosts =
+            "127.0.0.1 localhost\n# 192.0.2.9 mail\n192.0.2.1\tmx.x Mail # mail2\n::1 mail\nbad mail\n\n";
         let expected: Vec<IpAddr> = vec![[192, 0, 2, 1].into(), "::1".parse().unwrap()];
         assert_eq!(in_hosts(hosts, "mail"), expected);
         assert!(in_hosts(hosts, "mail2").is_empty() && in_hosts(hosts, "127.0.0.1").is_empty());
         let conf = "#nameserver 1\nnameserver 192.0.2.1\nnameservers x\nsearch a.b\tc\nnameserver ::1\n";
-        assert_eq!(values(conf, "nameserver").collect::<Vec<_>>(), ["192.0.2.1", "::1"]);
-        assert_eq!(values(conf, "search").collect::<Vec<_>>(), ["a.b", "c"]);
+        let servers: Vec<IpAddr> = vec![[192, 0, 2, 1].into(), "::1".parse().unwrap()];
+        assert_eq!(resolvers(conf, "mail"), (servers, vec!["mail.a.b".into(), "mail.c".into()]));
+        assert_eq!(resolvers(&"nameserver 1.1.1.1\nsearch x\n".repeat(9), "m").0.len(), MAX_SERVERS);
     }
 }

@@ -18,8 +18,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::ffi::CString;
+use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 /// Lines of a hook's output that are logged, of one run.
@@ -77,23 +77,28 @@ pub(super) struct Jobs {
 
 /// What `-t` and the start warn of: section, its line (0: not known), and what is odd about its hook.
 pub fn odd_hooks(cfg: &Config) -> Vec<(u32, String)> {
-    let own = cfg.vrrp.iter().map(|v| (v.line, format!("[vrrp {}]", v.name), &v.notify));
-    let all = [(0, "[global]".to_owned(), &cfg.global.notify)].into_iter().chain(own);
-    let odd = |(line, section, argv): (u32, String, &Vec<String>)| {
-        let program = argv.first()?;
-        let why = match std::fs::metadata(program) {
-            Err(e) => e.to_string(),
-            Ok(meta) if !meta.is_file() || meta.permissions().mode() & 0o111 == 0 => "not executable".into(),
-            Ok(meta) if meta.permissions().mode() & 0o022 != 0 => "others than its owner may change it".into(),
-            Ok(_) => return None,
+    let mut all = Vec::new();
+    let mut look = |line, section: &str, name: &str, argv: &Vec<String>| {
+        let Some(program) = argv.first() else { return };
+        let why = match nix::sys::stat::stat(program.as_str()).map(|s| s.st_mode) {
+            Err(e) => e.desc(),
+            Ok(mode) if mode & libc::S_IFMT != libc::S_IFREG || mode & 0o111 == 0 => "not executable",
+            Ok(mode) if mode & 0o022 != 0 => "others than its owner may change it",
+            Ok(_) => return,
         };
-        Some((line, format!("{section} notify: {program}: {why}")))
+        all.push((line, format!("[{section}{name}] notify: {program}: {why}")));
     };
-    all.filter_map(odd).collect()
+    look(0, "global", "", &cfg.global.notify);
+    for v in &cfg.vrrp {
+        look(v.line, "vrrp ", &v.name, &v.notify);
+    }
+    all
 }
 
 impl Jobs {
-    pub(super) fn new(cfg: &Config, router_id: &str, host: String) -> Self {
+    pub(super) fn new(cfg: &Config, router_id: &str, mut host: String) -> Self {
+        // The kernel takes anything as a name; a line feed in it would be a line of the dialogue.
+        host.retain(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
         for (_, odd) in odd_hooks(cfg) {
             log::warn!("{odd}");
         }
@@ -131,13 +136,18 @@ impl Jobs {
         let own = || node.instances.iter().find(|i| i.cfg.name == name).map(|i| &i.cfg.notify);
         let command = if whose == Whose::Own { own() } else { Some(&self.notify) };
         let (state, priority) = (notice.state.name(), notice.priority.to_string());
-        let words = command.into_iter().flatten().map(String::as_str).chain([kind, name, state, &priority]);
         // The configuration holds no NUL, so nothing is lost here.
-        let argv: Vec<CString> = words.filter_map(|w| CString::new(w).ok()).collect();
-        let env: Vec<CString> = details(node, notice, &self.router_id)
-            .into_iter()
-            .filter_map(|(key, value)| CString::new(format!("VIPD_{key}={value}")).ok())
-            .collect();
+        let mut argv = Vec::new();
+        for word in command.into_iter().flatten() {
+            argv.extend(CString::new(word.as_str()));
+        }
+        for word in [kind, name, state, &priority] {
+            argv.extend(CString::new(word));
+        }
+        let mut env = Vec::new();
+        for detail in details(node, notice, &self.router_id) {
+            env.extend(CString::new(format!("VIPD_{detail}")));
+        }
         let (reader, writer) = process::output_pipe()?;
         let pid = match &self.user {
             None => process::spawn_with(&argv, None, writer.as_fd(), &env)?,
@@ -173,7 +183,7 @@ impl Jobs {
             port: cfg.port,
             timeout: cfg.connect_timeout,
             // One that is not fully qualified is refused by many servers.
-            helo: self.host.contains('.').then(|| self.host.clone()).unwrap_or_default(),
+            helo: if self.host.contains('.') { self.host.clone() } else { String::new() },
             from: cfg.from.clone().unwrap_or_else(|| format!("vipd@{host}")),
             to: cfg.to.clone(),
             message: String::new(),
@@ -192,11 +202,12 @@ impl Jobs {
             (Subject::Haproxy, _) => "=> HAProxy cannot be kept running <=".into(),
         };
         body.push_str("\n\n");
-        for (key, value) in details(node, notice, &self.router_id) {
-            body += &format!("{}: {value}\n", key.to_ascii_lowercase());
+        for detail in details(node, notice, &self.router_id) {
+            let (key, value) = detail.split_once('=').unwrap_or_default();
+            let _ = writeln!(body, "{}: {value}", key.to_ascii_lowercase());
         }
         if lost > 0 {
-            body += &format!("\n{lost} mails before this one were left out: there were too many.\n");
+            let _ = writeln!(body, "\n{lost} mails before this one were left out: there were too many.");
         }
         let date = date(&clock::local(clock::unix().saturating_sub(age.as_secs())));
         let domain = job.from.rsplit_once('@').map_or(host, |(_, domain)| domain);
@@ -293,31 +304,37 @@ impl Output {
     }
 }
 
-/// What hooks find in their environment behind `VIPD_`, and mails in their body in lower case.
-fn details(node: &Node, notice: &Notice, router_id: &str) -> Vec<(&'static str, String)> {
-    let mut all = vec![("ROUTER_ID", router_id.to_owned())];
+/// What hooks find in their environment behind `VIPD_`, and mails in their body in lower case: `KEY=value`.
+fn details(node: &Node, notice: &Notice, router_id: &str) -> Vec<String> {
+    let mut all = vec![format!("ROUTER_ID={router_id}")];
     match notice.reason {
         Reason::None => {}
-        Reason::Why(why) => all.push(("REASON", words::why(why))),
-        Reason::Faults(faults) => all.push(("REASON", words::faults(faults))),
+        Reason::Why(why) => all.push(format!("REASON={}", words::why(why))),
+        Reason::Faults(faults) => all.push(format!("REASON={}", words::faults(faults))),
         Reason::Deaths(n, window) => {
-            all.push(("REASON", format!("died {n} times within {} s", window.as_secs())));
+            all.push(format!("REASON=died {n} times within {} s", window.as_secs()));
         }
     }
+    let mut list = String::new();
     match &notice.subject {
         Subject::Instance(name) => {
             let Some(inst) = node.instances.iter().find(|i| i.cfg.name == *name) else { return all };
-            let vips: Vec<String> = inst.cfg.held().map(|v| v.addr.to_string()).collect();
-            all.push(("PRIORITY", notice.priority.to_string()));
-            all.push(("INTERFACE", inst.cfg.interface.clone()));
-            all.push(("VRID", inst.cfg.vrid.to_string()));
-            all.push(("VIPS", vips.join(" ")));
+            let cfg = &inst.cfg;
+            all.push(format!("PRIORITY={}", notice.priority));
+            all.push(format!("INTERFACE={}", cfg.interface));
+            all.push(format!("VRID={}", cfg.vrid));
+            for vip in cfg.held() {
+                let _ = write!(list, " {}", vip.addr);
+            }
+            all.push(format!("VIPS={}", list.trim_start()));
         }
         Subject::Group(name) => {
             let Some(group) = node.groups.iter().find(|g| g.name == *name) else { return all };
-            let names = group.members.iter().filter_map(|i| node.instances.get(*i));
-            let names: Vec<&str> = names.map(|i| i.cfg.name.as_str()).collect();
-            all.push(("MEMBERS", names.join(" ")));
+            for inst in group.members.iter().filter_map(|i| node.instances.get(*i)) {
+                list += " ";
+                list += &inst.cfg.name;
+            }
+            all.push(format!("MEMBERS={}", list.trim_start()));
         }
         Subject::Haproxy => {}
     }

@@ -2,7 +2,6 @@
 
 use crate::hook::Notice;
 use crate::time::{Time, earlier};
-use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Children at once.
@@ -77,7 +76,7 @@ struct Active {
 /// All mails of a node.
 #[derive(Debug)]
 pub struct Outbox {
-    waiting: VecDeque<Mail>,
+    waiting: Vec<Mail>,
     active: Vec<Active>,
     /// Longest attempt.
     limit: Duration,
@@ -93,7 +92,7 @@ impl Outbox {
     /// Nothing is sent yet. `connect`: `smtp_connect_timeout`.
     pub fn new(connect: Duration, now: Time) -> Self {
         Outbox {
-            waiting: VecDeque::new(),
+            waiting: Vec::new(),
             active: Vec::new(),
             limit: connect + DIALOGUE + GRACE,
             tokens: BURST,
@@ -115,7 +114,7 @@ impl Outbox {
         if let Some(older) = older {
             *older = mail;
         } else if self.waiting.len() < MAX_WAITING {
-            self.waiting.push_back(mail);
+            self.waiting.push(mail);
             return None;
         }
         self.lost += 1;
@@ -125,7 +124,7 @@ impl Outbox {
     fn refill(&mut self, now: Time) {
         while self.tokens < BURST && now >= self.refill_at {
             self.tokens += 1;
-            self.refill_at = self.refill_at + REFILL;
+            self.refill_at += REFILL;
         }
         if self.tokens == BURST {
             self.refill_at = now + REFILL;
@@ -142,9 +141,8 @@ impl Outbox {
         while self.active.len() < MAX_ACTIVE {
             let tokens = self.tokens;
             let may = |m: &Mail| now >= m.at && (m.failures > 0 || tokens > 0);
-            let Some(mut mail) = self.waiting.iter().position(may).and_then(|i| self.waiting.remove(i)) else {
-                break;
-            };
+            let Some(i) = self.waiting.iter().position(may) else { break };
+            let mut mail = self.waiting.remove(i);
             if mail.failures == 0 {
                 self.tokens -= 1;
                 mail.lost = std::mem::take(&mut self.lost);
@@ -166,7 +164,7 @@ impl Outbox {
             (Outcome::Later, Some(&pause)) if self.waiting.len() < MAX_WAITING => {
                 mail.failures += 1;
                 mail.at = now + pause;
-                self.waiting.push_back(mail);
+                self.waiting.push(mail);
                 Said::Delayed(pause)
             }
             _ => Said::Lost,

@@ -24,8 +24,14 @@ fn talk(job: &Job, replies: &[&str]) -> (String, Option<End>) {
     (String::from_utf8(said).expect("ASCII"), end)
 }
 
-const GOOD: [&str; 6] =
-    ["220 hello\r\n", "250-mx\r\n250 SIZE 1000\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 queued\r\n"];
+const GOOD: [&str; 6] = [
+    "220 hello\r\n",
+    "250-mx\r\n250 SIZE 1000\r\n",
+    "250 ok\r\n",
+    "250 ok\r\n",
+    "354 go\r\n",
+    "250 queued\r\n",
+];
 const SAID: &str = "EHLO [192.0.2.1]\r\nMAIL FROM:<vipd@node1.example>\r\nRCPT TO:<a@b>\r\nDATA\r\n\
                     Subject: x\r\n\r\n..\r\n...a\r\nb\r\n.\r\nQUIT\r\n";
 
@@ -43,7 +49,10 @@ fn a_dialogue() {
 #[test]
 fn an_old_server_gets_helo() {
     let (said, end) = talk(&job(&["a@b"]), &["220 x\n", "502 what?\n", "250 x\n"]);
-    assert_eq!((said.as_str(), end), ("EHLO [192.0.2.1]\r\nHELO [192.0.2.1]\r\nMAIL FROM:<vipd@node1.example>\r\n", None));
+    assert_eq!(
+        (said.as_str(), end),
+        ("EHLO [192.0.2.1]\r\nHELO [192.0.2.1]\r\nMAIL FROM:<vipd@node1.example>\r\n", None)
+    );
 }
 
 #[test]
@@ -82,7 +91,8 @@ fn refusals() {
 fn some_recipients_are_refused() {
     let three = job(&["a@b", "c@d", "e@f"]);
     let start = ["220\n", "250\n", "250\n"];
-    let (said, end) = talk(&three, &[&start[..], &["550 no\n", "250\n", "550 none\n", "354\n", "250\n"]].concat());
+    let (said, end) =
+        talk(&three, &[&start[..], &["550 no\n", "250\n", "550 none\n", "354\n", "250\n"]].concat());
     assert_eq!(end, Some(End::Sent(Some("RCPT: 550 no".into()))));
     assert_eq!(said.matches("RCPT TO:<").count(), 3);
     // None is left, and the last one decides; 421 ends it at once.
@@ -106,7 +116,8 @@ fn endless_replies_end() {
 
 #[test]
 fn a_message() {
-    let text = compose(&job(&["a@b", "c@d"]), "[n] x", "Sun, 22 Nov 2026 13:43:35 +0100", "<1@x>", "one\n\ntwo\n");
+    let text =
+        compose(&job(&["a@b", "c@d"]), "[n] x", "Sun, 22 Nov 2026 13:43:35 +0100", "<1@x>", "one\n\ntwo\n");
     let expected = "Date: Sun, 22 Nov 2026 13:43:35 +0100\nFrom: vipd@node1.example\nTo: a@b,\n c@d\nSubject: [n] x\n\
                     Message-ID: <1@x>\nAuto-Submitted: auto-generated\n\none\n\ntwo\n";
     assert_eq!(text, expected);

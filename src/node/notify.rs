@@ -56,11 +56,11 @@ impl Node {
             Event::Entered { inst, kind: Kind::Backup, why } => {
                 self.note_instance(*inst, State::Backup, Reason::Why(*why));
             }
-            Event::Fault { inst, faults } if !faults.is_pending() => {
-                // Told again whenever its reasons change; that is no change of state.
-                if self.instances[*inst].notified != Some(State::Fault) {
-                    self.note_instance(*inst, State::Fault, Reason::Faults(*faults));
-                }
+            // Told again whenever its reasons change; that is no change of state.
+            Event::Fault { inst, faults }
+                if !faults.is_pending() && self.instances[*inst].notified != Some(State::Fault) =>
+            {
+                self.note_instance(*inst, State::Fault, Reason::Faults(*faults));
             }
             Event::Group { group, state } => {
                 let state = match state {

@@ -72,14 +72,16 @@ pub fn input_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
 
 /// Our environment and `more`, which is named `VIPD_…`.
 pub(super) fn environment(more: &[CString]) -> Vec<CString> {
-    let ours = std::env::vars_os().filter(|(k, _)| !k.as_encoded_bytes().starts_with(b"VIPD_"));
-    let ours = ours.filter_map(|(k, v)| {
-        let mut kv = k.into_vec();
-        kv.push(b'=');
-        kv.extend(v.into_vec());
-        CString::new(kv).ok()
-    });
-    ours.chain(more.iter().cloned()).collect()
+    let mut all = more.to_vec();
+    for (key, value) in std::env::vars_os() {
+        let mut entry = key.into_vec();
+        if !entry.starts_with(b"VIPD_") {
+            entry.push(b'=');
+            entry.extend(value.into_vec());
+            all.extend(CString::new(entry));
+        }
+    }
+    all
 }
 
 /// Starts a program in a process group of its own, with default signal dispositions and an empty mask (std's

@@ -50,7 +50,8 @@ fn global(ini: &str, lines: &str) -> String {
 
 /// Both daemons call the same script at the same changes, with the same arguments.
 fn as_keepalived(w: &World) -> Result<()> {
-    let (own, all) = (hook(&w.one, "own", "")?, hook(&w.one, "all", " $VIPD_INTERFACE $VIPD_VRID $VIPD_VIPS")?);
+    let (own, all) =
+        (hook(&w.one, "own", "")?, hook(&w.one, "all", " $VIPD_INTERFACE $VIPD_VRID $VIPD_VIPS")?);
     let theirs = hook(&w.two, "own", "")?;
     let notify = format!("notify = {} \"a  b\"", own.display());
     let ini = Vipd::ini(&w.one, None, &[router(100).with(&notify)]);
@@ -118,7 +119,8 @@ fn as_a_user(w: &World) -> Result<()> {
     if map.lines().filter_map(ids).sum::<u64>() < 65536 {
         return Err(Error::missing("a second user"));
     }
-    let text = "#!/bin/sh\necho \"I am $(id -un) $4 $VIPD_REASON\"; ls /proc/self/fd | tr '\\n' ' '; exit 3\n";
+    let text =
+        "#!/bin/sh\necho \"I am $(id -un) $4 $VIPD_REASON\"; ls /proc/self/fd | tr '\\n' ' '; exit 3\n";
     let who = script(&w.one, "who", text)?;
     let ini = Vipd::ini(&w.one, None, &[router(100).with(&format!("notify = {}", who.display()))]);
     let one = Vipd::start(&w.one, &global(&ini, "notify_user = nobody"))?;
@@ -188,7 +190,8 @@ fn odd(w: &World) -> Result<()> {
     ] {
         ensure!(said.contains(&what), "no `{what}` in {said}");
     }
-    let ini = global(&Vipd::ini(&w.two, None, &[router(100)]), "notify_user = nosuchuser\nnotify = /bin/true");
+    let ini =
+        global(&Vipd::ini(&w.two, None, &[router(100)]), "notify_user = nosuchuser\nnotify = /bin/true");
     let two = Vipd::start(&w.two, &ini)?;
     two.wait_log("[global]: there is no user nosuchuser", secs(2))?;
     ensure!(two.wait_exit(secs(2))?.code() == Some(1), "it starts all the same");

@@ -175,7 +175,10 @@ fn misbehaves(w: &World, how: &'static str) -> Result<()> {
 /// The server comes up a while after the mail.
 fn tried_again(w: &World) -> Result<()> {
     let one = Vipd::start(&w.one, &ini(&w.one, &format!("{}:2525", w.client.addr()), &[router(100)]))?;
-    one.wait_log("mail about VI_51 BACKUP: 192.168.30.10:2525: Connection refused; next try in 15 s", secs(5))?;
+    one.wait_log(
+        "mail about VI_51 BACKUP: 192.168.30.10:2525: Connection refused; next try in 15 s",
+        secs(5),
+    )?;
     let mail = server(&w.client, "192.168.30.10")?;
     mail.wait_log("| Subject: [node1] VRRP Instance VI_51 - Entering BACKUP state", secs(20))?;
     one.wait_log("mail about VI_51 BACKUP: sent", secs(2))?;

@@ -47,8 +47,17 @@ mod transport;
 type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
-const TOPICS: &[&[(&str, Test)]] =
-    &[TESTS, haproxy::TESTS, leave::TESTS, groups::TESTS, tracking::TESTS, ipv6::TESTS, transport::TESTS, hooks::TESTS, mail::TESTS];
+const TOPICS: &[&[(&str, Test)]] = &[
+    TESTS,
+    haproxy::TESTS,
+    leave::TESTS,
+    groups::TESTS,
+    tracking::TESTS,
+    ipv6::TESTS,
+    transport::TESTS,
+    hooks::TESTS,
+    mail::TESTS,
+];
 
 /// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[

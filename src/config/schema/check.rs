@@ -10,11 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// The keys of a `[check NAME]`.
-pub const KEYS: Keys = Keys {
-    title: "[check NAME]",
-    once: "type, target, user, interval, timeout, fall, rise",
-    lists: "",
-};
+pub const KEYS: Keys =
+    Keys { title: "[check NAME]", once: "type, target, user, interval, timeout, fall, rise", lists: "" };
 
 /// Longest path of a `http` check in octets.
 const MAX_PATH: usize = 1024;

@@ -16,7 +16,9 @@ fn hooked() -> Config {
 /// The hooks that were started, in order: state, priority, whose.
 fn started(w: &mut World) -> Vec<(u64, &'static str, u8, Whose)> {
     let told = |d| match d {
-        Did::Hook(Action::Start { job, notice, whose }) => Some((job, notice.state.name(), notice.priority, whose)),
+        Did::Hook(Action::Start { job, notice, whose }) => {
+            Some((job, notice.state.name(), notice.priority, whose))
+        }
         _ => None,
     };
     w.take().into_iter().filter_map(told).collect()
