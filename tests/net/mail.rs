@@ -54,11 +54,43 @@ fn ini(node: &Node, server: &str, routers: &[Router]) -> String {
     Vipd::ini(node, None, routers).replacen("[global]\n", &lines, 1)
 }
 
+/// The socket of a name server in the node, which resolv.conf names (in the mount namespace of all tests).
+fn name_server(node: &Node) -> Result<UdpSocket> {
+    static MOUNTED: Mutex<bool> = Mutex::new(false);
+    let mut mounted = MOUNTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !std::mem::replace(&mut *mounted, true) {
+        std::fs::write("/run/resolv.conf", "nameserver 192.0.2.53\n")?;
+        let done = Command::new("mount").args(["--bind", "/run/resolv.conf", "/etc/resolv.conf"]).output()?;
+        ensure!(done.status.success(), "mount: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    drop(mounted);
+    node.ip("addr add 192.0.2.53/32 dev lo")?;
+    Ok(node.enter(|| UdpSocket::bind("192.0.2.53:53"))?)
+}
+
+/// Every name has this IPv4 address, by way of an alias, and no IPv6 address.
+fn answer(socket: &UdpSocket, addr: [u8; 4]) {
+    let mut buf = [0; 512];
+    while let Ok((n, from)) = socket.recv_from(&mut buf) {
+        let mut answer = buf[..n].to_vec();
+        answer[2] |= 0x80;
+        if answer[n - 3] == 1 {
+            answer[7] = 2;
+            answer.extend_from_slice(&[0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 9, 0, 5, 1, b'm', 1, b'x', 0]);
+            answer.extend_from_slice(&[1, b'm', 1, b'x', 0, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4]);
+            answer.extend_from_slice(&addr);
+        }
+        let _ = socket.send_to(&answer, from);
+    }
+}
+
 fn arrives(w: &World) -> Result<()> {
     // A second way to the server, for when the first is cut.
     w.lan.second()?;
     let mail = server(&w.client, "192.168.31.10")?;
-    let text = ini(&w.one, "192.168.31.10:2525", &[router(100)]);
+    let names = name_server(&w.one)?;
+    std::thread::spawn(move || answer(&names, [192, 168, 31, 10]));
+    let text = ini(&w.one, "mail.example:2525", &[router(100)]);
     let one = Vipd::start(&w.one, &text)?;
     let mut mark = 0;
     for (state, what) in [
@@ -114,18 +146,13 @@ fn misbehaves(w: &World, how: &'static str) -> Result<()> {
         "drips" => ("greeting: no answer in time; next try in 15 s", secs(75)),
         "closes" => ("EHLO: the server closed the connection; next try in 15 s", secs(5)),
         "refuses" => ("greeting: 554 \\x1b[31mgo away; given up", secs(5)),
-        "absent" => ("192.168.30.10:2525: Connection refused; next try in 15 s", secs(5)),
+        "absent" => ("192.168.30.10: Connection refused; next try in 15 s", secs(5)),
         _ => ("mail.example: no address found; next try in 15 s", secs(75)),
     };
     let _silent = if how == "nameless" {
         // Its packets arrive and are never answered.
         name = "mail.example:25".into();
-        w.one.ip("addr add 192.0.2.53/32 dev lo")?;
-        let socket = w.one.enter(|| UdpSocket::bind("192.0.2.53:53"))?;
-        std::fs::write("/run/resolv.conf", "nameserver 192.0.2.53\n")?;
-        let done = Command::new("mount").args(["--bind", "/run/resolv.conf", "/etc/resolv.conf"]).output()?;
-        ensure!(done.status.success(), "mount: {}", String::from_utf8_lossy(&done.stderr));
-        Some(socket)
+        Some(name_server(&w.one)?)
     } else {
         None
     };
@@ -175,10 +202,7 @@ fn misbehaves(w: &World, how: &'static str) -> Result<()> {
 /// The server comes up a while after the mail.
 fn tried_again(w: &World) -> Result<()> {
     let one = Vipd::start(&w.one, &ini(&w.one, &format!("{}:2525", w.client.addr()), &[router(100)]))?;
-    one.wait_log(
-        "mail about VI_51 BACKUP: 192.168.30.10:2525: Connection refused; next try in 15 s",
-        secs(5),
-    )?;
+    one.wait_log("mail about VI_51 BACKUP: 192.168.30.10: Connection refused; next try in 15 s", secs(5))?;
     let mail = server(&w.client, "192.168.30.10")?;
     mail.wait_log("| Subject: [node1] VRRP Instance VI_51 - Entering BACKUP state", secs(20))?;
     one.wait_log("mail about VI_51 BACKUP: sent", secs(2))?;
