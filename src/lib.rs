@@ -22,6 +22,8 @@ pub mod daemon;
 pub mod event;
 pub mod haproxy;
 pub mod hook;
+#[cfg(feature = "import")]
+pub mod import;
 pub mod lease;
 pub mod logger;
 pub mod mail;

@@ -69,6 +69,7 @@ impl Node {
             if done && self.notify.is_idle() || now >= end {
                 self.abandon_hooks();
                 self.life = Life::Over;
+                self.unmake_all();
                 self.push(Effect::Exit(0));
             }
         }

@@ -1,6 +1,7 @@
 //! Processes: HAProxy as a child, or as an orphan that an earlier vipd left.
 
 use super::owned;
+use super::schedule::unlimited;
 use crate::haproxy::supervisor::Exit;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -113,9 +114,8 @@ pub fn spawn_with(
     attr.set_sigmask(&SigSet::empty())?;
     attr.set_sigdefault(&SigSet::all())?;
     attr.set_pgroup(Pid::from_raw(0))?;
-    let pid = posix_spawn(program.as_c_str(), &actions, &attr, argv, &environment(env))?;
-    super::schedule::unlimited(pid.as_raw());
-    Ok(pid)
+    let env = environment(env);
+    unlimited(|| posix_spawn(program.as_c_str(), &actions, &attr, argv, &env))
 }
 
 /// Waits for one child; for the short-lived ones of the command line, never in the loop.

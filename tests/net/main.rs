@@ -4,6 +4,7 @@
 //! `cargo test --test net [FILTER]`; the vipd under test is cargo's, or `$VIPD`. Without namespaces every
 //! test is skipped and named; with `CI=true` that is a failure.
 
+mod flood;
 mod groups;
 mod haproxy;
 mod hooks;
@@ -12,7 +13,9 @@ mod ipv6;
 mod lab;
 mod leave;
 mod mail;
+mod realtime;
 mod tracking;
+mod vmac;
 
 use lab::*;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -57,6 +60,9 @@ const TOPICS: &[&[(&str, Test)]] = &[
     transport::TESTS,
     hooks::TESTS,
     mail::TESTS,
+    vmac::TESTS,
+    flood::TESTS,
+    realtime::TESTS,
 ];
 
 /// Name and body of the tests in this file.
