@@ -191,7 +191,7 @@ impl<'a> Dialogue<'a> {
 
     /// The server has closed the connection.
     pub fn closed(&self) -> End {
-        End::Later(format!("{}: the server closed the connection", self.step.name()))
+        End::Later(format!("{}: the connection was closed", self.step.name()))
     }
 
     /// The time is over.

@@ -62,7 +62,7 @@ fn deliver(job: &Job) -> End {
         why = match server.and_then(|server| talk(job, &server, until)) {
             Ok(end) => return end,
             // What a connect that takes longer than SO_SNDTIMEO ends with (socket(7)).
-            Err(Errno::EINPROGRESS) => format!("{addr}: no connection in time"),
+            Err(Errno::EINPROGRESS) => format!("{addr}: timed out"),
             Err(e) => format!("{addr}: {}", e.desc()),
         };
     }

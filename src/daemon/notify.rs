@@ -83,7 +83,7 @@ pub fn odd_hooks(cfg: &Config) -> Vec<(u32, String)> {
         let why = match nix::sys::stat::stat(program.as_str()).map(|s| s.st_mode) {
             Err(e) => e.desc(),
             Ok(mode) if mode & libc::S_IFMT != libc::S_IFREG || mode & 0o111 == 0 => "not executable",
-            Ok(mode) if mode & 0o022 != 0 => "others than its owner may change it",
+            Ok(mode) if mode & 0o022 != 0 => "others may change it",
             Ok(_) => return,
         };
         all.push((line, format!("[{section}{name}] notify: {program}: {why}")));
@@ -199,7 +199,7 @@ impl Jobs {
             (Subject::Instance(_), State::Master) => "=> VRRP Instance is now owning VRRP VIPs <=".into(),
             (Subject::Instance(_), _) => "=> VRRP Instance is no longer owning VRRP VIPs <=".into(),
             (Subject::Group(_), _) => format!("=> All VRRP group instances are now in {state} state <="),
-            (Subject::Haproxy, _) => "=> HAProxy cannot be kept running <=".into(),
+            (Subject::Haproxy, _) => "=> HAProxy dies again and again <=".into(),
         };
         body.push_str("\n\n");
         for detail in details(node, notice, &self.router_id) {

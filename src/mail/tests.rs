@@ -82,7 +82,7 @@ fn refusals() {
         assert!(said.ends_with("QUIT\r\n") && said.matches("QUIT").count() == 1, "{said}");
     }
     let mut dialogue = Dialogue::new(&one, "x");
-    assert_eq!(Some(dialogue.closed()), later("greeting: the server closed the connection"));
+    assert_eq!(Some(dialogue.closed()), later("greeting: the connection was closed"));
     dialogue.received(b"220 x\r\n", &mut Vec::new());
     assert_eq!(Some(dialogue.timed_out()), later("EHLO: no answer in time"));
 }

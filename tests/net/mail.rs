@@ -144,7 +144,7 @@ fn misbehaves(w: &World, how: &'static str) -> Result<()> {
     let (expected, wait) = match how {
         "hangs" => ("greeting: no answer in time; next try in 15 s", secs(75)),
         "drips" => ("greeting: no answer in time; next try in 15 s", secs(75)),
-        "closes" => ("EHLO: the server closed the connection; next try in 15 s", secs(5)),
+        "closes" => ("EHLO: the connection was closed; next try in 15 s", secs(5)),
         "refuses" => ("greeting: 554 \\x1b[31mgo away; given up", secs(5)),
         "absent" => ("192.168.30.10: Connection refused; next try in 15 s", secs(5)),
         _ => ("mail.example: no address found; next try in 15 s", secs(75)),

@@ -132,7 +132,7 @@ fn server(r: &mut Reader<'_, '_>) -> Option<(String, u16)> {
     match port.filter(|_| good) {
         Some(port) => Some((host.to_owned(), port)),
         None => {
-            let form = "e.g. 127.0.0.1, mail.example.org:25 or [2001:db8::1]:25, port 1 to 65535";
+            let form = "e.g. mail.example.org:25 or [2001:db8::1]:25";
             r.wrong(entry, format_args!("is no HOST[:PORT], {form}"));
             None
         }
