@@ -7,10 +7,12 @@
 mod flood;
 mod groups;
 mod haproxy;
+mod hooks;
 mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod leave;
+mod mail;
 mod realtime;
 mod status;
 mod tracking;
@@ -65,6 +67,8 @@ const TOPICS: &[&[(&str, Test)]] = &[
     tracking::TESTS,
     ipv6::TESTS,
     transport::TESTS,
+    hooks::TESTS,
+    mail::TESTS,
     vmac::TESTS,
     flood::TESTS,
     realtime::TESTS,
