@@ -4,11 +4,13 @@
 mod check;
 mod links;
 mod listeners;
+mod notify;
 mod service;
 mod tables;
 mod vmac;
 
 pub use check::unknown_user;
+pub use notify::odd_hooks;
 pub use service::check_argv;
 
 use crate::config::{self, Config};
@@ -35,6 +37,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::time::TimeSpec;
+use notify::{Done, Jobs};
 use service::{Outcome, Service};
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -70,6 +73,7 @@ enum Source {
     Listeners,
     Pipe,
     Check(usize),
+    Jobs,
     Control,
 }
 
@@ -80,6 +84,7 @@ struct Daemon {
     sockets: Vec<Sockets>,
     service: Option<Service>,
     checks: Checks,
+    jobs: Jobs,
     control: Control,
     router_id: String,
     control_socket: PathBuf,
@@ -127,6 +132,8 @@ impl Daemon {
         let locks = lock(path)?;
         let control = Control::open(path).map_err(|e| fatal(path.display(), e))?;
         let now = clock::now();
+        let host = host_name();
+        let router_id = cfg.global.router_id.clone().unwrap_or_else(|| host.clone());
         Ok(Daemon {
             node: Node::new(cfg, now),
             netlink: Netlink::open().map_err(|e| fatal("netlink", e))?,
@@ -134,8 +141,9 @@ impl Daemon {
             sockets: Vec::new(),
             service: cfg.haproxy.as_ref().map(|h| Service::new(h, path)),
             checks: Checks::new(cfg)?,
+            jobs: Jobs::new(cfg, &router_id, host),
             control,
-            router_id: cfg.global.router_id.clone().unwrap_or_else(host_name),
+            router_id,
             control_socket: path.clone(),
             started: now,
             buf: vec![0; 9216],
@@ -287,6 +295,9 @@ impl Daemon {
         for (i, fd, flags) in self.checks.fds() {
             add(fd, Source::Check(i), flags);
         }
+        for fd in self.jobs.fds() {
+            add(fd, Source::Jobs, read);
+        }
         for (fd, write) in self.control.fds() {
             add(fd, Source::Control, if write { PollFlags::POLLOUT } else { read });
         }
@@ -358,6 +369,7 @@ impl Daemon {
                     self.node.check_done(now, i, result, String::new());
                 }
             }
+            Source::Jobs => self.jobs.read(),
             Source::Control => {
                 for (l, s) in self.node.links.iter_mut().zip(&self.sockets) {
                     l.overruns = [&s.vrrp, &s.ah].into_iter().flatten().map(socket::Vrrp::overruns).sum();
@@ -382,6 +394,8 @@ impl Daemon {
                 while let Some((pid, exit)) = process::reap(|pid| self.checks.exiting(pid)) {
                     if let Some((check, result, output)) = self.checks.reaped(pid, exit) {
                         self.node.check_done(now, check, result, output);
+                    } else if let Some(done) = self.jobs.reaped(pid, exit) {
+                        self.job_done(now, done);
                     } else if self.service.as_mut().is_some_and(|s| s.reaped(pid)) {
                         self.node.supervise(now, |h, out, events| h.checked(exit, now, out, events));
                     } else {
@@ -430,6 +444,14 @@ impl Daemon {
         self.node.announce_some(clock::now());
         self.run_effects();
         self.connections = None;
+        self.tell_all();
+        // Whoever is told by a process of its own comes last.
+        self.node.notify(clock::now());
+        self.run_effects();
+        self.tell_all();
+    }
+
+    fn tell_all(&mut self) {
         while let Some(event) = self.node.next_event() {
             self.tell(&event);
         }
@@ -489,7 +511,24 @@ impl Daemon {
                     self.node.check_done(clock::now(), check, Err(failure), String::new());
                 }
             }
+            Effect::Hook(action) => {
+                if let Some(done) = self.jobs.hook(&self.node, action) {
+                    self.job_done(clock::now(), done);
+                }
+            }
+            Effect::Mail(action) => {
+                if let Some(done) = self.jobs.mail(&self.node, action) {
+                    self.job_done(clock::now(), done);
+                }
+            }
             Effect::Exit(status) => self.exit = Some(status),
+        }
+    }
+
+    fn job_done(&mut self, now: Time, done: Done) {
+        match done {
+            Done::Hook(job, result) => self.node.hook_done(now, job, result),
+            Done::Mail(job, outcome, text) => self.node.mail_done(now, job, outcome, text),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use crate::check;
 use crate::haproxy::supervisor;
+use crate::hook::Notice;
+use crate::mail::outbox;
 use crate::node::Faults;
 use crate::vrrp::foreign::Other;
 use crate::vrrp::group;
@@ -91,6 +93,10 @@ pub enum Event {
     Check { check: usize, said: check::Said, output: String },
     /// Tracking has changed the priority.
     Priority { inst: usize, from: u8, to: u8 },
+    /// A hook did not do what it was told.
+    HookFailed { notice: Notice, failure: check::Failure },
+    /// Something about a mail; `text`: what the server, or the child that talked to it, said.
+    Mail { notice: Notice, said: outbox::Said, text: String },
     /// Starting to take part is put off.
     StartupDelay(Duration),
     /// The stop began; a second request makes it fast.

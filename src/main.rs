@@ -11,7 +11,7 @@ use vipd::haproxy::supervisor::Exit;
 #[cfg(feature = "import")]
 use vipd::import;
 use vipd::sys::process;
-use vipd::{control, daemon, logger};
+use vipd::{control, daemon, logger, post};
 
 const USAGE: &str = "\
 vipd gives a pair of HAProxy machines a floating address.
@@ -35,6 +35,8 @@ enum Task {
     Run,
     Check,
     Status(Show),
+    /// Hidden: the child that vipd starts for a mail.
+    SendMail,
     Import(PathBuf),
     Print(String),
 }
@@ -56,13 +58,14 @@ fn main() -> ExitCode {
             say(text.as_bytes());
             0
         }
+        Ok((Task::SendMail, _)) => post::run(),
         Ok((task, file)) => match load(&file, !matches!(task, Task::Status(_))) {
             None => USAGE_ERROR,
             Some(cfg) => match task {
                 Task::Run => run(&cfg),
                 Task::Check => check(&cfg, &file),
                 Task::Status(show) => ask_status(&cfg, show),
-                Task::Import(_) | Task::Print(_) => 0,
+                Task::SendMail | Task::Import(_) | Task::Print(_) => 0,
             },
         },
     };
@@ -87,6 +90,7 @@ fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
             Short('V') | Long("version") => {
                 return Ok((Task::Print(format!("vipd {}\n", env!("CARGO_PKG_VERSION"))), file));
             }
+            Long("send-mail") => return Ok((Task::SendMail, file)),
             Value(word) if word == "import" && matches!(task, Task::Run) => {
                 task = Task::Import(args.value()?.into())
             }
@@ -118,12 +122,16 @@ fn load(file: &Path, warn: bool) -> Option<Config> {
         Err(errors) => (None, "", errors),
     };
     for d in said {
-        match d.line {
-            0 => eprintln!("{}: {kind}{}", file.display(), d.message),
-            line => eprintln!("{}:{line}: {kind}{}", file.display(), d.message),
-        }
+        diagnostic(file, d.line, kind, &d.message);
     }
     cfg
+}
+
+fn diagnostic(file: &Path, line: u32, kind: &str, message: &str) {
+    match line {
+        0 => eprintln!("{}: {kind}{message}", file.display()),
+        line => eprintln!("{}:{line}: {kind}{message}", file.display()),
+    }
 }
 
 fn run(cfg: &Config) -> u8 {
@@ -144,6 +152,9 @@ fn check(cfg: &Config, file: &Path) -> u8 {
         return USAGE_ERROR;
     }
     eprint!("{}", vipd::advice::advice(cfg, file));
+    for (line, odd) in daemon::odd_hooks(cfg) {
+        diagnostic(file, line, "warning: ", &odd);
+    }
     if let Some(h) = &cfg.haproxy {
         // Its complaints belong to ours.
         match process::spawn(&daemon::check_argv(h), std::io::stderr().as_fd()) {

@@ -12,6 +12,7 @@ mod group;
 mod health;
 mod instance;
 mod kernel;
+mod notify;
 mod receive;
 mod stop;
 mod tracking;
@@ -28,6 +29,8 @@ use crate::check::{self, Check};
 use crate::config::{self, Config};
 use crate::event::Event;
 use crate::haproxy::supervisor::{self, Health, Supervisor};
+use crate::hook;
+use crate::mail::outbox;
 use crate::stats::Discards;
 use crate::time::{Time, earlier};
 use crate::vrrp::demux::Demux;
@@ -74,6 +77,10 @@ pub enum Effect {
     Haproxy(supervisor::Action),
     /// A check: `check_done`.
     Check { check: usize, action: check::Action },
+    /// A hook: `hook_done`.
+    Hook(hook::Action),
+    /// A mail: `mail_done`.
+    Mail(outbox::Action),
     /// Exit with this status.
     Exit(u8),
 }
@@ -183,6 +190,7 @@ pub struct Node {
     service: Option<Service>,
     effects: VecDeque<Effect>,
     events: VecDeque<Event>,
+    notify: notify::Notify,
     announcing: VecDeque<usize>,
     announce_at: Option<Time>,
     /// Interfaces that are being removed.
@@ -204,6 +212,7 @@ impl Node {
             service: None,
             effects: VecDeque::new(),
             events: VecDeque::new(),
+            notify: notify::Notify::new(cfg, now),
             announcing: VecDeque::new(),
             announce_at: None,
             unmaking: Vec::new(),
@@ -306,6 +315,7 @@ impl Node {
     }
 
     fn tell(&mut self, e: Event) {
+        self.note_change(&e);
         self.events.push_back(e);
     }
 
@@ -364,6 +374,7 @@ impl Node {
     /// The earliest time at which `tick` or `flush` has something to do.
     pub fn deadline(&self, now: Time) -> Option<Time> {
         let mut at = earlier(self.addrs.deadline(now), self.announce_at);
+        at = earlier(at, self.notify.deadline());
         for (i, inst) in self.instances.iter().enumerate() {
             at = earlier(at, self.machine_deadline(i));
             at = earlier(at, inst.announcer.deadline());

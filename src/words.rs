@@ -4,6 +4,8 @@ use crate::check::{Failure, Said};
 use crate::event::Event;
 use crate::haproxy::listeners::Refusal;
 use crate::haproxy::supervisor::{Event as Haproxy, Exit};
+use crate::hook::{Notice, Subject};
+use crate::mail::outbox;
 use crate::node::{Faults, Node, Tracked};
 use crate::vrrp::group;
 use crate::vrrp::machine::{Kind, Note, Why};
@@ -122,6 +124,15 @@ pub fn mac(m: [u8; 6]) -> String {
         let _ = write!(s, ":{b:02x}");
     }
     s.split_off(1)
+}
+
+/// Whose change of state somebody is told, and which: `VI_1 MASTER`.
+fn notice(n: &Notice) -> String {
+    let name = match &n.subject {
+        Subject::Instance(name) | Subject::Group(name) => name,
+        Subject::Haproxy => "HAProxy",
+    };
+    format!("{name} {}", n.state.name())
 }
 
 /// One line for an event, with its level.
@@ -432,6 +443,19 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
         }
         Event::Priority { inst, from, to } => {
             say_inst!(Info, inst, "Changing effective priority from {from} to {to}")
+        }
+        Event::HookFailed { notice: n, failure: f } => {
+            say!(Warn, "notify {} failed ({})", notice(n), failure(*f))
+        }
+        Event::Mail { notice: n, said, text } => {
+            write!(s, "mail about {}: ", notice(n))?;
+            match said {
+                outbox::Said::Sent if text.is_empty() => say!(Info, "sent"),
+                outbox::Said::Sent => say!(Warn, "sent, but not to all: {text}"),
+                outbox::Said::Delayed(d) => say!(Warn, "{text}; next try in {} s", d.as_secs()),
+                outbox::Said::Lost => say!(Error, "{text}; given up"),
+                outbox::Said::TooMany => say!(Warn, "too many mails: some are left out"),
+            }
         }
         Event::StartupDelay(d) => say!(Info, "startup_delay: taking part in {} s", d.as_secs()),
         Event::Stopping { again: false } => say!(Info, "Stopping"),

@@ -2,6 +2,7 @@
 
 use super::Contest;
 use crate::config::{self, Auth, Version};
+use crate::hook;
 use crate::stats::Stats;
 use crate::time::Time;
 use crate::vrrp::announce::Announcer;
@@ -188,6 +189,8 @@ pub struct Instance {
     pub may_resume: bool,
     /// Became master, and the state file does not say so yet.
     pub unsaved: bool,
+    /// The state that hooks and mail were last told.
+    pub notified: Option<hook::State>,
     /// Limits of its log lines.
     pub quiet: Quiet,
     /// Identification of its next IP packet; never 0, which the kernel would replace.
@@ -243,6 +246,7 @@ impl Instance {
             why: Why::Started,
             may_resume: false,
             unsaved: false,
+            notified: None,
             quiet: Quiet::default(),
             ip_id: 1,
             replay: Replay::default(),

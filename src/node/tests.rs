@@ -4,6 +4,7 @@ mod composed;
 mod flood;
 mod groups;
 mod ipv6;
+mod notify;
 mod service;
 mod status;
 mod tracking;
@@ -60,6 +61,8 @@ enum Did {
     Haproxy(supervisor::Action),
     Check(usize, check::Action),
     Reread,
+    Hook(hook::Action),
+    Mail(outbox::Action),
     Vmac(VmacOp),
     /// 0: all of ours.
     Unmake(u32),
@@ -155,6 +158,8 @@ impl World {
         self.effects();
         self.node.tick(self.now);
         self.effects();
+        self.node.notify(self.now);
+        self.effects();
     }
 
     fn effects(&mut self) {
@@ -188,6 +193,8 @@ impl World {
                 }
                 Effect::Check { check, action } => self.did(Did::Check(check, action)),
                 Effect::Reread => self.reread(),
+                Effect::Hook(a) => self.did(Did::Hook(a)),
+                Effect::Mail(a) => self.did(Did::Mail(a)),
                 Effect::Vmac { link, op } => self.macvlan(link, op),
                 Effect::Unmake { ifindex } => self.unmake(ifindex),
                 Effect::UnmakeAll => self.unmake(0),

@@ -12,6 +12,7 @@
 pub mod arp;
 pub mod checksum;
 pub mod diag;
+pub mod dns;
 pub mod ethernet;
 pub mod icmp;
 pub mod ipv4;

@@ -7,11 +7,13 @@
 mod flood;
 mod groups;
 mod haproxy;
+mod hooks;
 mod import;
 mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod leave;
+mod mail;
 mod readme;
 mod realtime;
 mod status;
@@ -67,6 +69,8 @@ const TOPICS: &[&[(&str, Test)]] = &[
     tracking::TESTS,
     ipv6::TESTS,
     transport::TESTS,
+    hooks::TESTS,
+    mail::TESTS,
     vmac::TESTS,
     flood::TESTS,
     realtime::TESTS,

@@ -438,6 +438,8 @@ impl World {
             Effect::Reread => self.reread(h, p, t),
             Effect::Haproxy(supervisor::Action::Spawn) if !p.node.may_spawn() => {}
             Effect::Haproxy(action) => self.service(h, p, t, action),
+            // The simulated configurations have neither.
+            Effect::Hook(_) | Effect::Mail(_) => {}
             Effect::Exit(_) => p.exit = true,
         }
     }
