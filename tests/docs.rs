@@ -32,17 +32,6 @@ fn of_the_code() -> Keys {
     all
 }
 
-/// Without those that the code still refuses as planned.
-fn known(mut documented: Keys) -> Keys {
-    for (title, keys) in &mut documented {
-        keys.retain(|key| {
-            let errors = schema::parse(&format!("[{title}]\n{key} = x\n")).err().unwrap_or_default();
-            !errors.iter().any(|e| e.message.contains("not supported by this version"))
-        });
-    }
-    documented
-}
-
 /// `.Ss Section TITLE` with its `.It Ic KEY`.
 #[test]
 fn the_manual_has_exactly_the_keys_of_the_code() {
@@ -57,7 +46,7 @@ fn the_manual_has_exactly_the_keys_of_the_code() {
         assert_eq!(set.len(), keys.len(), "twice in {title}");
         all.insert(title.to_owned(), set);
     }
-    assert_eq!(known(all), of_the_code());
+    assert_eq!(all, of_the_code());
 }
 
 /// `| `[section]` | `key` ... |`
@@ -70,7 +59,7 @@ fn the_readme_has_exactly_the_keys_of_the_code() {
         let keys = rest.split('`').skip(1).step_by(2).map(str::to_owned).collect();
         all.insert(title.to_owned(), keys);
     }
-    assert_eq!(known(all), of_the_code());
+    assert_eq!(all, of_the_code());
 }
 
 #[test]
