@@ -95,6 +95,13 @@ pub fn spawn(argv: &[CString], output: BorrowedFd) -> nix::Result<Pid> {
     Ok(pid)
 }
 
+/// Orphans among our descendants become our children, as they are PID 1's: a worker whose master died is seen to
+/// end, and reaped.
+pub fn adopt_orphans() {
+    // SAFETY: plain system call without pointers.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong, 0, 0, 0) };
+}
+
 /// Waits for one child; for the short-lived ones of the command line, never in the loop.
 pub fn wait(pid: Pid) -> Exit {
     let mut status = 0;
