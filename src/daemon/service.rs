@@ -47,6 +47,8 @@ pub struct Service {
     check: Option<Process>,
     /// One with another command line, of an earlier vipd.
     orphan: Option<Process>,
+    /// Process groups of those that died.
+    remains: Vec<Pid>,
     probe: Option<Probe>,
     /// `None`: not possible here.
     pub(super) listeners: Option<Listeners>,
@@ -105,6 +107,7 @@ impl Service {
             check_argv: check_argv(cfg),
             check: None,
             orphan: None,
+            remains: Vec::new(),
             probe: None,
             listeners,
             pipes: Vec::new(),
@@ -184,6 +187,7 @@ impl Service {
                     let _ = p.signal(Signal::SIGKILL, true);
                 }
             }
+            Action::KillRemains => self.remains.drain(..).for_each(process::kill_group_of_ours),
             Action::RetireOrphan => {
                 if let Some(p) = self.orphan.take() {
                     let _ = p.signal(Signal::SIGUSR1, false);
@@ -311,8 +315,12 @@ impl Service {
             self.check = None;
             return true;
         }
-        if matches!(self.process, Some(Process::Child(p)) if process::raw(p) == pid) {
+        if let Some(Process::Child(p)) = self.process
+            && process::raw(p) == pid
+        {
             self.process = None;
+            self.remains.retain(|p| process::is_group_of_ours(*p));
+            self.remains.push(p);
             let _ = std::fs::remove_file(&self.state_file);
         }
         false

@@ -57,6 +57,8 @@ pub enum Action {
     CancelCheck,
     /// USR2 to the master: a new worker with the new configuration, and not a connection lost.
     Reload,
+    /// KILL what is left of one whose master died: a worker that hangs would go on taking connections.
+    KillRemains,
     /// Stop the HAProxy of an earlier vipd that was not adopted: its successor is ready.
     RetireOrphan,
     /// Get duplicates of this worker's listening sockets; answered by `fetched`. A start hands on what is held.
@@ -185,6 +187,8 @@ pub struct Supervisor {
     /// The start under way is an adoption.
     adopting: bool,
     orphan: bool,
+    /// Something may be left of one that died.
+    remains: bool,
     reload: Option<Reload>,
     listeners: Listeners,
     plain: Plain,
@@ -213,6 +217,7 @@ impl Supervisor {
             died_at: None,
             adopting: false,
             orphan: false,
+            remains: false,
             reload: None,
             listeners: Listeners::new(now),
             plain: Plain::default(),
@@ -443,6 +448,9 @@ impl Supervisor {
         if let State::Ready { pid: ours, worker, probe, misses, .. } = &mut self.state
             && *ours == pid
         {
+            if std::mem::take(&mut self.remains) {
+                out.push(Action::KillRemains); // what is well has gone by itself by now
+            }
             // Another worker, if somebody else has reloaded it.
             (*worker, *probe, *misses) = (info.pid, next, 0);
             if let Some(Reload::Waiting { old, since }) = self.reload
@@ -520,6 +528,7 @@ impl Supervisor {
             }
             _ => return false,
         }
+        self.remains = true;
         self.last_exit = Some(exit);
         true
     }

@@ -134,6 +134,23 @@ pub fn reap(before: impl Fn(u32)) -> Option<(u32, Exit)> {
     Some((raw(pid), wait(pid)))
 }
 
+/// Whether a process group has a child of ours in it: then its number is nobody else's.
+pub fn is_group_of_ours(group: Pid) -> bool {
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: an all-zero siginfo_t is a valid value of that plain C structure, and the kernel writes one to it.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        libc::waitid(libc::P_PGID, raw(group), &raw mut info, flags) == 0
+    }
+}
+
+/// SIGKILL for what is left of a process group of ours, whose leader has been reaped.
+pub fn kill_group_of_ours(group: Pid) {
+    if is_group_of_ours(group) {
+        let _ = killpg(group, Signal::SIGKILL);
+    }
+}
+
 /// A pid as the core has it.
 pub fn raw(pid: Pid) -> u32 {
     pid.as_raw().unsigned_abs()

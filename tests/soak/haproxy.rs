@@ -32,7 +32,7 @@ impl Pair {
     /// Runs an experiment; a failure comes with the last words of all.
     fn with(f: impl FnOnce(&mut Pair) -> Result<()>) -> Result<()> {
         let (mut p, born) = (Pair::new()?, Instant::now());
-        f(&mut p).map_err(|e| Error(format!("{e}\n{}", p.lan.tails(20, born))))
+        f(&mut p).map_err(|e| Error(format!("{e}\n{}", p.lan.tails(20, born.max(Instant::now() - secs(20))))))
     }
 
     fn new() -> Result<Pair> {
@@ -156,6 +156,7 @@ fn kills_of(p: &mut Pair, count: usize) -> Result<()> {
     let _two = Vipd::start(&p.two, &ini(&p.two, router(99))?)?;
     one.wait_log(HELD, secs(5))?;
     p.begin()?;
+    let jitter = Jitter::start();
     let mut all: [Series; 3] = Default::default();
     let mut wrong = Vec::new();
     for i in 0..count * 3 {
@@ -174,7 +175,11 @@ fn kills_of(p: &mut Pair, count: usize) -> Result<()> {
             wrong.push(format!("{victim}: {r}"));
         }
         if r.silence > own + OVERHEAD {
-            println!("{i}: kill -9 of {victim}: HAProxy's start took {own:?}, {r}");
+            println!(
+                "{i}, {:.3}: kill -9 of {victim}: HAProxy's start took {own:?}, an idle program waited {:?}, {r}",
+                since_start(start),
+                jitter.worst(start, start + secs(1))
+            );
         }
         series.silences.push(r.silence);
         r.failed.into_iter().for_each(|(k, n)| *series.failed.entry(k).or_default() += n);
@@ -184,7 +189,12 @@ fn kills_of(p: &mut Pair, count: usize) -> Result<()> {
         series.print("vipd", victim);
     }
     own_start_time(p)?;
-    ensure!(p.moves() == 1, "the address moved");
+    let said: Vec<String> = ["expired", "late", "Stalled", "seconds", "STATE"]
+        .iter()
+        .flat_map(|word| one.log().grep(word))
+        .map(|l| format!("{:9.3}  {}", since_start(l.at), l.text))
+        .collect();
+    ensure!(p.moves() == 1, "the address moved: {:?}\n{}", p.watcher.timeline(VIP), said.join("\n"));
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     let late = all.iter().flat_map(|s| &s.beyond).filter(|t| **t > OVERHEAD).count();
     ensure!(late == 0, "{late} silences were longer than HAProxy's start and {} ms", OVERHEAD.as_millis());

@@ -182,6 +182,19 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn what_is_left_of_one_that_died_is_killed_when_the_next_one_is_well() {
+        let mut w = World::ready(11, 12);
+        w.step(|h, now, out, ev| assert!(h.exited(11, Exit::Signal(9), now, out, ev)));
+        w.step(|h, now, _, ev| h.spawned(21, now, ev));
+        w.due();
+        assert_eq!(w.answer(21, 22), [], "it may still finish what is in flight");
+        w.due();
+        assert_eq!(w.answer(21, 22), [Action::KillRemains]);
+        w.due();
+        assert_eq!(w.answer(21, 22), []);
+    }
+
+    #[test]
     fn one_that_is_adopted_is_asked_in_both_ways_at_once() {
         let mut w = World::new();
         w.step(|h, now, _, ev| h.adopt(11, now, ev));
