@@ -506,6 +506,9 @@ impl Supervisor {
                 }
                 events.push(Event::Died { exit });
                 self.count_death(now, events);
+                if self.crash_loop {
+                    self.back_off(now);
+                }
             }
             State::Starting { pid: p, killed: true, .. } if p == pid => {
                 self.adopting = false;

@@ -102,7 +102,15 @@ fn kill_9(node: &Node, victim: &str) -> Result<()> {
             let worker = all.last().ok_or_else(|| Error("no HAProxy worker".to_owned()))?;
             kill(Pid::from_raw(*worker), Signal::SIGKILL)?;
         }
-        _ => killpg(Pid::from_raw(master), Signal::SIGKILL)?,
+        _ if nix::unistd::getpgid(Some(Pid::from_raw(master)))?.as_raw() == master => {
+            killpg(Pid::from_raw(master), Signal::SIGKILL)?;
+        }
+        _ => {
+            let workers = node.haproxy_workers();
+            for pid in std::iter::once(master).chain(workers) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
     }
     Ok(())
 }

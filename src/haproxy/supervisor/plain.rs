@@ -182,6 +182,23 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn one_that_dies_too_often_is_started_less_and_less() {
+        let mut w = World::ready(11, 12);
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            w.now += Duration::from_secs(1);
+            w.step(|h, now, out, ev| assert!(h.exited(11, Exit::Signal(9), now, out, ev)));
+            let died = w.now;
+            assert_eq!(w.due(), [Action::Spawn { bare: false }]);
+            pauses.push(w.now.since(died).as_millis());
+            w.step(|h, now, _, ev| h.spawned(11, now, ev));
+            w.due();
+            w.answer(11, 12);
+        }
+        assert_eq!(pauses, [0, 0, 0, 250, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
+    }
+
+    #[test]
     fn what_is_left_of_one_that_died_is_killed_when_the_next_one_is_well() {
         let mut w = World::ready(11, 12);
         w.step(|h, now, out, ev| assert!(h.exited(11, Exit::Signal(9), now, out, ev)));

@@ -236,3 +236,26 @@ fn a_reload_is_checked_first_and_claimed_only_when_another_worker_answers() {
     assert!(w.events.contains(&Event::Haproxy(supervisor::Event::ReloadFailed)));
     assert_eq!(w.kind(), Kind::Master, "VRRP does not notice");
 }
+
+#[test]
+fn asked_twice_a_haproxy_that_lingers_is_not_waited_for() {
+    let mut w = serving_master();
+    w.node.stop(w.now);
+    w.effects();
+    w.settle();
+    w.run(ms(300));
+    assert!(!w.take().contains(&Did::Remove(0)), "nobody has taken over yet");
+    w.node.stop(w.now);
+    w.effects();
+    w.settle();
+    w.run(ms(550));
+    let did = w.take();
+    let at =
+        |a| did.iter().position(|d| *d == Did::Haproxy(a)).unwrap_or_else(|| panic!("no {a:?}: {did:?}"));
+    let gone = did.iter().position(|d| *d == Did::Remove(0));
+    assert!(gone < Some(at(supervisor::Action::SoftStop)));
+    assert!(at(supervisor::Action::SoftStop) < at(supervisor::Action::Terminate));
+    assert!(at(supervisor::Action::Terminate) < at(supervisor::Action::Kill));
+    die(&mut w, Exit::Signal(9));
+    assert!(w.take().contains(&Did::Exit(0)));
+}
