@@ -11,9 +11,15 @@ PEER ?= vipd
 DESTDIR ?=
 PREFIX ?= /usr
 INIT ?= none
-# the soak's random seed, and how many of each
+# the soak's parts (all; `make soak PART=help` names them), random seed, and how many of each
+PART ?=
 SEED ?= 1
 COUNT ?= 20
+# `make fuzz`: seconds for each target; `make soak FUZZ=600` fuzzes as well
+SECONDS ?= 10
+FUZZ ?= 0
+# seeds of the simulator in the soak; `make test` plays 20,000
+SEEDS ?= 1000000
 CARGO ?= cargo
 
 # Tests and demo drive the program that is shipped, not a debug build of it.
@@ -22,7 +28,7 @@ share = $(DESTDIR)$(PREFIX)/share/vipd
 # The init files name /usr/sbin/vipd; with another PREFIX they have to say so.
 put = sed 's|/usr/sbin/vipd|$(PREFIX)/sbin/vipd|g'
 
-.PHONY: all help deps check test demo bench soak install init-none init-busybox init-openrc init-systemd uninstall clean
+.PHONY: all help deps check test demo bench soak fuzz install init-none init-busybox init-openrc init-systemd uninstall clean
 # `deps` and `all` may both run apt-get; cargo uses all cores anyway.
 .NOTPARALLEL:
 
@@ -41,15 +47,22 @@ check: ## formatting and lints: 5 s
 
 test: deps all ## every test, on the static program: 3 min from nothing, 1.5 min after the build
 	$(with_vipd) $(CARGO) test --locked
+	$(CARGO) test --locked --profile sim --test sim
 
 demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 30 s after the build
 	$(with_vipd) $(CARGO) run --locked --release --example demo -- --peer $(PEER)
 
-bench: deps all ## measure failover, memory, load, vipd beside keepalived: 2.5 min
+bench: deps all ## measure failover, memory, load, a flood, vipd beside keepalived: 4 min
 	$(with_vipd) $(CARGO) run --locked --release --example bench
 
-soak: deps all ## 20 kills and 20 stalls at random moments, against vipd and keepalived: 13 min; SEED= COUNT=
-	$(with_vipd) $(CARGO) run --locked --release --example soak -- $(SEED) $(COUNT)
+soak: deps all ## a million seeds of the simulator, kills and stalls of real processes, leaks, realtime: 75 min; PART= SEEDS= SEED= COUNT= FUZZ=
+	test -n '$(PART)' || SEEDS=$(SEEDS) $(CARGO) test --locked --profile sim --test sim seeds
+	$(with_vipd) $(CARGO) run --locked --release --example soak -- $(PART) $(SEED) $(COUNT)
+	test $(FUZZ) = 0 || CARGO='$(CARGO)' tests/fuzz/run.sh $(FUZZ)
+
+# Any stable Rust and a C++ compiler (apt install g++, apk add g++); libfuzzer-sys comes from crates.io, no cargo-fuzz.
+fuzz: ## every decoder and the whole node against libFuzzer, nine targets: SECONDS=10 each: 1.5 min, 3 min the first time
+	CARGO='$(CARGO)' tests/fuzz/run.sh $(SECONDS)
 
 # Only if it is missing: `sudo make install` must not compile as root what the user has built.
 target/vipd:

@@ -33,6 +33,8 @@ pub struct Entry {
     prefix: u8,
     /// Index of the link that carries it.
     pub link: usize,
+    /// Index of the link whose subnets it need not bring: the parent of a macvlan, else `link`.
+    base: usize,
     /// The interface that link is, while it exists.
     ifindex: Option<u32>,
     label: Option<String>,
@@ -72,7 +74,8 @@ enum Claim {
     None,
     /// The last advert that was sent without error.
     Advert(Time),
-    /// Waiting for the successor; the time of the last renewal.
+    /// Waiting for the successor; a second (`HANDOVER_LEASE`) before the end of the running lease: what has ended
+    /// is not brought back.
     Handover(Time),
 }
 
@@ -186,11 +189,13 @@ impl AddrBook {
             claim: Claim::None,
         });
         for vip in v.held() {
+            let on = link(vip);
             self.entries.push(Entry {
                 inst,
                 addr: vip.addr,
                 prefix: vip.prefix,
-                link: link(vip),
+                link: on,
+                base: on,
                 ifindex: None,
                 label: vip.label.clone(),
                 want: Want::Undecided,
@@ -200,6 +205,13 @@ impl AddrBook {
                 tell: false,
                 own_removals: 0,
             });
+        }
+    }
+
+    /// The VIPs on `link` are of the subnets that `parent` has.
+    pub fn share_subnets(&mut self, link: usize, parent: usize) {
+        for e in self.entries.iter_mut().filter(|e| e.link == link) {
+            e.base = parent;
         }
     }
 
@@ -247,7 +259,10 @@ impl AddrBook {
 
     /// `inst` waits for its successor: short leases, renewed without adverts.
     pub fn hand_over(&mut self, inst: usize, now: Time) {
-        self.leasing[inst].claim = Claim::Handover(now);
+        let lease = |l: u32| Duration::from_secs(u64::from(l));
+        let ends =
+            self.of(inst).filter_map(|(_, e)| e.held.and_then(|h| Some(h.since + lease(h.lease?)))).min();
+        self.leasing[inst].claim = Claim::Handover(ends.map_or(now, |end| end - lease(HANDOVER_LEASE)));
         self.last_batch = None; // the short lease starts at once
     }
 
@@ -418,10 +433,10 @@ impl AddrBook {
         e.complained = false;
         let Some(held) = e.held.filter(|h| h.prefix == a.prefix) else { return };
         e.held = None;
-        if !matches!(self.leasing[e.inst].claim, Claim::Advert(_)) {
-            // It may have come back since, by a renewal after a stall; nothing else would find that out.
-            out.push(Outcome::ViewIsWrong);
-        } else if e.want == Want::Present {
+        // It may have come back since, by a renewal after a stall. If it is not wanted any more before it is added
+        // again, nothing else would find that out.
+        out.push(Outcome::ViewIsWrong);
+        if e.want == Want::Present && matches!(self.leasing[e.inst].claim, Claim::Advert(_)) {
             let had_time = held.lease.is_none_or(|l| now < held.since + Duration::from_secs(u64::from(l)));
             out.push(if had_time { Outcome::Deleted { entry: i } } else { Outcome::Expired { entry: i } });
         }

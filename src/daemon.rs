@@ -7,6 +7,7 @@ mod links;
 mod listeners;
 mod service;
 mod tables;
+mod vmac;
 
 pub use check::unknown_user;
 pub use service::check_argv;
@@ -60,6 +61,7 @@ enum Source {
     Vrrp(usize, Kind),
     Stray(usize),
     VrrpV6(usize),
+    Vmac(usize),
     StrayV6(usize),
     Arp(usize),
     Neighbours(usize),
@@ -187,13 +189,10 @@ impl Daemon {
             })
             .collect();
         // Another master may have been heard meanwhile.
-        for i in 0..self.sockets.len() {
-            self.read(Source::Vrrp(i, Kind::Plain))?;
-            self.read(Source::Vrrp(i, Kind::Ah))?;
-            self.read(Source::VrrpV6(i))?;
-        }
+        let now = clock::now();
+        self.read_all_adverts();
         self.node.begin(clock::now(), &remembered);
-        self.settle();
+        self.settle(now);
         Ok(())
     }
 
@@ -223,7 +222,11 @@ impl Daemon {
         if self.realtime_at.is_some_and(|t| now >= t) {
             self.take_realtime();
         }
-        self.settle();
+        if self.node.is_takeover_due(now) {
+            // This process may have stood still since ppoll returned, and the master's adverts wait.
+            self.read_all_adverts();
+        }
+        self.settle(now);
         Ok(())
     }
 
@@ -246,6 +249,9 @@ impl Daemon {
                 if let Some(v) = v {
                     add(v.as_fd(), Source::Vrrp(i, kind), read);
                 }
+            }
+            if let Some(v) = &s.vmac {
+                add(v.as_fd(), Source::Vmac(i), read);
             }
             if let Some(v) = &s.vrrp_v6 {
                 add(v.as_fd(), Source::VrrpV6(i), read);
@@ -312,9 +318,10 @@ impl Daemon {
                     self.signal(now, s);
                 }
             }
-            Source::Vrrp(i, kind) => self.read_adverts(now, i, kind),
+            Source::Vrrp(i, kind) => self.read_adverts(i, kind),
             Source::Stray(i) => self.read_strays(now, i),
-            Source::VrrpV6(i) => self.read_adverts_v6(now, i),
+            Source::VrrpV6(i) => self.read_adverts_v6(i),
+            Source::Vmac(i) => self.read_vmac(i),
             Source::StrayV6(i) => self.read_strays_v6(now, i),
             Source::Arp(i) => self.read_announcements(now, i),
             Source::Neighbours(i) => self.read_neighbours(now, i),
@@ -381,7 +388,7 @@ impl Daemon {
                     }
                 }
             }
-            Signal::SIGXCPU => self.step_down(now),
+            schedule::STEPPED_DOWN => self.stepped_down(now),
             Signal::SIGUSR2 => self.node.supervise(now, |h, out, events| h.reload(now, out, events)),
             _ => {
                 log::warn!("SIGHUP: vipd.ini is not read again by this version: restart vipd");
@@ -410,8 +417,7 @@ impl Daemon {
     }
 
     /// No pause in half a second: whoever else needs the CPU comes first for a while, HAProxy among them.
-    fn step_down(&mut self, now: Time) {
-        let _ = schedule::normal();
+    fn stepped_down(&mut self, now: Time) {
         self.realtime_at = Some(now + STEP_DOWN);
         log::warn!("busy without a pause: no realtime priority for {} s", STEP_DOWN.as_secs());
     }
@@ -422,14 +428,15 @@ impl Daemon {
         });
     }
 
-    /// Timers, then everything that follows, until nothing is left to do at once.
-    fn settle(&mut self) {
-        self.node.tick(clock::now());
+    /// Timers, then everything that follows, until nothing is left to do at once. `now` was read before the
+    /// sockets were: a backup that stood still since has not heard the adverts that came meanwhile.
+    fn settle(&mut self, now: Time) {
+        self.node.tick(now);
         self.run_effects();
         self.node.flush(clock::now());
         self.run_effects();
         // Addresses that were just added are announced without another wait.
-        self.node.tick(clock::now());
+        self.node.announce_some(clock::now());
         self.run_effects();
         self.connections = None;
         while let Some(event) = self.node.next_event() {
@@ -466,6 +473,9 @@ impl Daemon {
             Effect::Announce { entry } => self.announce(entry),
             Effect::Remember { inst, memory } => self.remember(inst, memory),
             Effect::Reread => self.reread(),
+            Effect::Vmac { link, op } => self.vmac(link, op),
+            Effect::Unmake { ifindex } => self.unmake(Some(ifindex)),
+            Effect::UnmakeAll => self.unmake(None),
             Effect::Haproxy(supervisor::Action::Spawn { .. }) if !self.node.may_spawn() => {}
             Effect::Haproxy(action) => {
                 let Some(service) = &mut self.service else { return };

@@ -70,6 +70,12 @@ pub enum Event {
     LateRenewal { inst: usize },
     /// An interface changed.
     Link { link: usize, present: bool, running: bool },
+    /// The macvlan of a virtual MAC was made.
+    VmacMade { link: usize },
+    /// It could not be made, or not be put up or down.
+    VmacFailed { link: usize, errno: i32 },
+    /// Its name is taken by somebody else's interface.
+    VmacForeign { link: usize },
     /// An interface's sockets could not be opened.
     OpenFailed { link: usize, errno: i32 },
     /// Something about HAProxy.

@@ -21,6 +21,7 @@ pub mod control;
 pub mod daemon;
 pub mod event;
 pub mod haproxy;
+pub mod import;
 pub mod lease;
 pub mod logger;
 pub mod memory;

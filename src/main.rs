@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use vipd::config::{Config, ini, schema};
 use vipd::haproxy::supervisor::Exit;
 use vipd::sys::process;
-use vipd::{control, daemon, logger};
+use vipd::{control, daemon, import, logger};
 
 const USAGE: &str = "\
 vipd gives a pair of HAProxy machines a floating address.
@@ -17,6 +17,7 @@ vipd gives a pair of HAProxy machines a floating address.
 usage: vipd [-c FILE]            run in the foreground (default /etc/vipd.ini)
        vipd -t [-c FILE]         check the configuration, and haproxy's
        vipd status [-c FILE]     every virtual router, its addresses, HAProxy
+       vipd import FILE          a keepalived.conf as vipd.ini, on stdout
        vipd --help | --version
 
 exit status: 0 clean stop, 1 failure at run time, 2 usage or configuration error
@@ -31,6 +32,7 @@ enum Task {
     Run,
     Check,
     Status,
+    Import(PathBuf),
     Print(String),
 }
 
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
             eprintln!("vipd: {e}\n\n{USAGE}");
             USAGE_ERROR
         }
+        Ok((Task::Import(file), _)) => import_file(&file),
         Ok((Task::Print(text), _)) => {
             say(&text);
             0
@@ -50,7 +53,7 @@ fn main() -> ExitCode {
                 Task::Run => run(&cfg),
                 Task::Check => check(&cfg, &file),
                 Task::Status => ask_status(&cfg),
-                Task::Print(_) => 0,
+                Task::Import(_) | Task::Print(_) => 0,
             },
         },
     };
@@ -75,6 +78,9 @@ fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
                 return Ok((Task::Print(format!("vipd {}\n", env!("CARGO_PKG_VERSION"))), file));
             }
             Value(word) if word == "status" && matches!(task, Task::Run) => task = Task::Status,
+            Value(word) if word == "import" && matches!(task, Task::Run) => {
+                task = Task::Import(args.value()?.into())
+            }
             arg => return Err(arg.unexpected()),
         }
     }
@@ -135,6 +141,55 @@ fn check(cfg: &Config, file: &Path) -> u8 {
     }
     say(&format!("{}: valid\n", file.display()));
     0
+}
+
+fn import_file(file: &Path) -> u8 {
+    let dir = file.parent().unwrap_or(Path::new(""));
+    let mut include = |pattern: &str| included(dir, pattern).map_err(|e| e.to_string());
+    let name = file.display().to_string();
+    let done =
+        text(file).map_err(|e| format!("{name}: {e}")).and_then(|t| import::import(&name, &t, &mut include));
+    match done {
+        Ok(ini) => {
+            say(&ini);
+            0
+        }
+        Err(e) => {
+            eprintln!("vipd: {e}");
+            USAGE_ERROR
+        }
+    }
+}
+
+fn text(file: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let limit = u64::try_from(ini::MAX_SIZE).unwrap_or(u64::MAX);
+    File::open(file)?.take(limit).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The files that an `include` names: `*` in the last component stands for anything.
+fn included(dir: &Path, pattern: &str) -> std::io::Result<Vec<(String, String)>> {
+    let path = dir.join(pattern);
+    let last = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let files = match last.split_once('*') {
+        None => vec![path.clone()],
+        Some((head, tail)) => {
+            let mut files = Vec::new();
+            for entry in std::fs::read_dir(path.parent().unwrap_or(dir))? {
+                let entry = entry?;
+                let name = entry.file_name();
+                let rest = name.to_str().and_then(|n| n.strip_prefix(head));
+                if rest.is_some_and(|r| r.ends_with(tail)) {
+                    let path = entry.path();
+                    let at = files.partition_point(|f| *f < path);
+                    files.insert(at, path);
+                }
+            }
+            files
+        }
+    };
+    files.into_iter().map(|f| Ok((f.display().to_string(), text(&f)?))).collect()
 }
 
 fn ask_status(cfg: &Config) -> u8 {

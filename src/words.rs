@@ -364,6 +364,18 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             let up = if *running { "up" } else { "down" };
             say!(if *running { Info } else { Warn }, "Netlink reports {} {up}", link(l))
         }
+        Event::VmacMade { link: l } => say!(Info, "Success creating VMAC interface {}", link(l)),
+        Event::VmacFailed { link: l, errno } => {
+            let why = if *errno == libc::EOPNOTSUPP { " (has this kernel macvlan?)" } else { "" };
+            say!(Error, "cannot have the VMAC interface {}: {}{why}", link(l), err(errno))
+        }
+        Event::VmacForeign { link: l } => {
+            say!(
+                Error,
+                "cannot create the VMAC interface {0}: an interface of that name is there already and is not a macvlan of the right MAC and parent; remove it (ip link del {0})",
+                link(l)
+            )
+        }
         Event::OpenFailed { link: l, errno } => {
             say!(Error, "cannot open the sockets of {}: {}", link(l), err(errno))
         }

@@ -5,7 +5,7 @@ use crate::addr::Outcome;
 use crate::event::Event;
 use crate::time::Time;
 use crate::vrrp::auth;
-use crate::vrrp::machine::{Action, Input, Kind, Release, Why};
+use crate::vrrp::machine::{Action, Input, Kind, Note, Release, Why};
 use crate::vrrp::packet::{self, Outgoing};
 use crate::wire::ipv4;
 use std::net::IpAddr;
@@ -71,10 +71,11 @@ impl Node {
             }
             Action::Acquire => {
                 self.instances[inst].hold = None;
+                self.set_vmac(inst, true);
                 self.addrs.acquire(inst);
                 let i = &mut self.instances[inst];
                 i.unsaved = true;
-                i.announcer.start(now, &i.cfg.garp);
+                i.announcer.start(now, &i.cfg.garp, i.vmac.is_some());
                 if i.is_owner() {
                     self.queue_round(inst, now);
                 }
@@ -100,10 +101,11 @@ impl Node {
                 }
             }
             Action::Noted(note) => {
-                if let crate::vrrp::machine::Note::LowerAdvert(_) = note {
-                    self.instances[inst].stats.lower_adverts += 1;
+                let i = &mut self.instances[inst];
+                i.stats.lower_adverts += u64::from(matches!(note, Note::LowerAdvert(_)));
+                if i.quiet.may_note(&note, now) {
+                    self.tell(Event::Noted { inst, note });
                 }
-                self.tell(Event::Noted { inst, note });
             }
         }
     }
@@ -112,9 +114,12 @@ impl Node {
         let holds = self.addrs.holds_any(inst) && self.is_well(inst, now);
         let i = &mut self.instances[inst];
         i.announcer.stop();
+        // Two nodes must not answer with one MAC: who heard its successor has nothing to wait for.
+        let heard = i.vmac.is_some() && i.machine.kind() == Kind::Backup;
         if how == Release::AfterSuccessor
             && i.cfg.make_before_break
             && holds
+            && !heard
             && !i.cfg.handover_timeout.is_zero()
         {
             let timeout = i.cfg.handover_timeout;
@@ -137,6 +142,7 @@ impl Node {
                 self.push(Effect::Disconnect { inst });
             }
         }
+        self.silence_vmac(inst);
         self.addrs.release(inst);
         let ops = self.addrs.removals_now(now);
         self.push_addrs(ops);
@@ -155,8 +161,12 @@ impl Node {
 
     /// An advert of the successor.
     pub(super) fn successor_advertised(&mut self, inst: usize, now: Time) {
+        let grace = if self.instances[inst].vmac.is_some() { Duration::ZERO } else { AFTER_ADVERT };
         if let Some(h) = &mut self.instances[inst].hold {
-            h.release_at.get_or_insert(now + AFTER_ADVERT);
+            h.release_at.get_or_insert(now + grace);
+            if grace.is_zero() {
+                self.end_hold(inst, now);
+            }
         }
     }
 
@@ -301,7 +311,7 @@ impl Node {
     }
 
     /// An address may be added only behind a fresh advert; the next may be far.
-    fn advert_unless_fresh(&mut self, inst: usize, now: Time) {
+    pub(super) fn advert_unless_fresh(&mut self, inst: usize, now: Time) {
         let fresh = self.addrs.terms(inst).fresh;
         if self.addrs.last_advert(inst).is_none_or(|t| now.since(t) > fresh) {
             let priority = self.instances[inst].machine.params.priority;
@@ -352,7 +362,8 @@ impl Node {
         }
     }
 
-    pub(super) fn announce_some(&mut self, now: Time) {
+    /// Announces what is due, at most `FRAMES_PER_MS`.
+    pub fn announce_some(&mut self, now: Time) {
         if self.announce_at.is_none_or(|t| now < t) {
             return;
         }

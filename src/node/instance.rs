@@ -4,7 +4,7 @@ use crate::config::{self, Auth, Version};
 use crate::stats::Stats;
 use crate::time::Time;
 use crate::vrrp::announce::Announcer;
-use crate::vrrp::machine::{Kind, Machine, Params, Why};
+use crate::vrrp::machine::{Kind, Machine, Note, Params, Why};
 use crate::vrrp::packet::{Discard, GROUP_V4, GROUP_V6};
 use crate::vrrp::replay::Replay;
 use std::net::{IpAddr, Ipv4Addr};
@@ -41,8 +41,11 @@ impl Faults {
     /// A check of `track` has no result yet: no fault yet.
     pub const CHECKING: Faults = Faults(2048);
 
+    /// The macvlan of its virtual MAC cannot be had.
+    pub const VMAC: Faults = Faults(4096);
+
     /// Every fault with its words.
-    pub const WORDS: [(Faults, &'static str); 12] = [
+    pub const WORDS: [(Faults, &'static str); 13] = [
         (Faults::NO_INTERFACE, "interface does not exist"),
         (Faults::LINK_DOWN, "interface is down"),
         (Faults::NO_ADDRESS, "interface has no address to send from"),
@@ -55,6 +58,7 @@ impl Faults {
         (Faults::CHECK, "a tracked check is down"),
         (Faults::GROUP, "another member of the group is in FAULT"),
         (Faults::CHECKING, "waiting for a check"),
+        (Faults::VMAC, "the virtual MAC cannot be had"),
     ];
 
     /// Adds `f` if `on`.
@@ -104,12 +108,14 @@ pub struct Hold {
 /// One log line per reason, until an accepted advert and a while have passed.
 #[derive(Clone, Debug, Default)]
 pub struct Quiet {
-    last: [Option<Time>; Discard::ALL.len() + 1],
+    last: [Option<Time>; NOTES + 4],
     accepted: Option<Time>,
 }
 
 /// Slot of `Quiet` for oddities of accepted adverts.
 pub const ODD: usize = Discard::ALL.len();
+/// The first slot of those for what a machine noted.
+const NOTES: usize = ODD + 1;
 
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -117,6 +123,18 @@ impl Quiet {
     /// An advert was accepted: only that resets the limits, so a forger cannot.
     pub fn accept(&mut self, now: Time) {
         self.accepted = Some(now);
+    }
+
+    /// Whether to say what a machine noted. With the right password it can be made to note 100,000 things a second.
+    pub fn may_note(&mut self, note: &Note, now: Time) -> bool {
+        let slot = match note {
+            Note::HigherAdvert(_) => return true, // it is backup then
+            Note::LowerAdvert(_) => 0,
+            Note::MasterGone(_) => 1,
+            Note::StrangerGone(_) => 2,
+            Note::SecondOwner(_) => 3,
+        };
+        self.may_say(NOTES + slot, now)
     }
 
     /// Whether to say it.
@@ -146,6 +164,8 @@ pub struct Instance {
     pub unsent: bool,
     /// Its sync group, an index into the node's groups.
     pub group: Option<usize>,
+    /// With `use_vmac` the link of its macvlan.
+    pub vmac: Option<usize>,
     /// Its addresses as advertised.
     pub vips: Vec<IpAddr>,
     /// The source of its adverts.
@@ -208,6 +228,7 @@ impl Instance {
             link,
             unsent: false,
             group: None,
+            vmac: None,
             src: None,
             hold: None,
             faults: Faults::default(),

@@ -67,7 +67,7 @@ impl Node {
             IpAddr::V4(a) => v4 && list.chunks_exact(4).any(|c| c == a.octets()),
             IpAddr::V6(a) => !v4 && list.chunks_exact(16).any(|c| c == a.octets()),
         };
-        let vip = self.addrs.entries.iter().position(|e| e.link == link && listed(e.addr));
+        let vip = self.addrs.entries.iter().position(|e| self.wire(e.link) == link && listed(e.addr));
         self.tell(Event::Stray { link, vrid, src: r.carrier.src, vip });
     }
 
@@ -117,9 +117,9 @@ impl Node {
         }
         let inst = &mut self.instances[i];
         inst.quiet.accept(now);
-        if a.priority != 0 {
+        if a.priority != 0 && std::mem::take(&mut inst.may_resume) {
             // Somebody else is master: whatever our lease says, nothing is resumed.
-            inst.may_resume = false;
+            self.addrs.release(i);
         }
         if self.passes_over(i, now, a.src, a.priority) {
             return;
@@ -146,7 +146,8 @@ impl Node {
         if self.links[link].mac == by {
             return; // ourselves
         }
-        let waiting = self.addrs.entries.iter().find(|e| e.link == link && e.addr == ip).map(|e| e.inst);
+        let waiting = self.addrs.entries.iter().find(|e| self.wire(e.link) == link && e.addr == ip);
+        let waiting = waiting.map(|e| e.inst);
         if let Some(inst) = waiting {
             self.successor_announced(inst, now);
         }

@@ -71,6 +71,7 @@ impl Node {
             let done = self.haproxy.as_ref().is_none_or(|h| *h.state() == supervisor::State::Stopped);
             if done || now >= end {
                 self.life = Life::Over;
+                self.unmake_all();
                 self.push(Effect::Exit(0));
             }
         }

@@ -4,6 +4,7 @@
 //! `cargo test --test net [FILTER]`; the vipd under test is cargo's, or `$VIPD`. Without namespaces every
 //! test is skipped and named; with `CI=true` that is a failure.
 
+mod flood;
 mod groups;
 mod haproxy;
 mod ipv6;
@@ -11,7 +12,9 @@ mod ipv6;
 mod lab;
 mod leave;
 mod life;
+mod realtime;
 mod tracking;
+mod vmac;
 
 use lab::*;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -55,6 +58,9 @@ const TOPICS: &[&[(&str, Test)]] = &[
     tracking::TESTS,
     ipv6::TESTS,
     transport::TESTS,
+    vmac::TESTS,
+    flood::TESTS,
+    realtime::TESTS,
 ];
 
 /// Name and body of the tests in this file.

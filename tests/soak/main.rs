@@ -4,6 +4,7 @@
 mod haproxy;
 #[path = "../lab/mod.rs"]
 mod lab;
+mod realtime;
 
 use lab::*;
 use nix::sys::signal::Signal;
@@ -19,7 +20,8 @@ leases   13 min  vipd is killed or stopped, against a vipd and a keepalived of p
 kills    12 min  kill -9 of HAProxy's worker, master and both, under load, 11 s apart: nobody is refused
 script   12 min  the same with keepalived, a check script and HAProxy under a supervisor: figures to compare
 vipd      7 min  kill -9 of vipd under load, respawn after 200 ms, with advert_int 1 and 2
-leaks    13 min  1000 restarts and 1000 reloads of HAProxy: descriptors and memory (50 times COUNT)";
+leaks    10 min  1000 restarts and 1000 reloads of HAProxy: descriptors and memory (50 times COUNT)
+realtime  3 min  VRRPv3 with an advert each 10 ms and realtime priority: cut cables, a minute without failover";
 
 /// Of three virtual routers, one of them over IPv6.
 const VIPS: [&str; 3] = ["192.168.30.230", "192.168.30.231", "2001:db8:30::232"];
@@ -42,7 +44,7 @@ struct Outcome {
 }
 
 fn main() -> ExitCode {
-    const PARTS: [&str; 5] = ["leases", "kills", "script", "vipd", "leaks"];
+    const PARTS: [&str; 6] = ["leases", "kills", "script", "vipd", "leaks", "realtime"];
     let (mut numbers, mut parts) = (Vec::new(), Vec::new());
     for arg in std::env::args().skip(1) {
         match arg.parse::<u64>() {
@@ -71,7 +73,11 @@ fn main() -> ExitCode {
             "kills" => haproxy::kills(count),
             "script" => haproxy::script(count),
             "vipd" => haproxy::vipd(seed, count),
-            _ => haproxy::leaks(count * 50),
+            "leaks" => haproxy::leaks(count * 50),
+            _ => {
+                failed |= !realtime::run(count, secs(60));
+                Ok(())
+            }
         };
         if let Err(e) = result {
             println!("FAILED: {part}: {e}");

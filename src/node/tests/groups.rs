@@ -281,6 +281,8 @@ fn nic(link: usize, id: u8, running: bool) -> RtnlLink {
         running,
         mac: Some(mac(id)),
         master: None,
+        macvlan_of: None,
+        group: 0,
     }
 }
 

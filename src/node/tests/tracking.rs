@@ -25,6 +25,8 @@ impl World {
             running,
             mac: Some(MAC),
             master: None,
+            macvlan_of: None,
+            group: 0,
         };
         self.node.link(self.now, &link);
         self.effects();

@@ -1,6 +1,6 @@
 //! What the kernel says.
 
-use super::{Addr, HEADER, IFA_PROTO, IfName, Link, Msg};
+use super::{Addr, HEADER, IFA_PROTO, IfName, Link, Msg, macvlan};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The messages of one datagram. Unknown ones are [`Msg::Other`]; the caller has checked that the sender is
@@ -90,11 +90,17 @@ fn ifinfo(body: &[u8]) -> Option<(u32, u32, Attrs<'_>)> {
 /// Wireless events are NEWLINK messages without a name: they say nothing here, and are `None`.
 fn link(seq: u32, body: &[u8]) -> Option<Link> {
     let (ifindex, flags, attrs) = ifinfo(body)?;
-    let (mut name, mut mac, mut master) = (None, None, None);
+    let (mut name, mut mac, mut master, mut lower, mut group) = (None, None, None, None, 0);
+    let (mut macvlan, mut elsewhere) = (false, false);
     for (kind, value) in attrs {
         match kind {
             libc::IFLA_IFNAME => name = Some(IfName::from_bytes(value)),
             libc::IFLA_ADDRESS => mac = <[u8; 6]>::try_from(value).ok(),
+            libc::IFLA_LINK => lower = u32_at(value, 0),
+            // The index is one of another network namespace.
+            libc::IFLA_LINK_NETNSID => elsewhere = true,
+            libc::IFLA_GROUP => group = u32_at(value, 0).unwrap_or(0),
+            libc::IFLA_LINKINFO => macvlan = is_macvlan(value),
             libc::IFLA_MASTER => master = u32_at(value, 0).filter(|i| *i != 0),
             _ => {}
         }
@@ -108,6 +114,16 @@ fn link(seq: u32, body: &[u8]) -> Option<Link> {
         running: has(libc::IFF_LOWER_UP | libc::IFF_RUNNING),
         mac,
         master,
+        macvlan_of: lower.filter(|_| macvlan).map(|i| if elsewhere { 0 } else { i }),
+        group,
+    })
+}
+
+/// `IFLA_INFO_KIND`, with or without its NUL.
+fn is_macvlan(info: &[u8]) -> bool {
+    const IFLA_INFO_KIND: u16 = 1;
+    Attrs(info).any(|(kind, value)| {
+        kind == IFLA_INFO_KIND && value.strip_suffix(&[0]).unwrap_or(value) == macvlan::KIND
     })
 }
 
