@@ -527,6 +527,7 @@ impl Supervisor {
             }
             State::Stopping { pid: p, since, .. } if p == pid => {
                 self.state = State::Stopped;
+                out.push(Action::KillRemains);
                 events.push(Event::Stopped { exit, after: now.since(since) });
             }
             _ => return false,

@@ -78,7 +78,8 @@ mod tests {
         assert_eq!(w.now.since(start), TIMEOUT - TERM_BEFORE_END);
         assert_eq!(w.due(), [Action::Kill]);
         assert_eq!(w.now.since(start), TIMEOUT - KILL_BEFORE_END);
-        w.step(|h, now, out, ev| assert!(h.exited(11, Exit::Signal(9), now, out, ev)));
+        let out = w.step(|h, now, out, ev| assert!(h.exited(11, Exit::Signal(9), now, out, ev)));
+        assert_eq!(out, [Action::KillRemains], "of one that died earlier");
         let after = TIMEOUT - KILL_BEFORE_END;
         assert_eq!(w.events.last(), Some(&Event::Stopped { exit: Exit::Signal(9), after }));
         assert_eq!(*w.h.state(), State::Stopped);
