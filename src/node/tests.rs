@@ -148,7 +148,7 @@ impl World {
         self.effects();
         self.node.flush(self.now);
         self.effects();
-        self.node.tick(self.now);
+        self.node.announce_some(self.now);
         self.effects();
     }
 

@@ -320,8 +320,9 @@ fn vipd_of(p: &mut Pair, seed: u64, count: usize, interval: &str, failed: &mut V
     let came = p.watcher.wait_change(VIP, "node2", true, start, secs(10))?;
     println!("without respawn node2 has the address after {:.0} ms", millis(came - start));
     std::thread::sleep(secs(3));
-    if let Err(e) = p.watcher.no_overlap(VIP, Duration::ZERO) {
-        failed.push(e.to_string());
+    // Where a takeover came before, the way back is a planned one, which overlaps on purpose.
+    if p.watcher.overlaps(VIP).iter().any(|(_, to, _)| *to > start) {
+        failed.push(format!("advert_int {interval}: two holders after a kill of vipd"));
     }
     Ok(())
 }
@@ -358,7 +359,7 @@ fn leaks_of(p: &Pair, cycles: usize) -> Result<()> {
                 kill_9(&p.one, if i % 2 == 0 { "worker" } else { "both" })?;
             }
             one.log().wait_from(mark, HELD, secs(15))?;
-            if i == 10 || i == cycles {
+            if [10, 100, 300, cycles].contains(&i) {
                 std::thread::sleep(secs(3)); // the output of the one before, and the stats socket's last word
                 let now = size(one.pid())?;
                 println!(
@@ -369,7 +370,7 @@ fn leaks_of(p: &Pair, cycles: usize) -> Result<()> {
                 );
                 if i == 10 {
                     (early, begin) = (now, Instant::now());
-                } else if now.0 > early.0 || now.1 > early.1 {
+                } else if i == cycles && (now.0 > early.0 || now.1 > early.1) {
                     grown.push(format!("{what}: {early:?} after 10, {now:?} after {i}"));
                 }
             }
