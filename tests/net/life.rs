@@ -168,6 +168,66 @@ fn as_a_sidecar(w: &World) -> Result<()> {
     println!("stopped after {took:?}");
     // There is no successor that could be heard.
     ensure!((ms(3900)..ms(4400)).contains(&took), "the stop took {took:?} instead of the hand-over's 4 s");
+    w.watcher.wait_holders(VIP, &[], secs(1))?;
+    w.one.write("vipd.ini", "nonsense\n")?;
+    let wrong = container(&w.one, &vipd_alone()?)?;
+    ensure!(wrong.wait_exit(secs(5))?.code() == Some(2), "a configuration error ends with 2");
+    contained(&w.one, &Vipd::ini(&w.one, None, &[router(100)]))?;
+    let last = vipd_alone()?.replace(",+net_raw", "");
+    let wrong = container(&w.one, &last)?;
+    ensure!(wrong.wait_exit(secs(5))?.code() == Some(1), "a failure ends with 1");
+    wrong.wait_log("missing capability: CAP_NET_RAW", secs(1))?;
+    Ok(())
+}
+
+/// The lines of init/inittab: respawn after a crash, HAProxy is taken over; at shutdown vipd is asked first.
+fn under_busybox_init(w: &World) -> Result<()> {
+    let inittab: String = include_str!("../../init/inittab")
+        .lines()
+        .filter(|l| l.starts_with("::respawn:") || (l.starts_with("::shutdown:") && l.contains("vipd")))
+        .map(|l| {
+            let l = l.replace(
+                "/usr/sbin/vipd",
+                &format!("{} -c /mnt/vipd.ini", vipd_path().unwrap_or_default().display()),
+            );
+            l.replace("killall", "busybox killall").replace("pidof", "busybox pidof") + "\n"
+        })
+        .collect();
+    ensure!(inittab.lines().count() == 2, "init/inittab has changed: {inittab}");
+    std::fs::create_dir_all(w.one.dir().join("etc"))?;
+    w.one.write("etc/inittab", &inittab)?;
+    w.one.sysctl("net.ipv4.ip_nonlocal_bind", "1")?;
+    contained(
+        &w.one,
+        &Vipd::ini(&w.one, Some(&haproxy_cfg(&w.one, SERVICE)?), &[router(100).advert_int("2")]),
+    )?;
+    let one = container(&w.one, "busybox init")?;
+    one.wait_log(" ready after ", secs(5))?;
+    w.watcher.wait_holder(VIP, "node1", secs(12))?;
+    one.wait_log("held over a crash", secs(5))?;
+    let init = pid_1(&one)?;
+    let client = w.client()?;
+    client.wait_answer_by("node1", secs(5))?;
+    // Right after an advert: with an interval of 2 s the leases take 3 s, and init waits one.
+    w.capture.wait_advert("node1", VRID, Instant::now(), secs(3))?;
+    let (mark, start, haproxy) = (one.log().mark(), Instant::now(), w.one.haproxy_master());
+    kill(Pid::from_raw(w.one.pids("vipd").first().copied().unwrap_or(-1)), Signal::SIGKILL)?;
+    one.log().wait_from(mark, "runs already: taking it over", secs(5))?;
+    let back = one.log().wait_from(mark, words::MASTER, secs(5))?.at - start;
+    println!("busybox init: master again {back:?} after kill -9");
+    std::thread::sleep(ms(200));
+    let report = client.report(start, Instant::now())?;
+    ensure!(report.failures() == 0 && report.syn_retransmits == 0, "clients noticed: {report}");
+    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved");
+    ensure!(w.one.haproxy_master() == haproxy, "HAProxy was started anew");
+    ensure!(children(init).iter().all(|(_, state)| state != "Z"), "zombies: {:?}", children(init));
+    // TERM means reboot to busybox init.
+    let (mark, start) = (one.log().mark(), Instant::now());
+    kill(Pid::from_raw(init), Signal::SIGTERM)?;
+    for step in ["Stopping", "removing protocol VIPs", "soft stop", "haproxy stopped after"] {
+        let line = one.log().wait_from(mark, step, secs(12))?;
+        println!("{:7.1} ms  {}", (line.at - start).as_secs_f64() * 1e3, line.text);
+    }
     one.wait_exit(secs(15))?;
     ensure!(one.log().grep("does not stop").is_empty(), "HAProxy was killed");
     w.watcher.wait_holders(VIP, &[], secs(1))?;
