@@ -19,8 +19,8 @@ soak [PART...] [SEED [COUNT]]: all parts, seed 1 and 20 of each unless told othe
 leases   13 min  vipd is killed or stopped, against a vipd and a keepalived of priority 254: never two holders
 kills    12 min  kill -9 of HAProxy's worker, master and both, under load, 11 s apart: nobody is refused
 script   12 min  the same with keepalived, a check script and HAProxy under a supervisor: figures to compare
-vipd      7 min  kill -9 of vipd under load, respawn after 200 ms, with advert_int 1 and 2
-leaks    10 min  1000 restarts and 1000 reloads of HAProxy: descriptors and memory (50 times COUNT)
+vipd      6 min  kill -9 of vipd under load, respawn after 200 ms, with advert_int 1 and 2
+leaks     7 min  1000 restarts and 1000 reloads of HAProxy: descriptors and memory (50 times COUNT)
 realtime  3 min  VRRPv3 with an advert each 10 ms and realtime priority: cut cables, a minute without failover";
 
 /// Of three virtual routers, one of them over IPv6.
