@@ -3,6 +3,8 @@
 # What can be said on the command line (make TARGET=aarch64-unknown-linux-musl ...):
 # TARGET, ROUTE, CC: see .build/static.sh, which chooses the toolchain; empty means what this machine has.
 export TARGET ROUTE
+# SMALL=1 leaves `vipd import` out, which no router needs: 28 KB
+export SMALL
 # vipd is for router images and initramfs: its size is a feature, and it has a limit that fails the build.
 export SIZE_BUDGET ?= 460800
 # who plays the other node in the demo: vipd or keepalived
@@ -73,6 +75,7 @@ install: target/vipd ## DESTDIR= PREFIX=/usr INIT=none|busybox|openrc|systemd: a
 	@# It holds a password, hence 600; and once it is there it is the administrator's.
 	test -e $(DESTDIR)/etc/vipd.ini || install -D -m 600 rootfs/etc/vipd.ini $(DESTDIR)/etc/vipd.ini
 	install -D -m 644 rootfs/etc/haproxy/haproxy.cfg $(share)/haproxy.cfg
+	install -D -m 644 rootfs/usr/share/vipd/status.schema.json $(share)/status.schema.json
 	@$(MAKE) --no-print-directory init-$(INIT)
 
 init-none:

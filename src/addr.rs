@@ -50,6 +50,16 @@ pub struct Entry {
     own_removals: u32,
 }
 
+impl Entry {
+    /// Whether an address of the kernel is this VIP, wherever it was put; a link-local one of another interface is another one.
+    fn is_named_by(&self, a: &rtnl::Addr) -> bool {
+        let local = matches!(a.addr, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        // One of a macvlan may be left on its parent.
+        let anywhere = !local || self.base != self.link;
+        self.addr == a.addr && (anywhere || self.ifindex.is_none_or(|i| i == a.ifindex))
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Want {
     /// Just started: it may be resumed.
@@ -221,7 +231,7 @@ impl AddrBook {
     }
 
     fn is_vip(&self, a: &rtnl::Addr) -> bool {
-        self.entries.iter().any(|e| e.addr == a.addr)
+        self.entries.iter().any(|e| e.is_named_by(a))
     }
 
     // ---- what the virtual routers want ----
@@ -316,7 +326,7 @@ impl AddrBook {
 
     /// Whether an address is a VIP that is not an owner's: its coming and going changes no source address.
     pub fn is_leased_vip(&self, a: &rtnl::Addr) -> bool {
-        self.entries.iter().any(|e| e.addr == a.addr && !self.leasing[e.inst].owner)
+        self.entries.iter().any(|e| e.is_named_by(a) && !self.leasing[e.inst].owner)
     }
 
     /// At the start: how long ago `inst` was renewed, at the most, if every VIP is there with our tag.

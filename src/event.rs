@@ -3,6 +3,7 @@
 use crate::check;
 use crate::haproxy::supervisor;
 use crate::node::Faults;
+use crate::vrrp::foreign::Other;
 use crate::vrrp::group;
 use crate::vrrp::machine::{Kind, Note, Why};
 use crate::vrrp::packet::{Discard, Notes};
@@ -22,7 +23,7 @@ pub enum Event {
     Group { group: usize, state: group::State },
     /// Heard something.
     Noted { inst: usize, note: Note },
-    /// An advert was refused. `mine` and `theirs` are intervals where those differ.
+    /// An advert was refused. `interval`: the sender's as version 2 has it, for where ours is another.
     Discarded { inst: usize, src: IpAddr, why: Discard, interval: Duration },
     /// A packet was refused before it was known whose it is. No source: not even that could be read.
     Bogus { link: usize, src: Option<IpAddr>, why: Discard },
@@ -30,6 +31,12 @@ pub enum Event {
     Odd { inst: usize, src: IpAddr, notes: Notes },
     /// Somebody uses a VRID that nobody here has; with one of our VIPs, it is a second master.
     Stray { link: usize, vrid: u8, src: IpAddr, vip: Option<usize> },
+    /// There are two masters. See `vrrp::foreign`.
+    SecondMaster { inst: usize, other: Other },
+    /// There were, for so long.
+    SecondMasterGone { inst: usize, src: IpAddr, lasted: Duration },
+    /// Another host announced a VIP that is held here; it is announced anew.
+    VipContested { entry: usize, mac: [u8; 6] },
     /// VIPs are wanted from now on.
     SettingVips { inst: usize },
     /// VIPs are let go.

@@ -7,6 +7,7 @@
 //! between must not take its master for dead whose adverts are queued.
 
 mod drive;
+mod foreign;
 mod group;
 mod health;
 mod instance;
@@ -16,6 +17,7 @@ mod stop;
 mod tracking;
 mod vmac;
 
+pub use foreign::Contest;
 pub use group::Group;
 pub use instance::{Faults, Hold, Instance};
 pub use tracking::{Tracked, Tracking};
@@ -122,7 +124,8 @@ pub struct Link {
     /// Packets that were lost because they came faster than they were read; for the status.
     pub overruns: u64,
     sockets: Sockets,
-    stray_said: [bool; 256],
+    /// Of each foreign VRID, whether it was told, and whether with one of our VIPs.
+    stray_said: [Option<bool>; 256],
     bogus_said: Option<Time>,
 }
 
@@ -263,7 +266,7 @@ impl Node {
             bogus: Discards::default(),
             overruns: 0,
             sockets: Sockets::Closed,
-            stray_said: [false; 256],
+            stray_said: [None; 256],
             bogus_said: None,
         });
         self.links.len() - 1
@@ -365,6 +368,7 @@ impl Node {
             at = earlier(at, self.machine_deadline(i));
             at = earlier(at, inst.announcer.deadline());
             at = earlier(at, self.hold_deadline(i));
+            at = earlier(at, inst.foreign.deadline());
         }
         for l in &self.links {
             if let Sockets::Failed { retry_at } = l.sockets {
@@ -409,6 +413,9 @@ impl Node {
         for i in 0..self.instances.len() {
             if self.machine_deadline(i).is_some_and(|t| now >= t) {
                 self.tick_machine(i, now);
+            }
+            if self.instances[i].foreign.deadline().is_some_and(|t| now >= t) {
+                self.end_foreign(i);
             }
             let inst = &mut self.instances[i];
             if inst.announcer.take_due(now, &inst.cfg.garp) {

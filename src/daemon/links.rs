@@ -121,14 +121,16 @@ impl Daemon {
         }
         if let Err(e) = self.try_disconnect(inst) {
             log::warn!("connections that cannot move are not told: {}", e.desc());
-            self.no_diag = true;
+            // Of anything else the next time may be better.
+            self.no_diag = [Errno::ENOENT, Errno::EOPNOTSUPP].contains(&e);
         }
     }
 
     fn try_disconnect(&mut self, inst: usize) -> nix::Result<()> {
+        let addrs = &self.node.addrs;
         let list = match &mut self.connections {
             Some(list) => list,
-            none => none.insert(Connections::list()?),
+            none => none.insert(Connections::list(&|addr| addrs.entries.iter().any(|e| e.addr == addr))?),
         };
         for (_, e) in self.node.addrs.of(inst).filter(|(i, _)| self.node.addrs.is_held(*i)) {
             let ifindex = self.node.links.get(e.link).and_then(|l| l.ifindex);

@@ -95,6 +95,7 @@ impl Node {
                 } else if why != Why::Left {
                     self.push(Effect::Remember { inst, memory: Memory::Nothing });
                 }
+                self.end_foreign(inst);
                 self.tell(Event::Entered { inst, kind, why });
                 if kind == Kind::Master {
                     self.tell(Event::SettingVips { inst });
@@ -132,15 +133,20 @@ impl Node {
         }
     }
 
-    /// The removals go out ahead of what follows: a node whose service is dead lets go before it tells.
     fn release_now(&mut self, inst: usize, now: Time) {
+        // Not after a stall: somebody else may have them by now, and every millisecond counts.
+        let patience = self.instances[inst].machine.patience();
+        let in_time = self.addrs.last_advert(inst).is_none_or(|t| now.since(t) < patience);
+        if in_time && self.addrs.holds_any(inst) {
+            self.push(Effect::Disconnect { inst });
+        }
+        self.remove_now(inst, now);
+    }
+
+    /// The removals go out ahead of what follows: a node whose service is dead lets go before it tells.
+    fn remove_now(&mut self, inst: usize, now: Time) {
         if self.addrs.holds_any(inst) {
             self.tell(Event::RemovingVips { inst });
-            // Not after a stall: somebody else may have them by now, and every millisecond counts.
-            let patience = self.instances[inst].machine.patience();
-            if self.addrs.last_advert(inst).is_none_or(|t| now.since(t) < patience) {
-                self.push(Effect::Disconnect { inst });
-            }
         }
         self.silence_vmac(inst);
         self.addrs.release(inst);
@@ -323,7 +329,11 @@ impl Node {
     fn too_late(&mut self, inst: usize, now: Time) {
         let last = self.addrs.last_advert(inst);
         self.tell(Event::LateRenewal { inst });
-        self.release_now(inst, now);
+        match last {
+            // They are put back in an instant: connections outlive that.
+            Some(_) => self.remove_now(inst, now),
+            None => self.release_now(inst, now),
+        }
         self.instances[inst].hold = None;
         if !self.instances[inst].is_master() {
             return;
@@ -344,6 +354,13 @@ impl Node {
         let i = &mut self.instances[inst];
         if i.is_master() {
             i.announcer.reannounce(now, &i.cfg.garp);
+        }
+    }
+
+    /// The neighbours have to learn the addresses of this node again.
+    pub(super) fn announce_anew(&mut self, now: Time) {
+        for i in self.instances.iter_mut().filter(|i| i.is_master()) {
+            i.announcer.anew(now, &i.cfg.garp);
         }
     }
 

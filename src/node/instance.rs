@@ -1,9 +1,11 @@
 //! One virtual router as the node sees it: its machine and what surrounds it.
 
+use super::Contest;
 use crate::config::{self, Auth, Version};
 use crate::stats::Stats;
 use crate::time::Time;
 use crate::vrrp::announce::Announcer;
+use crate::vrrp::foreign::Foreign;
 use crate::vrrp::machine::{Kind, Machine, Note, Params, Why};
 use crate::vrrp::packet::{Discard, GROUP_V4, GROUP_V6};
 use crate::vrrp::replay::Replay;
@@ -29,7 +31,6 @@ impl Faults {
     pub const SOCKET: Faults = Faults(32);
     /// Priority 255 without the addresses.
     pub const NOT_OWNER: Faults = Faults(64);
-
     /// HAProxy is being started for the first time: no fault yet.
     pub const STARTING: Faults = Faults(128);
     /// An interface of `track_interface` is down.
@@ -40,7 +41,6 @@ impl Faults {
     pub const GROUP: Faults = Faults(1024);
     /// A check of `track` has no result yet: no fault yet.
     pub const CHECKING: Faults = Faults(2048);
-
     /// The macvlan of its virtual MAC cannot be had.
     pub const VMAC: Faults = Faults(4096);
 
@@ -176,6 +176,10 @@ pub struct Instance {
     pub faults: Faults,
     /// Its counters.
     pub stats: Stats,
+    /// Other masters that were heard while it was master.
+    pub foreign: Foreign,
+    /// Another host announced one of its VIPs while it held that.
+    pub contest: Option<Contest>,
     /// When it entered its state, and why.
     pub since: Time,
     /// See `since`.
@@ -233,6 +237,8 @@ impl Instance {
             hold: None,
             faults: Faults::default(),
             stats: Stats::default(),
+            foreign: Foreign::default(),
+            contest: None,
             since: now,
             why: Why::Started,
             may_resume: false,

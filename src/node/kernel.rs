@@ -69,11 +69,9 @@ impl Node {
             }
             self.evaluate_all(now);
         }
-        if new_mac {
-            // Every neighbour has the old one.
-            for k in 0..self.instances.len() {
-                self.reannounce(k, now);
-            }
+        if new_mac || l.moved {
+            // Every neighbour has the old one, or every switch the old port.
+            self.announce_anew(now);
         }
     }
 

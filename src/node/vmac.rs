@@ -290,7 +290,7 @@ impl Node {
                 Some((inst, true)) => {
                     // Somebody put it down.
                     self.set_vmac(inst, true);
-                    self.reannounce(inst, now);
+                    self.announce_anew(now);
                 }
                 Some((inst, false)) if !lowered => {
                     lowered = true;

@@ -46,14 +46,19 @@ fn policy(policy: libc::c_int, priority: libc::c_int) -> nix::Result<()> {
 /// Runs `spawn` without the limit of [`realtime`], so that the child does not have it.
 pub fn unlimited<T>(spawn: impl FnOnce() -> T) -> T {
     let limit = rttime().ok();
-    if let Some(l) = limit {
-        let _ = set_rttime(libc::rlimit { rlim_cur: l.rlim_max, ..l });
-    }
+    lift();
     let child = spawn();
     if let Some(l) = limit {
         let _ = set_rttime(l);
     }
     child
+}
+
+/// The same within a child. Only system calls: it may not do more.
+pub fn lift() {
+    if let Ok(l) = rttime() {
+        let _ = set_rttime(libc::rlimit { rlim_cur: l.rlim_max, ..l });
+    }
 }
 
 fn rttime() -> nix::Result<libc::rlimit> {

@@ -82,6 +82,7 @@ pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User) -> nix::Resul
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        super::schedule::lift();
         // The C library's would ask all threads to follow, and there are none.
         let told: &[u8] = if libc::syscall(SETGROUPS, user.groups.len(), user.groups.as_ptr()) != 0
             || libc::syscall(SETGID, user.gid) != 0

@@ -60,6 +60,11 @@ impl Announcer {
         }
     }
 
+    /// The addresses have another MAC, or are behind another port of the switches: a burst at once.
+    pub fn anew(&mut self, now: Time, garp: &Garp) {
+        self.round = later_rounds(now, garp.master_repeat);
+    }
+
     /// The next time a round is due.
     pub fn deadline(&self) -> Option<Time> {
         let round = self.round.map(|(t, _)| t);

@@ -140,8 +140,9 @@ pub struct Link {
     pub running: bool,
     /// Hardware address, if it has six octets.
     pub mac: Option<[u8; 6]>,
-    /// Index of the bridge, bond or VRF it belongs to.
-    pub master: Option<u32>,
+    /// Its neighbours are to be told (`IFLA_EVENT`): a bond has another active slave, a guest was moved to another
+    /// host.
+    pub moved: bool,
     /// Index of the interface that it is a macvlan of; 0 if that is in another network namespace.
     pub macvlan_of: Option<u32>,
     /// Group (`IFLA_GROUP`).

@@ -374,8 +374,28 @@ impl Node {
         self.inject_packet(&ipv4_packet(src, dst, ttl, protocol, message))
     }
 
+    /// Sends any octets as a packet of protocol 112 to 224.0.0.18, `count` times, 16 in a millisecond.
+    pub fn inject_many(&self, src: Ipv4Addr, message: &[u8], count: usize) -> Result<()> {
+        let frame = self.frame(&ipv4_packet(src, Ipv4Addr::new(224, 0, 0, 18), 255, 112, message))?;
+        self.enter(|| {
+            let index = if_nametoindex("eth0")?;
+            let fd = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
+            for n in 0..count {
+                sys::send_frame(fd.as_fd(), index as i32, &frame)?;
+                if n % 16 == 0 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Sends a whole IPv4 packet, as it is.
     pub fn inject_packet(&self, packet: &[u8]) -> Result<()> {
+        self.send_frame(&self.frame(packet)?)
+    }
+
+    fn frame(&self, packet: &[u8]) -> Result<Vec<u8>> {
         let [a, b, c, d] = v4(packet, 16).ok_or_else(|| Error("no IPv4 packet".to_owned()))?.octets();
         let mut frame = match (224..240).contains(&a) {
             true => vec![1, 0, 0x5e, b & 0x7f, c, d],
@@ -384,7 +404,7 @@ impl Node {
         frame.extend(self.mac());
         frame.extend([0x08, 0x00]);
         frame.extend(packet);
-        self.send_frame(&frame)
+        Ok(frame)
     }
 
     /// Sends any octets as an IPv6 packet with next header 112 to ff02::12, straight to the wire.

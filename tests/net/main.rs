@@ -13,6 +13,7 @@ mod lab;
 mod leave;
 mod life;
 mod realtime;
+mod status;
 mod tracking;
 mod vmac;
 
@@ -39,8 +40,16 @@ mod words {
     pub const STRANGE_VRID: &[&str] = &["VRID 52 from 192.168.30.117"];
     pub const LOWER_PRIO: &[&str] = &["forcing new election"];
     /// Nothing of this kind is to be seen between well configured nodes.
-    pub const COMPLAINTS: &[&str] =
-        &["bogus", "invalid", "mismatch", "ignoring received", "already processed", "panicked"];
+    pub const COMPLAINTS: &[&str] = &[
+        "bogus",
+        "invalid",
+        "mismatch",
+        "ignoring received",
+        "already processed",
+        "panicked",
+        "split brain",
+        "another host",
+    ];
     pub const LOCKED: &[&str] = &["already", "lock"];
 }
 
@@ -61,6 +70,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     vmac::TESTS,
     flood::TESTS,
     realtime::TESTS,
+    status::TESTS,
 ];
 
 /// Name and body of the tests in this file.

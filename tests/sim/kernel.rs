@@ -168,7 +168,7 @@ impl Kernel {
             up: true,
             running: self.up,
             mac: Some(self.mac),
-            master: None,
+            moved: false,
             macvlan_of: None,
             group: 0,
         }

@@ -24,7 +24,7 @@ impl World {
             up: true,
             running,
             mac: Some(MAC),
-            master: None,
+            moved: false,
             macvlan_of: None,
             group: 0,
         };

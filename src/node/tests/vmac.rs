@@ -64,7 +64,7 @@ fn made() -> RtnlLink {
         up: false,
         running: false,
         mac: Some(VMAC),
-        master: None,
+        moved: false,
         macvlan_of: Some(ETH0),
         group: GROUP,
     }

@@ -127,7 +127,7 @@ fn recorded() {
         up: false,
         running: false,
         mac: Some([0x92, 0x66, 0xcf, 0xbe, 0xec, 0x17]),
-        master: None,
+        moved: false,
         macvlan_of: None,
         group: 0,
     };
@@ -152,7 +152,7 @@ fn macvlan_of_ours() {
         up: false,
         running: false,
         mac: Some([0, 0, 0x5e, 0, 1, 51]),
-        master: None,
+        moved: false,
         macvlan_of: Some(2),
         group: macvlan::GROUP,
     };
@@ -259,9 +259,11 @@ fn links_that_are_not_links() {
     }
     // A wireless event.
     assert_eq!(parse(&raw(16, 0, 0, &ifinfo(0, 3, 0x10043))), [Msg::Other]);
-    let enslaved = [named(0), attr(10, &7u32.to_ne_bytes()), attr(1, &[1; 4])].concat();
-    let Msg::Link(l) = parse(&raw(16, 0, 5, &enslaved))[0] else { panic!() };
-    assert_eq!((l.seq, l.master, l.mac, l.name.as_str()), (5, Some(7), None, "eth0"));
+    for (event, moved) in [(1, false), (2, false), (3, true), (4, true), (5, false)] {
+        let told = [named(0), attr(44, &u32::to_ne_bytes(event)), attr(1, &[1; 4])].concat();
+        let Msg::Link(l) = parse(&raw(16, 0, 5, &told))[0] else { panic!() };
+        assert_eq!((l.seq, l.moved, l.mac, l.name.as_str()), (5, moved, None, "eth0"));
+    }
 }
 
 #[test]
