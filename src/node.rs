@@ -489,6 +489,7 @@ impl Node {
         for o in outcomes {
             self.outcome(now, o);
         }
+        self.progress_stop(now); // a stop waits for the addresses to be gone
     }
 }
 

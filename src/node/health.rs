@@ -166,6 +166,8 @@ impl Node {
             && self.addrs.entries.iter().any(|e| e.addr == vip)
         {
             self.supervise(now, |h, _, events| h.unbound(vip, now, events));
+        } else if output::is_usage(line) {
+            self.supervise(now, |h, _, _| h.usage_printed());
         }
     }
 

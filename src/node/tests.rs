@@ -156,7 +156,7 @@ impl World {
         self.effects();
         self.node.flush(self.now);
         self.effects();
-        self.node.tick(self.now);
+        self.node.announce_some(self.now);
         self.effects();
         self.node.notify(self.now);
         self.effects();
@@ -187,7 +187,7 @@ impl World {
                 Effect::Remember { memory, .. } => self.did(Did::Remember(memory)),
                 Effect::Haproxy(a) => {
                     self.did(Did::Haproxy(a));
-                    if a == supervisor::Action::Spawn {
+                    if matches!(a, supervisor::Action::Spawn { .. }) {
                         self.node.supervise(self.now, |h, _, ev| h.spawned(77, self.now, ev));
                     }
                 }
@@ -1003,9 +1003,10 @@ fn serve(w: &mut World, d: Duration, hung: bool) {
     while w.now < end {
         let step = w.node.deadline(w.now).map_or(end, |t| t.max(w.now)).min(end);
         w.run_to(step);
-        let asked = w.did.iter().any(|(_, d)| *d == Did::Haproxy(supervisor::Action::Probe));
+        let asked =
+            w.did.iter().any(|(_, d)| *d == Did::Haproxy(supervisor::Action::Probe { direct: false }));
         if asked && !hung {
-            w.did.retain(|(_, d)| *d != Did::Haproxy(supervisor::Action::Probe));
+            w.did.retain(|(_, d)| *d != Did::Haproxy(supervisor::Action::Probe { direct: false }));
             let now = w.now;
             w.node.supervise(now, |h, out, ev| {
                 h.answered(77, Info { version: "2.6".into(), pid: 78 }, now, out, ev);

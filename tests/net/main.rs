@@ -12,6 +12,7 @@ mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod leave;
+mod life;
 mod mail;
 mod realtime;
 mod status;
@@ -63,6 +64,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     TESTS,
     haproxy::TESTS,
     leave::TESTS,
+    life::TESTS,
     groups::TESTS,
     tracking::TESTS,
     ipv6::TESTS,
@@ -801,6 +803,7 @@ fn gives_up_hung_haproxy(w: &World) -> Result<()> {
     hung.extend(w.one.haproxy_master());
     let start = Instant::now();
     let came = client.wait_answer_by("node2", secs(12))?;
+    println!("node2 serves {:?} after the stop", came - start);
     ensure!(came - start < ms(3 * 1000 + 1000 + 613 + 100 + 300), "node2 serves after {:?}", came - start);
     one.wait_log("it hangs and is killed", secs(1))?;
     client.wait_answer_by("node1", secs(15))?;
