@@ -25,6 +25,7 @@ use crate::sys::socket::{self, Kind};
 use crate::sys::{clock, process, runtime, schedule, signal};
 use crate::time::{Time, earlier};
 use crate::vrrp::replay::Replay;
+use crate::watch;
 use crate::words;
 use check::Checks;
 use links::Sockets;
@@ -38,7 +39,7 @@ use service::{Outcome, Service};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long vipd goes without realtime priority after it used the CPU without a pause.
 const STEP_DOWN: Duration = Duration::from_secs(10);
@@ -361,11 +362,13 @@ impl Daemon {
                 for (l, s) in self.node.links.iter_mut().zip(&self.sockets) {
                     l.overruns = [&s.vrrp, &s.ah].into_iter().flatten().map(socket::Vrrp::overruns).sum();
                 }
-                let (node, router_id, started) = (&self.node, &self.router_id, self.started);
+                let node = &self.node;
+                let context = status::Context { router_id: &self.router_id, started: self.started, now };
                 self.control.serve(now, |request| match request {
-                    Request::Status => {
-                        (status::exit_status(node), status::text(node, router_id, started, now))
+                    Request::Status(form) => {
+                        (status::exit_status(node), status::render(form, node, &context))
                     }
+                    Request::Watch => (0, watch::present(node, now, &stamp())),
                 });
             }
         }
@@ -386,7 +389,7 @@ impl Daemon {
                     }
                 }
             }
-            Signal::SIGXCPU => self.step_down(now),
+            schedule::STEPPED_DOWN => self.stepped_down(now),
             Signal::SIGUSR2 => self.node.supervise(now, |h, out, events| h.reload(now, out, events)),
             s => log::warn!(
                 "{s}: vipd.ini is not read again by this version: restart vipd; USR2 reloads HAProxy"
@@ -405,8 +408,7 @@ impl Daemon {
     }
 
     /// No pause in half a second: whoever else needs the CPU comes first for a while, HAProxy among them.
-    fn step_down(&mut self, now: Time) {
-        let _ = schedule::normal();
+    fn stepped_down(&mut self, now: Time) {
         self.realtime_at = Some(now + STEP_DOWN);
         log::warn!("busy without a pause: no realtime priority for {} s", STEP_DOWN.as_secs());
     }
@@ -433,9 +435,12 @@ impl Daemon {
         }
     }
 
-    fn tell(&self, event: &Event) {
+    fn tell(&mut self, event: &Event) {
         let (level, text) = words::render(&self.node, event);
         log::log!(level, "{text}");
+        if level <= log::Level::Info && self.control.is_watched() {
+            self.control.tell(&watch::line(&self.node, event, &text, &stamp()));
+        }
     }
 
     fn run_effects(&mut self) {
@@ -506,6 +511,11 @@ impl Daemon {
             log::warn!("{}: {e}", file.display());
         }
     }
+}
+
+/// The time of day, for lines that are compared with other machines'.
+fn stamp() -> String {
+    watch::stamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 fn lock(control_socket: &Path) -> Result<(Flock<File>, Flock<File>), Fatal> {

@@ -3,6 +3,7 @@
 use crate::check;
 use crate::haproxy::supervisor;
 use crate::node::Faults;
+use crate::vrrp::foreign::Other;
 use crate::vrrp::group;
 use crate::vrrp::machine::{Kind, Note, Why};
 use crate::vrrp::packet::{Discard, Notes};
@@ -30,6 +31,12 @@ pub enum Event {
     Odd { inst: usize, src: IpAddr, notes: Notes },
     /// Somebody uses a VRID that nobody here has; with one of our VIPs, it is a second master.
     Stray { link: usize, vrid: u8, src: IpAddr, vip: Option<usize> },
+    /// There are two masters. See `vrrp::foreign`.
+    SecondMaster { inst: usize, other: Other },
+    /// There were, for so long.
+    SecondMasterGone { inst: usize, src: IpAddr, lasted: Duration },
+    /// Another host announced a VIP that is held here; it is announced anew.
+    VipContested { entry: usize, mac: [u8; 6] },
     /// VIPs are wanted from now on.
     SettingVips { inst: usize },
     /// VIPs are let go.

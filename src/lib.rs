@@ -21,6 +21,8 @@ pub mod control;
 pub mod daemon;
 pub mod event;
 pub mod haproxy;
+#[cfg(feature = "import")]
+pub mod import;
 pub mod lease;
 pub mod logger;
 pub mod memory;
@@ -31,5 +33,6 @@ pub mod status;
 pub mod sys;
 pub mod time;
 pub mod vrrp;
+pub mod watch;
 pub mod wire;
 pub mod words;

@@ -177,7 +177,7 @@ fn write_stderr(out: &[u8]) -> bool {
 }
 
 /// Text from outside cannot forge a line or move a terminal's cursor.
-fn escape(line: &str, out: &mut Vec<u8>) {
+pub fn escape(line: &str, out: &mut Vec<u8>) {
     for c in line.chars() {
         if c.is_control() && c != '\t' {
             let _ = write!(out, "\\x{:02x}", u32::from(c));

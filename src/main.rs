@@ -2,12 +2,14 @@
 
 use lexopt::prelude::*;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use vipd::config::{Config, ini, schema};
 use vipd::haproxy::supervisor::Exit;
+#[cfg(feature = "import")]
+use vipd::import;
 use vipd::sys::process;
 use vipd::{control, daemon, logger};
 
@@ -16,7 +18,9 @@ vipd gives a pair of HAProxy machines a floating address.
 
 usage: vipd [-c FILE]            run in the foreground (default /etc/vipd.ini)
        vipd -t [-c FILE]         check the configuration, and haproxy's
-       vipd status [-c FILE]     every virtual router, its addresses, HAProxy
+       vipd status [-c FILE] [--json|--metrics|--watch]
+                                 every virtual router, its addresses, HAProxy; --watch: every change as it comes
+       vipd import FILE          a keepalived.conf as vipd.ini, on stdout
        vipd --help | --version
 
 exit status: 0 clean stop, 1 failure at run time, 2 usage or configuration error
@@ -30,8 +34,15 @@ const NOT_RUNNING: u8 = 5;
 enum Task {
     Run,
     Check,
-    Status,
+    Status(Show),
+    Import(PathBuf),
     Print(String),
+}
+
+#[derive(Clone, Copy)]
+enum Show {
+    Once(&'static str),
+    Watch,
 }
 
 fn main() -> ExitCode {
@@ -40,26 +51,28 @@ fn main() -> ExitCode {
             eprintln!("vipd: {e}\n\n{USAGE}");
             USAGE_ERROR
         }
+        Ok((Task::Import(file), _)) => import_file(&file),
         Ok((Task::Print(text), _)) => {
-            say(&text);
+            say(text.as_bytes());
             0
         }
-        Ok((task, file)) => match load(&file, !matches!(task, Task::Status)) {
+        Ok((task, file)) => match load(&file, !matches!(task, Task::Status(_))) {
             None => USAGE_ERROR,
             Some(cfg) => match task {
                 Task::Run => run(&cfg),
                 Task::Check => check(&cfg, &file),
-                Task::Status => ask_status(&cfg),
-                Task::Print(_) => 0,
+                Task::Status(show) => ask_status(&cfg, show),
+                Task::Import(_) | Task::Print(_) => 0,
             },
         },
     };
     ExitCode::from(status)
 }
 
-/// To stdout; a reader that has gone (`vipd status | head`) is no error.
-fn say(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// To stdout; a reader that has gone (`vipd status | head`) is no error. Whether it is there.
+fn say(text: &[u8]) -> bool {
+    let mut out = std::io::stdout();
+    out.write_all(text).and_then(|()| out.flush()).is_ok()
 }
 
 fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
@@ -74,7 +87,18 @@ fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
             Short('V') | Long("version") => {
                 return Ok((Task::Print(format!("vipd {}\n", env!("CARGO_PKG_VERSION"))), file));
             }
-            Value(word) if word == "status" && matches!(task, Task::Run) => task = Task::Status,
+            Value(word) if word == "import" && matches!(task, Task::Run) => {
+                task = Task::Import(args.value()?.into())
+            }
+            Value(word) if word == "status" && matches!(task, Task::Run) => task = Task::Status(plain()),
+            Long(how) if matches!(task, Task::Status(Show::Once("status" | "status colour"))) => {
+                task = Task::Status(match how {
+                    "json" => Show::Once("status json"),
+                    "metrics" => Show::Once("status metrics"),
+                    "watch" => Show::Watch,
+                    _ => return Err(arg.unexpected()),
+                });
+            }
             arg => return Err(arg.unexpected()),
         }
     }
@@ -133,17 +157,85 @@ fn check(cfg: &Config, file: &Path) -> u8 {
             Ok(_) => {}
         }
     }
-    say(&format!("{}: valid\n", file.display()));
+    say(format!("{}: valid\n", file.display()).as_bytes());
     0
 }
 
-fn ask_status(cfg: &Config) -> u8 {
-    let socket = &cfg.global.control_socket;
-    match control::ask(socket, "status") {
-        Ok((status, text)) => {
-            say(&text);
-            status
+#[cfg(not(feature = "import"))]
+fn import_file(_: &Path) -> u8 {
+    eprintln!("vipd: this one was built without `import`");
+    USAGE_ERROR
+}
+
+#[cfg(feature = "import")]
+fn import_file(file: &Path) -> u8 {
+    let dir = file.parent().unwrap_or(Path::new(""));
+    let mut include = |pattern: &str| included(dir, pattern).map_err(|e| e.to_string());
+    let name = file.display().to_string();
+    let done =
+        text(file).map_err(|e| format!("{name}: {e}")).and_then(|t| import::import(&name, &t, &mut include));
+    match done {
+        Ok(ini) => {
+            say(ini.as_bytes());
+            0
         }
+        Err(e) => {
+            eprintln!("vipd: {e}");
+            USAGE_ERROR
+        }
+    }
+}
+
+#[cfg(feature = "import")]
+fn text(file: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let limit = u64::try_from(ini::MAX_SIZE).unwrap_or(u64::MAX);
+    File::open(file)?.take(limit).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(feature = "import")]
+/// The files that an `include` names: `*` in the last component stands for anything.
+fn included(dir: &Path, pattern: &str) -> std::io::Result<Vec<(String, String)>> {
+    let path = dir.join(pattern);
+    let last = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let files = match last.split_once('*') {
+        None => vec![path.clone()],
+        Some((head, tail)) => {
+            let mut files = Vec::new();
+            for entry in std::fs::read_dir(path.parent().unwrap_or(dir))? {
+                let entry = entry?;
+                let name = entry.file_name();
+                let rest = name.to_str().and_then(|n| n.strip_prefix(head));
+                if rest.is_some_and(|r| r.ends_with(tail)) {
+                    let path = entry.path();
+                    let at = files.partition_point(|f| *f < path);
+                    files.insert(at, path);
+                }
+            }
+            files
+        }
+    };
+    files.into_iter().map(|f| Ok((f.display().to_string(), text(&f)?))).collect()
+}
+
+/// Colour if a terminal shows it and NO_COLOR (<https://no-color.org>) does not forbid it.
+fn plain() -> Show {
+    let forbidden = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+    let colour = !forbidden && std::io::stdout().is_terminal();
+    Show::Once(if colour { "status colour" } else { "status" })
+}
+
+fn ask_status(cfg: &Config, show: Show) -> u8 {
+    let socket = &cfg.global.control_socket;
+    let (line, patient) = match show {
+        Show::Once(line) => (line, false),
+        Show::Watch => ("watch", true),
+    };
+    match control::stream(socket, line, patient, say) {
+        // What is watched has ended.
+        Ok(0) if patient => NOT_RUNNING,
+        Ok(status) => status,
         Err(e) => {
             eprintln!("vipd is not running: {}: {e}", socket.display());
             NOT_RUNNING

@@ -7,6 +7,7 @@
 //! between must not take its master for dead whose adverts are queued.
 
 mod drive;
+mod foreign;
 mod group;
 mod health;
 mod instance;
@@ -16,6 +17,7 @@ mod stop;
 mod tracking;
 mod vmac;
 
+pub use foreign::Contest;
 pub use group::Group;
 pub use instance::{Faults, Hold, Instance};
 pub use tracking::{Tracked, Tracking};
@@ -366,6 +368,7 @@ impl Node {
             at = earlier(at, self.machine_deadline(i));
             at = earlier(at, inst.announcer.deadline());
             at = earlier(at, self.hold_deadline(i));
+            at = earlier(at, inst.foreign.deadline());
         }
         for l in &self.links {
             if let Sockets::Failed { retry_at } = l.sockets {
@@ -410,6 +413,9 @@ impl Node {
         for i in 0..self.instances.len() {
             if self.machine_deadline(i).is_some_and(|t| now >= t) {
                 self.tick_machine(i, now);
+            }
+            if self.instances[i].foreign.deadline().is_some_and(|t| now >= t) {
+                self.end_foreign(i);
             }
             let inst = &mut self.instances[i];
             if inst.announcer.take_due(now, &inst.cfg.garp) {

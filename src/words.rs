@@ -115,6 +115,15 @@ pub fn tracked(node: &Node, what: Tracked) -> (&'static str, &str) {
     }
 }
 
+/// `02:00:5e:10:00:01`
+pub fn mac(m: [u8; 6]) -> String {
+    let mut s = String::new();
+    for b in m {
+        let _ = write!(s, ":{b:02x}");
+    }
+    s.split_off(1)
+}
+
 /// One line for an event, with its level.
 pub fn render(node: &Node, e: &Event) -> (Level, String) {
     let mut s = String::new();
@@ -284,6 +293,31 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
                 Error,
                 entry,
                 "{src} announces {addr} on {dev} with VRID {vrid}: two masters, or a wrong virtual_router_id"
+            )
+        }
+        Event::SecondMaster { inst, other } => {
+            say_inst!(
+                Error,
+                inst,
+                "split brain: {} is master, too, with priority {}",
+                other.src,
+                other.priority
+            );
+            match other.refused {
+                Some(why) => say!(Error, "; its adverts are refused ({})", why.name()),
+                None => Error,
+            }
+        }
+        Event::SecondMasterGone { inst, src, lasted } => {
+            let s = lasted.as_secs();
+            say_inst!(Warn, inst, "the split brain with {src} is over after {s} s")
+        }
+        Event::VipContested { entry, mac } => {
+            let by = self::mac(*mac);
+            say_inst_vip!(
+                Error,
+                entry,
+                "{addr} on {dev} was announced by {by}, another host: announcing it again"
             )
         }
         Event::SettingVips { inst } => say_inst!(Info, inst, "setting protocol VIPs."),

@@ -5,7 +5,7 @@ use crate::addr::Outcome;
 use crate::event::Event;
 use crate::time::Time;
 use crate::vrrp::auth;
-use crate::vrrp::machine::{Action, Input, Kind, Release, Why};
+use crate::vrrp::machine::{Action, Input, Kind, Note, Release, Why};
 use crate::vrrp::packet::{self, Outgoing};
 use crate::wire::ipv4;
 use std::net::IpAddr;
@@ -95,16 +95,18 @@ impl Node {
                 } else if why != Why::Left {
                     self.push(Effect::Remember { inst, memory: Memory::Nothing });
                 }
+                self.end_foreign(inst);
                 self.tell(Event::Entered { inst, kind, why });
                 if kind == Kind::Master {
                     self.tell(Event::SettingVips { inst });
                 }
             }
             Action::Noted(note) => {
-                if let crate::vrrp::machine::Note::LowerAdvert(_) = note {
-                    self.instances[inst].stats.lower_adverts += 1;
+                let i = &mut self.instances[inst];
+                i.stats.lower_adverts += u64::from(matches!(note, Note::LowerAdvert(_)));
+                if i.quiet.may_note(&note, now) {
+                    self.tell(Event::Noted { inst, note });
                 }
-                self.tell(Event::Noted { inst, note });
             }
         }
     }

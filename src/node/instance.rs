@@ -1,10 +1,12 @@
 //! One virtual router as the node sees it: its machine and what surrounds it.
 
+use super::Contest;
 use crate::config::{self, Auth, Version};
 use crate::stats::Stats;
 use crate::time::Time;
 use crate::vrrp::announce::Announcer;
-use crate::vrrp::machine::{Kind, Machine, Params, Why};
+use crate::vrrp::foreign::Foreign;
+use crate::vrrp::machine::{Kind, Machine, Note, Params, Why};
 use crate::vrrp::packet::{Discard, GROUP_V4, GROUP_V6};
 use crate::vrrp::replay::Replay;
 use std::net::{IpAddr, Ipv4Addr};
@@ -106,12 +108,14 @@ pub struct Hold {
 /// One log line per reason, until an accepted advert and a while have passed.
 #[derive(Clone, Debug, Default)]
 pub struct Quiet {
-    last: [Option<Time>; Discard::ALL.len() + 1],
+    last: [Option<Time>; NOTES + 4],
     accepted: Option<Time>,
 }
 
 /// Slot of `Quiet` for oddities of accepted adverts.
 pub const ODD: usize = Discard::ALL.len();
+/// The first slot of those for what a machine noted.
+const NOTES: usize = ODD + 1;
 
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -119,6 +123,18 @@ impl Quiet {
     /// An advert was accepted: only that resets the limits, so a forger cannot.
     pub fn accept(&mut self, now: Time) {
         self.accepted = Some(now);
+    }
+
+    /// Whether to say what a machine noted. With the right password it can be made to note 100,000 things a second.
+    pub fn may_note(&mut self, note: &Note, now: Time) -> bool {
+        let slot = match note {
+            Note::HigherAdvert(_) => return true, // it is backup then
+            Note::LowerAdvert(_) => 0,
+            Note::MasterGone(_) => 1,
+            Note::StrangerGone(_) => 2,
+            Note::SecondOwner(_) => 3,
+        };
+        self.may_say(NOTES + slot, now)
     }
 
     /// Whether to say it.
@@ -160,6 +176,10 @@ pub struct Instance {
     pub faults: Faults,
     /// Its counters.
     pub stats: Stats,
+    /// Other masters that were heard while it was master.
+    pub foreign: Foreign,
+    /// Another host announced one of its VIPs while it held that.
+    pub contest: Option<Contest>,
     /// When it entered its state, and why.
     pub since: Time,
     /// See `since`.
@@ -217,6 +237,8 @@ impl Instance {
             hold: None,
             faults: Faults::default(),
             stats: Stats::default(),
+            foreign: Foreign::default(),
+            contest: None,
             since: now,
             why: Why::Started,
             may_resume: false,

@@ -1,10 +1,12 @@
 //! What the network brings: adverts and announcements.
 
+use super::foreign::is_of_a_master;
 use super::instance::ODD;
 use super::{Effect, Memory, Node};
 use crate::event::Event;
 use crate::time::Time;
 use crate::vrrp::demux::{self, Received};
+use crate::vrrp::foreign::Other;
 use crate::vrrp::machine::{Input, Kind};
 use crate::vrrp::packet::{self, Advert, Carrier, Discard, Expect, Notes};
 use crate::wire::arp::Arp;
@@ -100,6 +102,11 @@ impl Node {
                     let interval = Duration::from_secs(seconds);
                     self.tell(Event::Discarded { inst: i, src: r.carrier.src, why, interval });
                 }
+                if is_of_a_master(why) {
+                    let priority = r.message.get(2).copied().unwrap_or_default();
+                    let other = Other { src: r.carrier.src, priority, refused: Some(why) };
+                    self.second_master(now, i, other);
+                }
             }
         }
     }
@@ -122,12 +129,17 @@ impl Node {
             // Somebody else is master: whatever our lease says, nothing is resumed.
             self.addrs.release(i);
         }
+        let was_master = inst.is_master();
+        let other = Other { src: a.src, priority: a.priority, refused: None };
         if self.passes_over(i, now, a.src, a.priority) {
-            return;
+            return self.second_master(now, i, other);
         }
         self.step(i, now, Input::Advert { src: a.src, priority: a.priority, interval: a.interval });
         if a.priority != 0 && self.instances[i].machine.kind() != Kind::Master {
             self.successor_advertised(i, now);
+        }
+        if was_master {
+            self.second_master(now, i, other);
         }
     }
 
@@ -147,10 +159,13 @@ impl Node {
         if self.links[link].mac == by {
             return; // ourselves
         }
-        let waiting = self.addrs.entries.iter().find(|e| self.wire(e.link) == link && e.addr == ip);
-        let waiting = waiting.map(|e| e.inst);
-        if let Some(inst) = waiting {
-            self.successor_announced(inst, now);
+        let here = |e: &crate::addr::Entry| self.wire(e.link) == link && e.addr == ip;
+        let Some(entry) = self.addrs.entries.iter().position(here) else {
+            return;
+        };
+        self.successor_announced(self.addrs.entries[entry].inst, now);
+        if let Some(mac) = by {
+            self.contested(now, entry, mac);
         }
     }
 }

@@ -1,9 +1,11 @@
 //! A node in virtual time: effects are carried out at once by a pretended kernel and network.
 
 mod composed;
+mod flood;
 mod groups;
 mod ipv6;
 mod service;
+mod status;
 mod tracking;
 mod transport;
 mod vmac;

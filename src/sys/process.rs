@@ -1,6 +1,7 @@
 //! Processes: HAProxy as a child, or as an orphan that an earlier vipd left.
 
 use super::owned;
+use super::schedule::unlimited;
 use crate::haproxy::supervisor::Exit;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -90,9 +91,7 @@ pub fn spawn(argv: &[CString], output: BorrowedFd) -> nix::Result<Pid> {
             CString::new(kv).ok()
         })
         .collect();
-    let pid = posix_spawn(program.as_c_str(), &actions, &attr, argv, &env)?;
-    super::schedule::unlimited(pid.as_raw());
-    Ok(pid)
+    unlimited(|| posix_spawn(program.as_c_str(), &actions, &attr, argv, &env))
 }
 
 /// Waits for one child; for the short-lived ones of the command line, never in the loop.

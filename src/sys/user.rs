@@ -1,5 +1,6 @@
 //! Users of the system, and programs that are run as one of them.
 
+use super::schedule::unlimited;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::ffi::CString;
@@ -60,6 +61,10 @@ fn fields(line: &str) -> Option<[&str; 4]> {
 /// Starts a program as `process::spawn` does, but as another user, which posix_spawn cannot. What fails in the
 /// child is told on `output`, and its exit status is 126.
 pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User) -> nix::Result<Pid> {
+    unlimited(|| start(argv, output, user))
+}
+
+fn start(argv: &[CString], output: BorrowedFd, user: &User) -> nix::Result<Pid> {
     let null = File::open("/dev/null").map_err(|_| Errno::ENODEV)?;
     let args: Vec<_> = argv.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
     let program = *args.first().filter(|p| !p.is_null()).ok_or(Errno::EINVAL)?;
@@ -82,7 +87,6 @@ pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User) -> nix::Resul
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-        super::schedule::unlimited(0);
         // The C library's would ask all threads to follow, and there are none.
         let told: &[u8] = if libc::syscall(SETGROUPS, user.groups.len(), user.groups.as_ptr()) != 0
             || libc::syscall(SETGID, user.gid) != 0
@@ -101,6 +105,7 @@ pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User) -> nix::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
 
     #[test]
     fn users_and_their_groups() {
@@ -113,5 +118,30 @@ mod tests {
         for name in ["broken", "odd", "nobod", "", "x"] {
             assert_eq!(User::parse(name, passwd, group), None, "{name}");
         }
+    }
+
+    /// Only root can become another user.
+    #[test]
+    fn the_limit_of_realtime_is_not_for_children() {
+        let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let set = |limit: libc::rlimit| {
+            // SAFETY: `limit` is a valid rlimit, which is only read.
+            unsafe { libc::setrlimit(libc::RLIMIT_RTTIME, &raw const limit) }
+        };
+        // SAFETY: `before` is a valid rlimit to write to.
+        unsafe { libc::getrlimit(libc::RLIMIT_RTTIME, &raw mut before) };
+        if !nix::unistd::geteuid().is_root() || before.rlim_max != libc::RLIM_INFINITY {
+            return;
+        }
+        assert_eq!(set(libc::rlimit { rlim_cur: 500_000, ..before }), 0);
+        let (reader, writer) = std::io::pipe().unwrap_or_else(|e| panic!("{e}"));
+        let argv = [c"/bin/grep", c"realtime timeout", c"/proc/self/limits"].map(std::ffi::CStr::to_owned);
+        let user = User { uid: 65534, gid: 65534, groups: vec![65534] };
+        let pid = spawn_as(&argv, writer.as_fd(), &user).unwrap_or_else(|e| panic!("{e}"));
+        drop(writer);
+        let said = std::io::read_to_string(reader).unwrap_or_default();
+        let _ = nix::sys::wait::waitpid(pid, None);
+        set(before);
+        assert_eq!(said.matches("unlimited").count(), 2, "{said}");
     }
 }

@@ -4,12 +4,15 @@
 //! `cargo test --test net [FILTER]`; the vipd under test is cargo's, or `$VIPD`. Without namespaces every
 //! test is skipped and named; with `CI=true` that is a failure.
 
+mod flood;
 mod groups;
 mod haproxy;
 mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod leave;
+mod realtime;
+mod status;
 mod tracking;
 mod vmac;
 
@@ -36,8 +39,16 @@ mod words {
     pub const STRANGE_VRID: &[&str] = &["VRID 52 from 192.168.30.117"];
     pub const LOWER_PRIO: &[&str] = &["forcing new election"];
     /// Nothing of this kind is to be seen between well configured nodes.
-    pub const COMPLAINTS: &[&str] =
-        &["bogus", "invalid", "mismatch", "ignoring received", "already processed", "panicked"];
+    pub const COMPLAINTS: &[&str] = &[
+        "bogus",
+        "invalid",
+        "mismatch",
+        "ignoring received",
+        "already processed",
+        "panicked",
+        "split brain",
+        "another host",
+    ];
     pub const LOCKED: &[&str] = &["already", "lock"];
 }
 
@@ -55,6 +66,9 @@ const TOPICS: &[&[(&str, Test)]] = &[
     ipv6::TESTS,
     transport::TESTS,
     vmac::TESTS,
+    flood::TESTS,
+    realtime::TESTS,
+    status::TESTS,
 ];
 
 /// Name and body of the tests in this file.
