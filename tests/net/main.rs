@@ -6,6 +6,7 @@
 
 mod groups;
 mod haproxy;
+mod interop;
 mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
@@ -49,6 +50,7 @@ type Test = fn(&World) -> Result<()>;
 const TOPICS: &[&[(&str, Test)]] = &[
     TESTS,
     haproxy::TESTS,
+    interop::TESTS,
     leave::TESTS,
     groups::TESTS,
     tracking::TESTS,
