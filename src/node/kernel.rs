@@ -62,6 +62,10 @@ impl Node {
         }
         if came {
             self.vmac_parent_came(i);
+            if self.links[i].has_v6_vips && self.life != Life::Starting {
+                // If it was renamed to this, the kernel does not tell its addresses of IPv6 again.
+                self.reread();
+            }
         }
         if changed {
             if self.life != Life::Starting || !running {
