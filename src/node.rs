@@ -122,6 +122,8 @@ pub struct Link {
     /// Packets that were lost because they came faster than they were read; for the status.
     pub overruns: u64,
     sockets: Sockets,
+    /// Why they could not be opened, if that was said.
+    open_error: Option<i32>,
     stray_said: [bool; 256],
     bogus_said: Option<Time>,
 }
@@ -263,6 +265,7 @@ impl Node {
             bogus: Discards::default(),
             overruns: 0,
             sockets: Sockets::Closed,
+            open_error: None,
             stray_said: [false; 256],
             bogus_said: None,
         });

@@ -115,7 +115,7 @@ impl Node {
         if self.links[link].sockets != Sockets::Opening {
             return; // gone again meanwhile
         }
-        self.links[link].sockets = Sockets::Open;
+        (self.links[link].sockets, self.links[link].open_error) = (Sockets::Open, None);
         self.vmac_opened(now, link);
         self.evaluate_for(link, now);
     }
@@ -126,7 +126,10 @@ impl Node {
             return;
         }
         self.links[link].sockets = Sockets::Failed { retry_at: now + REOPEN };
-        self.tell(Event::OpenFailed { link, errno });
+        // It is tried every second, and said when it is news.
+        if self.links[link].open_error.replace(errno) != Some(errno) {
+            self.tell(Event::OpenFailed { link, errno });
+        }
         self.evaluate_for(link, now);
     }
 
