@@ -1,11 +1,12 @@
 //! From the actions of a state machine, and from what became of addresses, to effects.
 
+use super::instance::note_slot;
 use super::{Effect, FRAMES_PER_MS, Hold, Memory, Node};
 use crate::addr::Outcome;
 use crate::event::Event;
 use crate::time::Time;
 use crate::vrrp::auth;
-use crate::vrrp::machine::{Action, Input, Kind, Release, Why};
+use crate::vrrp::machine::{Action, Input, Kind, Note, Release, Why};
 use crate::vrrp::packet::{self, Outgoing};
 use crate::wire::ipv4;
 use std::net::IpAddr;
@@ -101,10 +102,11 @@ impl Node {
                 }
             }
             Action::Noted(note) => {
-                if let crate::vrrp::machine::Note::LowerAdvert(_) = note {
-                    self.instances[inst].stats.lower_adverts += 1;
+                let i = &mut self.instances[inst];
+                i.stats.lower_adverts += u64::from(matches!(note, Note::LowerAdvert(_)));
+                if note_slot(note).is_none_or(|slot| i.quiet.may_say(slot, now)) {
+                    self.tell(Event::Noted { inst, note });
                 }
-                self.tell(Event::Noted { inst, note });
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::config::{self, Auth, Version};
 use crate::stats::Stats;
 use crate::time::Time;
 use crate::vrrp::announce::Announcer;
-use crate::vrrp::machine::{Kind, Machine, Params, Why};
+use crate::vrrp::machine::{Kind, Machine, Note, Params, Why};
 use crate::vrrp::packet::{Discard, GROUP_V4, GROUP_V6};
 use crate::vrrp::replay::Replay;
 use std::net::{IpAddr, Ipv4Addr};
@@ -111,12 +111,23 @@ pub struct Hold {
 /// One log line per reason, until an accepted advert and a while have passed.
 #[derive(Clone, Debug, Default)]
 pub struct Quiet {
-    last: [Option<Time>; Discard::ALL.len() + 1],
+    last: [Option<Time>; ODD + 5],
     accepted: Option<Time>,
 }
 
 /// Slot of `Quiet` for oddities of accepted adverts.
 pub const ODD: usize = Discard::ALL.len();
+
+/// Slot of `Quiet` for what an accepted advert may bring about again and again.
+pub fn note_slot(note: Note) -> Option<usize> {
+    match note {
+        Note::LowerAdvert(_) => Some(ODD + 1),
+        Note::MasterGone(_) => Some(ODD + 2),
+        Note::StrangerGone(_) => Some(ODD + 3),
+        Note::SecondOwner(_) => Some(ODD + 4),
+        Note::HigherAdvert(_) => None, // it ends the state
+    }
+}
 
 const QUIET: Duration = Duration::from_secs(10);
 
