@@ -144,7 +144,7 @@ mod tests {
         let (reader, writer) = std::io::pipe().unwrap_or_else(|e| panic!("{e}"));
         let argv = [c"/bin/grep", c"realtime timeout", c"/proc/self/limits"].map(std::ffi::CStr::to_owned);
         let user = User { uid: 65534, gid: 65534, groups: vec![65534] };
-        let pid = spawn_as(&argv, writer.as_fd(), &user).unwrap_or_else(|e| panic!("{e}"));
+        let pid = spawn_as(&argv, writer.as_fd(), &user, &[]).unwrap_or_else(|e| panic!("{e}"));
         drop(writer);
         let said = std::io::read_to_string(reader).unwrap_or_default();
         let _ = nix::sys::wait::waitpid(pid, None);

@@ -8,6 +8,7 @@ mod flood;
 mod groups;
 mod haproxy;
 mod hooks;
+mod interop;
 mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
@@ -63,6 +64,7 @@ type Test = fn(&World) -> Result<()>;
 const TOPICS: &[&[(&str, Test)]] = &[
     TESTS,
     haproxy::TESTS,
+    interop::TESTS,
     leave::TESTS,
     life::TESTS,
     groups::TESTS,
@@ -668,7 +670,7 @@ fn bears_garbage(w: &World) -> Result<()> {
 }
 
 fn does_not_amplify(w: &World) -> Result<()> {
-    let _one = Vipd::run(&w.one, None, &[router(100)])?;
+    let one = Vipd::run(&w.one, None, &[router(100)])?;
     w.node1_is_master()?;
     let start = Instant::now();
     for _ in 0..50 {
@@ -681,6 +683,8 @@ fn does_not_amplify(w: &World) -> Result<()> {
     // One for each 250 ms at most, and the regular ones.
     let most = 3 + 2 * took.as_millis() as usize / 250;
     ensure!(answers <= most, "{answers} adverts in answer to 100 within {took:?}");
+    let said = one.log().grep(words::LOWER_PRIO[0]).len();
+    ensure!(said == 1, "said {said} times");
     Ok(())
 }
 
