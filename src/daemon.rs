@@ -2,6 +2,7 @@
 //! results → the node. Decides nothing.
 
 mod check;
+mod files;
 mod links;
 mod listeners;
 mod notify;
@@ -113,6 +114,7 @@ pub fn run(cfg: &Config) -> Result<u8, Fatal> {
         return Err(fatal("missing capability", missing.join(", ")));
     }
     runtime::keep_descriptors();
+    process::adopt_orphans();
     let mut daemon = Daemon::open(cfg)?;
     daemon.begin(cfg)?;
     loop {
@@ -405,9 +407,19 @@ impl Daemon {
             }
             schedule::STEPPED_DOWN => self.stepped_down(now),
             Signal::SIGUSR2 => self.node.supervise(now, |h, out, events| h.reload(now, out, events)),
-            s => log::warn!(
-                "{s}: vipd.ini is not read again by this version: restart vipd; USR2 reloads HAProxy"
-            ),
+            _ => {
+                log::warn!("SIGHUP: vipd.ini is not read again by this version: restart vipd");
+                self.reload_changed(now);
+            }
+        }
+    }
+
+    /// Reloads HAProxy if its configuration files have changed.
+    fn reload_changed(&mut self, now: Time) {
+        match self.service.as_ref().map(Service::files_changed) {
+            Some(true) => self.node.supervise(now, |h, out, events| h.reload(now, out, events)),
+            Some(false) => log::info!("HAProxy's configuration files have not changed"),
+            None => {}
         }
     }
 
@@ -492,7 +504,7 @@ impl Daemon {
             Effect::Vmac { link, op } => self.vmac(link, op),
             Effect::Unmake { ifindex } => self.unmake(Some(ifindex)),
             Effect::UnmakeAll => self.unmake(None),
-            Effect::Haproxy(supervisor::Action::Spawn) if !self.node.may_spawn() => {}
+            Effect::Haproxy(supervisor::Action::Spawn { .. }) if !self.node.may_spawn() => {}
             Effect::Haproxy(action) => {
                 let Some(service) = &mut self.service else { return };
                 let outcome = service.carry_out(action);

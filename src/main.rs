@@ -135,6 +135,7 @@ fn diagnostic(file: &Path, line: u32, kind: &str, message: &str) {
 }
 
 fn run(cfg: &Config) -> u8 {
+    vipd::sys::crash::announce();
     logger::install(cfg.global.log, cfg.global.log_level, cfg.global.log_facility);
     match daemon::run(cfg) {
         Ok(status) => status,

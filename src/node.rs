@@ -131,6 +131,8 @@ pub struct Link {
     /// Packets that were lost because they came faster than they were read; for the status.
     pub overruns: u64,
     sockets: Sockets,
+    /// Why they could not be opened, if that was said.
+    open_error: Option<i32>,
     /// Of each foreign VRID, whether it was told, and whether with one of our VIPs.
     stray_said: [Option<bool>; 256],
     bogus_said: Option<Time>,
@@ -275,6 +277,7 @@ impl Node {
             bogus: Discards::default(),
             overruns: 0,
             sockets: Sockets::Closed,
+            open_error: None,
             stray_said: [None; 256],
             bogus_said: None,
         });
@@ -489,6 +492,7 @@ impl Node {
         for o in outcomes {
             self.outcome(now, o);
         }
+        self.progress_stop(now); // a stop waits for the addresses to be gone
     }
 }
 

@@ -1,5 +1,6 @@
 //! HAProxy's process, its output and the question whether it is ready: bytes and system calls.
 
+use super::files;
 use super::listeners::Listeners;
 use crate::config;
 use crate::haproxy::listeners::Refusal;
@@ -32,7 +33,13 @@ const MAX_PIPES: usize = 4;
 #[derive(Debug)]
 pub struct Service {
     argv: Vec<CString>,
+    /// Its configuration files: which, what marks those that it has read, and those that are being checked.
+    config: Vec<PathBuf>,
+    read: u64,
+    checked: u64,
     master_socket: PathBuf,
+    /// Where a HAProxy without a master is asked; it exists if `listeners` does.
+    stats_socket: PathBuf,
     state_file: PathBuf,
     process: Option<Process>,
     check_argv: Vec<CString>,
@@ -40,8 +47,10 @@ pub struct Service {
     check: Option<Process>,
     /// One with another command line, of an earlier vipd.
     orphan: Option<Process>,
+    /// Process groups of those that died.
+    remains: Vec<Pid>,
     probe: Option<Probe>,
-    /// `None`: not to be held, or not possible here.
+    /// `None`: not possible here.
     pub(super) listeners: Option<Listeners>,
     pipes: Vec<Pipe>,
     /// Lines told since `quota_from`, and swallowed.
@@ -53,8 +62,8 @@ pub struct Service {
 #[derive(Debug)]
 struct Probe {
     fd: OwnedFd,
-    /// Pid of the process that listens.
-    pid: u32,
+    /// Pid of the master that listens; `None`: the process itself is asked.
+    master: Option<u32>,
     answer: Vec<u8>,
 }
 
@@ -86,15 +95,20 @@ impl Service {
     /// Its files are named after the control socket, whose lock is held.
     pub fn new(cfg: &config::Haproxy, control_socket: &Path) -> Self {
         let master_socket = runtime::with_suffix(control_socket, ".haproxy-master");
-        let listeners = if cfg.keep_listeners { Listeners::new(control_socket) } else { None };
+        let listeners = Listeners::new(control_socket);
         Service {
             argv: argv(cfg, &master_socket, listeners.as_ref()),
+            config: cfg.config.clone(),
+            read: 0,
+            checked: 0,
+            stats_socket: listeners.as_ref().map(|l| l.stats().to_owned()).unwrap_or_default(),
             master_socket,
             state_file: runtime::with_suffix(control_socket, ".haproxy"),
             process: None,
             check_argv: check_argv(cfg),
             check: None,
             orphan: None,
+            remains: Vec::new(),
             probe: None,
             listeners,
             pipes: Vec::new(),
@@ -111,9 +125,11 @@ impl Service {
         let mut words = state.split_ascii_whitespace();
         let pid: u32 = words.next()?.parse().ok()?;
         let start_time: u64 = words.next()?.parse().ok()?;
-        let same = words.next()? == self.fingerprint();
+        let same = words.next()? == fingerprint(&self.argv);
+        let read = words.next().and_then(|w| u64::from_str_radix(w, 16).ok());
         let process = process::adopt(pid, start_time).ok()?;
         if same {
+            self.read = read.unwrap_or(0);
             self.process = Some(process);
             Some(Ok(pid))
         } else {
@@ -122,21 +138,20 @@ impl Service {
         }
     }
 
-    /// Recognises the command line.
-    fn fingerprint(&self) -> String {
-        let bytes: Vec<u8> = self.argv.iter().flat_map(|a| a.to_bytes_with_nul()).copied().collect();
-        format!("{:016x}", memory::fnv1a(&bytes))
+    /// Whether the configuration files are others than those that HAProxy has read.
+    pub fn files_changed(&self) -> bool {
+        files::mark(&self.config) != self.read
     }
 
     /// Carries an action of the supervisor out.
     pub fn carry_out(&mut self, action: Action) -> Outcome {
         match action {
-            Action::Spawn => match self.spawn() {
+            Action::Spawn { bare } => match self.spawn(bare) {
                 Ok(pid) => return Outcome::Spawned(pid),
                 Err(e) => return Outcome::SpawnFailed(e as i32),
             },
-            Action::Probe => {
-                self.probe = self.ask().ok();
+            Action::Probe { direct } => {
+                self.probe = self.ask(direct).ok();
                 if self.probe.is_none() {
                     return Outcome::ProbeFailed;
                 }
@@ -156,16 +171,24 @@ impl Service {
             Action::SoftStop => self.signal(Signal::SIGUSR1, false),
             Action::Terminate => self.signal(Signal::SIGTERM, false),
             Action::Kill => self.signal(Signal::SIGKILL, true),
-            Action::Reload => self.signal(Signal::SIGUSR2, false),
-            Action::Check => match self.start(&self.check_argv.clone()) {
-                Ok(pid) => self.check = Some(Process::Child(pid)),
-                Err(_) => return Outcome::CheckFailed,
-            },
+            Action::Reload => {
+                self.read = self.checked;
+                self.remember(&self.argv);
+                self.signal(Signal::SIGUSR2, false);
+            }
+            Action::Check => {
+                self.checked = files::mark(&self.config); // before they are read
+                match self.start(&self.check_argv.clone()) {
+                    Ok(pid) => self.check = Some(Process::Child(pid)),
+                    Err(_) => return Outcome::CheckFailed,
+                }
+            }
             Action::CancelCheck => {
                 if let Some(p) = &self.check {
                     let _ = p.signal(Signal::SIGKILL, true);
                 }
             }
+            Action::KillRemains => self.remains.drain(..).for_each(process::kill_group_of_ours),
             Action::RetireOrphan => {
                 if let Some(p) = self.orphan.take() {
                     let _ = p.signal(Signal::SIGUSR1, false);
@@ -193,34 +216,47 @@ impl Service {
         Ok(pid)
     }
 
-    fn spawn(&mut self) -> nix::Result<u32> {
+    fn spawn(&mut self, bare: bool) -> nix::Result<u32> {
         let mut argv = self.argv.clone();
+        if bare {
+            argv.drain(MASTER_MODE);
+        }
+        let known_as = argv.clone();
         if let Some(l) = &mut self.listeners {
             argv.splice(1..1, l.offer());
         }
+        self.read = files::mark(&self.config);
         let pid = self.start(&argv)?;
         if let Some(l) = &mut self.listeners {
             l.offered_to(pid);
         }
         self.process = Some(Process::Child(pid));
-        let pid = process::raw(pid);
-        if let Some(start) = process::start_time(pid) {
-            let state = format!("{pid} {start} {}\n", self.fingerprint());
-            if let Err(e) = runtime::replace_file(&self.state_file, &state) {
-                log::warn!("{}: {e}: a restarted vipd will not find HAProxy", self.state_file.display());
-            }
+        self.remember(&known_as);
+        Ok(process::raw(pid))
+    }
+
+    /// Writes down for the next vipd what runs: pid, start time, command line, files.
+    fn remember(&self, argv: &[CString]) {
+        let Some(Process::Child(pid) | Process::Orphan { pid, .. }) = &self.process else { return };
+        let pid = process::raw(*pid);
+        let Some(start) = process::start_time(pid) else { return };
+        let state = format!("{pid} {start} {} {:016x}\n", fingerprint(argv), self.read);
+        if let Err(e) = runtime::replace_file(&self.state_file, &state) {
+            log::warn!("{}: {e}: a restarted vipd will not find HAProxy", self.state_file.display());
         }
-        Ok(pid)
     }
 
     /// Connects and asks; fails at once if nobody listens yet.
-    fn ask(&self) -> nix::Result<Probe> {
+    fn ask(&self, direct: bool) -> nix::Result<Probe> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-        socket::connect(fd.as_raw_fd(), &UnixAddr::new(&self.master_socket)?)?;
+        let (path, skip) =
+            if direct { (&self.stats_socket, show_info::WORKER.len()) } else { (&self.master_socket, 0) };
+        socket::connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
         let peer = socket::getsockopt(&fd, sockopt::PeerCredentials)?;
-        socket::send(fd.as_raw_fd(), show_info::COMMAND, MsgFlags::MSG_NOSIGNAL)?;
-        Ok(Probe { fd, pid: peer.pid().unsigned_abs(), answer: Vec::new() })
+        let command = show_info::COMMAND.get(skip..).unwrap_or_default();
+        socket::send(fd.as_raw_fd(), command, MsgFlags::MSG_NOSIGNAL)?;
+        Ok(Probe { fd, master: (!direct).then(|| peer.pid().unsigned_abs()), answer: Vec::new() })
     }
 
     /// The descriptor of the question that is under way.
@@ -228,7 +264,8 @@ impl Service {
         self.probe.as_ref().map(|p| p.fd.as_fd())
     }
 
-    /// Reads the answer. `None`: not complete yet; else the pid that listens and what it said, if anything.
+    /// Reads the answer. `None`: not complete yet; else the pid of the master that listens, or of who answers if
+    /// there was none to ask, and what it said, if anything.
     pub fn read_probe(&mut self) -> Option<(u32, Option<Info>)> {
         let p = self.probe.as_mut()?;
         let mut buf = [0; 4096];
@@ -246,7 +283,7 @@ impl Service {
         if info.is_none() && !over {
             return None;
         }
-        let pid = p.pid;
+        let pid = p.master.or(info.as_ref().map(|i| i.pid)).unwrap_or(0);
         self.probe = None;
         Some((pid, info))
     }
@@ -279,8 +316,12 @@ impl Service {
             self.check = None;
             return true;
         }
-        if matches!(self.process, Some(Process::Child(p)) if process::raw(p) == pid) {
+        if let Some(Process::Child(p)) = self.process
+            && process::raw(p) == pid
+        {
             self.process = None;
+            self.remains.retain(|p| process::is_group_of_ours(*p));
+            self.remains.push(p);
             let _ = std::fs::remove_file(&self.state_file);
         }
         false
@@ -359,12 +400,21 @@ impl Pipe {
     }
 }
 
+/// Where in the command line master mode is asked for.
+const MASTER_MODE: std::ops::Range<usize> = 1..4;
+
+/// Recognises a command line.
+fn fingerprint(argv: &[CString]) -> String {
+    let bytes: Vec<u8> = argv.iter().flat_map(|a| a.to_bytes_with_nul()).copied().collect();
+    format!("{:016x}", memory::fnv1a(&bytes))
+}
+
 /// The command line. `-W`: a master that outlives its worker's reloads; `-S`: its socket, for us alone; `-db`
 /// overrides a `daemon` in the configuration, which would take HAProxy out of our hands.
 fn argv(cfg: &config::Haproxy, master_socket: &Path, listeners: Option<&Listeners>) -> Vec<CString> {
     let mut socket = master_socket.as_os_str().as_bytes().to_vec();
     socket.extend_from_slice(b",mode,600");
-    let mut options: Vec<&[u8]> = vec![b"-W", b"-db", b"-S", &socket];
+    let mut options: Vec<&[u8]> = vec![b"-W", b"-S", &socket, b"-db"];
     if let Some(l) = listeners {
         options.extend([b"-f", l.config().as_os_str().as_bytes()]);
     }

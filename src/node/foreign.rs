@@ -69,7 +69,9 @@ impl Node {
         let (inst, own) = (e.inst, self.links[e.link].mac);
         let i = &mut self.instances[inst];
         let settled = i.is_master() && now.since(i.since) >= SETTLING;
-        if !settled || own == Some(mac) || !self.addrs.is_held(entry) {
+        // A master that advertises is told of as such.
+        let known = i.foreign.deadline().is_some();
+        if !settled || known || own == Some(mac) || !self.addrs.is_held(entry) {
             return;
         }
         i.stats.foreign_announcements += 1;

@@ -352,7 +352,8 @@ impl Node {
         }
     }
 
-    fn reread(&mut self) {
+    /// Everything that the kernel has is to be read anew.
+    pub(super) fn reread(&mut self) {
         if !self.effects.contains(&Effect::Reread) {
             self.push(Effect::Reread);
         }
