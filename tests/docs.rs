@@ -130,6 +130,36 @@ fn mandoc_has_nothing_to_say() {
     }
 }
 
+/// Who looks for a line of the log in the documentation finds it, word by word.
+#[test]
+fn troubleshooting_has_the_words_of_the_log() {
+    // What stands between the parts of a message in the source is its own affair.
+    let joined = |text: String| text.replace("\\\n", " ").split_whitespace().collect::<Vec<_>>().join(" ");
+    let code = joined(read("src/words.rs") + &read("src/status/walk.rs") + &read("src/status.rs"));
+    let (readme, manual) = (joined(read("README.md")), joined(page("man8/vipd.8")));
+    for words in [
+        "received an invalid passwd from",
+        "advertisement interval mismatch mine=",
+        "with another authentication type",
+        "with another VRRP version",
+        "two masters, or a wrong virtual_router_id",
+        "one or more VIP associated with VRID mismatch actual MASTER advert",
+        "bogus VRRP packet received on",
+        "cannot send adverts to",
+        "(a firewall drops protocol 112 or 51",
+        "somebody else's permanent address: not touched, not announced",
+        "before this node holds it",
+        "longer than a backup waits",
+    ] {
+        assert!(code.contains(words), "no {words:?} in the code");
+        assert!(readme.contains(words), "no {words:?} in the README");
+        assert!(manual.contains(words), "no {words:?} in vipd.8");
+    }
+    for words in ["by multicast and not by unicast, or the reverse", "no advert ever, from anybody"] {
+        assert!(code.contains(words) && readme.contains(words), "{words:?}");
+    }
+}
+
 #[test]
 fn the_readme_is_a_front_door() {
     let lines = read("README.md").lines().count();

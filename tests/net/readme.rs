@@ -101,6 +101,8 @@ fn pair(w: &World, one: &Host, two: &Host) -> Result<()> {
     one.sh("test -s /usr/share/man/man8/vipd.8 && test -s /usr/share/man/man5/vipd.ini.5")?;
     let said = run(one, "both")?;
     ensure!(said.contains("/etc/vipd.ini: valid"), "vipd -t said {said:?}");
+    let said = one.sh("vipd -t 2>&1")?;
+    ensure!(!said.contains("warning:") && !said.contains("note:"), "the examples are unwise: {said}");
     run(one, "debian start")?;
     w.node1_is_master()?;
     run(two, "alpine")?;
