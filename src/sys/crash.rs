@@ -28,15 +28,18 @@ pub fn announce() {
     }
 }
 
-/// The instruction is tried again when this returns, with the default action: the end.
-extern "C" fn last_words(_: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
+/// The default action is back when this is called, and follows.
+extern "C" fn last_words(signal: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
     // SAFETY: the kernel passes a valid siginfo_t, whose address is that of the instruction for these signals.
     let at = unsafe { (*info).si_addr() } as usize;
     let mut line = Line { text: [0; 96], len: 0 };
     let place = at.wrapping_sub((&raw const __ehdr_start) as usize);
     let _ = writeln!(line, "vipd {}: internal error at {place:#x}", env!("CARGO_PKG_VERSION"));
-    // SAFETY: `text` has at least `len` octets.
-    unsafe { libc::write(2, line.text.as_ptr().cast(), line.len) };
+    // SAFETY: `text` has at least `len` octets; both calls are allowed in a handler.
+    unsafe {
+        libc::write(2, line.text.as_ptr().cast(), line.len);
+        libc::raise(signal);
+    }
 }
 
 /// A line on the stack: nothing is allocated in a signal handler.

@@ -119,6 +119,7 @@ const TESTS: &[(&str, Test)] = &[
     ("ignores_other_virtual_routers", ignores_other_vrids),
     ("bears_garbage", bears_garbage),
     ("does_not_amplify_lower_adverts", does_not_amplify),
+    ("has_last_words", has_last_words),
     ("refuses_a_second_instance", refuses_second_instance),
     ("exits_with_the_documented_codes", exit_codes),
     ("puts_a_stolen_address_back", puts_back),
@@ -693,6 +694,20 @@ fn does_not_amplify(w: &World) -> Result<()> {
 }
 
 // ---------------------------------------------------------------------------------- the program
+
+/// What a fault of its own looks like in the small build, which has no message of Rust's.
+fn has_last_words(w: &World) -> Result<()> {
+    let one = Vipd::start(&w.one, &Vipd::ini(&w.one, None, &[router(100)]))?;
+    one.wait_log(words::BACKUP, secs(2))?;
+    one.signal(Signal::SIGILL);
+    one.wait_log("internal error at 0x", secs(2))?;
+    let status = one.wait_exit(secs(2))?;
+    ensure!(
+        std::os::unix::process::ExitStatusExt::signal(&status) == Some(libc::SIGILL),
+        "it ended by {status}"
+    );
+    Ok(())
+}
 
 fn refuses_second_instance(w: &World) -> Result<()> {
     let one = Vipd::run(&w.one, None, &[router(100)])?;
