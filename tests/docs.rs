@@ -32,21 +32,53 @@ fn of_the_code() -> Keys {
     all
 }
 
-/// `.Ss Section TITLE` with its `.It Ic KEY`.
+/// `.Ss Section TITLE` with what is below it.
+fn sections(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split("\n.Ss Section ").skip(1).map(|section| {
+        let (title, body) = section.split_once('\n').expect("a title");
+        (title, body.split("\n.Sh ").next().expect("a body"))
+    })
+}
+
+/// `.It Ic KEY` with what is below it.
+fn items(body: &str) -> impl Iterator<Item = (&str, &str)> {
+    body.split("\n.It Ic ").skip(1).map(|item| {
+        let (key, text) = item.split_once('\n').expect("a key");
+        (key, text.split("\n.El").next().expect("a text"))
+    })
+}
+
 #[test]
 fn the_manual_has_exactly_the_keys_of_the_code() {
     let text = page("man5/vipd.ini.5");
     let mut all = Keys::new();
-    for section in text.split("\n.Ss Section ").skip(1) {
-        let (title, body) = section.split_once('\n').expect("a title");
-        let body = body.split("\n.Sh ").next().expect("a body");
-        let keys = body.lines().filter_map(|l| l.strip_prefix(".It Ic ")).map(str::to_owned);
-        let keys: Vec<String> = keys.collect();
-        let set: BTreeSet<String> = keys.iter().cloned().collect();
-        assert_eq!(set.len(), keys.len(), "twice in {title}");
+    for (title, body) in sections(&text) {
+        let set: BTreeSet<String> = items(body).map(|(key, _)| key.to_owned()).collect();
+        assert_eq!(set.len(), items(body).count(), "twice in {title}");
         all.insert(title.to_owned(), set);
     }
     assert_eq!(all, of_the_code());
+}
+
+/// The parser is asked what it would take.
+#[test]
+fn the_manual_has_the_ranges_of_the_code() {
+    let text = page("man5/vipd.ini.5");
+    let mut ranges = 0;
+    for (title, body) in sections(&text) {
+        for (key, text) in items(body) {
+            let errors = schema::parse(&format!("[{title}]\n{key} = 99999999\n")).err().unwrap_or_default();
+            let said = errors.iter().find(|e| e.line == 2).map_or("", |e| e.message.as_str());
+            let Some((_, range)) = said.split_once("is out of range: ") else { continue };
+            let number = |c: char| !c.is_ascii_digit() && c != '.';
+            let there: Vec<&str> = text.split(number).map(|n| n.trim_end_matches('.')).collect();
+            for bound in range.split(number).filter(|n| !n.is_empty()) {
+                assert!(there.contains(&bound), "{key}: {range}, but the manual says {text}");
+            }
+            ranges += 1;
+        }
+    }
+    assert!(ranges >= 30, "{ranges}");
 }
 
 /// `| `[section]` | `key` ... |`
