@@ -184,6 +184,8 @@ pub struct AddrBook {
     last_batch: Option<Time>,
     /// An advert went out since the last batch.
     advert_since: bool,
+    /// And it was of one that the batches before it found without a fresh advert: its leases are due now.
+    overdue: bool,
 }
 
 impl AddrBook {
@@ -242,6 +244,10 @@ impl AddrBook {
         if !matches!(l.claim, Claim::Handover(_)) {
             l.claim = Claim::Advert(sent);
             self.advert_since = true;
+            let due =
+                |e: &Entry| e.held.is_some_and(|h| h.lease.is_some() && sent.since(h.since) >= RENEWAL_GAP);
+            let overdue = self.of(inst).any(|(_, e)| due(e));
+            self.overdue |= overdue;
         }
     }
 
@@ -515,3 +521,6 @@ fn terms(l: &Leasing) -> Terms {
     // A renewal goes out with each advert in any case; where that is too long, the README says so.
     Terms { lease: Some(secs), fresh: fresh.unwrap_or(l.advert_int / 4), safe: fresh.is_some() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,7 @@ impl AddrBook {
                     renewals.push(self.op(OpKind::Replace, i, held.ifindex, held.prefix, terms.lease));
                 }
             }
-            self.advert_since = false;
+            (self.advert_since, self.overdue) = (false, false);
         }
         if !adds.is_empty() || !renewals.is_empty() {
             self.last_batch = Some(now);
@@ -139,7 +139,7 @@ impl AddrBook {
     fn renewal_due(&self, now: Time) -> bool {
         let Some(last) = self.last_batch else { return true };
         let since = now.since(last);
-        (self.advert_since && since >= RENEWAL_GAP) || since >= self.step()
+        self.overdue || (self.advert_since && since >= RENEWAL_GAP) || since >= self.step()
     }
 
     /// L/8 of the shortest lease, at least 0.25 s.
