@@ -18,6 +18,8 @@ pub const TAG: u8 = 0x70;
 const TAG_KEEPALIVED: u8 = 18;
 /// Least time between two batches of renewals.
 const RENEWAL_GAP: Duration = Duration::from_millis(250);
+/// The kernel may end a lease this much early (ADDRCONF_TIMER_FUZZ_MINUS, linux/addrconf.h).
+const EARLY: Duration = Duration::from_millis(20);
 /// Lease of an address that waits for its successor.
 const HANDOVER_LEASE: u32 = 1;
 /// Pause before an operation that failed is tried again.
@@ -278,7 +280,8 @@ impl AddrBook {
         let lease = |l: u32| Duration::from_secs(u64::from(l));
         let ends =
             self.of(inst).filter_map(|(_, e)| e.held.and_then(|h| Some(h.since + lease(h.lease?)))).min();
-        self.leasing[inst].claim = Claim::Handover(ends.map_or(now, |end| end - lease(HANDOVER_LEASE)));
+        self.leasing[inst].claim =
+            Claim::Handover(ends.map_or(now, |end| end - EARLY - lease(HANDOVER_LEASE)));
         self.last_batch = None; // the short lease starts at once
     }
 

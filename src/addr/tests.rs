@@ -46,3 +46,25 @@ fn nobody_is_left_out_for_ever() {
         }
     }
 }
+
+/// Within the last 20 ms the kernel may have ended it already, and a renewal would bring it back.
+#[test]
+fn a_lease_that_may_have_ended_is_not_handed_over() {
+    let text = "[vrrp V]\ninterface = eth0\nvirtual_router_id = 1\nvirtual_ipaddress = 192.0.2.1/24\n";
+    let (cfg, _) = schema::parse(text).unwrap_or_else(|e| panic!("{e:?}"));
+    for (age, renewed) in [(979, 1), (981, 0)] {
+        let mut book = AddrBook::default();
+        book.add_instance(&cfg.vrrp[0], |_| 0);
+        book.acquire(0);
+        let start = Time::ZERO + Duration::from_secs(1);
+        book.advert_sent(0, start);
+        let (mut ops, mut out) = (Vec::new(), Vec::new());
+        book.flush(start, |_| Some(2), &mut ops, &mut out);
+        let done: Vec<(Op, i32)> = ops.drain(..).map(|op| (op, 0)).collect();
+        book.done(start, start, &done, &mut out);
+        let now = start + Duration::from_millis(age);
+        book.hand_over(0, now);
+        book.flush(now, |_| Some(2), &mut ops, &mut out);
+        assert_eq!(ops.len(), renewed, "{age} ms after the renewal");
+    }
+}

@@ -97,6 +97,8 @@ impl World {
                 if self.plan.machines[host].cfg.vrrp[router].priority != 255 {
                     self.hosts[host].priorities[router] = Some(priority);
                     if let Some(p) = &mut self.hosts[host].proc {
+                        // The configured one: the effective one is made of it again and again.
+                        p.node.instances[router].cfg.priority = priority;
                         p.node.instances[router].machine.params.priority = priority;
                     }
                     self.forget_heard(host, Some(router));

@@ -20,7 +20,11 @@ mod world;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use mutant::Mutant;
+use std::sync::atomic::{AtomicU64, Ordering};
 use world::World;
+
+/// Events of all seeds that were played.
+static EVENTS: AtomicU64 = AtomicU64::new(0);
 
 /// Seeds of one trial.
 const CHUNK: u64 = 1000;
@@ -54,12 +58,15 @@ fn main() {
         let trial = Trial::test(format!("broken_{name}"), move || broken(name, *rule, word));
         trials.push(trial.with_ignored_flag(cfg!(debug_assertions)));
     }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    println!("{count} seeds from {from}; with the broken rules {} events", EVENTS.load(Ordering::Relaxed));
+    conclusion.exit();
 }
 
 fn play(seed: u64, rule: Mutant) -> World {
     let mut w = World::new(seed, rule, false);
     w.play();
+    EVENTS.fetch_add(w.steps, Ordering::Relaxed);
     w
 }
 

@@ -188,6 +188,7 @@ impl World {
         };
         for (i, v) in p.node.instances.iter_mut().enumerate() {
             if let Some(priority) = host.priorities[i] {
+                v.cfg.priority = priority;
                 v.machine.params.priority = priority;
             }
             v.machine.params.preempt &= self.mutant != Mutant::Meek;
