@@ -14,34 +14,68 @@ const MAX_CLIENTS: usize = 8;
 /// Longest request.
 const MAX_LINE: usize = 256;
 /// A client that takes longer is dropped.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a client may wait for an answer that comes later.
+pub const LATER: Duration = Duration::from_secs(120);
 
 /// A request; what the lines mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// `status`
     Status,
+    /// `reload`
+    Reload,
+    /// `resign SECONDS yes|no [NAME]`
+    Resign {
+        /// A virtual router or a group; none: all.
+        name: Option<String>,
+        /// How long not to preempt.
+        aside: Duration,
+        /// Even without a successor.
+        force: bool,
+    },
 }
+
+/// Who waits for an answer; unique as long as vipd runs.
+pub type Asker = u64;
 
 impl Request {
     /// From a line.
     pub fn parse(line: &[u8]) -> Option<Self> {
-        match line.trim_ascii() {
-            b"status" => Some(Request::Status),
-            _ => None,
-        }
+        let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
+        let request = match words.next()? {
+            "status" => Request::Status,
+            "reload" => Request::Reload,
+            "resign" => {
+                let aside = words.next()?.parse().ok().filter(|s| *s <= MAX_ASIDE)?;
+                let force = words.next()? == "yes";
+                let name = words.next().map(str::to_owned);
+                Request::Resign { name, aside: Duration::from_secs(aside), force }
+            }
+            _ => return None,
+        };
+        words.next().is_none().then_some(request)
     }
 }
+
+/// The longest that can be asked for, in seconds: a day.
+pub const MAX_ASIDE: u64 = 86_400;
 
 /// The listening socket and its clients.
 #[derive(Debug)]
 pub struct Control {
     listener: UnixListener,
     clients: Vec<Client>,
+    /// The last one's number.
+    last: Asker,
 }
 
 #[derive(Debug)]
 struct Client {
+    number: Asker,
+    /// It has asked and waits.
+    waits: bool,
     stream: UnixStream,
     line: Vec<u8>,
     answer: Option<Vec<u8>>,
@@ -51,7 +85,7 @@ struct Client {
 impl Control {
     /// Listens.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Control { listener: runtime::listen(path)?, clients: Vec::new() })
+        Ok(Control { listener: runtime::listen(path)?, clients: Vec::new(), last: 0 })
     }
 
     /// What to wait on: the listener first, then each client, with whether it is to be written to.
@@ -70,24 +104,43 @@ impl Control {
         self.clients.retain(|c| now < c.until);
     }
 
-    /// Takes new clients, reads, writes and drops; `answer` turns a request into exit status and text.
-    pub fn serve(&mut self, now: Time, mut answer: impl FnMut(Request) -> (u8, String)) {
+    /// The answer for one that waits, if it still does.
+    pub fn reply(&mut self, now: Time, to: Asker, status: u8, text: &str) {
+        if let Some(c) = self.clients.iter_mut().find(|c| c.number == to && c.waits) {
+            (c.waits, c.until) = (false, now + PATIENCE);
+            c.answer = Some(format!("{status}\n{text}").into_bytes());
+        }
+    }
+
+    /// Takes new clients, reads, writes and drops; `answer` turns a request into exit status and text, or into nothing
+    /// if the answer comes later, by `reply`.
+    pub fn serve(&mut self, now: Time, mut answer: impl FnMut(Request, Asker) -> Option<(u8, String)>) {
         for _ in 0..MAX_CLIENTS {
             let Ok((stream, _)) = self.listener.accept() else { break };
             if stream.set_nonblocking(true).is_ok() {
                 if self.clients.len() == MAX_CLIENTS {
-                    self.clients.remove(0);
+                    // The oldest, but who waits for an answer has more patience than who has not asked yet.
+                    let oldest = self.clients.iter().position(|c| !c.waits).unwrap_or(0);
+                    self.clients.remove(oldest);
                 }
-                self.clients.push(Client { stream, line: Vec::new(), answer: None, until: now + PATIENCE });
+                self.last += 1;
+                let (number, until) = (self.last, now + PATIENCE);
+                let (line, answer, waits) = (Vec::new(), None, false);
+                self.clients.push(Client { number, waits, stream, line, answer, until });
             }
         }
-        self.clients.retain_mut(|c| c.serve(&mut answer));
+        self.clients.retain_mut(|c| c.serve(now, &mut answer));
     }
 }
 
 impl Client {
     /// Returns whether to go on.
-    fn serve(&mut self, answer: &mut impl FnMut(Request) -> (u8, String)) -> bool {
+    fn serve(&mut self, now: Time, answer: &mut impl FnMut(Request, Asker) -> Option<(u8, String)>) -> bool {
+        if self.waits {
+            // It has nothing more to say: it is gone, or babbles.
+            let silent = self.stream.read(&mut [0]);
+            return silent.is_err_and(|e| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted));
+        }
         if self.answer.is_none() {
             let mut buf = [0; MAX_LINE];
             match self.stream.read(&mut buf) {
@@ -99,7 +152,13 @@ impl Client {
                 return self.line.len() < MAX_LINE;
             };
             let (status, text) = match Request::parse(self.line.get(..end).unwrap_or_default()) {
-                Some(r) => answer(r),
+                Some(r) => match answer(r, self.number) {
+                    Some(a) => a,
+                    None => {
+                        (self.waits, self.until) = (true, now + LATER);
+                        return true;
+                    }
+                },
                 None => (2, "unknown request\n".to_owned()),
             };
             self.answer = Some(format!("{status}\n{text}").into_bytes());
@@ -115,10 +174,10 @@ impl Client {
     }
 }
 
-/// The other end, for `vipd status`: asks and returns exit status and text. Waits at most a few seconds.
-pub fn ask(path: &Path, line: &str) -> io::Result<(u8, String)> {
+/// The other end, for `vipd status`: asks and returns exit status and text. Waits at most so long.
+pub fn ask(path: &Path, line: &str, patience: Duration) -> io::Result<(u8, String)> {
     let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.write_all(format!("{line}\n").as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

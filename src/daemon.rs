@@ -4,16 +4,19 @@
 mod check;
 mod links;
 mod listeners;
+mod reload;
 mod service;
 mod tables;
 
 pub use check::unknown_user;
+pub use reload::read_config;
 pub use service::check_argv;
 
 use crate::config::{self, Config};
 use crate::control::{Control, Request};
 use crate::event::Event;
 use crate::haproxy::supervisor;
+use crate::logger::Logger;
 use crate::memory;
 use crate::node::{Effect, Memory, Node};
 use crate::status;
@@ -33,6 +36,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::time::TimeSpec;
+use reload::{Job, Pending};
 use service::{Outcome, Service};
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -80,6 +84,13 @@ struct Daemon {
     control: Control,
     router_id: String,
     control_socket: PathBuf,
+    file: PathBuf,
+    config: Config,
+    logger: &'static Logger,
+    /// SIGHUP came.
+    hangup: bool,
+    jobs: Vec<Job>,
+    pending: Vec<Pending>,
     started: Time,
     buf: Vec<u8>,
     batch: Batch,
@@ -98,14 +109,14 @@ struct Daemon {
     _locks: (Flock<File>, Flock<File>),
 }
 
-/// Runs until it is told to stop; returns the exit status.
-pub fn run(cfg: &Config) -> Result<u8, Fatal> {
+/// Runs with the configuration of `file` until it is told to stop; returns the exit status.
+pub fn run(cfg: &Config, file: &Path, logger: &'static Logger) -> Result<u8, Fatal> {
     let missing = runtime::missing_capabilities();
     if !missing.is_empty() {
         return Err(fatal("missing capability", missing.join(", ")));
     }
     runtime::keep_descriptors();
-    let mut daemon = Daemon::open(cfg)?;
+    let mut daemon = Daemon::open(cfg, file, logger)?;
     daemon.begin(cfg)?;
     loop {
         daemon.turn()?;
@@ -117,7 +128,7 @@ pub fn run(cfg: &Config) -> Result<u8, Fatal> {
 }
 
 impl Daemon {
-    fn open(cfg: &Config) -> Result<Self, Fatal> {
+    fn open(cfg: &Config, file: &Path, logger: &'static Logger) -> Result<Self, Fatal> {
         let path = &cfg.global.control_socket;
         let dir = path.parent().unwrap_or(Path::new("/"));
         runtime::make_dir(dir).map_err(|e| fatal(dir.display(), e))?;
@@ -134,6 +145,12 @@ impl Daemon {
             control,
             router_id: cfg.global.router_id.clone().unwrap_or_else(host_name),
             control_socket: path.clone(),
+            file: file.to_owned(),
+            config: cfg.clone(),
+            logger,
+            hangup: false,
+            jobs: Vec::new(),
+            pending: Vec::new(),
             started: now,
             buf: vec![0; 9216],
             batch: Batch::default(),
@@ -152,7 +169,7 @@ impl Daemon {
         log::info!("vipd {} starts on {}", env!("CARGO_PKG_VERSION"), self.router_id);
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
         for i in 0..self.node.instances.len() {
-            let file = self.sequence_file(&self.node.instances[i].cfg);
+            let file = sequence_file(&self.control_socket, &self.node.instances[i].cfg);
             if let Some(replay) = std::fs::read_to_string(file).ok().and_then(|s| Replay::parse(&s)) {
                 self.node.instances[i].replay = replay;
             }
@@ -196,12 +213,7 @@ impl Daemon {
     }
 
     fn state_file(&self, v: &config::Vrrp) -> PathBuf {
-        runtime::with_suffix(&self.control_socket, &format!(".vrrp.{}", v.name))
-    }
-
-    /// Where the sequence numbers are kept. They outlive the mastership, and a change of the key.
-    fn sequence_file(&self, v: &config::Vrrp) -> PathBuf {
-        runtime::with_suffix(&self.control_socket, &format!(".ah.{}", v.name))
+        state_file(&self.control_socket, &v.name)
     }
 
     /// One turn: wait, read, act.
@@ -222,6 +234,7 @@ impl Daemon {
             self.take_realtime();
         }
         self.settle();
+        self.serve_jobs();
         Ok(())
     }
 
@@ -355,9 +368,18 @@ impl Daemon {
                     l.overruns = [&s.vrrp, &s.ah].into_iter().flatten().map(socket::Vrrp::overruns).sum();
                 }
                 let (node, router_id, started) = (&self.node, &self.router_id, self.started);
-                self.control.serve(now, |request| match request {
+                let jobs = &mut self.jobs;
+                self.control.serve(now, |request, to| match request {
                     Request::Status => {
-                        (status::exit_status(node), status::text(node, router_id, started, now))
+                        Some((status::exit_status(node), status::text(node, router_id, started, now)))
+                    }
+                    Request::Reload => {
+                        jobs.push(Job::Reload(to));
+                        None
+                    }
+                    Request::Resign { name, aside, force } => {
+                        jobs.push(Job::Resign { to, name, aside, force });
+                        None
                     }
                 });
             }
@@ -381,9 +403,8 @@ impl Daemon {
             }
             Signal::SIGXCPU => self.step_down(now),
             Signal::SIGUSR2 => self.node.supervise(now, |h, out, events| h.reload(now, out, events)),
-            s => log::warn!(
-                "{s}: vipd.ini is not read again by this version: restart vipd; USR2 reloads HAProxy"
-            ),
+            Signal::SIGHUP => self.hangup = true,
+            _ => {}
         }
     }
 
@@ -421,6 +442,7 @@ impl Daemon {
         self.run_effects();
         self.connections = None;
         while let Some(event) = self.node.next_event() {
+            self.note(&event);
             self.tell(&event);
         }
     }
@@ -451,9 +473,16 @@ impl Daemon {
                 self.node.addrs_done(before, clock::now(), &results);
             }
             Effect::Disconnect { inst } => self.disconnect(inst),
+            Effect::DisconnectVip { entry } => self.disconnect_vips(&[entry]),
             Effect::Announce { entry } => self.announce(entry),
             Effect::Remember { inst, memory } => self.remember(inst, memory),
+            Effect::Forget { name } => {
+                let _ = std::fs::remove_file(state_file(&self.control_socket, &name));
+            }
             Effect::Reread => self.reread(),
+            Effect::NewService => {
+                self.service = self.config.haproxy.as_ref().map(|h| Service::new(h, &self.control_socket));
+            }
             Effect::Haproxy(supervisor::Action::Spawn) if !self.node.may_spawn() => {}
             Effect::Haproxy(action) => {
                 let Some(service) = &mut self.service else { return };
@@ -462,7 +491,7 @@ impl Daemon {
                 self.node.supervise(now, |h, out, events| match outcome {
                     Outcome::Nothing => {}
                     Outcome::Spawned(pid) => h.spawned(pid, now, events),
-                    Outcome::SpawnFailed(errno) => h.spawn_failed(errno, now, events),
+                    Outcome::SpawnFailed(errno) => h.spawn_failed(errno, now, out, events),
                     Outcome::ProbeFailed => h.probe_failed(now, out, events),
                     Outcome::FetchFailed(why) => h.fetched(Err(why), now, out, events),
                     Outcome::CheckFailed => h.checked(supervisor::Exit::Unknown, now, out, events),
@@ -482,7 +511,7 @@ impl Daemon {
         let mut file = self.state_file(cfg);
         let done = match memory {
             Memory::Sequence => {
-                file = self.sequence_file(cfg);
+                file = sequence_file(&self.control_socket, cfg);
                 runtime::replace_file(&file, &self.node.instances[inst].replay.render())
             }
             Memory::Nothing => match std::fs::remove_file(&file) {
@@ -495,6 +524,16 @@ impl Daemon {
             log::warn!("{}: {e}", file.display());
         }
     }
+}
+
+/// Where is kept that a virtual router was master.
+fn state_file(control_socket: &Path, name: &str) -> PathBuf {
+    runtime::with_suffix(control_socket, &format!(".vrrp.{name}"))
+}
+
+/// Where the sequence numbers are kept. They outlive the mastership, and a change of the key.
+fn sequence_file(control_socket: &Path, v: &config::Vrrp) -> PathBuf {
+    runtime::with_suffix(control_socket, &format!(".ah.{}", v.name))
 }
 
 fn lock(control_socket: &Path) -> Result<(Flock<File>, Flock<File>), Fatal> {

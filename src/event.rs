@@ -4,7 +4,7 @@ use crate::check;
 use crate::haproxy::supervisor;
 use crate::node::Faults;
 use crate::vrrp::group;
-use crate::vrrp::machine::{Kind, Note, Why};
+use crate::vrrp::machine::{Kind, Note, Resigned, Why};
 use crate::vrrp::packet::{Discard, Notes};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -78,6 +78,10 @@ pub enum Event {
     Check { check: usize, said: check::Said, output: String },
     /// Tracking has changed the priority.
     Priority { inst: usize, from: u8, to: u8 },
+    /// What became of the command to resign.
+    Resigned { inst: usize, how: Resigned },
+    /// A virtual router that is not configured any more has let go of all it had.
+    Forgotten { name: String },
     /// Starting to take part is put off.
     StartupDelay(Duration),
     /// The stop began; a second request makes it fast.

@@ -17,7 +17,8 @@ const DEV_LOG: &str = "/dev/log";
 /// Longest line; a pipe takes up to 4096 octets at once or not at all.
 const MAX_LINE: usize = 2048;
 
-struct Logger {
+/// The logger; there is one.
+pub struct Logger {
     inner: Mutex<Inner>,
 }
 
@@ -32,13 +33,29 @@ enum Sink {
 }
 
 /// Installs the logger. Stamps on stderr only if it is a terminal: a supervisor adds its own.
-pub fn install(target: LogTarget, level: LevelFilter, facility: LogFacility) {
+pub fn install(target: LogTarget, level: LevelFilter, facility: LogFacility) -> &'static Logger {
+    let inner = Mutex::new(Inner { sink: sink(target, facility), dropped: 0 });
+    let logger: &'static Logger = Box::leak(Box::new(Logger { inner }));
+    if log::set_logger(logger).is_ok() {
+        log::set_max_level(level);
+    }
+    logger
+}
+
+impl Logger {
+    /// Lines go there from now on.
+    pub fn redirect(&self, target: LogTarget, facility: LogFacility) {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).sink = sink(target, facility);
+    }
+}
+
+fn sink(target: LogTarget, facility: LogFacility) -> Sink {
     let to_stderr = match target {
         LogTarget::Stderr => true,
         LogTarget::Syslog => false,
         LogTarget::Auto => stderr().is_terminal() || !Path::new(DEV_LOG).exists(),
     };
-    let sink = if to_stderr {
+    if to_stderr {
         Sink::Stderr { terminal: stderr().is_terminal().then(terminal).flatten() }
     } else {
         let formatter = Formatter3164 {
@@ -48,10 +65,6 @@ pub fn install(target: LogTarget, level: LevelFilter, facility: LogFacility) {
             pid: std::process::id(),
         };
         Sink::Syslog { socket: connect(), formatter }
-    };
-    let logger = Logger { inner: Mutex::new(Inner { sink, dropped: 0 }) };
-    if log::set_boxed_logger(Box::new(logger)).is_ok() {
-        log::set_max_level(level);
     }
 }
 

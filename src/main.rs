@@ -1,12 +1,12 @@
 //! The command line: run, check, status.
 
 use lexopt::prelude::*;
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use vipd::config::{Config, ini, schema};
+use std::time::Duration;
+use vipd::config::Config;
 use vipd::haproxy::supervisor::Exit;
 use vipd::sys::process;
 use vipd::{control, daemon, logger};
@@ -17,9 +17,14 @@ vipd gives a pair of HAProxy machines a floating address.
 usage: vipd [-c FILE]            run in the foreground (default /etc/vipd.ini)
        vipd -t [-c FILE]         check the configuration, and haproxy's
        vipd status [-c FILE]     every virtual router, its addresses, HAProxy
+       vipd reload [-c FILE]     read the configuration again, and tell what that changed
+       vipd resign [-c FILE] [NAME] [--for SECONDS] [--force]
+                                 hand over, and do not preempt for that long (60)
        vipd --help | --version
 
 exit status: 0 clean stop, 1 failure at run time, 2 usage or configuration error
+vipd reload: 0 done, 1 not now, 2 errors: nothing was changed
+vipd resign: 0 done, 1 no successor: still master
 vipd status: 0 all master, 3 some backup, 4 any fault, 5 not running
 ";
 
@@ -31,6 +36,8 @@ enum Task {
     Run,
     Check,
     Status,
+    /// What is asked of the daemon.
+    Ask(String),
     Print(String),
 }
 
@@ -44,12 +51,13 @@ fn main() -> ExitCode {
             say(&text);
             0
         }
-        Ok((task, file)) => match load(&file, !matches!(task, Task::Status)) {
+        Ok((task, file)) => match load(&file, !matches!(task, Task::Status | Task::Ask(_))) {
             None => USAGE_ERROR,
             Some(cfg) => match task {
-                Task::Run => run(&cfg),
+                Task::Run => run(&cfg, &file),
                 Task::Check => check(&cfg, &file),
-                Task::Status => ask_status(&cfg),
+                Task::Status => ask(&cfg, "status", control::PATIENCE),
+                Task::Ask(line) => ask(&cfg, &line, control::LATER),
                 Task::Print(_) => 0,
             },
         },
@@ -65,6 +73,7 @@ fn say(text: &str) {
 fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
     let mut file = PathBuf::from("/etc/vipd.ini");
     let mut task = Task::Run;
+    let (mut aside, mut force, mut name) = (60u64, "no", String::new());
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
         match arg {
@@ -75,36 +84,51 @@ fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
                 return Ok((Task::Print(format!("vipd {}\n", env!("CARGO_PKG_VERSION"))), file));
             }
             Value(word) if word == "status" && matches!(task, Task::Run) => task = Task::Status,
+            Value(word) if word == "reload" && matches!(task, Task::Run) => {
+                task = Task::Ask("reload".to_owned());
+            }
+            Value(word) if word == "resign" && matches!(task, Task::Run) => task = Task::Ask(String::new()),
+            Long("for") if is_resign(&task) => {
+                aside = args.value()?.parse()?;
+                if aside > control::MAX_ASIDE {
+                    return Err("--for: at most 86400 seconds".into());
+                }
+            }
+            Long("force") if is_resign(&task) => force = "yes",
+            Value(word) if is_resign(&task) && name.is_empty() => name = word.string()?,
             arg => return Err(arg.unexpected()),
         }
+    }
+    if is_resign(&task) {
+        task = Task::Ask(format!("resign {aside} {force} {name}"));
     }
     Ok((task, file))
 }
 
-/// Reads the configuration; every error (and warning, if `warn`) goes to stderr as `file:line: message`.
-fn load(file: &Path, warn: bool) -> Option<Config> {
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(ini::MAX_SIZE).unwrap_or(u64::MAX).saturating_add(1);
-    if let Err(e) = File::open(file).and_then(|f| f.take(limit).read_to_end(&mut bytes)) {
-        eprintln!("vipd: {}: {e}", file.display());
-        return None;
-    }
-    let (cfg, kind, said) = match schema::parse_bytes(&bytes) {
-        Ok((cfg, warnings)) => (Some(cfg), "warning: ", if warn { warnings } else { Vec::new() }),
-        Err(errors) => (None, "", errors),
-    };
-    for d in said {
-        match d.line {
-            0 => eprintln!("{}: {kind}{}", file.display(), d.message),
-            line => eprintln!("{}:{line}: {kind}{}", file.display(), d.message),
-        }
-    }
-    cfg
+/// `Ask` whose line is not made up yet.
+fn is_resign(task: &Task) -> bool {
+    matches!(task, Task::Ask(line) if line.is_empty())
 }
 
-fn run(cfg: &Config) -> u8 {
-    logger::install(cfg.global.log, cfg.global.log_level, cfg.global.log_facility);
-    match daemon::run(cfg) {
+/// Reads the configuration; every error (and warning, if `warn`) goes to stderr as `file:line: message`.
+fn load(file: &Path, warn: bool) -> Option<Config> {
+    match daemon::read_config(file) {
+        Ok((cfg, warnings)) => {
+            if warn {
+                eprint!("{warnings}");
+            }
+            Some(cfg)
+        }
+        Err(errors) => {
+            eprint!("{errors}");
+            None
+        }
+    }
+}
+
+fn run(cfg: &Config, file: &Path) -> u8 {
+    let logger = logger::install(cfg.global.log, cfg.global.log_level, cfg.global.log_facility);
+    match daemon::run(cfg, file, logger) {
         Ok(status) => status,
         Err(e) => {
             log::error!("{}", e.0);
@@ -137,9 +161,9 @@ fn check(cfg: &Config, file: &Path) -> u8 {
     0
 }
 
-fn ask_status(cfg: &Config) -> u8 {
+fn ask(cfg: &Config, line: &str, patience: Duration) -> u8 {
     let socket = &cfg.global.control_socket;
-    match control::ask(socket, "status") {
+    match control::ask(socket, line, patience) {
         Ok((status, text)) => {
             say(&text);
             status

@@ -49,15 +49,29 @@ pub(super) struct Sockets {
 impl Daemon {
     pub(super) fn open_link(&mut self, link: usize, ifindex: u32) -> nix::Result<()> {
         let Some(l) = self.node.links.get(link) else { return Err(Errno::ENODEV) };
-        let mut sockets = Sockets { arp: Some(socket::Arp::open(ifindex)?), ..Sockets::default() };
+        // After a reload some are there, and stay: no advert is missed.
+        let old = std::mem::take(&mut self.sockets[link]);
+        let mut sockets = Sockets { router: old.router, stray_after: old.stray_after, ..Sockets::default() };
+        sockets.arp = match old.arp {
+            None => Some(socket::Arp::open(ifindex)?),
+            there => there,
+        };
         if l.carries_adverts {
             let vrids: Vec<u8> = l.demux.vrids().collect();
-            let open = |kind| socket::Vrrp::open(&l.name, ifindex, kind, &vrids, l.multicast);
-            sockets.vrrp = Some(open(Kind::Plain)?);
-            sockets.ah = Some(open(Kind::Ah)?);
-            sockets.stray = Some(socket::Stray::open(&l.name, ifindex, &vrids, l.multicast)?);
+            let open = |kind, old: Option<socket::Vrrp>| match old {
+                None => socket::Vrrp::open(&l.name, ifindex, kind, &vrids, l.multicast),
+                Some(s) => s.rewire(ifindex, kind, &vrids, l.multicast).map(|()| s),
+            };
+            sockets.vrrp = Some(open(Kind::Plain, old.vrrp)?);
+            sockets.ah = Some(open(Kind::Ah, old.ah)?);
+            sockets.stray = Some(match old.stray {
+                None => socket::Stray::open(&l.name, ifindex, &vrids, l.multicast)?,
+                Some(s) => s.rewire(ifindex, &vrids, l.multicast).map(|()| s)?,
+            });
         }
-        if l.has_v6_vips {
+        if l.has_v6_vips && old.neighbours.is_some() {
+            sockets.neighbours = old.neighbours;
+        } else if l.has_v6_vips {
             sockets.neighbours = Some(socket::V6::neighbours(&l.name, ifindex)?);
             if runtime::read_sysctl(&format!("net/ipv6/conf/{}/disable_ipv6", l.name)).as_deref() == Some("1")
             {
@@ -66,8 +80,12 @@ impl Daemon {
         }
         let vrids: Vec<u8> = l.demux_v6.vrids().collect();
         if !vrids.is_empty() {
-            sockets.vrrp_v6 = Some(socket::V6::vrrp(&l.name, ifindex, &vrids, true, l.multicast)?);
-            sockets.stray_v6 = Some(socket::V6::vrrp(&l.name, ifindex, &vrids, false, l.multicast)?);
+            let open = |listed, old: Option<socket::V6>| match old {
+                None => socket::V6::vrrp(&l.name, ifindex, &vrids, listed, l.multicast),
+                Some(s) => s.rewire(&vrids, listed, l.multicast).map(|()| s),
+            };
+            sockets.vrrp_v6 = Some(open(true, old.vrrp_v6)?);
+            sockets.stray_v6 = Some(open(false, old.stray_v6)?);
         }
         // An expiring primary would take its secondaries along; and an ARP request of the old master, sent
         // with the VIP as its source, would turn a client back to it.
@@ -112,21 +130,28 @@ impl Daemon {
 
     /// Resets the connections of addresses that leave. What is lost here costs somebody a timeout, no more.
     pub(super) fn disconnect(&mut self, inst: usize) {
+        let entries: Vec<usize> = self.node.addrs.of(inst).map(|(e, _)| e).collect();
+        self.disconnect_vips(&entries);
+    }
+
+    /// The same of some of its addresses.
+    pub(super) fn disconnect_vips(&mut self, entries: &[usize]) {
         if self.no_diag {
             return;
         }
-        if let Err(e) = self.try_disconnect(inst) {
+        if let Err(e) = self.try_disconnect(entries) {
             log::warn!("connections that cannot move are not told: {}", e.desc());
             self.no_diag = true;
         }
     }
 
-    fn try_disconnect(&mut self, inst: usize) -> nix::Result<()> {
+    fn try_disconnect(&mut self, entries: &[usize]) -> nix::Result<()> {
         let list = match &mut self.connections {
             Some(list) => list,
             none => none.insert(Connections::list()?),
         };
-        for (_, e) in self.node.addrs.of(inst).filter(|(i, _)| self.node.addrs.is_held(*i)) {
+        for e in entries.iter().filter(|e| self.node.addrs.is_held(**e)) {
+            let Some(e) = self.node.addrs.entries.get(*e) else { continue };
             let ifindex = self.node.links.get(e.link).and_then(|l| l.ifindex);
             let n = list.reset(e.addr, ifindex)?;
             if n > 0 {

@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,6 +37,12 @@ pub struct Service {
     state_file: PathBuf,
     process: Option<Process>,
     check_argv: Vec<CString>,
+    /// The files that it reads, as they were when it did.
+    files: Vec<PathBuf>,
+    stamp: u64,
+    /// The command lines of a new configuration, and those of the process that was set aside.
+    next: Command,
+    before: Command,
     /// `haproxy -c`, while it runs.
     check: Option<Process>,
     /// One with another command line, of an earlier vipd.
@@ -48,6 +55,14 @@ pub struct Service {
     told: u32,
     swallowed: u64,
     quota_from: Time,
+}
+
+/// A command line to run, the one to check it, and the files that it names.
+#[derive(Debug, Default)]
+struct Command {
+    run: Vec<CString>,
+    check: Vec<CString>,
+    files: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -92,6 +107,10 @@ impl Service {
             state_file: runtime::with_suffix(control_socket, ".haproxy"),
             process: None,
             check_argv: check_argv(cfg),
+            files: cfg.config.clone(),
+            stamp: stamp(&cfg.config),
+            next: Command::default(),
+            before: Command::default(),
             check: None,
             orphan: None,
             probe: None,
@@ -155,11 +174,17 @@ impl Service {
             Action::SoftStop => self.signal(Signal::SIGUSR1, false),
             Action::Terminate => self.signal(Signal::SIGTERM, false),
             Action::Kill => self.signal(Signal::SIGKILL, true),
-            Action::Reload => self.signal(Signal::SIGUSR2, false),
-            Action::Check => match self.start(&self.check_argv.clone()) {
-                Ok(pid) => self.check = Some(Process::Child(pid)),
-                Err(_) => return Outcome::CheckFailed,
-            },
+            Action::Reload => {
+                self.stamp = stamp(&self.files);
+                self.signal(Signal::SIGUSR2, false);
+            }
+            Action::Check | Action::CheckNext => {
+                let argv = if action == Action::Check { &self.check_argv } else { &self.next.check };
+                match self.start(&argv.clone()) {
+                    Ok(pid) => self.check = Some(Process::Child(pid)),
+                    Err(_) => return Outcome::CheckFailed,
+                }
+            }
             Action::CancelCheck => {
                 if let Some(p) = &self.check {
                     let _ = p.signal(Signal::SIGKILL, true);
@@ -168,6 +193,21 @@ impl Service {
             Action::RetireOrphan => {
                 if let Some(p) = self.orphan.take() {
                     let _ = p.signal(Signal::SIGUSR1, false);
+                }
+            }
+            Action::TakeNext | Action::Replace => {
+                let next = std::mem::take(&mut self.next);
+                let before = self.take_command(next);
+                if action == Action::Replace {
+                    (self.orphan, self.before) = (self.process.take(), before);
+                }
+            }
+            Action::Restore => {
+                let before = std::mem::take(&mut self.before);
+                self.take_command(before);
+                self.process = self.orphan.take();
+                if let Some(p) = &self.process {
+                    self.remember(p.pid());
                 }
             }
         }
@@ -194,6 +234,7 @@ impl Service {
 
     fn spawn(&mut self) -> nix::Result<u32> {
         let mut argv = self.argv.clone();
+        self.stamp = stamp(&self.files);
         if let Some(l) = &mut self.listeners {
             argv.splice(1..1, l.offer());
         }
@@ -203,13 +244,44 @@ impl Service {
         }
         self.process = Some(Process::Child(pid));
         let pid = process::raw(pid);
+        self.remember(pid);
+        Ok(pid)
+    }
+
+    /// For a restarted vipd.
+    fn remember(&self, pid: u32) {
         if let Some(start) = process::start_time(pid) {
             let state = format!("{pid} {start} {}\n", self.fingerprint());
             if let Err(e) = runtime::replace_file(&self.state_file, &state) {
                 log::warn!("{}: {e}: a restarted vipd will not find HAProxy", self.state_file.display());
             }
         }
-        Ok(pid)
+    }
+
+    /// A new configuration: its command lines are used when the supervisor says so.
+    pub fn prepare(&mut self, cfg: &config::Haproxy, control_socket: &Path) {
+        if cfg.keep_listeners && self.listeners.is_none() {
+            self.listeners = Listeners::new(control_socket);
+        }
+        let listeners = self.listeners.as_ref().filter(|_| cfg.keep_listeners);
+        self.next = Command {
+            run: argv(cfg, &self.master_socket, listeners),
+            check: check_argv(cfg),
+            files: cfg.config.clone(),
+        };
+    }
+
+    fn take_command(&mut self, c: Command) -> Command {
+        Command {
+            run: std::mem::replace(&mut self.argv, c.run),
+            check: std::mem::replace(&mut self.check_argv, c.check),
+            files: std::mem::replace(&mut self.files, c.files),
+        }
+    }
+
+    /// Whether its files are others than when it read them.
+    pub fn files_changed(&self) -> bool {
+        self.stamp != stamp(&self.files)
     }
 
     /// Connects and asks; fails at once if nobody listens yet.
@@ -277,6 +349,9 @@ impl Service {
         if matches!(self.check, Some(Process::Child(p)) if process::raw(p) == pid) {
             self.check = None;
             return true;
+        }
+        if matches!(self.orphan, Some(Process::Child(p)) if process::raw(p) == pid) {
+            self.orphan = None;
         }
         if matches!(self.process, Some(Process::Child(p)) if process::raw(p) == pid) {
             self.process = None;
@@ -375,4 +450,24 @@ fn words(cfg: &config::Haproxy, options: &[&[u8]]) -> Vec<CString> {
     }
     words.extend(cfg.args.iter().map(|a| a.as_bytes()));
     words.into_iter().filter_map(|w| CString::new(w).ok()).collect()
+}
+
+/// Of files and of what is in directories: size, time and number of each.
+fn stamp(files: &[PathBuf]) -> u64 {
+    let mut seen = Vec::new();
+    let mut look = |file: &Path| {
+        if let Ok(m) = std::fs::metadata(file) {
+            for n in [m.size(), m.mtime().unsigned_abs(), m.mtime_nsec().unsigned_abs(), m.ino()] {
+                seen.extend(n.to_ne_bytes());
+            }
+        }
+    };
+    for file in files {
+        look(file);
+        let mut inside: Vec<PathBuf> =
+            std::fs::read_dir(file).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        inside.sort_unstable();
+        inside.iter().for_each(|f| look(f));
+    }
+    memory::fnv1a(&seen)
 }

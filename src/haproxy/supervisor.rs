@@ -8,6 +8,7 @@
 
 mod listeners;
 mod reload;
+mod replace;
 
 use super::listeners::Refusal;
 use super::show_info::Info;
@@ -56,6 +57,14 @@ pub enum Action {
     Kill,
     /// Run `haproxy -c`; answered by `checked`.
     Check,
+    /// The same with the next command line.
+    CheckNext,
+    /// The next command line is the one from now on.
+    TakeNext,
+    /// The same, and the process that runs is set aside until `RetireOrphan` or `Restore`.
+    Replace,
+    /// The process that was set aside goes on, with its command line.
+    Restore,
     /// It takes too long: KILL.
     CancelCheck,
     /// USR2 to the master: a new worker with the new configuration, and not a connection lost.
@@ -185,6 +194,10 @@ pub struct Supervisor {
     adopting: bool,
     orphan: bool,
     reload: Option<Reload>,
+    /// The configuration whose command line is being checked.
+    next: Option<config::Haproxy>,
+    /// The HAProxy that runs while another one is started in its place.
+    replaced: Option<replace::Replaced>,
     listeners: Listeners,
     /// When an address that cannot be bound to was told.
     unbound_told: Option<Time>,
@@ -212,6 +225,8 @@ impl Supervisor {
             adopting: false,
             orphan: false,
             reload: None,
+            next: None,
+            replaced: None,
             listeners: Listeners::new(now),
             unbound_told: None,
             leaving: false,
@@ -253,6 +268,7 @@ impl Supervisor {
     pub fn health(&self, now: Time) -> Health {
         match (&self.state, self.died_at) {
             _ if self.crash_loop => Health::Unwell,
+            _ if self.replaced.is_some() => Health::Well,
             (State::Ready { .. }, _) => Health::Well,
             (State::Down { .. } | State::Starting { .. }, Some(died)) => {
                 let until = died + self.cfg.restart_grace;
@@ -307,6 +323,7 @@ impl Supervisor {
         if let Some(r) = self.reload.take_if(|r| now >= r.until()) {
             match r {
                 Reload::Checking { .. } => {
+                    self.next = None;
                     out.push(Action::CancelCheck);
                     events.push(Event::ReloadRefused { exit: None });
                 }
@@ -376,7 +393,10 @@ impl Supervisor {
     }
 
     /// The process could not be started.
-    pub fn spawn_failed(&mut self, errno: i32, now: Time, events: &mut Vec<Event>) {
+    pub fn spawn_failed(&mut self, errno: i32, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) {
+        if self.restore(None, now, out, events) {
+            return;
+        }
         let retry = self.back_off(now);
         events.push(Event::SpawnFailed { errno, retry });
     }
@@ -461,7 +481,7 @@ impl Supervisor {
         self.been_ready = true;
         self.version.clone_from(&info.version);
         events.push(Event::Ready { pid, worker: info.pid, version: info.version, after: now.since(since) });
-        if std::mem::take(&mut self.orphan) {
+        if std::mem::take(&mut self.orphan) | self.replaced.take().is_some() {
             out.push(Action::RetireOrphan);
         }
     }
@@ -475,11 +495,21 @@ impl Supervisor {
         out: &mut Vec<Action>,
         events: &mut Vec<Event>,
     ) -> bool {
+        if self.replaced_exited(pid, exit, now, events) {
+            return true;
+        }
         let ready = matches!(self.state, State::Ready { pid: p, .. } if p == pid);
         if ready && let Some(Reload::Checking { .. }) = self.reload.take() {
+            self.next = None;
             out.push(Action::CancelCheck);
         }
         match self.state {
+            State::Starting { pid: p, killed, .. } if p == pid && self.replaced.is_some() => {
+                if !killed {
+                    out.push(Action::CancelProbe);
+                }
+                self.restore(Some(exit), now, out, events);
+            }
             State::Ready { pid: p, since, probe, .. } if p == pid => {
                 if now.since(since) >= STEADY {
                     self.failures = 0;
@@ -564,7 +594,7 @@ impl Supervisor {
 
     /// Soft stop, to be over at `end` at the latest. Returns whether there is something to wait for.
     pub fn stop(&mut self, now: Time, end: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) -> bool {
-        if std::mem::take(&mut self.orphan) {
+        if std::mem::take(&mut self.orphan) | self.replaced.take().is_some() {
             out.push(Action::RetireOrphan);
         }
         if let Some(Reload::Checking { .. }) = self.reload.take() {

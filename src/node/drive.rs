@@ -59,7 +59,7 @@ impl Node {
         self.sync_group(i, now, input, was_master && !self.instances[i].is_master());
     }
 
-    fn act(&mut self, inst: usize, now: Time, action: Action) {
+    pub(super) fn act(&mut self, inst: usize, now: Time, action: Action) {
         match action {
             Action::Advert(priority) => {
                 if priority == 0 {
@@ -78,7 +78,14 @@ impl Node {
                 if i.is_owner() {
                     self.queue_round(inst, now);
                 }
+                self.relieve(now);
             }
+            Action::Offer => self.addrs.hand_over(inst, now),
+            Action::Keep => {
+                self.addrs.keep(inst);
+                self.push(Effect::Remember { inst, memory: Memory::Master });
+            }
+            Action::Resigned(how) => self.tell(Event::Resigned { inst, how }),
             Action::Release(how) => self.let_go(inst, now, how),
             Action::Reannounce => {
                 // The other's group announced all that it has.
@@ -219,7 +226,10 @@ impl Node {
         i.unsent = false;
         if priority == 0 {
             i.stats.priority_zero_sent += 1;
-        } else if i.is_master() {
+        } else if i.is_master() && !i.machine.is_asking() {
+            if i.machine.advertised() {
+                self.addrs.set_terms(inst, &i.cfg);
+            }
             self.addrs.advert_sent(inst, before);
         }
     }
@@ -271,9 +281,7 @@ impl Node {
             Outcome::AddFailed { entry, errno } => self.tell(Event::VipAddFailed { entry, errno }),
             Outcome::RemoveFailed { entry, errno } => self.tell(Event::VipRemoveFailed { entry, errno }),
             Outcome::ViewIsWrong => {
-                if !self.effects.contains(&Effect::Reread) {
-                    self.push(Effect::Reread);
-                }
+                self.reread();
             }
             Outcome::Foreign { entry } => self.tell(Event::VipForeign { entry }),
             Outcome::TakenOver { entry } => self.tell(Event::VipTakenOver { entry }),
@@ -301,7 +309,7 @@ impl Node {
     }
 
     /// An address may be added only behind a fresh advert; the next may be far.
-    fn advert_unless_fresh(&mut self, inst: usize, now: Time) {
+    pub(super) fn advert_unless_fresh(&mut self, inst: usize, now: Time) {
         let fresh = self.addrs.terms(inst).fresh;
         if self.addrs.last_advert(inst).is_none_or(|t| now.since(t) > fresh) {
             let priority = self.instances[inst].machine.params.priority;

@@ -25,6 +25,9 @@ impl Node {
 
     /// Whether a virtual router can take part; starts or faults its machine.
     fn evaluate(&mut self, i: usize, now: Time) {
+        if self.instances[i].retired {
+            return;
+        }
         let faults = self.group_faults(i, now);
         let inst = &self.instances[i];
         let opening = self.is_opening(i) || self.fellows(i).iter().any(|j| self.is_opening(*j));

@@ -160,6 +160,8 @@ pub struct Instance {
     pub since: Time,
     /// See `since`.
     pub why: Why,
+    /// Not configured any more: it only hands over what it has.
+    pub retired: bool,
     /// At the start: whether it may resume as master.
     pub may_resume: bool,
     /// Became master, and the state file does not say so yet.
@@ -214,6 +216,7 @@ impl Instance {
             stats: Stats::default(),
             since: now,
             why: Why::Started,
+            retired: false,
             may_resume: false,
             unsaved: false,
             quiet: Quiet::default(),

@@ -146,8 +146,10 @@ impl Node {
         if self.links[link].mac == by {
             return; // ourselves
         }
-        let waiting = self.addrs.entries.iter().find(|e| e.link == link && e.addr == ip).map(|e| e.inst);
-        if let Some(inst) = waiting {
+        // During a reload two virtual routers may have one address.
+        let waits = |inst: &usize| self.instances[*inst].hold.is_some();
+        let entries = self.addrs.entries.iter().filter(|e| e.link == link && e.addr == ip);
+        if let Some(inst) = entries.map(|e| e.inst).find(waits) {
             self.successor_announced(inst, now);
         }
     }

@@ -56,3 +56,13 @@ pub fn lock_memory() -> nix::Result<()> {
     // SAFETY: plain system call without pointers.
     Errno::result(unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) }).map(drop)
 }
+
+/// The end of it.
+///
+/// # Errors
+///
+/// None that is known.
+pub fn unlock_memory() -> nix::Result<()> {
+    // SAFETY: plain system call without pointers.
+    Errno::result(unsafe { libc::munlockall() }).map(drop)
+}

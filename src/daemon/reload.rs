@@ -1,0 +1,292 @@
+//! SIGHUP, `vipd reload` and `vipd resign`: what is asked for is done at the end of a turn, when nothing else is
+//! under way, and answered when it is known what came of it.
+
+use super::links::Sockets;
+use super::service::Service;
+use super::{Daemon, check, nonlocal_bind};
+use crate::config::{Config, diff, ini, schema};
+use crate::control::Asker;
+use crate::event::Event;
+use crate::haproxy::supervisor::Event as Haproxy;
+use crate::node::{Change, What};
+use crate::sys::{clock, schedule};
+use crate::time::Time;
+use crate::vrrp::machine::Resigned;
+use crate::vrrp::replay::Replay;
+use crate::words;
+use std::fmt::Write;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+/// Exit statuses of `vipd reload` and `vipd resign`.
+const DONE: u8 = 0;
+const REFUSED: u8 = 1;
+const WRONG: u8 = 2;
+
+/// What was asked for and not done yet.
+#[derive(Debug)]
+pub(super) enum Job {
+    Reload(Asker),
+    Resign { to: Asker, name: Option<String>, aside: Duration, force: bool },
+}
+
+/// An answer that is not complete yet.
+#[derive(Debug)]
+pub(super) struct Pending {
+    to: Asker,
+    text: String,
+    status: u8,
+    /// It is about `resign`, and these have not said yet what came of it; else HAProxy's reload is waited for.
+    is_resign: bool,
+    resigning: Vec<usize>,
+}
+
+/// Reads a configuration file: the configuration and its warnings, or all errors, one `file:line: message` per line.
+pub fn read_config(file: &Path) -> Result<(Config, String), String> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(ini::MAX_SIZE).unwrap_or(u64::MAX).saturating_add(1);
+    if let Err(e) = File::open(file).and_then(|f| f.take(limit).read_to_end(&mut bytes)) {
+        return Err(format!("vipd: {}: {e}\n", file.display()));
+    }
+    let (cfg, kind, said) = match schema::parse_bytes(&bytes) {
+        Ok((cfg, warnings)) => (Some(cfg), "warning: ", warnings),
+        Err(errors) => (None, "", errors),
+    };
+    let (mut text, name) = (String::new(), file.display());
+    for d in said {
+        let _ = match d.line {
+            0 => writeln!(text, "{name}: {kind}{}", d.message),
+            line => writeln!(text, "{name}:{line}: {kind}{}", d.message),
+        };
+    }
+    match cfg {
+        Some(cfg) => Ok((cfg, text)),
+        None => Err(text),
+    }
+}
+
+impl Daemon {
+    /// The end of a turn: what was asked for, if it can be done now; then what has left is forgotten.
+    pub(super) fn serve_jobs(&mut self) {
+        let now = clock::now();
+        if self.node.may_reconfigure() && std::mem::take(&mut self.hangup) {
+            self.reload(now, None);
+        }
+        for job in std::mem::take(&mut self.jobs) {
+            match job {
+                // Not while somebody waits for an answer to priority 0.
+                Job::Reload(_) if !self.node.may_reconfigure() => self.jobs.push(job),
+                Job::Reload(to) => self.reload(now, Some(to)),
+                Job::Resign { to, name, aside, force } => self.resign(now, to, name.as_deref(), aside, force),
+            }
+        }
+        self.node.compact(clock::now());
+        self.settle();
+        let (node, control) = (&self.node, &mut self.control);
+        self.pending.retain(|p| {
+            let reloading = node.haproxy.as_ref().is_some_and(|h| h.is_reloading());
+            let over = p.resigning.is_empty() && (p.is_resign || !reloading);
+            if over {
+                control.reply(now, p.to, p.status, &p.text);
+            }
+            !over
+        });
+    }
+
+    fn reload(&mut self, now: Time, to: Option<Asker>) {
+        log::info!("reading {} again", self.file.display());
+        let (status, text) = match self.try_reload(now) {
+            Ok(text) => (DONE, text),
+            Err((status, errors)) => (status, errors + "nothing was changed\n"),
+        };
+        let level = if status == DONE { log::Level::Info } else { log::Level::Error };
+        text.lines().for_each(|l| log::log!(level, "{l}"));
+        if let Some(to) = to {
+            self.pending.push(Pending { to, text, status, is_resign: false, resigning: Vec::new() });
+        }
+        self.settle();
+    }
+
+    fn try_reload(&mut self, now: Time) -> Result<String, (u8, String)> {
+        if self.node.is_stopping() {
+            return Err((REFUSED, "vipd is stopping\n".to_owned()));
+        }
+        let (new, mut text) = read_config(&self.file).map_err(|errors| (WRONG, errors))?;
+        if let Some(error) = check::unknown_user(&new) {
+            return Err((WRONG, format!("{}: {error}\n", self.file.display())));
+        }
+        if new.global.control_socket != self.control_socket {
+            let error = format!("{}: control_socket: another one needs a restart\n", self.file.display());
+            return Err((WRONG, error));
+        }
+        let before = text.len();
+        let old = std::mem::replace(&mut self.config, new.clone());
+        self.take_global(&old, &new, &mut text);
+        for (name, what) in diff::checks(&old.checks, &new.checks) {
+            let _ = writeln!(text, "[check {name}]: {what}");
+        }
+        self.checks.reconfigure(&old, &new);
+        if old.groups != new.groups {
+            text.push_str("groups: changed\n");
+        }
+        let files = self.reload_service(&old, &new, &mut text);
+        let changes = self.node.reconfigure(&old, &new, now);
+        self.sockets.resize_with(self.node.links.len(), Sockets::default);
+        for inst in self.node.instances.iter_mut().filter(|i| i.ah_key().is_some() && !i.replay.has_mark()) {
+            let file = super::sequence_file(&self.control_socket, &inst.cfg);
+            if let Some(replay) = std::fs::read_to_string(file).ok().and_then(|s| Replay::parse(&s)) {
+                inst.replay = replay;
+            }
+        }
+        self.node.reconfigure_haproxy(new.haproxy.as_ref(), files, now);
+        changes.iter().for_each(|c| describe(&mut text, c));
+        if text.len() == before {
+            text.push_str("nothing has changed\n");
+        } else if new.vrrp.len() > count(&changes) {
+            let _ = writeln!(text, "{} virtual router(s) unchanged", new.vrrp.len() - count(&changes));
+        }
+        Ok(text)
+    }
+
+    fn take_global(&mut self, old: &Config, new: &Config, text: &mut String) {
+        let (a, b) = (&old.global, &new.global);
+        let keys = diff::global(a, b);
+        if keys.is_empty() {
+            return;
+        }
+        let _ = writeln!(text, "[global]: {}", keys.join(", "));
+        self.router_id = b.router_id.clone().unwrap_or_else(super::host_name);
+        log::set_max_level(b.log_level);
+        if (a.log, a.log_facility) != (b.log, b.log_facility) {
+            self.logger.redirect(b.log, b.log_facility);
+        }
+        if a.lock_memory != b.lock_memory {
+            let done = if b.lock_memory { schedule::lock_memory() } else { schedule::unlock_memory() };
+            if let Err(e) = done {
+                log::warn!("lock_memory: {}", e.desc());
+            }
+        }
+        if a.realtime_priority != b.realtime_priority {
+            self.realtime = b.realtime_priority;
+            let _ = schedule::normal();
+            self.take_realtime();
+        }
+    }
+
+    /// HAProxy's section, as far as it is not the supervisor's; returns whether HAProxy's files have changed.
+    fn reload_service(&mut self, old: &Config, new: &Config, text: &mut String) -> bool {
+        let Some(h) = &new.haproxy else {
+            if old.haproxy.is_some() {
+                text.push_str("HAProxy: removed: stopping it\n");
+            }
+            return false;
+        };
+        nonlocal_bind(h);
+        let runs = self.node.haproxy.as_ref().filter(|h| !h.is_leaving());
+        let Some(runs) = runs.map(|h| h.cfg().clone()) else {
+            if self.service.is_none() {
+                self.service = Some(Service::new(h, &self.control_socket));
+            }
+            text.push_str("HAProxy: new: starting it\n");
+            return false;
+        };
+        let Some(service) = &mut self.service else { return false };
+        service.prepare(h, &self.control_socket);
+        let files = service.files_changed();
+        text.push_str(match (diff::is_same_command(&runs, h), files) {
+            (false, _) => {
+                "HAProxy: another command line: checking it, then starting a new one in its place\n"
+            }
+            (true, true) => "HAProxy: its files have changed: checking them, then reloading it\n",
+            (true, false) if runs != *h => "HAProxy: changed\n",
+            (true, false) => "",
+        });
+        files
+    }
+
+    fn resign(&mut self, now: Time, to: Asker, name: Option<&str>, aside: Duration, force: bool) {
+        let (text, resigning) = (String::new(), Vec::new());
+        let mut p = Pending { to, text, status: DONE, is_resign: true, resigning };
+        if self.node.is_stopping() {
+            (p.status, p.text) = (REFUSED, "vipd is stopping\n".to_owned());
+        } else {
+            match self.node.resign(name, aside, force, now) {
+                Some(all) if !all.is_empty() => p.resigning = all,
+                Some(_) => p.text = "there is no virtual router\n".to_owned(),
+                None => (p.status, p.text) = (WRONG, "no virtual router or group has that name\n".to_owned()),
+            }
+        }
+        self.pending.push(p);
+        self.settle();
+    }
+
+    /// What an event means for answers that are not complete.
+    pub(super) fn note(&mut self, event: &Event) {
+        match event {
+            Event::Resigned { inst, how } => {
+                let Some(i) = self.node.instances.get(*inst) else { return };
+                let line = format!("{}: {}\n", i.cfg.name, words::resigned(*how));
+                let aside = i.machine.aside(clock::now()).map(|d| d.as_secs() + 1);
+                for p in self.pending.iter_mut().filter(|p| p.resigning.contains(inst)) {
+                    p.resigning.retain(|i| i != inst);
+                    p.text.push_str(&line);
+                    let well = matches!(
+                        how,
+                        Resigned::To(..) | Resigned::WithGroup | Resigned::Forced(_) | Resigned::NotMaster
+                    );
+                    if !well {
+                        p.status = REFUSED;
+                    } else if let Some(s) = aside {
+                        let _ = writeln!(p.text, "    it does not preempt for {s} s");
+                    }
+                }
+            }
+            Event::Haproxy(
+                h @ (Haproxy::ReloadBusy
+                | Haproxy::ReloadRefused { .. }
+                | Haproxy::Reloaded { .. }
+                | Haproxy::ReloadFailed
+                | Haproxy::Ready { .. }),
+            ) => {
+                let well = matches!(h, Haproxy::Reloaded { .. } | Haproxy::Ready { .. });
+                let (_, line) = words::render(&self.node, event);
+                for p in self.pending.iter_mut().filter(|p| !p.is_resign) {
+                    let _ = writeln!(p.text, "{line}");
+                    if !well && p.status == DONE {
+                        p.status = REFUSED;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// How many of the file's virtual routers these changes are about.
+fn count(changes: &[Change]) -> usize {
+    changes.iter().filter(|c| c.what != What::Removed).count()
+}
+
+fn describe(text: &mut String, c: &Change) {
+    let name = &c.name;
+    let _ = match &c.what {
+        What::Added => writeln!(text, "{name}: new"),
+        What::Removed => writeln!(text, "{name}: leaves"),
+        What::Changed { was, keys, added, removed } => {
+            let _ = write!(text, "{name}: ");
+            let mut sign = "";
+            let mut say = |s: std::fmt::Arguments| {
+                let _ = write!(text, "{}{s}", std::mem::replace(&mut sign, ", "));
+            };
+            if let Some(was) = was {
+                say(format_args!("was {was}"));
+            }
+            keys.iter().for_each(|k| say(format_args!("{k}")));
+            added.iter().for_each(|a| say(format_args!("+{a}")));
+            removed.iter().for_each(|a| say(format_args!("-{a}")));
+            writeln!(text)
+        }
+    };
+}

@@ -1,0 +1,437 @@
+//! Another configuration for a node that runs. What did not change does not notice.
+//!
+//! A virtual router is the same one if its peers would say so (`config::diff::is_same_router`): then everything changes
+//! in place, its name too. Else the old one leaves as in a stop, alone, and is forgotten when it holds nothing any
+//! more; a new one starts as a backup. An address that both have is handed from the one to the other
+//! without leaving the kernel.
+//!
+//! Indices of virtual routers, VIPs, interfaces and checks change here: no effect and no event may be queued.
+
+use super::{Effect, Faults, Group, Instance, Life, Link, Memory, Node, Sockets};
+use crate::check::Check;
+use crate::config::{self, Config, diff};
+use crate::event::Event;
+use crate::haproxy::supervisor::{State as Haproxy, Supervisor};
+use crate::time::Time;
+use crate::vrrp::machine::{Input, State, Tuning};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// What a reload did with one virtual router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its name.
+    pub name: String,
+    /// What.
+    pub what: What,
+}
+
+/// See `Change`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// It is new.
+    Added,
+    /// It leaves.
+    Removed,
+    /// It goes on with other values.
+    Changed {
+        /// Its name so far, if that is another one.
+        was: Option<String>,
+        /// The keys that have other values.
+        keys: Vec<&'static str>,
+        /// Addresses that came.
+        added: Vec<IpAddr>,
+        /// Addresses that go.
+        removed: Vec<IpAddr>,
+    },
+}
+
+impl Node {
+    /// Whether a new configuration may be taken up now: nobody waits for an answer to priority 0, and nothing is
+    /// queued.
+    pub fn may_reconfigure(&self) -> bool {
+        let asking = self.instances.iter().any(|i| i.machine.is_asking());
+        !asking && self.effects.is_empty() && self.events.is_empty()
+    }
+
+    /// Whether the node stops.
+    pub fn is_stopping(&self) -> bool {
+        !matches!(self.life, Life::Starting | Life::Running)
+    }
+
+    /// From `old` to `new`. Effects follow. HAProxy is another matter: `reconfigure_haproxy`.
+    pub fn reconfigure(&mut self, old: &Config, new: &Config, now: Time) -> Vec<Change> {
+        let from = self.match_instances(new, now);
+        self.renumber(&from);
+        self.new_checks(old, new, now);
+        let mut changes = Vec::new();
+        for (i, v) in new.vrrp.iter().enumerate() {
+            let before = from.get(i).copied().flatten().map(|_| self.instances[i].cfg.clone());
+            let link = self.link_named(&v.interface);
+            self.instances[i].link = link;
+            let master = self.instances[i].is_master();
+            let moved = self.set_vips(i, v, master);
+            match before {
+                None => changes.push(Change { name: v.name.clone(), what: What::Added }),
+                Some(before) => {
+                    let keys = diff::vrrp((old, &before), (new, v));
+                    let was = Some(before.name.clone()).filter(|n| *n != v.name);
+                    self.retune(i, &before, v, now);
+                    if !moved.added.is_empty() && self.instances[i].is_master() {
+                        self.advert_unless_fresh(i, now);
+                    }
+                    if was.is_some() || !keys.is_empty() || moved != Default::default() {
+                        let (added, removed) = (moved.added, moved.removed);
+                        let what = What::Changed { was, keys, added, removed };
+                        changes.push(Change { name: v.name.clone(), what });
+                    }
+                }
+            }
+            for t in &v.track_interfaces {
+                self.link_named(&t.name);
+            }
+        }
+        for i in new.vrrp.len()..self.instances.len() {
+            if !self.instances[i].retired {
+                changes.push(Change { name: self.instances[i].cfg.name.clone(), what: What::Removed });
+                self.retire(i, now);
+            }
+        }
+        self.regroup(new, now);
+        self.rewire();
+        self.let_dropped_go(now);
+        self.evaluate_all(now);
+        self.stale = true;
+        changes
+    }
+
+    /// The virtual routers in the order of the file, those that leave behind them. Returns which each one was.
+    fn match_instances(&mut self, new: &Config, now: Time) -> Vec<Option<usize>> {
+        let mut old: Vec<Option<Instance>> =
+            std::mem::take(&mut self.instances).into_iter().map(Some).collect();
+        let mut from = Vec::new();
+        for v in &new.vrrp {
+            let same = |i: &Option<Instance>| {
+                i.as_ref().is_some_and(|i| !i.retired && diff::is_same_router(&i.cfg, v))
+            };
+            let at = old.iter().position(same);
+            let inst = at.and_then(|at| old.get_mut(at)).and_then(Option::take);
+            self.instances.push(inst.unwrap_or_else(|| {
+                let mut inst = Instance::new(v.clone(), 0, now);
+                inst.machine.params.epoch = self.epoch;
+                inst
+            }));
+            from.push(at);
+        }
+        for (o, inst) in old.into_iter().enumerate() {
+            if let Some(inst) = inst {
+                self.instances.push(inst);
+                from.push(Some(o));
+            }
+        }
+        from
+    }
+
+    fn renumber(&mut self, from: &[Option<usize>]) {
+        let cfgs: Vec<&config::Vrrp> = self.instances.iter().map(|i| &i.cfg).collect();
+        let map = self.addrs.renumber(from, &cfgs);
+        let entries = self.announcing.iter().filter_map(|e| map.get(*e).copied().flatten());
+        self.announcing = entries.collect();
+    }
+
+    fn set_vips(&mut self, i: usize, v: &config::Vrrp, master: bool) -> crate::addr::Moved {
+        let own = self.instances[i].link;
+        let links: Vec<usize> = v
+            .held()
+            .map(|vip| match &vip.dev {
+                Some(d) => self.link_named(d),
+                None => own,
+            })
+            .collect();
+        let mut links = links.into_iter();
+        let all = &self.links;
+        self.addrs.set_vips(i, v, master, |_| {
+            let link = links.next().unwrap_or(own);
+            (link, all.get(link).and_then(|l| l.ifindex))
+        })
+    }
+
+    /// The same virtual router with other values.
+    fn retune(&mut self, i: usize, before: &config::Vrrp, v: &config::Vrrp, now: Time) {
+        let inst = &mut self.instances[i];
+        let mut targets = Instance::new(v.clone(), inst.link, now).targets;
+        for t in &mut targets {
+            if let Some(old) = inst.targets.iter().find(|o| o.to == t.to) {
+                t.clone_from(old);
+            }
+        }
+        inst.targets = targets;
+        inst.vips = v.vips.iter().map(|v| v.addr).collect();
+        inst.cfg = v.clone();
+        if before.garp != v.garp {
+            inst.announcer.retune(now, &v.garp);
+        }
+        // What a restart resumes is the virtual router that it was started as.
+        let resumable = |v: &config::Vrrp| crate::memory::render(v, false);
+        let master = inst.is_master();
+        if before.name != v.name {
+            self.push(Effect::Forget { name: before.name.clone() });
+            if self.instances[i].ah_key().is_some() {
+                self.push(Effect::Remember { inst: i, memory: Memory::Sequence });
+            }
+        }
+        if master && (before.name != v.name || resumable(before) != resumable(v)) {
+            self.push(Effect::Remember { inst: i, memory: Memory::Master });
+        }
+        let tuning = Tuning {
+            advert_int: v.advert_int,
+            down_timer_adverts: v.down_timer_adverts,
+            preempt: v.preempt,
+            preempt_delay: v.preempt_delay,
+        };
+        let mut actions = Vec::new();
+        self.instances[i].machine.retune(now, tuning, &mut actions);
+        let told_first = !actions.is_empty();
+        for a in actions {
+            self.act(i, now, a);
+        }
+        let terms = |v: &config::Vrrp| (v.advert_int, v.down_timer_adverts, v.lease);
+        if terms(before) != terms(v) {
+            // A master's leases follow when its backups have heard of the interval: `sent`.
+            if told_first {
+                self.addrs.set_lease(i, v);
+            } else {
+                self.addrs.set_terms(i, v);
+            }
+        }
+    }
+
+    /// It leaves as in a stop, alone.
+    fn retire(&mut self, i: usize, now: Time) {
+        let input = if self.is_well(i, now) { Input::Leave } else { Input::Fault };
+        let inst = &mut self.instances[i];
+        (inst.retired, inst.may_resume, inst.group) = (true, false, None);
+        inst.cfg.track_checks.clear();
+        inst.cfg.track_interfaces.clear();
+        self.step(i, now, input);
+        let inst = &mut self.instances[i];
+        inst.faults = Faults::default();
+        if inst.hold.is_none() {
+            self.addrs.release(i);
+        }
+    }
+
+    /// What is not configured any more leaves the kernel now, what another one has changes hands.
+    fn let_dropped_go(&mut self, now: Time) {
+        let ops = self.addrs.removals_now(now);
+        for op in &ops {
+            self.push(Effect::DisconnectVip { entry: op.entry });
+        }
+        self.push_addrs(ops);
+    }
+
+    /// Checks keep their state by name.
+    fn new_checks(&mut self, old: &Config, new: &Config, now: Time) {
+        let before = std::mem::take(&mut self.checks);
+        for c in &new.checks {
+            let check = match old.checks.iter().zip(&before).find(|(o, _)| o.name == c.name) {
+                Some((o, b)) => b.with(c, o.kind == c.kind, now),
+                None => Check::added(c, now),
+            };
+            self.checks.push(check);
+        }
+    }
+
+    /// Groups keep their state by name. Where one of the members follows somebody and another is master, that one
+    /// hands over: they are masters together or not at all.
+    fn regroup(&mut self, new: &Config, now: Time) {
+        let before = std::mem::take(&mut self.groups);
+        for inst in &mut self.instances {
+            inst.group = None;
+        }
+        self.add_groups(new);
+        for g in &mut self.groups {
+            if let Some(b) = before.iter().find(|b| b.name == g.name) {
+                g.carry_on(b);
+            }
+        }
+        for g in 0..self.groups.len() {
+            let members = self.groups[g].members.clone();
+            let follows = |i: &usize| matches!(self.instances[*i].machine.state(), State::Backup { master: Some(m), .. } if m.priority != 0);
+            if !members.iter().any(follows) {
+                continue;
+            }
+            for i in members {
+                if self.instances[i].is_master() {
+                    let wait = self.resign_wait(&[i]);
+                    self.step(i, now, Input::Resign { wait, aside: Duration::ZERO, force: false });
+                }
+            }
+        }
+    }
+
+    /// What each interface is used for, and the sockets that go with it.
+    pub(super) fn rewire(&mut self) {
+        let before: Vec<Link> = self.links.clone();
+        for l in &mut self.links {
+            l.unwire();
+        }
+        // Who leaves makes room for who comes.
+        let (gone, here): (Vec<usize>, Vec<usize>) =
+            (0..self.instances.len()).partition(|i| self.instances[*i].retired);
+        for i in here.into_iter().chain(gone) {
+            self.wire(i);
+        }
+        for (link, old) in before.iter().enumerate() {
+            let l = &self.links[link];
+            match l.sockets {
+                Sockets::Closed if l.has_sockets => self.open(link),
+                Sockets::Closed => {}
+                _ if !l.has_sockets => {
+                    self.links[link].sockets = Sockets::Closed;
+                    self.push(Effect::Close { link });
+                }
+                // Those that are there are kept: no advert is missed.
+                Sockets::Open if !l.is_wired_like(old) => self.open(link),
+                _ => {}
+            }
+        }
+    }
+
+    fn wire(&mut self, i: usize) {
+        let inst = &self.instances[i];
+        let (v6, multicast) = (inst.cfg.is_ipv6(), !inst.is_unicast());
+        let l = &mut self.links[inst.link];
+        let demux = if v6 { &mut l.demux_v6 } else { &mut l.demux };
+        if demux.get(inst.cfg.vrid).is_none_or(|other| other == i) {
+            demux.insert(inst.cfg.vrid, i);
+        }
+        l.carries_adverts |= !v6;
+        l.multicast |= multicast;
+        l.has_sockets = true;
+        for e in self.addrs.entries.iter().filter(|e| e.inst == i) {
+            let l = &mut self.links[e.link];
+            l.has_v6_vips |= e.addr.is_ipv6();
+            l.has_sockets = true;
+        }
+    }
+
+    /// When nothing is queued: forgets the virtual routers that have left, with all that was theirs.
+    pub fn compact(&mut self, now: Time) {
+        if !self.stale || !self.may_reconfigure() {
+            return;
+        }
+        let over = |i: usize, inst: &Instance| inst.retired && inst.hold.is_none() && self.addrs.is_rid(i);
+        let (mut from, mut kept, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        let all: Vec<bool> = self.instances.iter().enumerate().map(|(i, inst)| over(i, inst)).collect();
+        for ((o, inst), over) in std::mem::take(&mut self.instances).into_iter().enumerate().zip(all) {
+            if over {
+                names.push(inst.cfg.name);
+            } else {
+                from.push(Some(o));
+                kept.push(inst);
+            }
+        }
+        self.instances = kept;
+        self.renumber(&from);
+        self.rewire();
+        for name in names {
+            if !self.instances.iter().any(|i| i.cfg.name == name) {
+                self.push(Effect::Forget { name: name.clone() });
+            }
+            self.tell(Event::Forgotten { name });
+        }
+        self.stale = self.addrs.drops_any() || self.instances.iter().any(|i| i.retired);
+        for link in 0..self.links.len() {
+            if self.is_unused(link) {
+                self.links[link] = Link::unused();
+            }
+        }
+        self.next_haproxy(now);
+    }
+
+    fn is_unused(&self, link: usize) -> bool {
+        let l = &self.links[link];
+        l.sockets == Sockets::Closed
+            && self.addrs.is_unused(link)
+            && !self
+                .instances
+                .iter()
+                .any(|i| i.link == link || i.cfg.track_interfaces.iter().any(|t| t.name == l.name))
+    }
+
+    /// An heir has become master: who kept its addresses for a successor need not any longer.
+    pub(super) fn relieve(&mut self, now: Time) {
+        for i in 0..self.instances.len() {
+            let done = |e: usize| !self.addrs.is_held(e) || self.addrs.moves_on(e);
+            let over = self.instances[i].retired && self.addrs.of(i).all(|(e, _)| done(e));
+            if over && self.instances[i].hold.is_some() {
+                self.end_hold(i, now);
+            }
+        }
+    }
+
+    // ---- HAProxy ----
+
+    /// HAProxy's section changed, came or went, or (`files`) its files did.
+    pub fn reconfigure_haproxy(&mut self, new: Option<&config::Haproxy>, files: bool, now: Time) {
+        match (self.haproxy.as_ref().map(Supervisor::state), new) {
+            (None, None) => {}
+            (None, Some(cfg)) => self.haproxy = Some(Supervisor::appeared(cfg.clone(), now)),
+            // It comes back before it has gone.
+            (Some(Haproxy::Stopping { .. } | Haproxy::Stopped), Some(cfg)) => {
+                self.haproxy_next = Some(cfg.clone());
+            }
+            (Some(_), Some(cfg)) => self.supervise(now, |h, out, ev| h.reconfigure(cfg, files, now, out, ev)),
+            (Some(_), None) => {
+                self.haproxy_next = None;
+                self.supervise(now, |h, out, ev| {
+                    h.leave();
+                    h.stop(now, now + h.stop_timeout(), out, ev);
+                });
+            }
+        }
+        self.stale = true;
+    }
+
+    /// One that was taken out of the configuration has stopped: the next one, if it came back meanwhile.
+    fn next_haproxy(&mut self, now: Time) {
+        let Some(h) = &self.haproxy else { return };
+        if !h.is_leaving() || self.life != Life::Running {
+            return;
+        }
+        if *h.state() == Haproxy::Stopped {
+            self.haproxy = self.haproxy_next.take().map(|cfg| Supervisor::appeared(cfg, now));
+            self.service = None;
+            self.push(Effect::NewService);
+            self.evaluate_all(now);
+        } else {
+            self.stale = true;
+        }
+    }
+}
+
+impl Link {
+    fn unused() -> Self {
+        Link::new("")
+    }
+
+    fn unwire(&mut self) {
+        (self.demux, self.demux_v6) = Default::default();
+        (self.carries_adverts, self.has_sockets, self.has_v6_vips, self.multicast) = Default::default();
+    }
+
+    fn is_wired_like(&self, other: &Link) -> bool {
+        self.demux.vrids().eq(other.demux.vrids())
+            && self.demux_v6.vrids().eq(other.demux_v6.vrids())
+            && (self.carries_adverts, self.has_v6_vips, self.multicast)
+                == (other.carries_adverts, other.has_v6_vips, other.multicast)
+    }
+}
+
+impl Group {
+    fn carry_on(&mut self, before: &Group) {
+        self.state = before.state;
+        self.rivalry = before.rivalry.clone();
+    }
+}
