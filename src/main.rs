@@ -5,8 +5,7 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
-use vipd::config::Config;
+use vipd::config::{Config, schema};
 use vipd::haproxy::supervisor::Exit;
 use vipd::sys::process;
 use vipd::{control, daemon, logger};
@@ -35,7 +34,6 @@ const NOT_RUNNING: u8 = 5;
 enum Task {
     Run,
     Check,
-    Status,
     /// What is asked of the daemon.
     Ask(String),
     Print(String),
@@ -51,14 +49,12 @@ fn main() -> ExitCode {
             say(&text);
             0
         }
-        Ok((task, file)) => match load(&file, !matches!(task, Task::Status | Task::Ask(_))) {
+        Ok((Task::Ask(line), file)) => ask(&file, &line),
+        Ok((task, file)) => match load(&file) {
             None => USAGE_ERROR,
             Some(cfg) => match task {
-                Task::Run => run(&cfg, &file),
                 Task::Check => check(&cfg, &file),
-                Task::Status => ask(&cfg, "status", control::PATIENCE),
-                Task::Ask(line) => ask(&cfg, &line, control::LATER),
-                Task::Print(_) => 0,
+                _ => run(&cfg, &file),
             },
         },
     };
@@ -83,7 +79,9 @@ fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
             Short('V') | Long("version") => {
                 return Ok((Task::Print(format!("vipd {}\n", env!("CARGO_PKG_VERSION"))), file));
             }
-            Value(word) if word == "status" && matches!(task, Task::Run) => task = Task::Status,
+            Value(word) if word == "status" && matches!(task, Task::Run) => {
+                task = Task::Ask("status".to_owned());
+            }
             Value(word) if word == "reload" && matches!(task, Task::Run) => {
                 task = Task::Ask("reload".to_owned());
             }
@@ -110,13 +108,11 @@ fn is_resign(task: &Task) -> bool {
     matches!(task, Task::Ask(line) if line.is_empty())
 }
 
-/// Reads the configuration; every error (and warning, if `warn`) goes to stderr as `file:line: message`.
-fn load(file: &Path, warn: bool) -> Option<Config> {
+/// Reads the configuration; every error and warning goes to stderr as `file:line: message`.
+fn load(file: &Path) -> Option<Config> {
     match daemon::read_config(file) {
         Ok((cfg, warnings)) => {
-            if warn {
-                eprint!("{warnings}");
-            }
+            eprint!("{warnings}");
             Some(cfg)
         }
         Err(errors) => {
@@ -161,9 +157,18 @@ fn check(cfg: &Config, file: &Path) -> u8 {
     0
 }
 
-fn ask(cfg: &Config, line: &str, patience: Duration) -> u8 {
-    let socket = &cfg.global.control_socket;
-    match control::ask(socket, line, patience) {
+/// Asks the daemon. The configuration may be wrong in all but its control_socket: the status is to be had all the
+/// same, and the daemon is to hear of what is wrong.
+fn ask(file: &Path, line: &str) -> u8 {
+    let text = std::fs::read(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let value = |l: &str| -> Option<PathBuf> {
+        let value = l.trim().strip_prefix("control_socket")?.trim_start().strip_prefix('=')?;
+        value.split_ascii_whitespace().next().map(PathBuf::from)
+    };
+    let socket = text.lines().find_map(value).unwrap_or_else(|| schema::CONTROL_SOCKET.into());
+    let patience = if line == "status" { control::PATIENCE } else { control::LATER };
+    match control::ask(&socket, line, patience) {
         Ok((status, text)) => {
             say(&text);
             status

@@ -92,6 +92,15 @@ fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, now: Time) {
         let (what, name) = words::tracked(node, t.what);
         let _ = writeln!(s, "  {what}{name} {}", up(t.up));
     }
+    if let Some(left) = inst.machine.aside(now) {
+        let _ = writeln!(s, "  resigned: does not preempt for {}", seconds(left));
+    }
+    if inst.machine.is_asking() {
+        s.push_str("  told to resign: asks whether there is a successor\n");
+    }
+    if inst.retired {
+        s.push_str("  not configured any more: it goes when its successor has its addresses\n");
+    }
     if let Some(h) = inst.hold {
         let left = seconds(h.until.since(now));
         let _ = writeln!(s, "  waits for its successor, {left} left");

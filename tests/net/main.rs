@@ -10,6 +10,7 @@ mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod leave;
+mod reload;
 mod tracking;
 
 use lab::*;
@@ -45,8 +46,16 @@ mod transport;
 type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
-const TOPICS: &[&[(&str, Test)]] =
-    &[TESTS, haproxy::TESTS, leave::TESTS, groups::TESTS, tracking::TESTS, ipv6::TESTS, transport::TESTS];
+const TOPICS: &[&[(&str, Test)]] = &[
+    TESTS,
+    haproxy::TESTS,
+    leave::TESTS,
+    groups::TESTS,
+    tracking::TESTS,
+    ipv6::TESTS,
+    transport::TESTS,
+    reload::TESTS,
+];
 
 /// Name and body of the tests in this file.
 const TESTS: &[(&str, Test)] = &[

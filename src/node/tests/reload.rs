@@ -341,7 +341,7 @@ fn interfaces_come_and_go() {
 #[test]
 fn haproxy_appears_and_disappears() {
     let one = vi("VI_1", 51, A, "");
-    let with = format!("[haproxy]\nkeep_listeners = no\n{one}");
+    let with = format!("[haproxy]\nkeep_listeners = no\ncheck_interval = 3600\n{one}");
     let (mut w, mut cfg) = World::master(&one);
     w.reload(&mut cfg, &with);
     assert!(w.take().contains(&Did::Haproxy(supervisor::Action::Spawn)));

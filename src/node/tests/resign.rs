@@ -80,7 +80,7 @@ fn without_a_successor_it_stays_master_and_the_address_stays() {
     for (more, wait) in
         [("version = 2", 1246), ("version = 3\nadvert_int = 0.1", 349), ("version = 3\nadvert_int = 5", 5230)]
     {
-        let mut w = master(&format!("{more}\ndown_timer_adverts = 1"));
+        let mut w = master(more);
         let became = w.node.instances[0].stats.became_master;
         resign(&mut w, false);
         w.take();
