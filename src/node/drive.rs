@@ -136,7 +136,9 @@ impl Node {
 
     /// The removals go out ahead of what follows: a node whose service is dead lets go before it tells.
     fn release_now(&mut self, inst: usize, now: Time) {
-        if self.addrs.holds_any(inst) {
+        // What another virtual router of this node takes over does not go.
+        let goes = |e: usize| self.addrs.is_held(e) && !self.addrs.moves_on(e);
+        if self.addrs.of(inst).any(|(e, _)| goes(e)) {
             self.tell(Event::RemovingVips { inst });
             // Not after a stall: somebody else may have them by now, and every millisecond counts.
             let patience = self.instances[inst].machine.patience();

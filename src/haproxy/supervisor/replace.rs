@@ -128,3 +128,181 @@ impl Supervisor {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema;
+    use crate::haproxy::show_info::Info;
+    use crate::haproxy::supervisor::Health;
+    use std::time::Duration;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn cfg(more: &str) -> config::Haproxy {
+        let text = format!("[haproxy]\nkeep_listeners = no\ncheck_interval = 3600\n{more}\n");
+        schema::parse(&text).ok().and_then(|(c, _)| c.haproxy).unwrap_or_else(|| panic!("{more}"))
+    }
+
+    struct World {
+        h: Supervisor,
+        now: Time,
+        events: Vec<Event>,
+    }
+
+    impl World {
+        fn ready() -> World {
+            let now = Time::from_nanos(7_000_000_000);
+            let mut w = World { h: Supervisor::new(cfg(""), now), now, events: vec![] };
+            assert_eq!(w.tick(), [Action::Spawn]);
+            w.start(11, 12);
+            w
+        }
+
+        fn step(
+            &mut self,
+            f: impl FnOnce(&mut Supervisor, Time, &mut Vec<Action>, &mut Vec<Event>),
+        ) -> Vec<Action> {
+            let mut out = Vec::new();
+            f(&mut self.h, self.now, &mut out, &mut self.events);
+            out
+        }
+
+        fn tick(&mut self) -> Vec<Action> {
+            self.step(|h, now, out, ev| h.tick(now, out, ev))
+        }
+
+        fn start(&mut self, pid: u32, worker: u32) -> Vec<Action> {
+            self.step(|h, now, _, ev| h.spawned(pid, now, ev));
+            self.now += 5 * MS;
+            assert_eq!(self.tick(), [Action::Probe]);
+            let info = Info { version: "2.6".into(), pid: worker };
+            self.step(|h, now, out, ev| h.answered(pid, info, now, out, ev))
+        }
+
+        fn reconfigure(&mut self, more: &str, files: bool) -> Vec<Action> {
+            let cfg = cfg(more);
+            self.step(|h, now, out, ev| h.reconfigure(&cfg, files, now, out, ev))
+        }
+
+        fn checked(&mut self, exit: Exit) -> Vec<Action> {
+            self.step(|h, now, out, ev| h.checked(exit, now, out, ev))
+        }
+
+        fn exited(&mut self, pid: u32, exit: Exit) -> Vec<Action> {
+            self.step(|h, now, out, ev| assert!(h.exited(pid, exit, now, out, ev)))
+        }
+    }
+
+    #[test]
+    fn times_change_in_place_and_other_files_are_a_reload() {
+        let mut w = World::ready();
+        assert_eq!(w.reconfigure("restart_grace = 7", false), []);
+        assert_eq!(w.h.cfg().restart_grace, Duration::from_secs(7));
+        assert_eq!(w.reconfigure("", true), [Action::Check]);
+        assert_eq!(w.checked(Exit::Code(0)), [Action::Reload]);
+    }
+
+    #[test]
+    fn another_command_line_is_started_beside_the_old_one() {
+        let mut w = World::ready();
+        assert_eq!(w.reconfigure("args = -n 7\nstop_timeout = 9", false), [Action::CheckNext]);
+        assert_eq!(w.h.cfg().args, Vec::<String>::new(), "not yet");
+        assert_eq!(w.h.stop_timeout(), Duration::from_secs(9));
+        assert_eq!(w.checked(Exit::Code(0)), [Action::CancelProbe, Action::Replace][1..]);
+        assert!(w.h.is_reloading());
+        assert_eq!(w.tick(), [Action::Spawn]);
+        assert_eq!(w.h.health(w.now), Health::Well, "the old one serves");
+        assert_eq!(w.start(21, 22), [Action::RetireOrphan]);
+        assert!(!w.h.is_reloading());
+        assert_eq!(w.h.cfg().args.len(), 2);
+        assert_eq!(w.h.restarts, 0);
+        assert_eq!(w.reconfigure("args = -n 7", false), []);
+    }
+
+    #[test]
+    fn a_refused_one_changes_nothing_and_is_tried_again_by_the_next_reload() {
+        let mut w = World::ready();
+        w.reconfigure("args = -n 7", false);
+        assert_eq!(w.checked(Exit::Code(1)), []);
+        assert!(matches!(w.events.last(), Some(Event::ReloadRefused { .. })));
+        assert_eq!(w.reconfigure("args = -n 7", false), [Action::CheckNext]);
+        // A reload by the signal in between would check the wrong one.
+        assert_eq!(w.step(|h, now, out, ev| h.reload(now, out, ev)), []);
+        w.now += Duration::from_secs(31);
+        assert_eq!(w.tick(), [Action::CancelCheck, Action::Probe][..1]);
+        assert_eq!(w.step(|h, now, out, ev| h.reload(now, out, ev)), [Action::Check]);
+        assert_eq!(w.checked(Exit::Code(0)), [Action::Reload], "not the other command line");
+    }
+
+    #[test]
+    fn the_old_one_stays_if_the_new_one_does_not_start() {
+        for how in 0..3 {
+            let mut w = World::ready();
+            w.reconfigure("args = -n 7", false);
+            w.checked(Exit::Code(0));
+            assert_eq!(w.tick(), [Action::Spawn]);
+            let out = match how {
+                0 => w.step(|h, now, out, ev| h.spawn_failed(2, now, out, ev)),
+                1 => {
+                    w.step(|h, now, _, ev| h.spawned(21, now, ev));
+                    w.exited(21, Exit::Code(1))
+                }
+                _ => {
+                    w.step(|h, now, _, ev| h.spawned(21, now, ev));
+                    w.now += Duration::from_secs(5);
+                    assert!(w.tick().contains(&Action::Kill));
+                    assert_eq!(w.h.health(w.now), Health::Well);
+                    w.exited(21, Exit::Signal(9))
+                }
+            };
+            assert!(out.contains(&Action::Restore), "{how}: {out:?}");
+            assert!(matches!(w.h.state(), State::Ready { pid: 11, worker: 12, .. }), "{how}");
+            assert_eq!((w.h.health(w.now), w.h.cfg().args.len()), (Health::Well, 0), "{how}");
+            assert_eq!(w.reconfigure("args = -n 7", false), [Action::CheckNext], "{how}");
+        }
+    }
+
+    #[test]
+    fn the_old_one_dies_meanwhile() {
+        let mut w = World::ready();
+        w.reconfigure("args = -n 7", false);
+        w.checked(Exit::Code(0));
+        w.tick();
+        w.step(|h, now, _, ev| h.spawned(21, now, ev));
+        assert_eq!(w.exited(11, Exit::Signal(9)), []);
+        assert!(matches!(w.h.health(w.now), Health::Recovering { .. }), "as any that died");
+        w.now += 5 * MS;
+        w.tick();
+        let info = Info { version: "2.6".into(), pid: 22 };
+        assert_eq!(w.step(|h, now, out, ev| h.answered(21, info, now, out, ev)), []);
+        assert_eq!(w.h.health(w.now), Health::Well);
+    }
+
+    #[test]
+    fn what_does_not_run_is_tried_anew_at_once() {
+        let mut w = World::ready();
+        w.exited(11, Exit::Signal(9));
+        w.tick();
+        w.step(|h, now, out, ev| h.spawn_failed(2, now, out, ev));
+        assert_eq!(w.tick(), [], "it waits");
+        assert_eq!(w.reconfigure("args = -n 7", false), [Action::TakeNext]);
+        assert_eq!(w.tick(), [Action::Spawn]);
+        w.step(|h, now, _, ev| h.spawned(21, now, ev));
+        assert_eq!(w.reconfigure("args = -n 8", true), [Action::TakeNext, Action::CancelProbe, Action::Kill]);
+        w.exited(21, Exit::Signal(9));
+        w.now += 250 * MS;
+        assert_eq!(w.tick(), [Action::Spawn]);
+    }
+
+    #[test]
+    fn a_stop_ends_both() {
+        let mut w = World::ready();
+        w.reconfigure("args = -n 7", false);
+        w.checked(Exit::Code(0));
+        w.tick();
+        w.step(|h, now, _, ev| h.spawned(21, now, ev));
+        let out = w.step(|h, now, out, ev| assert!(h.stop(now, now + 8000 * MS, out, ev)));
+        assert_eq!(out, [Action::RetireOrphan, Action::CancelProbe, Action::SoftStop]);
+    }
+}

@@ -1,5 +1,7 @@
 //! Every state × input × version, with the exact actions in their order and the exact deadlines.
 
+mod reload;
+
 use super::*;
 
 const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 5));
