@@ -50,6 +50,7 @@ bench: deps all ## measure failover, memory, load, vipd beside keepalived: 2.5 m
 
 soak: deps all ## 20 kills and 20 stalls at random moments, against vipd and keepalived: 13 min; SEED= COUNT=
 	$(with_vipd) $(CARGO) run --locked --release --example soak -- $(SEED) $(COUNT)
+	$(with_vipd) RELOADS=100 $(CARGO) test --locked --test net reloads_under -- --nocapture
 
 # Only if it is missing: `sudo make install` must not compile as root what the user has built.
 target/vipd:

@@ -184,3 +184,130 @@ pub fn ask(path: &Path, line: &str, patience: Duration) -> io::Result<(u8, Strin
     let (status, text) = answer.split_once('\n').ok_or(ErrorKind::InvalidData)?;
     Ok((status.parse().map_err(|_| ErrorKind::InvalidData)?, text.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests() {
+        let resign = |name: Option<&str>, aside, force| {
+            let name = name.map(str::to_owned);
+            Some(Request::Resign { name, aside: Duration::from_secs(aside), force })
+        };
+        for (line, request) in [
+            (&b"status"[..], Some(Request::Status)),
+            (b" reload \r", Some(Request::Reload)),
+            (b"resign 60 no", resign(None, 60, false)),
+            (b"resign 0 yes VI_1", resign(Some("VI_1"), 0, true)),
+            (b"resign 86400 no", resign(None, 86_400, false)),
+            (b"resign 86401 no", None),
+            (b"resign", None),
+            (b"resign -1 no", None),
+            (b"resign 60 no VI_1 VI_2", None),
+            (b"reload now", None),
+            (b"\xff\xfe", None),
+            (b"", None),
+        ] {
+            assert_eq!(Request::parse(line), request, "{line:?}");
+        }
+    }
+
+    struct Served {
+        control: Control,
+        path: std::path::PathBuf,
+        now: Time,
+    }
+
+    impl Served {
+        fn new(name: &str) -> Served {
+            let path = std::env::temp_dir().join(format!("vipd-control-{}-{name}", std::process::id()));
+            let control = Control::open(&path).unwrap();
+            Served { control, path, now: Time::from_nanos(1_000_000_000) }
+        }
+
+        fn connect(&self, line: &[u8]) -> UnixStream {
+            let mut client = UnixStream::connect(&self.path).unwrap();
+            client.write_all(line).unwrap();
+            client.set_nonblocking(true).unwrap();
+            client
+        }
+
+        /// Status is answered at once, all else later; who that is.
+        fn serve(&mut self) -> Vec<Asker> {
+            let mut later = Vec::new();
+            for _ in 0..2 {
+                self.control.serve(self.now, |r, to| match r {
+                    Request::Status => Some((0, "well\n".to_owned())),
+                    _ => {
+                        later.push(to);
+                        None
+                    }
+                });
+                self.control.expire(self.now);
+            }
+            later
+        }
+    }
+
+    impl Drop for Served {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
+    fn read(mut client: &UnixStream) -> String {
+        let mut text = [0; 64];
+        let n = client.read(&mut text).unwrap_or(0);
+        String::from_utf8_lossy(&text[..n]).into_owned()
+    }
+
+    #[test]
+    fn an_answer_may_come_later() {
+        let mut s = Served::new("later");
+        let client = s.connect(b"reload\n");
+        let asked = s.serve();
+        assert_eq!(asked.len(), 1);
+        s.now += PATIENCE * 2;
+        assert!(s.serve().is_empty());
+        let status = s.connect(b"status\n");
+        s.serve();
+        assert_eq!((read(&status), read(&client)), ("0\nwell\n".to_owned(), String::new()));
+        s.control.reply(s.now, asked[0], 2, "wrong\n");
+        s.control.reply(s.now, asked[0], 0, "once is enough\n");
+        s.serve();
+        assert_eq!(read(&client), "2\nwrong\n");
+        assert_eq!(s.control.clients.len(), 0);
+        s.control.reply(s.now, asked[0], 0, "gone\n");
+    }
+
+    #[test]
+    fn who_waits_is_dropped_when_it_goes_babbles_or_waits_too_long() {
+        let mut s = Served::new("dropped");
+        drop(s.connect(b"reload\n"));
+        s.serve();
+        assert_eq!(s.control.clients.len(), 0, "gone");
+        let mut client = s.connect(b"reload\n");
+        assert_eq!(s.serve().len(), 1);
+        client.write_all(b"reload\n").unwrap();
+        s.serve();
+        assert_eq!(s.control.clients.len(), 0, "it has said all that it may say");
+        let _client = s.connect(b"reload\n");
+        s.serve();
+        s.now += LATER;
+        s.serve();
+        assert_eq!(s.control.clients.len(), 0, "too long");
+    }
+
+    #[test]
+    fn who_asks_nothing_gives_way_first() {
+        let mut s = Served::new("full");
+        let waiting: Vec<UnixStream> = (0..3).map(|_| s.connect(b"reload\n")).collect();
+        assert_eq!(s.serve().len(), 3);
+        let _silent: Vec<UnixStream> = (0..20).map(|_| s.connect(b"")).collect();
+        s.serve();
+        s.serve();
+        assert_eq!(s.control.clients.len(), MAX_CLIENTS);
+        assert_eq!(s.control.clients.iter().filter(|c| c.waits).count(), waiting.len());
+    }
+}

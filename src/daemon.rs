@@ -46,6 +46,9 @@ use std::time::Duration;
 /// How long vipd goes without realtime priority after it used the CPU without a pause.
 const STEP_DOWN: Duration = Duration::from_secs(10);
 
+/// Requests that are answered later, whether somebody still waits for that or not.
+const MAX_JOBS: usize = 16;
+
 /// A failure that ends the daemon: one line that names it.
 #[derive(Debug)]
 pub struct Fatal(pub String);
@@ -368,8 +371,11 @@ impl Daemon {
                     l.overruns = [&s.vrrp, &s.ah].into_iter().flatten().map(socket::Vrrp::overruns).sum();
                 }
                 let (node, router_id, started) = (&self.node, &self.router_id, self.started);
-                let jobs = &mut self.jobs;
+                let (jobs, waiting) = (&mut self.jobs, self.pending.len());
                 self.control.serve(now, |request, to| match request {
+                    Request::Reload | Request::Resign { .. } if jobs.len() + waiting >= MAX_JOBS => {
+                        Some((1, "too many requests are under way\n".to_owned()))
+                    }
                     Request::Status => {
                         Some((status::exit_status(node), status::text(node, router_id, started, now)))
                     }

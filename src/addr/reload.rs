@@ -84,12 +84,12 @@ impl AddrBook {
         mut link: impl FnMut(&Vip) -> (usize, Option<u32>),
     ) -> Moved {
         let mut moved = Moved::default();
-        let mut kept = vec![false; self.entries.len()];
+        let mut gone: Vec<usize> = self.of(inst).map(|(e, _)| e).collect();
         for vip in v.held() {
             let (link, ifindex) = link(vip);
-            let same = |e: &Entry| e.inst == inst && !e.dropped && e.is(vip, link);
-            match self.entries.iter().position(same) {
-                Some(i) => kept[i] = true,
+            let same = |e: &usize| self.entries.get(*e).is_some_and(|e| e.is(vip, link));
+            match gone.iter().position(same) {
+                Some(i) => drop(gone.remove(i)),
                 None => {
                     let mut e = Entry::new(inst, vip, link, ifindex);
                     e.want = if master { Want::Present } else { Want::Absent };
@@ -99,10 +99,9 @@ impl AddrBook {
                 }
             }
         }
-        for (e, _) in self.entries.iter_mut().zip(&kept).filter(|(e, kept)| e.inst == inst && !**kept) {
-            if !e.dropped {
-                moved.removed.push(e.addr);
-            }
+        for e in gone {
+            let e = &mut self.entries[e];
+            moved.removed.push(e.addr);
             (e.dropped, e.want, e.retry_at) = (true, Want::Absent, None);
         }
         moved

@@ -17,40 +17,81 @@ pub fn is_same_router(a: &Vrrp, b: &Vrrp) -> bool {
 /// The keys of a virtual router that changed, but for its addresses. What it tracks is compared by name.
 pub fn vrrp(old: (&Config, &Vrrp), new: (&Config, &Vrrp)) -> Vec<&'static str> {
     let (a, b) = (old.1, new.1);
+    // A key that is added there must be thought of here.
+    let Vrrp {
+        // Other names and addresses are told apart; these make another virtual router.
+        name: _,
+        line: _,
+        vips: _,
+        excluded: _,
+        interface: _,
+        vrid: _,
+        version: _,
+        use_vmac: _,
+        vmac_xmit_base: _,
+        priority,
+        advert_int,
+        preempt,
+        preempt_delay,
+        down_timer_adverts,
+        auth,
+        src_ip,
+        unicast_peers,
+        allowed_peers,
+        v3_checksum_as_v2,
+        track_haproxy,
+        track_interfaces,
+        track_checks: _,
+        garp,
+        lease,
+        make_before_break,
+        handover_timeout,
+    } = a;
     fn tracks<'a>((c, v): (&'a Config, &'a Vrrp)) -> impl Iterator<Item = (Option<&'a str>, super::Track)> {
         v.track_checks.iter().map(|t| (c.checks.get(t.check).map(|c| c.name.as_str()), t.track))
     }
     named([
-        ("priority", a.priority != b.priority),
-        ("advert_int", a.advert_int != b.advert_int),
-        ("preempt", a.preempt != b.preempt),
-        ("preempt_delay", a.preempt_delay != b.preempt_delay),
-        ("down_timer_adverts", a.down_timer_adverts != b.down_timer_adverts),
-        ("authentication", a.auth != b.auth),
-        ("source address", a.src_ip != b.src_ip),
-        ("unicast_peer", a.unicast_peers != b.unicast_peers),
-        ("allowed_peers", a.allowed_peers != b.allowed_peers),
-        ("v3_checksum_as_v2", a.v3_checksum_as_v2 != b.v3_checksum_as_v2),
-        ("track_haproxy", a.track_haproxy != b.track_haproxy),
-        ("track_interface", a.track_interfaces != b.track_interfaces),
+        ("priority", *priority != b.priority),
+        ("advert_int", *advert_int != b.advert_int),
+        ("preempt", *preempt != b.preempt),
+        ("preempt_delay", *preempt_delay != b.preempt_delay),
+        ("down_timer_adverts", *down_timer_adverts != b.down_timer_adverts),
+        ("authentication", *auth != b.auth),
+        ("source address", *src_ip != b.src_ip),
+        ("unicast_peer", *unicast_peers != b.unicast_peers),
+        ("allowed_peers", *allowed_peers != b.allowed_peers),
+        ("v3_checksum_as_v2", *v3_checksum_as_v2 != b.v3_checksum_as_v2),
+        ("track_haproxy", *track_haproxy != b.track_haproxy),
+        ("track_interface", *track_interfaces != b.track_interfaces),
         ("track", !tracks(old).eq(tracks(new))),
-        ("garp", a.garp != b.garp),
-        ("lease", a.lease != b.lease),
-        ("make_before_break", a.make_before_break != b.make_before_break),
-        ("handover_timeout", a.handover_timeout != b.handover_timeout),
+        ("garp", *garp != b.garp),
+        ("lease", *lease != b.lease),
+        ("make_before_break", *make_before_break != b.make_before_break),
+        ("handover_timeout", *handover_timeout != b.handover_timeout),
     ])
 }
 
 /// The keys of `[global]` that changed and can be taken up.
 pub fn global(a: &Global, b: &Global) -> Vec<&'static str> {
+    let Global {
+        // Another one needs a restart: it has the lock.
+        control_socket: _,
+        router_id,
+        log,
+        log_level,
+        log_facility,
+        startup_delay,
+        realtime_priority,
+        lock_memory,
+    } = a;
     named([
-        ("router_id", a.router_id != b.router_id),
-        ("log", a.log != b.log),
-        ("log_level", a.log_level != b.log_level),
-        ("log_facility", a.log_facility != b.log_facility),
-        ("realtime_priority", a.realtime_priority != b.realtime_priority),
-        ("lock_memory", a.lock_memory != b.lock_memory),
-        ("startup_delay (from the next start on)", a.startup_delay != b.startup_delay),
+        ("router_id", *router_id != b.router_id),
+        ("log", *log != b.log),
+        ("log_level", *log_level != b.log_level),
+        ("log_facility", *log_facility != b.log_facility),
+        ("realtime_priority", *realtime_priority != b.realtime_priority),
+        ("lock_memory", *lock_memory != b.lock_memory),
+        ("startup_delay (from the next start on)", *startup_delay != b.startup_delay),
     ])
 }
 
@@ -73,4 +114,76 @@ pub fn checks<'a>(old: &'a [Check], new: &'a [Check]) -> impl Iterator<Item = (&
 
 fn named<const N: usize>(all: [(&'static str, bool); N]) -> Vec<&'static str> {
     all.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema;
+
+    fn one(more: &str) -> Config {
+        let text = format!(
+            "[vrrp VI_1]\ninterface = eth0\nvirtual_router_id = 51\nversion = 3\n\
+             virtual_ipaddress = 192.168.30.230/24\n{more}\n"
+        );
+        schema::parse(&text).unwrap_or_else(|e| panic!("{e:?}")).0
+    }
+
+    #[test]
+    fn every_key_is_named() {
+        let before = one("");
+        for (more, key) in [
+            ("priority = 7", "priority"),
+            ("advert_int = 2", "advert_int"),
+            ("preempt = no", "preempt"),
+            ("preempt_delay = 2", "preempt_delay"),
+            ("down_timer_adverts = 4", "down_timer_adverts"),
+            ("mcast_src_ip = 192.168.30.1", "source address"),
+            ("allowed_peers = 192.168.30.1", "allowed_peers"),
+            ("v3_checksum_as_v2 = yes", "v3_checksum_as_v2"),
+            ("track_interface = eth1", "track_interface"),
+            ("garp_master_delay = 2", "garp"),
+            ("lease = 3", "lease"),
+            ("make_before_break = no", "make_before_break"),
+            ("handover_timeout = 1", "handover_timeout"),
+        ] {
+            let after = one(more);
+            let (a, b) = (&before.vrrp[0], &after.vrrp[0]);
+            let keys = vrrp((&before, a), (&after, b));
+            assert!(keys.contains(&key), "{more}: {keys:?}");
+            assert!(is_same_router(a, b), "{more}");
+        }
+    }
+
+    #[test]
+    fn what_makes_another_virtual_router() {
+        let before = one("");
+        for more in ["use_vmac = yes", "unicast_peer = 192.168.30.1", "priority = 255"] {
+            assert!(!is_same_router(&before.vrrp[0], &one(more).vrrp[0]), "{more}");
+        }
+        for change in [
+            |v: &mut Vrrp| v.vrid = 52,
+            |v: &mut Vrrp| v.interface = "eth1".to_owned(),
+            |v: &mut Vrrp| v.version = crate::config::Version::V2,
+            |v: &mut Vrrp| v.vips[0].addr = [0u16; 8].into(),
+        ] {
+            let mut other = before.vrrp[0].clone();
+            change(&mut other);
+            assert!(!is_same_router(&before.vrrp[0], &other));
+        }
+    }
+
+    #[test]
+    fn checks_are_told_by_name() {
+        let check =
+            |n: &str, more: &str| format!("[check {n}]\ntype = ping\ntarget = 192.168.30.1\n{more}\n");
+        let a = one(&(check("a", "") + &check("b", "") + &check("c", "")));
+        let b = one(&(check("d", "") + &check("b", "fall = 9") + &check("a", "")));
+        let all: Vec<_> = checks(&a.checks, &b.checks).collect();
+        assert_eq!(all, [("d", "new"), ("b", "changed"), ("c", "removed")]);
+        // Another order of the sections is no other tracking.
+        let track = |text: String| one(&format!("track = a, b\n{text}"));
+        let (a, b) = (track(check("a", "") + &check("b", "")), track(check("b", "") + &check("a", "")));
+        assert_eq!(vrrp((&a, &a.vrrp[0]), (&b, &b.vrrp[0])), Vec::<&str>::new());
+    }
 }

@@ -65,6 +65,14 @@ impl Node {
         self.renumber(&from);
         self.new_checks(old, new, now);
         let mut changes = Vec::new();
+        // Two may have changed their names with each other: all files go before one is written.
+        for (i, v) in new.vrrp.iter().enumerate() {
+            let name = &self.instances[i].cfg.name;
+            if *name != v.name {
+                let name = name.clone();
+                self.push(Effect::Forget { name });
+            }
+        }
         for (i, v) in new.vrrp.iter().enumerate() {
             let before = from.get(i).copied().flatten().map(|_| self.instances[i].cfg.clone());
             let link = self.link_named(&v.interface);
@@ -174,11 +182,8 @@ impl Node {
         // What a restart resumes is the virtual router that it was started as.
         let resumable = |v: &config::Vrrp| crate::memory::render(v, false);
         let master = inst.is_master();
-        if before.name != v.name {
-            self.push(Effect::Forget { name: before.name.clone() });
-            if self.instances[i].ah_key().is_some() {
-                self.push(Effect::Remember { inst: i, memory: Memory::Sequence });
-            }
+        if before.name != v.name && self.instances[i].ah_key().is_some() {
+            self.push(Effect::Remember { inst: i, memory: Memory::Sequence });
         }
         if master && (before.name != v.name || resumable(before) != resumable(v)) {
             self.push(Effect::Remember { inst: i, memory: Memory::Master });

@@ -420,3 +420,49 @@ fn a_thousand_reloads() {
     assert_eq!(w.node.addrs.entries.len(), wanted.len());
     assert!(w.node.instances.iter().all(|i| i.is_master()));
 }
+
+#[test]
+fn names_may_be_swapped() {
+    let text = |a: &str, b: &str| vi(a, 51, A, "") + &vi(b, 52, B, "");
+    let (mut w, mut cfg) = World::master(&text("VI_1", "VI_2"));
+    let new = config(&text("VI_2", "VI_1"));
+    w.node.reconfigure(&cfg, &new, w.now);
+    let effects: Vec<Effect> = std::iter::from_fn(|| w.node.next_effect()).collect();
+    let forget = |n: &str| Effect::Forget { name: n.to_owned() };
+    let remember = |inst| Effect::Remember { inst, memory: Memory::Master };
+    assert_eq!(effects, [forget("VI_1"), forget("VI_2"), remember(0), remember(1)]);
+    cfg = new;
+    assert_eq!(cfg.vrrp.len(), w.node.instances.len());
+}
+
+#[test]
+fn the_key_of_an_authentication_header_changes_and_its_numbers_go_on() {
+    let text = |auth: &str| vi("VI_1", 51, A, auth);
+    let ah = |pass: &str| format!("auth_type = AH\nauth_pass = {pass}");
+    let (mut w, mut cfg) = World::master(&text(&ah("one")));
+    // The pretended network does not encode.
+    let before = w.node.instances[0].replay.take_next();
+    let changes = w.reload(&mut cfg, &text(&ah("two")));
+    assert_eq!(keys(&changes), ["authentication"]);
+    let advert = |w: &mut World| {
+        let mut out = Vec::new();
+        w.node.encode_advert(0, 100, 0, &mut out);
+        out
+    };
+    let bytes = advert(&mut w);
+    assert_eq!(w.node.instances[0].replay.last(), before + 1);
+    // What it says now is believed by somebody with the new key, and by nobody with the old one.
+    for (key, accepted) in [("two", 1), ("one", 0)] {
+        let mut other = World::new(&config(&text(&ah(key))));
+        other.node.instances[0].src = Some(PEER.into());
+        other.begin(false);
+        other.node.instances[0].src = Some(PEER.into());
+        other.node.packet(other.now, 0, &bytes);
+        assert_eq!(other.node.instances[0].stats.adverts_received, accepted, "{key}");
+    }
+    // And from AH to a password.
+    w.reload(&mut cfg, &text("auth_type = PASS\nauth_pass = x"));
+    assert_eq!(w.node.instances[0].ah_key(), None);
+    w.pass(ms(4000));
+    assert_eq!(w.node.instances[0].stats.became_master, 1);
+}
