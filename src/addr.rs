@@ -466,6 +466,14 @@ fn is_usable(a: &rtnl::Addr) -> bool {
 }
 
 impl Leasing {
+    const UNSET: Leasing = Leasing {
+        lease: config::Lease::Off,
+        advert_int: Duration::ZERO,
+        patience: Duration::ZERO,
+        owner: false,
+        claim: Claim::None,
+    };
+
     fn new(v: &config::Vrrp) -> Self {
         Leasing {
             lease: v.lease,

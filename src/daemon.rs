@@ -41,6 +41,7 @@ use service::{Outcome, Service};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// How long vipd goes without realtime priority after it used the CPU without a pause.
@@ -88,7 +89,7 @@ struct Daemon {
     router_id: String,
     control_socket: PathBuf,
     file: PathBuf,
-    config: Config,
+    config: Rc<Config>,
     logger: &'static Logger,
     /// SIGHUP came.
     hangup: bool,
@@ -113,7 +114,7 @@ struct Daemon {
 }
 
 /// Runs with the configuration of `file` until it is told to stop; returns the exit status.
-pub fn run(cfg: &Config, file: &Path, logger: &'static Logger) -> Result<u8, Fatal> {
+pub fn run(cfg: &Rc<Config>, file: &Path, logger: &'static Logger) -> Result<u8, Fatal> {
     let missing = runtime::missing_capabilities();
     if !missing.is_empty() {
         return Err(fatal("missing capability", missing.join(", ")));
@@ -131,7 +132,7 @@ pub fn run(cfg: &Config, file: &Path, logger: &'static Logger) -> Result<u8, Fat
 }
 
 impl Daemon {
-    fn open(cfg: &Config, file: &Path, logger: &'static Logger) -> Result<Self, Fatal> {
+    fn open(cfg: &Rc<Config>, file: &Path, logger: &'static Logger) -> Result<Self, Fatal> {
         let path = &cfg.global.control_socket;
         let dir = path.parent().unwrap_or(Path::new("/"));
         runtime::make_dir(dir).map_err(|e| fatal(dir.display(), e))?;

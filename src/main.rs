@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 use vipd::config::{Config, schema};
 use vipd::haproxy::supervisor::Exit;
 use vipd::sys::process;
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
             None => USAGE_ERROR,
             Some(cfg) => match task {
                 Task::Check => check(&cfg, &file),
-                _ => run(&cfg, &file),
+                _ => run(&Rc::new(cfg), &file),
             },
         },
     };
@@ -122,7 +123,7 @@ fn load(file: &Path) -> Option<Config> {
     }
 }
 
-fn run(cfg: &Config, file: &Path) -> u8 {
+fn run(cfg: &Rc<Config>, file: &Path) -> u8 {
     let logger = logger::install(cfg.global.log, cfg.global.log_level, cfg.global.log_facility);
     match daemon::run(cfg, file, logger) {
         Ok(status) => status,

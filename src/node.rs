@@ -16,7 +16,7 @@ mod stop;
 mod tracking;
 
 pub use group::Group;
-pub use instance::{Faults, Hold, Instance};
+pub use instance::{Faults, Hold, Instance, Target};
 pub use reload::{Change, What};
 pub use tracking::{Tracked, Tracking};
 

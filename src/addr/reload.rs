@@ -45,13 +45,13 @@ impl Entry {
 }
 
 impl AddrBook {
-    /// The virtual routers have other numbers: `from[new]` is the old one, or none of a new one. VIPs of those that
+    /// The virtual routers have other numbers: `from[new]` is the old one, or none of a new one, whose terms are to be set. VIPs of those that
     /// are not named are forgotten. Returns the new number of each VIP.
-    pub fn renumber(&mut self, from: &[Option<usize>], cfgs: &[&Vrrp]) -> Vec<Option<usize>> {
+    pub fn renumber(&mut self, from: &[Option<usize>]) -> Vec<Option<usize>> {
         let old = std::mem::take(&mut self.leasing);
-        let known = |o: &Option<usize>| o.and_then(|o| old.get(o).cloned());
-        self.leasing =
-            from.iter().zip(cfgs).map(|(o, v)| known(o).unwrap_or_else(|| Leasing::new(v))).collect();
+        for o in from {
+            self.leasing.push(o.and_then(|o| old.get(o)).cloned().unwrap_or(Leasing::UNSET));
+        }
         let mut at = 0;
         let mut map = Vec::new();
         self.entries.retain_mut(|e| {
@@ -75,18 +75,11 @@ impl AddrBook {
         !self.entries.iter().any(|e| e.inst == inst && e.held.is_some())
     }
 
-    /// `inst` has these VIPs from now on; `link` says where each belongs. `master`: it is, so they are wanted.
-    pub fn set_vips(
-        &mut self,
-        inst: usize,
-        v: &Vrrp,
-        master: bool,
-        mut link: impl FnMut(&Vip) -> (usize, Option<u32>),
-    ) -> Moved {
+    /// `inst` has these VIPs from now on; `links` says where each belongs. `master`: it is, so they are wanted.
+    pub fn set_vips(&mut self, inst: usize, v: &Vrrp, master: bool, links: &[(usize, Option<u32>)]) -> Moved {
         let mut moved = Moved::default();
         let mut gone: Vec<usize> = self.of(inst).map(|(e, _)| e).collect();
-        for vip in v.held() {
-            let (link, ifindex) = link(vip);
+        for (vip, (link, ifindex)) in v.held().zip(links.iter().copied()) {
             let same = |e: &usize| self.entries.get(*e).is_some_and(|e| e.is(vip, link));
             match gone.iter().position(same) {
                 Some(i) => drop(gone.remove(i)),

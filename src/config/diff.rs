@@ -50,7 +50,7 @@ pub fn vrrp(old: (&Config, &Vrrp), new: (&Config, &Vrrp)) -> Vec<&'static str> {
     fn tracks<'a>((c, v): (&'a Config, &'a Vrrp)) -> impl Iterator<Item = (Option<&'a str>, super::Track)> {
         v.track_checks.iter().map(|t| (c.checks.get(t.check).map(|c| c.name.as_str()), t.track))
     }
-    named([
+    named(&[
         ("priority", *priority != b.priority),
         ("advert_int", *advert_int != b.advert_int),
         ("preempt", *preempt != b.preempt),
@@ -84,7 +84,7 @@ pub fn global(a: &Global, b: &Global) -> Vec<&'static str> {
         realtime_priority,
         lock_memory,
     } = a;
-    named([
+    named(&[
         ("router_id", *router_id != b.router_id),
         ("log", *log != b.log),
         ("log_level", *log_level != b.log_level),
@@ -112,7 +112,7 @@ pub fn checks<'a>(old: &'a [Check], new: &'a [Check]) -> impl Iterator<Item = (&
     new.iter().filter_map(changed).chain(old.iter().filter(gone).map(|c| (c.name.as_str(), "removed")))
 }
 
-fn named<const N: usize>(all: [(&'static str, bool); N]) -> Vec<&'static str> {
+fn named(all: &[(&'static str, bool)]) -> Vec<&'static str> {
     all.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect()
 }
 

@@ -18,6 +18,7 @@ use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Exit statuses of `vipd reload` and `vipd resign`.
@@ -114,6 +115,7 @@ impl Daemon {
             return Err((REFUSED, "vipd is stopping\n".to_owned()));
         }
         let (new, mut text) = read_config(&self.file).map_err(|errors| (WRONG, errors))?;
+        let new = Rc::new(new);
         if let Some(error) = check::unknown_user(&new) {
             return Err((WRONG, format!("{}: {error}\n", self.file.display())));
         }

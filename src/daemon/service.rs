@@ -454,20 +454,21 @@ fn words(cfg: &config::Haproxy, options: &[&[u8]]) -> Vec<CString> {
 
 /// Of files and of what is in directories: size, time and number of each.
 fn stamp(files: &[PathBuf]) -> u64 {
-    let mut seen = Vec::new();
-    let mut look = |file: &Path| {
-        if let Ok(m) = std::fs::metadata(file) {
-            for n in [m.size(), m.mtime().unsigned_abs(), m.mtime_nsec().unsigned_abs(), m.ino()] {
-                seen.extend(n.to_ne_bytes());
-            }
+    let mut sum = 0u64;
+    for (i, file) in files.iter().enumerate() {
+        look(file, i, &mut sum);
+        if let Ok(dir) = std::fs::read_dir(file) {
+            // In no order: a sum has none.
+            dir.flatten().for_each(|e| look(&e.path(), i, &mut sum));
         }
-    };
-    for file in files {
-        look(file);
-        let mut inside: Vec<PathBuf> =
-            std::fs::read_dir(file).into_iter().flatten().flatten().map(|e| e.path()).collect();
-        inside.sort_unstable();
-        inside.iter().for_each(|f| look(f));
     }
-    memory::fnv1a(&seen)
+    sum
+}
+
+fn look(file: &Path, i: usize, sum: &mut u64) {
+    if let Ok(m) = std::fs::metadata(file) {
+        let (s, ns) = (m.mtime().unsigned_abs(), m.mtime_nsec().unsigned_abs());
+        let all = [i as u64, m.size(), s, ns, m.ino()].map(u64::to_ne_bytes);
+        *sum = sum.wrapping_add(memory::fnv1a(all.as_flattened()));
+    }
 }

@@ -7,7 +7,7 @@
 //!
 //! Indices of virtual routers, VIPs, interfaces and checks change here: no effect and no event may be queued.
 
-use super::{Effect, Faults, Group, Instance, Life, Link, Memory, Node, Sockets};
+use super::{Effect, Faults, Group, Instance, Life, Link, Memory, Node, Sockets, Target};
 use crate::check::Check;
 use crate::config::{self, Config, diff};
 use crate::event::Event;
@@ -74,13 +74,17 @@ impl Node {
             }
         }
         for (i, v) in new.vrrp.iter().enumerate() {
-            let before = from.get(i).copied().flatten().map(|_| self.instances[i].cfg.clone());
+            let known = from.get(i).is_some_and(Option::is_some);
+            let before = known.then(|| std::mem::replace(&mut self.instances[i].cfg, v.clone()));
             let link = self.link_named(&v.interface);
             self.instances[i].link = link;
             let master = self.instances[i].is_master();
             let moved = self.set_vips(i, v, master);
             match before {
-                None => changes.push(Change { name: v.name.clone(), what: What::Added }),
+                None => {
+                    self.addrs.set_terms(i, v);
+                    changes.push(Change { name: v.name.clone(), what: What::Added });
+                }
                 Some(before) => {
                     let keys = diff::vrrp((old, &before), (new, v));
                     let was = Some(before.name.clone()).filter(|n| *n != v.name);
@@ -115,59 +119,49 @@ impl Node {
 
     /// The virtual routers in the order of the file, those that leave behind them. Returns which each one was.
     fn match_instances(&mut self, new: &Config, now: Time) -> Vec<Option<usize>> {
-        let mut old: Vec<Option<Instance>> =
-            std::mem::take(&mut self.instances).into_iter().map(Some).collect();
+        let mut old: Vec<(usize, Instance)> =
+            std::mem::take(&mut self.instances).into_iter().enumerate().collect();
         let mut from = Vec::new();
         for v in &new.vrrp {
-            let same = |i: &Option<Instance>| {
-                i.as_ref().is_some_and(|i| !i.retired && diff::is_same_router(&i.cfg, v))
+            let same = old.iter().position(|(_, i)| !i.retired && diff::is_same_router(&i.cfg, v));
+            let (at, inst) = match same.map(|at| old.remove(at)) {
+                Some((at, inst)) => (Some(at), inst),
+                None => {
+                    let mut inst = Instance::new(v.clone(), 0, now);
+                    inst.machine.params.epoch = self.epoch;
+                    (None, inst)
+                }
             };
-            let at = old.iter().position(same);
-            let inst = at.and_then(|at| old.get_mut(at)).and_then(Option::take);
-            self.instances.push(inst.unwrap_or_else(|| {
-                let mut inst = Instance::new(v.clone(), 0, now);
-                inst.machine.params.epoch = self.epoch;
-                inst
-            }));
             from.push(at);
+            self.instances.push(inst);
         }
-        for (o, inst) in old.into_iter().enumerate() {
-            if let Some(inst) = inst {
-                self.instances.push(inst);
-                from.push(Some(o));
-            }
+        for (at, inst) in old {
+            from.push(Some(at));
+            self.instances.push(inst);
         }
         from
     }
 
     fn renumber(&mut self, from: &[Option<usize>]) {
-        let cfgs: Vec<&config::Vrrp> = self.instances.iter().map(|i| &i.cfg).collect();
-        let map = self.addrs.renumber(from, &cfgs);
+        let map = self.addrs.renumber(from);
         let entries = self.announcing.iter().filter_map(|e| map.get(*e).copied().flatten());
         self.announcing = entries.collect();
     }
 
     fn set_vips(&mut self, i: usize, v: &config::Vrrp, master: bool) -> crate::addr::Moved {
         let own = self.instances[i].link;
-        let links: Vec<usize> = v
-            .held()
-            .map(|vip| match &vip.dev {
-                Some(d) => self.link_named(d),
-                None => own,
-            })
-            .collect();
-        let mut links = links.into_iter();
-        let all = &self.links;
-        self.addrs.set_vips(i, v, master, |_| {
-            let link = links.next().unwrap_or(own);
-            (link, all.get(link).and_then(|l| l.ifindex))
-        })
+        let mut links = Vec::new();
+        for vip in v.held() {
+            let link = vip.dev.as_ref().map_or(own, |d| self.link_named(d));
+            links.push((link, self.links[link].ifindex));
+        }
+        self.addrs.set_vips(i, v, master, &links)
     }
 
     /// The same virtual router with other values.
     fn retune(&mut self, i: usize, before: &config::Vrrp, v: &config::Vrrp, now: Time) {
         let inst = &mut self.instances[i];
-        let mut targets = Instance::new(v.clone(), inst.link, now).targets;
+        let mut targets = Target::of(v);
         for t in &mut targets {
             if let Some(old) = inst.targets.iter().find(|o| o.to == t.to) {
                 t.clone_from(old);
@@ -175,7 +169,6 @@ impl Node {
         }
         inst.targets = targets;
         inst.vips = v.vips.iter().map(|v| v.addr).collect();
-        inst.cfg = v.clone();
         if before.garp != v.garp {
             inst.announcer.retune(now, &v.garp);
         }
@@ -277,7 +270,7 @@ impl Node {
 
     /// What each interface is used for, and the sockets that go with it.
     pub(super) fn rewire(&mut self) {
-        let before: Vec<Link> = self.links.clone();
+        let before: Vec<u64> = self.links.iter().map(Link::wiring).collect();
         for l in &mut self.links {
             l.unwire();
         }
@@ -297,7 +290,7 @@ impl Node {
                     self.push(Effect::Close { link });
                 }
                 // Those that are there are kept: no advert is missed.
-                Sockets::Open if !l.is_wired_like(old) => self.open(link),
+                Sockets::Open if l.wiring() != *old => self.open(link),
                 _ => {}
             }
         }
@@ -326,18 +319,17 @@ impl Node {
         if !self.stale || !self.may_reconfigure() {
             return;
         }
-        let over = |i: usize, inst: &Instance| inst.retired && inst.hold.is_none() && self.addrs.is_rid(i);
-        let (mut from, mut kept, mut names) = (Vec::new(), Vec::new(), Vec::new());
-        let all: Vec<bool> = self.instances.iter().enumerate().map(|(i, inst)| over(i, inst)).collect();
-        for ((o, inst), over) in std::mem::take(&mut self.instances).into_iter().enumerate().zip(all) {
-            if over {
-                names.push(inst.cfg.name);
-            } else {
-                from.push(Some(o));
-                kept.push(inst);
-            }
+        let over = |i: &usize| {
+            let inst = &self.instances[*i];
+            inst.retired && inst.hold.is_none() && self.addrs.is_rid(*i)
+        };
+        let gone: Vec<usize> = (0..self.instances.len()).filter(over).collect();
+        let all = 0..self.instances.len();
+        let from: Vec<Option<usize>> = all.filter(|i| !gone.contains(i)).map(Some).collect();
+        let mut names = Vec::new();
+        for i in gone.into_iter().rev() {
+            names.push(self.instances.remove(i).cfg.name);
         }
-        self.instances = kept;
         self.renumber(&from);
         self.rewire();
         for name in names {
@@ -426,11 +418,14 @@ impl Link {
         (self.carries_adverts, self.has_sockets, self.has_v6_vips, self.multicast) = Default::default();
     }
 
-    fn is_wired_like(&self, other: &Link) -> bool {
-        self.demux.vrids().eq(other.demux.vrids())
-            && self.demux_v6.vrids().eq(other.demux_v6.vrids())
-            && (self.carries_adverts, self.has_v6_vips, self.multicast)
-                == (other.carries_adverts, other.has_v6_vips, other.multicast)
+    /// Recognises what the sockets depend on.
+    fn wiring(&self) -> u64 {
+        let flags = [self.carries_adverts, self.has_v6_vips, self.multicast].map(u8::from);
+        let mut all: Vec<u8> = self.demux.vrids().collect();
+        all.push(0); // no VRID
+        all.extend(self.demux_v6.vrids());
+        all.extend(flags);
+        crate::memory::fnv1a(&all)
     }
 }
 
