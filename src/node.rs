@@ -268,7 +268,7 @@ impl Node {
         let link = Link::new(name);
         if self.life != Life::Starting {
             // Whatever that interface is, the kernel has to say it.
-            self.reread();
+            self.ask_kernel();
             if let Some(i) = self.links.iter().position(|l| l.name.is_empty()) {
                 self.links[i] = link;
                 return i;
@@ -278,7 +278,7 @@ impl Node {
         self.links.len() - 1
     }
 
-    fn reread(&mut self) {
+    fn ask_kernel(&mut self) {
         if !self.effects.contains(&Effect::Reread) {
             self.push(Effect::Reread);
         }

@@ -283,7 +283,7 @@ impl Node {
             Outcome::AddFailed { entry, errno } => self.tell(Event::VipAddFailed { entry, errno }),
             Outcome::RemoveFailed { entry, errno } => self.tell(Event::VipRemoveFailed { entry, errno }),
             Outcome::ViewIsWrong => {
-                self.reread();
+                self.ask_kernel();
             }
             Outcome::Foreign { entry } => self.tell(Event::VipForeign { entry }),
             Outcome::TakenOver { entry } => self.tell(Event::VipTakenOver { entry }),

@@ -278,7 +278,7 @@ impl Node {
         let (gone, here): (Vec<usize>, Vec<usize>) =
             (0..self.instances.len()).partition(|i| self.instances[*i].retired);
         for i in here.into_iter().chain(gone) {
-            self.wire(i);
+            self.wire_instance(i);
         }
         for (link, old) in before.iter().enumerate() {
             let l = &self.links[link];
@@ -296,7 +296,7 @@ impl Node {
         }
     }
 
-    fn wire(&mut self, i: usize) {
+    fn wire_instance(&mut self, i: usize) {
         let inst = &self.instances[i];
         let (v6, multicast) = (inst.cfg.is_ipv6(), !inst.is_unicast());
         let l = &mut self.links[inst.link];
