@@ -3,6 +3,8 @@
 # What can be said on the command line (make TARGET=aarch64-unknown-linux-musl ...):
 # TARGET, ROUTE, CC: see .build/static.sh, which chooses the toolchain; empty means what this machine has.
 export TARGET ROUTE
+# SMALL=1 leaves `vipd import` out, which no router needs: 28 KB
+export SMALL
 # vipd is for router images and initramfs: its size is a feature, and it has a limit that fails the build.
 export SIZE_BUDGET ?= 460800
 # who plays the other node in the demo: vipd or keepalived
@@ -14,6 +16,11 @@ INIT ?= none
 # the soak's random seed, and how many of each
 SEED ?= 1
 COUNT ?= 20
+# `make fuzz`: seconds for each target; `make soak FUZZ=600` fuzzes as well
+SECONDS ?= 10
+FUZZ ?= 0
+# seeds of the simulator in the soak; `make test` plays 20,000
+SEEDS ?= 1000000
 CARGO ?= cargo
 
 # Tests and demo drive the program that is shipped, not a debug build of it.
@@ -22,7 +29,7 @@ share = $(DESTDIR)$(PREFIX)/share/vipd
 # The init files name /usr/sbin/vipd; with another PREFIX they have to say so.
 put = sed 's|/usr/sbin/vipd|$(PREFIX)/sbin/vipd|g'
 
-.PHONY: all help deps check test demo bench soak install init-none init-busybox init-openrc init-systemd uninstall clean
+.PHONY: all help deps check test demo bench soak fuzz install init-none init-busybox init-openrc init-systemd uninstall clean
 # `deps` and `all` may both run apt-get; cargo uses all cores anyway.
 .NOTPARALLEL:
 
@@ -41,16 +48,23 @@ check: ## formatting and lints: 5 s
 
 test: deps all ## every test, on the static program: 3 min from nothing, 1.5 min after the build
 	$(with_vipd) $(CARGO) test --locked
+	$(CARGO) test --locked --profile sim --test sim
 
 demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 30 s after the build
 	$(with_vipd) $(CARGO) run --locked --release --example demo -- --peer $(PEER)
 
-bench: deps all ## measure failover, memory, load, vipd beside keepalived: 2.5 min
+bench: deps all ## measure failover, memory, load, a flood, vipd beside keepalived: 4 min
 	$(with_vipd) $(CARGO) run --locked --release --example bench
 
-soak: deps all ## 20 kills and 20 stalls at random moments, against vipd and keepalived: 13 min; SEED= COUNT=
+soak: deps all ## a million seeds of the simulator, 20 kills and 20 stalls of real processes, realtime: 28 min; SEEDS= SEED= COUNT= FUZZ=
+	SEEDS=$(SEEDS) $(CARGO) test --locked --profile sim --test sim seeds
 	$(with_vipd) $(CARGO) run --locked --release --example soak -- $(SEED) $(COUNT)
 	$(with_vipd) RELOADS=100 $(CARGO) test --locked --test net reloads_under -- --nocapture
+	test $(FUZZ) = 0 || CARGO='$(CARGO)' tests/fuzz/run.sh $(FUZZ)
+
+# Any stable Rust and a C++ compiler (apt install g++, apk add g++); libfuzzer-sys comes from crates.io, no cargo-fuzz.
+fuzz: ## every decoder and the whole node against libFuzzer, nine targets: SECONDS=10 each: 1.5 min, 3 min the first time
+	CARGO='$(CARGO)' tests/fuzz/run.sh $(SECONDS)
 
 # Only if it is missing: `sudo make install` must not compile as root what the user has built.
 target/vipd:
@@ -61,6 +75,7 @@ install: target/vipd ## DESTDIR= PREFIX=/usr INIT=none|busybox|openrc|systemd: a
 	@# It holds a password, hence 600; and once it is there it is the administrator's.
 	test -e $(DESTDIR)/etc/vipd.ini || install -D -m 600 rootfs/etc/vipd.ini $(DESTDIR)/etc/vipd.ini
 	install -D -m 644 rootfs/etc/haproxy/haproxy.cfg $(share)/haproxy.cfg
+	install -D -m 644 rootfs/usr/share/vipd/status.schema.json $(share)/status.schema.json
 	@$(MAKE) --no-print-directory init-$(INIT)
 
 init-none:

@@ -97,7 +97,8 @@ fi
 # code and constants: 4 KB.
 pack="'-Clink-arg=-Wl,-z,pack-relative-relocs'"
 build() {
-    "$cargo" build --release --locked --bin vipd --target-dir target/static --target "$t" \
+    # shellcheck disable=SC2086  # SMALL is a word or nothing
+    "$cargo" build --release --locked ${SMALL:+--no-default-features} --bin vipd --target-dir target/static --target "$t" \
         --config "target.$t.linker='$cc'" \
         --config "target.$t.rustflags=['-Ctarget-feature=+crt-static','-Cforce-unwind-tables=no','-Lnative=$lib',
             '-Clink-arg=-Wl,-z,noseparate-code,--build-id=none',$pack]" "$@"

@@ -6,7 +6,7 @@
 mod operations;
 mod reload;
 
-pub use reload::Moved;
+pub use reload::Place;
 
 use crate::config;
 use crate::lease;
@@ -36,6 +36,8 @@ pub struct Entry {
     prefix: u8,
     /// Index of the link that carries it.
     pub link: usize,
+    /// Index of the link whose subnets it need not bring: the parent of a macvlan, else `link`.
+    base: usize,
     /// The interface that link is, while it exists.
     ifindex: Option<u32>,
     label: Option<String>,
@@ -51,6 +53,16 @@ pub struct Entry {
     /// Removals by ourselves whose events are still to come; up to them everything told is old news. Of IPv4
     /// our own doing is not heard of.
     own_removals: u32,
+}
+
+impl Entry {
+    /// Whether an address of the kernel is this VIP, wherever it was put; a link-local one of another interface is another one.
+    fn is_named_by(&self, a: &rtnl::Addr) -> bool {
+        let local = matches!(a.addr, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        // One of a macvlan may be left on its parent.
+        let anywhere = !local || self.base != self.link;
+        self.addr == a.addr && (anywhere || self.ifindex.is_none_or(|i| i == a.ifindex))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +89,8 @@ enum Claim {
     None,
     /// The last advert that was sent without error.
     Advert(Time),
-    /// Waiting for the successor; the time of the last renewal.
+    /// Waiting for the successor; a second (`HANDOVER_LEASE`) before the end of the running lease: what has ended
+    /// is not brought back.
     Handover(Time),
 }
 
@@ -185,7 +198,15 @@ impl AddrBook {
         let inst = self.leasing.len();
         self.leasing.push(Leasing::new(v));
         for vip in v.held() {
-            self.entries.push(Entry::new(inst, vip, link(vip), None));
+            let on = link(vip);
+            self.entries.push(Entry::new(inst, vip, (on, on, None)));
+        }
+    }
+
+    /// The VIPs on `link` are of the subnets that `parent` has.
+    pub fn share_subnets(&mut self, link: usize, parent: usize) {
+        for e in self.entries.iter_mut().filter(|e| e.link == link) {
+            e.base = parent;
         }
     }
 
@@ -195,7 +216,7 @@ impl AddrBook {
     }
 
     fn is_vip(&self, a: &rtnl::Addr) -> bool {
-        self.entries.iter().any(|e| e.addr == a.addr)
+        self.entries.iter().any(|e| e.is_named_by(a))
     }
 
     // ---- what the virtual routers want ----
@@ -233,7 +254,10 @@ impl AddrBook {
 
     /// `inst` waits for its successor: short leases, renewed without adverts.
     pub fn hand_over(&mut self, inst: usize, now: Time) {
-        self.leasing[inst].claim = Claim::Handover(now);
+        let lease = |l: u32| Duration::from_secs(u64::from(l));
+        let ends =
+            self.of(inst).filter_map(|(_, e)| e.held.and_then(|h| Some(h.since + lease(h.lease?)))).min();
+        self.leasing[inst].claim = Claim::Handover(ends.map_or(now, |end| end - lease(HANDOVER_LEASE)));
         self.last_batch = None; // the short lease starts at once
     }
 
@@ -287,7 +311,7 @@ impl AddrBook {
 
     /// Whether an address is a VIP that is not an owner's: its coming and going changes no source address.
     pub fn is_leased_vip(&self, a: &rtnl::Addr) -> bool {
-        self.entries.iter().any(|e| e.addr == a.addr && !self.leasing[e.inst].owner)
+        self.entries.iter().any(|e| e.is_named_by(a) && !self.leasing[e.inst].owner)
     }
 
     /// At the start: how long ago `inst` was renewed, at the most, if every VIP is there with our tag.
@@ -404,10 +428,10 @@ impl AddrBook {
         e.complained = false;
         let Some(held) = e.held.filter(|h| h.prefix == a.prefix) else { return };
         e.held = None;
-        if !matches!(self.leasing[e.inst].claim, Claim::Advert(_)) {
-            // It may have come back since, by a renewal after a stall; nothing else would find that out.
-            out.push(Outcome::ViewIsWrong);
-        } else if e.want == Want::Present {
+        // It may have come back since, by a renewal after a stall. If it is not wanted any more before it is added
+        // again, nothing else would find that out.
+        out.push(Outcome::ViewIsWrong);
+        if e.want == Want::Present && matches!(self.leasing[e.inst].claim, Claim::Advert(_)) {
             let had_time = held.lease.is_none_or(|l| now < held.since + Duration::from_secs(u64::from(l)));
             out.push(if had_time { Outcome::Deleted { entry: i } } else { Outcome::Expired { entry: i } });
         }

@@ -1,6 +1,7 @@
 //! The control socket: one line in, an exit status, a line end and a text out. Bounded in clients, in octets
 //! and in time; nothing that a client does or fails to do keeps the loop waiting.
 
+use crate::status::Form;
 use crate::sys::runtime;
 use crate::time::Time;
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,11 +20,18 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a client may wait for an answer that comes later.
 pub const LATER: Duration = Duration::from_secs(120);
 
+/// Of these, clients that watch.
+const MAX_WATCHERS: usize = 4;
+/// Lines that wait for a watcher, in octets; what is beyond is counted and told.
+const MAX_BACKLOG: usize = 64 * 1024;
+
 /// A request; what the lines mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// `status`
-    Status,
+    /// `status`, or with another form `status json`, `status metrics`, `status colour`
+    Status(Form),
+    /// `watch`: the answer goes on with a line for each event.
+    Watch,
     /// `reload`
     Reload,
     /// `resign SECONDS yes|no [NAME]`
@@ -45,7 +53,14 @@ impl Request {
     pub fn parse(line: &[u8]) -> Option<Self> {
         let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
         let request = match words.next()? {
-            "status" => Request::Status,
+            "status" => Request::Status(match words.next() {
+                None => Form::Plain,
+                Some("colour") => Form::Colour,
+                Some("json") => Form::Json,
+                Some("metrics") => Form::Metrics,
+                Some(_) => return None,
+            }),
+            "watch" => Request::Watch,
             "reload" => Request::Reload,
             "resign" => {
                 let aside = words.next()?.parse().ok().filter(|s| *s <= MAX_ASIDE)?;
@@ -80,6 +95,15 @@ struct Client {
     line: Vec<u8>,
     answer: Option<Vec<u8>>,
     until: Time,
+    watch: Option<Missed>,
+}
+
+/// Lines that a watcher was too slow for.
+#[derive(Debug, Default)]
+struct Missed {
+    lines: u64,
+    /// When the first of them was due.
+    stamp: String,
 }
 
 impl Control {
@@ -96,12 +120,12 @@ impl Control {
 
     /// When the next client's time is over.
     pub fn deadline(&self) -> Option<Time> {
-        self.clients.iter().map(|c| c.until).min()
+        self.clients.iter().filter(|c| c.watch.is_none()).map(|c| c.until).min()
     }
 
     /// Drops clients whose time is over.
     pub fn expire(&mut self, now: Time) {
-        self.clients.retain(|c| now < c.until);
+        self.clients.retain(|c| now < c.until || c.watch.is_some());
     }
 
     /// The answer for one that waits, if it still does.
@@ -120,45 +144,80 @@ impl Control {
             if stream.set_nonblocking(true).is_ok() {
                 if self.clients.len() == MAX_CLIENTS {
                     // The oldest, but who waits for an answer has more patience than who has not asked yet.
-                    let oldest = self.clients.iter().position(|c| !c.waits).unwrap_or(0);
-                    self.clients.remove(oldest);
+                    let first = |f: fn(&Client) -> bool| self.clients.iter().position(f);
+                    let gives_way = first(|c| c.watch.is_none() && !c.waits).or(first(|c| c.watch.is_none()));
+                    self.clients.remove(gives_way.unwrap_or(0));
                 }
                 self.last += 1;
                 let (number, until) = (self.last, now + PATIENCE);
                 let (line, answer, waits) = (Vec::new(), None, false);
-                self.clients.push(Client { number, waits, stream, line, answer, until });
+                self.clients.push(Client { number, waits, stream, line, answer, until, watch: None });
             }
         }
-        self.clients.retain_mut(|c| c.serve(now, &mut answer));
+        let mut watchers = self.clients.iter().filter(|c| c.watch.is_some()).count();
+        self.clients.retain_mut(|c| c.serve(now, &mut watchers, &mut answer));
+    }
+
+    /// Whether anybody watches.
+    pub fn is_watched(&self) -> bool {
+        self.clients.iter().any(|c| c.watch.is_some())
+    }
+
+    /// A line for all who watch, with the time at its beginning.
+    pub fn tell(&mut self, line: &str) {
+        for c in &mut self.clients {
+            let Some(missed) = &mut c.watch else { continue };
+            let backlog = c.answer.get_or_insert_default();
+            if missed.lines > 0 || backlog.len() + line.len() > MAX_BACKLOG {
+                if missed.lines == 0 {
+                    missed.stamp = line.split(' ').next().unwrap_or_default().to_owned();
+                }
+                missed.lines += 1;
+            } else {
+                backlog.extend_from_slice(line.as_bytes());
+            }
+        }
     }
 }
 
 impl Client {
     /// Returns whether to go on.
-    fn serve(&mut self, now: Time, answer: &mut impl FnMut(Request, Asker) -> Option<(u8, String)>) -> bool {
+    fn serve(
+        &mut self,
+        now: Time,
+        watchers: &mut usize,
+        answer: &mut impl FnMut(Request, Asker) -> Option<(u8, String)>,
+    ) -> bool {
         if self.waits {
             // It has nothing more to say: it is gone, or babbles.
-            let silent = self.stream.read(&mut [0]);
-            return silent.is_err_and(|e| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted));
+            return self.stream.read(&mut [0]).is_err_and(|e| is_patient(&e));
         }
         if self.answer.is_none() {
             let mut buf = [0; MAX_LINE];
             match self.stream.read(&mut buf) {
-                Ok(0) => return false,
+                // Who watches has nothing more to say.
+                Ok(n) if n == 0 || self.watch.is_some() => return false,
                 Ok(n) => self.line.extend_from_slice(buf.get(..n).unwrap_or_default()),
-                Err(e) => return matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+                Err(e) => return is_patient(&e),
             }
             let Some(end) = self.line.iter().position(|b| *b == b'\n') else {
                 return self.line.len() < MAX_LINE;
             };
             let (status, text) = match Request::parse(self.line.get(..end).unwrap_or_default()) {
-                Some(r) => match answer(r, self.number) {
-                    Some(a) => a,
-                    None => {
+                Some(Request::Watch) if *watchers >= MAX_WATCHERS => {
+                    (1, "too many watch already\n".to_owned())
+                }
+                Some(r) => {
+                    if r == Request::Watch {
+                        self.watch = Some(Missed::default());
+                        *watchers += 1;
+                    }
+                    let Some(answer) = answer(r, self.number) else {
                         (self.waits, self.until) = (true, now + LATER);
                         return true;
-                    }
-                },
+                    };
+                    answer
+                }
                 None => (2, "unknown request\n".to_owned()),
             };
             self.answer = Some(format!("{status}\n{text}").into_bytes());
@@ -167,22 +226,56 @@ impl Client {
         match self.stream.write(rest) {
             Ok(n) => {
                 rest.drain(..n.min(rest.len()));
-                !rest.is_empty()
             }
-            Err(e) => matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+            Err(e) => return is_patient(&e),
         }
+        if !rest.is_empty() {
+            return true;
+        }
+        self.answer = match &mut self.watch {
+            None => return false,
+            Some(Missed { lines: 0, .. }) => None,
+            Some(m) => {
+                let note = format!("{} vipd - - {} lines were missed from here on\n", m.stamp, m.lines);
+                m.lines = 0;
+                Some(note.into_bytes())
+            }
+        };
+        true
     }
 }
 
-/// The other end, for `vipd status`: asks and returns exit status and text. Waits at most so long.
-pub fn ask(path: &Path, line: &str, patience: Duration) -> io::Result<(u8, String)> {
+fn is_patient(e: &io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// The other end: asks, and returns the exit status. The text goes to `out` as it comes, until that returns false.
+/// Waits so long at the most, or, without `patience`, until the daemon ends.
+pub fn stream(
+    path: &Path,
+    line: &str,
+    patience: Option<Duration>,
+    out: impl Fn(&[u8]) -> bool,
+) -> io::Result<u8> {
     let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(patience))?;
+    stream.set_read_timeout(patience)?;
     stream.write_all(format!("{line}\n").as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (status, text) = answer.split_once('\n').ok_or(ErrorKind::InvalidData)?;
-    Ok((status.parse().map_err(|_| ErrorKind::InvalidData)?, text.to_owned()))
+    let mut buf = vec![0; 16 * 1024];
+    let mut status = None;
+    loop {
+        let n = stream.read(&mut buf)?;
+        let mut text = buf.get(..n).unwrap_or_default();
+        if status.is_none() {
+            // One digit and a line end, which come in one piece.
+            let Some(([digit @ b'0'..=b'9', b'\n'], rest)) = text.split_first_chunk() else {
+                return Err(ErrorKind::InvalidData.into());
+            };
+            (status, text) = (Some(digit - b'0'), rest);
+        }
+        if n == 0 || !out(text) {
+            return Ok(status.unwrap_or_default());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -196,7 +289,14 @@ mod tests {
             Some(Request::Resign { name, aside: Duration::from_secs(aside), force })
         };
         for (line, request) in [
-            (&b"status"[..], Some(Request::Status)),
+            (&b"status"[..], Some(Request::Status(Form::Plain))),
+            (b" status  json\r", Some(Request::Status(Form::Json))),
+            (b"status metrics", Some(Request::Status(Form::Metrics))),
+            (b"status colour", Some(Request::Status(Form::Colour))),
+            (b"status yaml", None),
+            (b"status json json", None),
+            (b"watch", Some(Request::Watch)),
+            (b"watch json", None),
             (b" reload \r", Some(Request::Reload)),
             (b"resign 60 no", resign(None, 60, false)),
             (b"resign 0 yes VI_1", resign(Some("VI_1"), 0, true)),
@@ -238,7 +338,7 @@ mod tests {
             let mut later = Vec::new();
             for _ in 0..2 {
                 self.control.serve(self.now, |r, to| match r {
-                    Request::Status => Some((0, "well\n".to_owned())),
+                    Request::Status(_) => Some((0, "well\n".to_owned())),
                     _ => {
                         later.push(to);
                         None

@@ -4,11 +4,14 @@
 mod check;
 mod links;
 mod listeners;
+mod notify;
 mod reload;
 mod service;
 mod tables;
+mod vmac;
 
 pub use check::unknown_user;
+pub use notify::odd_hooks;
 pub use reload::read_config;
 pub use service::check_argv;
 
@@ -16,7 +19,6 @@ use crate::config::{self, Config};
 use crate::control::{Control, Request};
 use crate::event::Event;
 use crate::haproxy::supervisor;
-use crate::logger::Logger;
 use crate::memory;
 use crate::node::{Effect, Memory, Node};
 use crate::status;
@@ -27,6 +29,7 @@ use crate::sys::socket::{self, Kind};
 use crate::sys::{clock, process, runtime, schedule, signal};
 use crate::time::{Time, earlier};
 use crate::vrrp::replay::Replay;
+use crate::watch;
 use crate::words;
 use check::Checks;
 use links::Sockets;
@@ -36,13 +39,14 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::time::TimeSpec;
+use notify::{Done, Jobs};
 use reload::{Job, Pending};
 use service::{Outcome, Service};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long vipd goes without realtime priority after it used the CPU without a pause.
 const STEP_DOWN: Duration = Duration::from_secs(10);
@@ -67,6 +71,7 @@ enum Source {
     Vrrp(usize, Kind),
     Stray(usize),
     VrrpV6(usize),
+    Vmac(usize),
     StrayV6(usize),
     Arp(usize),
     Neighbours(usize),
@@ -75,6 +80,7 @@ enum Source {
     Listeners,
     Pipe,
     Check(usize),
+    Jobs,
     Control,
 }
 
@@ -85,15 +91,15 @@ struct Daemon {
     sockets: Vec<Sockets>,
     service: Option<Service>,
     checks: Checks,
+    jobs: Jobs,
     control: Control,
     router_id: String,
     control_socket: PathBuf,
     file: PathBuf,
     config: Rc<Config>,
-    logger: &'static Logger,
     /// SIGHUP came.
     hangup: bool,
-    jobs: Vec<Job>,
+    asked: Vec<Job>,
     pending: Vec<Pending>,
     started: Time,
     buf: Vec<u8>,
@@ -114,13 +120,13 @@ struct Daemon {
 }
 
 /// Runs with the configuration of `file` until it is told to stop; returns the exit status.
-pub fn run(cfg: &Rc<Config>, file: &Path, logger: &'static Logger) -> Result<u8, Fatal> {
+pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
     let missing = runtime::missing_capabilities();
     if !missing.is_empty() {
         return Err(fatal("missing capability", missing.join(", ")));
     }
     runtime::keep_descriptors();
-    let mut daemon = Daemon::open(cfg, file, logger)?;
+    let mut daemon = Daemon::open(cfg, file)?;
     daemon.begin(cfg)?;
     loop {
         daemon.turn()?;
@@ -132,13 +138,15 @@ pub fn run(cfg: &Rc<Config>, file: &Path, logger: &'static Logger) -> Result<u8,
 }
 
 impl Daemon {
-    fn open(cfg: &Rc<Config>, file: &Path, logger: &'static Logger) -> Result<Self, Fatal> {
+    fn open(cfg: &Rc<Config>, file: &Path) -> Result<Self, Fatal> {
         let path = &cfg.global.control_socket;
         let dir = path.parent().unwrap_or(Path::new("/"));
         runtime::make_dir(dir).map_err(|e| fatal(dir.display(), e))?;
         let locks = lock(path)?;
         let control = Control::open(path).map_err(|e| fatal(path.display(), e))?;
         let now = clock::now();
+        let host = host_name();
+        let router_id = cfg.global.router_id.clone().unwrap_or_else(|| host.clone());
         Ok(Daemon {
             node: Node::new(cfg, now),
             netlink: Netlink::open().map_err(|e| fatal("netlink", e))?,
@@ -146,14 +154,14 @@ impl Daemon {
             sockets: Vec::new(),
             service: cfg.haproxy.as_ref().map(|h| Service::new(h, path)),
             checks: Checks::new(cfg)?,
+            jobs: Jobs::new(cfg, &router_id, host),
             control,
-            router_id: cfg.global.router_id.clone().unwrap_or_else(host_name),
+            router_id,
             control_socket: path.clone(),
             file: file.to_owned(),
             config: cfg.clone(),
-            logger,
             hangup: false,
-            jobs: Vec::new(),
+            asked: Vec::new(),
             pending: Vec::new(),
             started: now,
             buf: vec![0; 9216],
@@ -206,13 +214,10 @@ impl Daemon {
             })
             .collect();
         // Another master may have been heard meanwhile.
-        for i in 0..self.sockets.len() {
-            self.read(Source::Vrrp(i, Kind::Plain))?;
-            self.read(Source::Vrrp(i, Kind::Ah))?;
-            self.read(Source::VrrpV6(i))?;
-        }
+        let now = clock::now();
+        self.read_all_adverts();
         self.node.begin(clock::now(), &remembered);
-        self.settle();
+        self.settle(now);
         Ok(())
     }
 
@@ -237,8 +242,12 @@ impl Daemon {
         if self.realtime_at.is_some_and(|t| now >= t) {
             self.take_realtime();
         }
-        self.settle();
-        self.serve_jobs();
+        if self.node.is_takeover_due(now) {
+            // This process may have stood still since ppoll returned, and the master's adverts wait.
+            self.read_all_adverts();
+        }
+        self.settle(now);
+        self.serve_jobs(now);
         Ok(())
     }
 
@@ -261,6 +270,9 @@ impl Daemon {
                 if let Some(v) = v {
                     add(v.as_fd(), Source::Vrrp(i, kind), read);
                 }
+            }
+            if let Some(v) = &s.vmac {
+                add(v.as_fd(), Source::Vmac(i), read);
             }
             if let Some(v) = &s.vrrp_v6 {
                 add(v.as_fd(), Source::VrrpV6(i), read);
@@ -297,6 +309,9 @@ impl Daemon {
         for (i, fd, flags) in self.checks.fds() {
             add(fd, Source::Check(i), flags);
         }
+        for fd in self.jobs.fds() {
+            add(fd, Source::Jobs, read);
+        }
         for (fd, write) in self.control.fds() {
             add(fd, Source::Control, if write { PollFlags::POLLOUT } else { read });
         }
@@ -327,9 +342,10 @@ impl Daemon {
                     self.signal(now, s);
                 }
             }
-            Source::Vrrp(i, kind) => self.read_adverts(now, i, kind),
+            Source::Vrrp(i, kind) => self.read_adverts(i, kind),
             Source::Stray(i) => self.read_strays(now, i),
-            Source::VrrpV6(i) => self.read_adverts_v6(now, i),
+            Source::VrrpV6(i) => self.read_adverts_v6(i),
+            Source::Vmac(i) => self.read_vmac(i),
             Source::StrayV6(i) => self.read_strays_v6(now, i),
             Source::Arp(i) => self.read_announcements(now, i),
             Source::Neighbours(i) => self.read_neighbours(now, i),
@@ -367,25 +383,28 @@ impl Daemon {
                     self.node.check_done(now, i, result, String::new());
                 }
             }
+            Source::Jobs => self.jobs.read(),
             Source::Control => {
                 for (l, s) in self.node.links.iter_mut().zip(&self.sockets) {
                     l.overruns = [&s.vrrp, &s.ah].into_iter().flatten().map(socket::Vrrp::overruns).sum();
                 }
-                let (node, router_id, started) = (&self.node, &self.router_id, self.started);
-                let (jobs, waiting) = (&mut self.jobs, self.pending.len());
+                let node = &self.node;
+                let context = status::Context { router_id: &self.router_id, started: self.started, now };
+                let (asked, waiting) = (&mut self.asked, self.pending.len());
                 self.control.serve(now, |request, to| match request {
-                    Request::Reload | Request::Resign { .. } if jobs.len() + waiting >= MAX_JOBS => {
+                    Request::Reload | Request::Resign { .. } if asked.len() + waiting >= MAX_JOBS => {
                         Some((1, "too many requests are under way\n".to_owned()))
                     }
-                    Request::Status => {
-                        Some((status::exit_status(node), status::text(node, router_id, started, now)))
+                    Request::Status(form) => {
+                        Some((status::exit_status(node), status::render(form, node, &context)))
                     }
+                    Request::Watch => Some((0, watch::present(node, now, &stamp()))),
                     Request::Reload => {
-                        jobs.push(Job::Reload(to));
+                        asked.push(Job::Reload(to));
                         None
                     }
                     Request::Resign { name, aside, force } => {
-                        jobs.push(Job::Resign { to, name, aside, force });
+                        asked.push(Job::Resign { to, name, aside, force });
                         None
                     }
                 });
@@ -401,6 +420,8 @@ impl Daemon {
                 while let Some((pid, exit)) = process::reap(|pid| self.checks.exiting(pid)) {
                     if let Some((check, result, output)) = self.checks.reaped(pid, exit) {
                         self.node.check_done(now, check, result, output);
+                    } else if let Some(done) = self.jobs.reaped(pid, exit) {
+                        self.job_done(now, done);
                     } else if self.service.as_mut().is_some_and(|s| s.reaped(pid)) {
                         self.node.supervise(now, |h, out, events| h.checked(exit, now, out, events));
                     } else {
@@ -408,7 +429,7 @@ impl Daemon {
                     }
                 }
             }
-            Signal::SIGXCPU => self.step_down(now),
+            schedule::STEPPED_DOWN => self.stepped_down(now),
             Signal::SIGUSR2 => self.node.supervise(now, |h, out, events| h.reload(now, out, events)),
             Signal::SIGHUP => self.hangup = true,
             _ => {}
@@ -426,8 +447,7 @@ impl Daemon {
     }
 
     /// No pause in half a second: whoever else needs the CPU comes first for a while, HAProxy among them.
-    fn step_down(&mut self, now: Time) {
-        let _ = schedule::normal();
+    fn stepped_down(&mut self, now: Time) {
         self.realtime_at = Some(now + STEP_DOWN);
         log::warn!("busy without a pause: no realtime priority for {} s", STEP_DOWN.as_secs());
     }
@@ -438,25 +458,37 @@ impl Daemon {
         });
     }
 
-    /// Timers, then everything that follows, until nothing is left to do at once.
-    fn settle(&mut self) {
-        self.node.tick(clock::now());
+    /// Timers, then everything that follows, until nothing is left to do at once. `now` was read before the
+    /// sockets were: a backup that stood still since has not heard the adverts that came meanwhile.
+    fn settle(&mut self, now: Time) {
+        self.node.tick(now);
         self.run_effects();
         self.node.flush(clock::now());
         self.run_effects();
         // Addresses that were just added are announced without another wait.
-        self.node.tick(clock::now());
+        self.node.announce_some(clock::now());
         self.run_effects();
         self.connections = None;
+        self.tell_all();
+        // Whoever is told by a process of its own comes last.
+        self.node.notify(clock::now());
+        self.run_effects();
+        self.tell_all();
+    }
+
+    fn tell_all(&mut self) {
         while let Some(event) = self.node.next_event() {
             self.note(&event);
             self.tell(&event);
         }
     }
 
-    fn tell(&self, event: &Event) {
+    fn tell(&mut self, event: &Event) {
         let (level, text) = words::render(&self.node, event);
         log::log!(level, "{text}");
+        if level <= log::Level::Info && self.control.is_watched() {
+            self.control.tell(&watch::line(&self.node, event, &text, &stamp()));
+        }
     }
 
     fn run_effects(&mut self) {
@@ -490,6 +522,9 @@ impl Daemon {
             Effect::NewService => {
                 self.service = self.config.haproxy.as_ref().map(|h| Service::new(h, &self.control_socket));
             }
+            Effect::Vmac { link, op } => self.vmac(link, op),
+            Effect::Unmake { ifindex } => self.unmake(Some(ifindex)),
+            Effect::UnmakeAll => self.unmake(None),
             Effect::Haproxy(supervisor::Action::Spawn) if !self.node.may_spawn() => {}
             Effect::Haproxy(action) => {
                 let Some(service) = &mut self.service else { return };
@@ -509,7 +544,24 @@ impl Daemon {
                     self.node.check_done(clock::now(), check, Err(failure), String::new());
                 }
             }
+            Effect::Hook(action) => {
+                if let Some(done) = self.jobs.hook(&self.node, action) {
+                    self.job_done(clock::now(), done);
+                }
+            }
+            Effect::Mail(action) => {
+                if let Some(done) = self.jobs.mail(&self.node, action) {
+                    self.job_done(clock::now(), done);
+                }
+            }
             Effect::Exit(status) => self.exit = Some(status),
+        }
+    }
+
+    fn job_done(&mut self, now: Time, done: Done) {
+        match done {
+            Done::Hook(job, result) => self.node.hook_done(now, job, result),
+            Done::Mail(job, outcome, text) => self.node.mail_done(now, job, outcome, text),
         }
     }
 
@@ -541,6 +593,11 @@ fn state_file(control_socket: &Path, name: &str) -> PathBuf {
 /// Where the sequence numbers are kept. They outlive the mastership, and a change of the key.
 fn sequence_file(control_socket: &Path, v: &config::Vrrp) -> PathBuf {
     runtime::with_suffix(control_socket, &format!(".ah.{}", v.name))
+}
+
+/// The time of day, for lines that are compared with other machines'.
+fn stamp() -> String {
+    watch::stamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 fn lock(control_socket: &Path) -> Result<(Flock<File>, Flock<File>), Fatal> {

@@ -2,7 +2,10 @@
 
 use crate::check;
 use crate::haproxy::supervisor;
+use crate::hook::Notice;
+use crate::mail::outbox;
 use crate::node::Faults;
+use crate::vrrp::foreign::Other;
 use crate::vrrp::group;
 use crate::vrrp::machine::{Kind, Note, Resigned, Why};
 use crate::vrrp::packet::{Discard, Notes};
@@ -22,7 +25,7 @@ pub enum Event {
     Group { group: usize, state: group::State },
     /// Heard something.
     Noted { inst: usize, note: Note },
-    /// An advert was refused. `mine` and `theirs` are intervals where those differ.
+    /// An advert was refused. `interval`: the sender's as version 2 has it, for where ours is another.
     Discarded { inst: usize, src: IpAddr, why: Discard, interval: Duration },
     /// A packet was refused before it was known whose it is. No source: not even that could be read.
     Bogus { link: usize, src: Option<IpAddr>, why: Discard },
@@ -30,6 +33,12 @@ pub enum Event {
     Odd { inst: usize, src: IpAddr, notes: Notes },
     /// Somebody uses a VRID that nobody here has; with one of our VIPs, it is a second master.
     Stray { link: usize, vrid: u8, src: IpAddr, vip: Option<usize> },
+    /// There are two masters. See `vrrp::foreign`.
+    SecondMaster { inst: usize, other: Other },
+    /// There were, for so long.
+    SecondMasterGone { inst: usize, src: IpAddr, lasted: Duration },
+    /// Another host announced a VIP that is held here; it is announced anew.
+    VipContested { entry: usize, mac: [u8; 6] },
     /// VIPs are wanted from now on.
     SettingVips { inst: usize },
     /// VIPs are let go.
@@ -70,6 +79,12 @@ pub enum Event {
     LateRenewal { inst: usize },
     /// An interface changed.
     Link { link: usize, present: bool, running: bool },
+    /// The macvlan of a virtual MAC was made.
+    VmacMade { link: usize },
+    /// It could not be made, or not be put up or down.
+    VmacFailed { link: usize, errno: i32 },
+    /// Its name is taken by somebody else's interface.
+    VmacForeign { link: usize },
     /// An interface's sockets could not be opened.
     OpenFailed { link: usize, errno: i32 },
     /// Something about HAProxy.
@@ -82,6 +97,10 @@ pub enum Event {
     Resigned { inst: usize, how: Resigned },
     /// A virtual router that is not configured any more has let go of all it had.
     Forgotten { name: String },
+    /// A hook did not do what it was told.
+    HookFailed { notice: Notice, failure: check::Failure },
+    /// Something about a mail; `text`: what the server, or the child that talked to it, said.
+    Mail { notice: Notice, said: outbox::Said, text: String },
     /// Starting to take part is put off.
     StartupDelay(Duration),
     /// The stop began; a second request makes it fast.

@@ -21,15 +21,21 @@ pub mod control;
 pub mod daemon;
 pub mod event;
 pub mod haproxy;
+pub mod hook;
+#[cfg(feature = "import")]
+pub mod import;
 pub mod lease;
 pub mod logger;
+pub mod mail;
 pub mod memory;
 pub mod node;
+pub mod post;
 pub mod stats;
 pub mod status;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod time;
 pub mod vrrp;
+pub mod watch;
 pub mod wire;
 pub mod words;

@@ -2,8 +2,10 @@
 //! once is dropped and counted, and the count is told with the next line that gets through.
 
 use crate::config::{LogFacility, LogTarget};
+use crate::sys::clock::{self, Local};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write, stderr};
 use std::os::fd::AsFd;
@@ -11,14 +13,17 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::Mutex;
-use syslog::{Facility, Formatter3164, LogFormat};
+use syslog::{Facility, Severity};
 
 const DEV_LOG: &str = "/dev/log";
 /// Longest line; a pipe takes up to 4096 octets at once or not at all.
 const MAX_LINE: usize = 2048;
 
-/// The logger; there is one.
-pub struct Logger {
+/// As RFC 3164 and RFC 5322 have them.
+pub const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+struct Logger {
     inner: Mutex<Inner>,
 }
 
@@ -27,44 +32,43 @@ struct Inner {
     dropped: u64,
 }
 
+/// Time stamps on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stamp {
+    /// A pipe or a socket: whoever is behind it adds its own (journald, supervise-daemon's logger, a container runtime).
+    None,
+    /// A terminal.
+    Time,
+    /// A file, which nobody adds them to.
+    Date,
+}
+
 enum Sink {
-    Stderr { terminal: Option<File> },
-    Syslog { socket: Option<UnixDatagram>, formatter: Formatter3164 },
+    Stderr { terminal: Option<File>, stamp: Stamp },
+    Syslog { socket: Option<UnixDatagram>, facility: Facility },
 }
 
-/// Installs the logger. Stamps on stderr only if it is a terminal: a supervisor adds its own.
-pub fn install(target: LogTarget, level: LevelFilter, facility: LogFacility) -> &'static Logger {
-    let inner = Mutex::new(Inner { sink: sink(target, facility), dropped: 0 });
-    let logger: &'static Logger = Box::leak(Box::new(Logger { inner }));
-    if log::set_logger(logger).is_ok() {
-        log::set_max_level(level);
-    }
-    logger
-}
-
-impl Logger {
-    /// Lines go there from now on.
-    pub fn redirect(&self, target: LogTarget, facility: LogFacility) {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).sink = sink(target, facility);
-    }
-}
-
-fn sink(target: LogTarget, facility: LogFacility) -> Sink {
+/// Installs the logger.
+pub fn install(target: LogTarget, level: LevelFilter, facility: LogFacility) {
     let to_stderr = match target {
         LogTarget::Stderr => true,
         LogTarget::Syslog => false,
         LogTarget::Auto => stderr().is_terminal() || !Path::new(DEV_LOG).exists(),
     };
-    if to_stderr {
-        Sink::Stderr { terminal: stderr().is_terminal().then(terminal).flatten() }
-    } else {
-        let formatter = Formatter3164 {
-            facility: syslog_facility(facility),
-            hostname: None,
-            process: "vipd".into(),
-            pid: std::process::id(),
+    let sink = if to_stderr {
+        let kind = fstat(stderr()).map_or(0, |s| s.st_mode & libc::S_IFMT);
+        let stamp = match kind {
+            _ if stderr().is_terminal() => Stamp::Time,
+            libc::S_IFREG => Stamp::Date,
+            _ => Stamp::None,
         };
-        Sink::Syslog { socket: connect(), formatter }
+        Sink::Stderr { terminal: stderr().is_terminal().then(terminal).flatten(), stamp }
+    } else {
+        Sink::Syslog { socket: connect(), facility: syslog_facility(facility) }
+    };
+    let logger = Logger { inner: Mutex::new(Inner { sink, dropped: 0 }) };
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+        log::set_max_level(level);
     }
 }
 
@@ -132,12 +136,15 @@ impl Sink {
     fn send(&mut self, level: Level, line: &str) -> bool {
         let mut out = Vec::with_capacity(line.len() + 64);
         match self {
-            Sink::Stderr { terminal } => {
-                if terminal.is_some() {
+            Sink::Stderr { terminal, stamp } => {
+                if *stamp != Stamp::None {
                     let now = std::time::SystemTime::now();
                     let now = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-                    let (s, ms) = (now.as_secs() % 86_400, now.subsec_millis());
-                    let _ = write!(out, "{:02}:{:02}:{:02}.{ms:03} ", s / 3600, s / 60 % 60, s % 60);
+                    date(&mut out, &clock::local(now.as_secs()));
+                    if *stamp == Stamp::Time {
+                        out.drain(.."Mmm dd ".len());
+                    }
+                    let _ = write!(out, ".{:03} ", now.subsec_millis());
                 }
                 escape(line, &mut out);
                 out.truncate(MAX_LINE);
@@ -147,17 +154,16 @@ impl Sink {
                     None => write_stderr(&out),
                 }
             }
-            Sink::Syslog { socket, formatter } => {
-                let mut text = Vec::new();
-                escape(line, &mut text);
-                text.truncate(MAX_LINE);
-                let text = String::from_utf8_lossy(&text);
-                let _ = match level {
-                    Level::Error => formatter.err(&mut out, &*text),
-                    Level::Warn => formatter.warning(&mut out, &*text),
-                    Level::Info => formatter.info(&mut out, &*text),
-                    Level::Debug | Level::Trace => formatter.debug(&mut out, &*text),
+            Sink::Syslog { socket, facility } => {
+                let severity = match level {
+                    Level::Error => Severity::LOG_ERR,
+                    Level::Warn => Severity::LOG_WARNING,
+                    Level::Info => Severity::LOG_INFO,
+                    Level::Debug | Level::Trace => Severity::LOG_DEBUG,
                 };
+                header(&mut out, *facility, severity, &clock::local(clock::unix()), std::process::id());
+                escape(line, &mut out);
+                out.truncate(MAX_LINE);
                 // A syslogd that was restarted has a new socket.
                 if socket.as_ref().is_some_and(|s| s.send(&out).is_ok()) {
                     return true;
@@ -167,6 +173,21 @@ impl Sink {
             }
         }
     }
+}
+
+/// `<PRI>Mmm dd hh:mm:ss vipd[PID]: ` (RFC 3164 §4.1; to /dev/log goes no host name). By hand: the `syslog` crate's
+/// formatter costs 27 KiB, and its time is UTC, where the RFC and everybody's syslogd mean local time.
+fn header(out: &mut Vec<u8>, facility: Facility, severity: Severity, t: &Local, pid: u32) {
+    let _ = write!(out, "<{}>", facility as u32 | severity as u32);
+    date(out, t);
+    let _ = write!(out, " vipd[{pid}]: ");
+}
+
+/// `Mmm dd hh:mm:ss`
+fn date(out: &mut Vec<u8>, t: &Local) {
+    let month = MONTHS.get(usize::try_from(t.month).unwrap_or(0)).unwrap_or(&"???");
+    let (h, m, s) = t.time;
+    let _ = write!(out, "{month} {:2} {h:02}:{m:02}:{s:02}", t.day);
 }
 
 /// The terminal behind stderr, opened anew: O_NONBLOCK on stderr itself would be shared with whoever else has
@@ -190,7 +211,7 @@ fn write_stderr(out: &[u8]) -> bool {
 }
 
 /// Text from outside cannot forge a line or move a terminal's cursor.
-fn escape(line: &str, out: &mut Vec<u8>) {
+pub fn escape(line: &str, out: &mut Vec<u8>) {
     for c in line.chars() {
         if c.is_control() && c != '\t' {
             let _ = write!(out, "\\x{:02x}", u32::from(c));
@@ -198,5 +219,69 @@ fn escape(line: &str, out: &mut Vec<u8>) {
             let mut utf8 = [0; 4];
             out.extend_from_slice(c.encode_utf8(&mut utf8).as_bytes());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syslog::{Formatter3164, LogFormat};
+
+    /// The calendar of UTC, in which the crate writes (days to date: Hinnant's algorithm).
+    fn utc(unix: u64) -> Local {
+        let z = unix / 86_400 + 719_468;
+        let (era, day) = (z / 146_097, z % 146_097);
+        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = (day - (153 * month + 2) / 5 + 1) as i32;
+        let month = (if month < 10 { month + 2 } else { month - 10 }) as i32;
+        let year = (year + era * 400 - 1900) as i32 + i32::from(month < 2);
+        let s = (unix % 86_400) as i32;
+        Local { year, month, day, weekday: 0, time: (s / 3600, s / 60 % 60, s % 60), offset: 0 }
+    }
+
+    #[test]
+    fn headers_are_those_of_the_crate() {
+        let facilities =
+            [LogFacility::Daemon, LogFacility::User, LogFacility::Local(0), LogFacility::Local(7)];
+        for facility in facilities.map(syslog_facility) {
+            let theirs = Formatter3164 { facility, hostname: None, process: "vipd".into(), pid: 77 };
+            for severity in
+                [Severity::LOG_ERR, Severity::LOG_WARNING, Severity::LOG_INFO, Severity::LOG_DEBUG]
+            {
+                // Again if the second has changed in between.
+                loop {
+                    let before = clock::unix();
+                    let (mut expected, mut ours) = (Vec::new(), Vec::new());
+                    theirs.format(&mut expected, severity, "x").expect("to a Vec");
+                    header(&mut ours, facility, severity, &utc(before), 77);
+                    ours.push(b'x');
+                    if clock::unix() == before {
+                        // The crate writes `02` where RFC 3164 §4.1.2 has a blank and `2`.
+                        let day = ours.iter().position(|b| *b == b' ').expect("there") + 1;
+                        if expected.get(day) == Some(&b'0') {
+                            expected[day] = b' ';
+                        }
+                        assert_eq!(String::from_utf8_lossy(&ours), String::from_utf8_lossy(&expected));
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn dates() {
+        let mut out = Vec::new();
+        date(&mut out, &Local { day: 2, ..utc(951_782_400) });
+        assert_eq!(out, b"Feb  2 00:00:00");
+        assert_eq!((utc(951_782_400).day, utc(951_782_400).year), (29, 100));
+        // What the C library says is the same time.
+        let (unix, t) = (1_700_000_000, clock::local(1_700_000_000));
+        let minutes = |t: &Local| i64::from(t.day * 1440 + t.time.0 * 60 + t.time.1);
+        let apart = minutes(&t) - minutes(&utc(unix)) - i64::from(t.offset);
+        assert!(apart % 1440 == 0 && t.time.2 == utc(unix).time.2, "{t:?}");
+        assert_eq!((t.year, t.month), (123, 10));
     }
 }

@@ -1,25 +1,32 @@
-//! The command line: run, check, status.
+//! The command line: run, check, ask the daemon.
 
 use lexopt::prelude::*;
-use std::io::Write;
+use std::fs::File;
+use std::io::{IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+#[cfg(feature = "import")]
+use vipd::config::ini;
 use vipd::config::{Config, schema};
 use vipd::haproxy::supervisor::Exit;
+#[cfg(feature = "import")]
+use vipd::import;
 use vipd::sys::process;
-use vipd::{control, daemon, logger};
+use vipd::{control, daemon, logger, post};
 
 const USAGE: &str = "\
 vipd gives a pair of HAProxy machines a floating address.
 
 usage: vipd [-c FILE]            run in the foreground (default /etc/vipd.ini)
        vipd -t [-c FILE]         check the configuration, and haproxy's
-       vipd status [-c FILE]     every virtual router, its addresses, HAProxy
+       vipd status [-c FILE] [--json|--metrics|--watch]
+                                 every virtual router, its addresses, HAProxy; --watch: every change as it comes
        vipd reload [-c FILE]     read the configuration again, and tell what that changed
        vipd resign [-c FILE] [NAME] [--for SECONDS] [--force]
                                  hand over, and do not preempt for that long (60)
+       vipd import FILE          a keepalived.conf as vipd.ini, on stdout
        vipd --help | --version
 
 exit status: 0 clean stop, 1 failure at run time, 2 usage or configuration error
@@ -32,11 +39,17 @@ const FAILURE: u8 = 1;
 const USAGE_ERROR: u8 = 2;
 const NOT_RUNNING: u8 = 5;
 
+/// The one request whose answer has no end.
+const WATCH: &str = "watch";
+
 enum Task {
     Run,
     Check,
     /// What is asked of the daemon.
     Ask(String),
+    /// Hidden: the child that vipd starts for a mail.
+    SendMail,
+    Import(PathBuf),
     Print(String),
 }
 
@@ -46,10 +59,12 @@ fn main() -> ExitCode {
             eprintln!("vipd: {e}\n\n{USAGE}");
             USAGE_ERROR
         }
+        Ok((Task::Import(file), _)) => import_file(&file),
         Ok((Task::Print(text), _)) => {
-            say(&text);
+            say(text.as_bytes());
             0
         }
+        Ok((Task::SendMail, _)) => post::run(),
         Ok((Task::Ask(line), file)) => ask(&file, &line),
         Ok((task, file)) => match load(&file) {
             None => USAGE_ERROR,
@@ -62,9 +77,10 @@ fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
-/// To stdout; a reader that has gone (`vipd status | head`) is no error.
-fn say(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// To stdout; a reader that has gone (`vipd status | head`) is no error. Whether it is there.
+fn say(text: &[u8]) -> bool {
+    let mut out = std::io::stdout();
+    out.write_all(text).and_then(|()| out.flush()).is_ok()
 }
 
 fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
@@ -80,11 +96,13 @@ fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
             Short('V') | Long("version") => {
                 return Ok((Task::Print(format!("vipd {}\n", env!("CARGO_PKG_VERSION"))), file));
             }
-            Value(word) if word == "status" && matches!(task, Task::Run) => {
-                task = Task::Ask("status".to_owned());
+            Long("send-mail") => return Ok((Task::SendMail, file)),
+            Value(word) if word == "import" && matches!(task, Task::Run) => {
+                task = Task::Import(args.value()?.into())
             }
+            Value(word) if word == "status" && matches!(task, Task::Run) => task = Task::Ask(plain().into()),
             Value(word) if word == "reload" && matches!(task, Task::Run) => {
-                task = Task::Ask("reload".to_owned());
+                task = Task::Ask("reload".into());
             }
             Value(word) if word == "resign" && matches!(task, Task::Run) => task = Task::Ask(String::new()),
             Long("for") if is_resign(&task) => {
@@ -95,6 +113,14 @@ fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
             }
             Long("force") if is_resign(&task) => force = "yes",
             Value(word) if is_resign(&task) && name.is_empty() => name = word.string()?,
+            Long(how) if matches!(&task, Task::Ask(l) if l == "status" || l == "status colour") => {
+                task = Task::Ask(match how {
+                    "json" => "status json".into(),
+                    "metrics" => "status metrics".into(),
+                    "watch" => WATCH.into(),
+                    _ => return Err(arg.unexpected()),
+                });
+            }
             arg => return Err(arg.unexpected()),
         }
     }
@@ -124,8 +150,8 @@ fn load(file: &Path) -> Option<Config> {
 }
 
 fn run(cfg: &Rc<Config>, file: &Path) -> u8 {
-    let logger = logger::install(cfg.global.log, cfg.global.log_level, cfg.global.log_facility);
-    match daemon::run(cfg, file, logger) {
+    logger::install(cfg.global.log, cfg.global.log_level, cfg.global.log_facility);
+    match daemon::run(cfg, file) {
         Ok(status) => status,
         Err(e) => {
             log::error!("{}", e.0);
@@ -139,6 +165,12 @@ fn check(cfg: &Config, file: &Path) -> u8 {
     if let Some(error) = daemon::unknown_user(cfg) {
         eprintln!("{}: {error}", file.display());
         return USAGE_ERROR;
+    }
+    for (line, odd) in daemon::odd_hooks(cfg) {
+        match line {
+            0 => eprintln!("{}: warning: {odd}", file.display()),
+            line => eprintln!("{}:{line}: warning: {odd}", file.display()),
+        }
     }
     if let Some(h) = &cfg.haproxy {
         // Its complaints belong to ours.
@@ -154,8 +186,73 @@ fn check(cfg: &Config, file: &Path) -> u8 {
             Ok(_) => {}
         }
     }
-    say(&format!("{}: valid\n", file.display()));
+    say(format!("{}: valid\n", file.display()).as_bytes());
     0
+}
+
+#[cfg(not(feature = "import"))]
+fn import_file(_: &Path) -> u8 {
+    eprintln!("vipd: this one was built without `import`");
+    USAGE_ERROR
+}
+
+#[cfg(feature = "import")]
+fn import_file(file: &Path) -> u8 {
+    let dir = file.parent().unwrap_or(Path::new(""));
+    let mut include = |pattern: &str| included(dir, pattern).map_err(|e| e.to_string());
+    let name = file.display().to_string();
+    let done =
+        text(file).map_err(|e| format!("{name}: {e}")).and_then(|t| import::import(&name, &t, &mut include));
+    match done {
+        Ok(ini) => {
+            say(ini.as_bytes());
+            0
+        }
+        Err(e) => {
+            eprintln!("vipd: {e}");
+            USAGE_ERROR
+        }
+    }
+}
+
+#[cfg(feature = "import")]
+fn text(file: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let limit = u64::try_from(ini::MAX_SIZE).unwrap_or(u64::MAX);
+    File::open(file)?.take(limit).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(feature = "import")]
+/// The files that an `include` names: `*` in the last component stands for anything.
+fn included(dir: &Path, pattern: &str) -> std::io::Result<Vec<(String, String)>> {
+    let path = dir.join(pattern);
+    let last = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let files = match last.split_once('*') {
+        None => vec![path.clone()],
+        Some((head, tail)) => {
+            let mut files = Vec::new();
+            for entry in std::fs::read_dir(path.parent().unwrap_or(dir))? {
+                let entry = entry?;
+                let name = entry.file_name();
+                let rest = name.to_str().and_then(|n| n.strip_prefix(head));
+                if rest.is_some_and(|r| r.ends_with(tail)) {
+                    let path = entry.path();
+                    let at = files.partition_point(|f| *f < path);
+                    files.insert(at, path);
+                }
+            }
+            files
+        }
+    };
+    files.into_iter().map(|f| Ok((f.display().to_string(), text(&f)?))).collect()
+}
+
+/// Colour if a terminal shows it and NO_COLOR (<https://no-color.org>) does not forbid it.
+fn plain() -> &'static str {
+    let forbidden = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+    let colour = !forbidden && std::io::stdout().is_terminal();
+    if colour { "status colour" } else { "status" }
 }
 
 /// Asks the daemon. The configuration may be wrong in all but its control_socket: the status is to be had all the
@@ -168,12 +265,15 @@ fn ask(file: &Path, line: &str) -> u8 {
         value.split_ascii_whitespace().next().map(PathBuf::from)
     };
     let socket = text.lines().find_map(value).unwrap_or_else(|| schema::CONTROL_SOCKET.into());
-    let patience = if line == "status" { control::PATIENCE } else { control::LATER };
-    match control::ask(&socket, line, patience) {
-        Ok((status, text)) => {
-            say(&text);
-            status
-        }
+    let patience = match line {
+        WATCH => None,
+        _ if line.starts_with("status") => Some(control::PATIENCE),
+        _ => Some(control::LATER),
+    };
+    match control::stream(&socket, line, patience, say) {
+        // What is watched has ended.
+        Ok(0) if patience.is_none() => NOT_RUNNING,
+        Ok(status) => status,
         Err(e) => {
             eprintln!("vipd is not running: {}: {e}", socket.display());
             NOT_RUNNING

@@ -1,4 +1,4 @@
-//! The state file of a virtual router, `/run/vipd/NAME.state`: what a restarted vipd must know to resume as
+//! The state file of a virtual router, `/run/vipd/control.vrrp.NAME`: what a restarted vipd must know to resume as
 //! the master that it was. Pure; one line, `master FINGERPRINT` or `leaving FINGERPRINT`.
 
 use crate::config::{Auth, Vrrp};
@@ -28,17 +28,11 @@ fn fingerprint(cfg: &Vrrp) -> u64 {
     if cfg.use_vmac {
         text.push_str(" vmac");
     }
-    if matches!(cfg.auth, Auth::Ah(_)) {
-        text.push_str(" AH");
-    }
     for (list, vips) in [("", &cfg.vips), (" excluded", &cfg.excluded)] {
         for vip in vips {
             let dev = vip.dev.as_deref().unwrap_or_default();
             let _ = write!(text, "{list} {}/{} {dev}", vip.addr, vip.prefix);
         }
-    }
-    for peer in &cfg.unicast_peers {
-        let _ = write!(text, " to {peer}");
     }
     let mut bytes = text.into_bytes();
     if let Auth::Pass(pass) | Auth::Ah(pass) = cfg.auth {

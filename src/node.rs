@@ -2,33 +2,42 @@
 //! Events go in by method, with the time; effects come out of `next_effect`; their results are events again.
 //!
 //! One turn of the loop is: `woke`, then what the sockets brought, then `tick`, then all effects with their
-//! results, then `flush` (the address batch, with a clock read anew), then its effects.
+//! results, then `flush` (the address batch, with a clock read anew), then its effects. `tick` gets the clock of
+//! before the sockets were read, and each packet one that was read behind it: a process that stands still in
+//! between must not take its master for dead whose adverts are queued.
 
 mod drive;
+mod foreign;
 mod group;
 mod health;
 mod instance;
 mod kernel;
+mod notify;
 mod receive;
 mod reload;
 mod resign;
 mod stop;
 mod tracking;
+mod vmac;
 
+pub use foreign::Contest;
 pub use group::Group;
 pub use instance::{Faults, Hold, Instance, Target};
 pub use reload::{Change, What};
 pub use tracking::{Tracked, Tracking};
+pub use vmac::{Vmac, VmacOp};
 
 use crate::addr::{AddrBook, Op, Outcome};
 use crate::check::{self, Check};
 use crate::config::{self, Config};
 use crate::event::Event;
 use crate::haproxy::supervisor::{self, Health, Supervisor};
+use crate::hook;
+use crate::mail::outbox;
 use crate::stats::Discards;
 use crate::time::{Time, earlier};
 use crate::vrrp::demux::Demux;
-use crate::vrrp::machine::{Input, Why};
+use crate::vrrp::machine::{Input, Kind, Why};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -65,12 +74,22 @@ pub enum Effect {
     Forget { name: String },
     /// Read the kernel's tables again: `dump_starts` to `dump_ends`.
     Reread,
+    /// The macvlan of a virtual MAC: `vmac_done`.
+    Vmac { link: usize, op: VmacOp },
+    /// Remove an interface that an earlier vipd left.
+    Unmake { ifindex: u32 },
+    /// Remove all that we made.
+    UnmakeAll,
     /// HAProxy; a start only if `may_spawn` still says so.
     Haproxy(supervisor::Action),
     /// The HAProxy that was taken out of the configuration is gone: the next one is that of the configuration.
     NewService,
     /// A check: `check_done`.
     Check { check: usize, action: check::Action },
+    /// A hook: `hook_done`.
+    Hook(hook::Action),
+    /// A mail: `mail_done`.
+    Mail(outbox::Action),
     /// Exit with this status.
     Exit(u8),
 }
@@ -107,6 +126,10 @@ pub struct Link {
     pub carries_adverts: bool,
     /// Whether it needs sockets; one that is only tracked does not.
     has_sockets: bool,
+    /// What it is a macvlan of itself: then the kernel makes ours on that, too.
+    lower: Option<u32>,
+    /// A macvlan that vipd makes, and not one that it finds.
+    pub vmac: Option<Vmac>,
     /// Whether it has IPv6 VIPs, whatever carries the adverts.
     pub has_v6_vips: bool,
     /// Whether any advert, of either family, goes to the group.
@@ -117,7 +140,8 @@ pub struct Link {
     /// Packets that were lost because they came faster than they were read; for the status.
     pub overruns: u64,
     sockets: Sockets,
-    stray_said: [bool; 256],
+    /// Of each foreign VRID, whether it was told, and whether with one of our VIPs.
+    stray_said: [Option<bool>; 256],
     bogus_said: Option<Time>,
 }
 
@@ -132,12 +156,14 @@ impl Link {
             demux_v6: Demux::default(),
             carries_adverts: false,
             has_sockets: false,
+            lower: None,
+            vmac: None,
             has_v6_vips: false,
             multicast: false,
             bogus: Discards::default(),
             overruns: 0,
             sockets: Sockets::Closed,
-            stray_said: [false; 256],
+            stray_said: [None; 256],
             bogus_said: None,
         }
     }
@@ -203,8 +229,11 @@ pub struct Node {
     service: Option<Service>,
     effects: VecDeque<Effect>,
     events: VecDeque<Event>,
+    notify: notify::Notify,
     announcing: VecDeque<usize>,
     announce_at: Option<Time>,
+    /// Interfaces that are being removed.
+    unmaking: Vec<u32>,
 }
 
 impl Node {
@@ -225,8 +254,10 @@ impl Node {
             service: None,
             effects: VecDeque::new(),
             events: VecDeque::new(),
+            notify: notify::Notify::new(cfg, now),
             announcing: VecDeque::new(),
             announce_at: None,
+            unmaking: Vec::new(),
         };
         for v in &cfg.vrrp {
             node.add_instance(v, now);
@@ -246,9 +277,11 @@ impl Node {
         l.carries_adverts |= !v.is_ipv6();
         l.multicast |= v.unicast_peers.is_empty();
         l.has_sockets = true;
+        let vmac = v.use_vmac.then(|| self.vmac_link(v, self.instances.len(), link));
+        let home = vmac.unwrap_or(link);
         let mut devs = Vec::new();
         for vip in v.held() {
-            let dev = vip.dev.as_ref().map_or(link, |d| self.link_named(d));
+            let dev = vip.dev.as_ref().map_or(home, |d| self.link_named(d));
             self.links[dev].has_v6_vips |= vip.addr.is_ipv6();
             self.links[dev].has_sockets = true;
             devs.push(dev);
@@ -257,8 +290,11 @@ impl Node {
             self.link_named(&t.name);
         }
         let mut devs = devs.into_iter();
-        self.addrs.add_instance(v, |_| devs.next().unwrap_or(link));
-        self.instances.push(Instance::new(v.clone(), link, now));
+        self.addrs.add_instance(v, |_| devs.next().unwrap_or(home));
+        if let Some(vmac) = vmac {
+            self.addrs.share_subnets(vmac, link);
+        }
+        self.instances.push(Instance { vmac, ..Instance::new(v.clone(), link, now) });
     }
 
     fn link_named(&mut self, name: &str) -> usize {
@@ -295,7 +331,7 @@ impl Node {
         }
         self.life = Life::Running;
         for link in 0..self.links.len() {
-            if self.links[link].ifindex.is_none() {
+            if self.links[link].ifindex.is_none() && self.links[link].vmac.is_none() {
                 self.tell(Event::Link { link, present: false, running: false });
             }
         }
@@ -318,6 +354,7 @@ impl Node {
     }
 
     fn tell(&mut self, e: Event) {
+        self.note_change(&e);
         self.events.push_back(e);
     }
 
@@ -377,10 +414,12 @@ impl Node {
     /// The earliest time at which `tick` or `flush` has something to do.
     pub fn deadline(&self, now: Time) -> Option<Time> {
         let mut at = earlier(self.addrs.deadline(now), self.announce_at);
+        at = earlier(at, self.notify.deadline());
         for (i, inst) in self.instances.iter().enumerate() {
             at = earlier(at, self.machine_deadline(i));
             at = earlier(at, inst.announcer.deadline());
             at = earlier(at, self.hold_deadline(i));
+            at = earlier(at, inst.foreign.deadline());
         }
         for l in &self.links {
             if let Sockets::Failed { retry_at } = l.sockets {
@@ -390,6 +429,7 @@ impl Node {
         for c in &self.checks {
             at = earlier(at, c.deadline());
         }
+        at = earlier(at, self.vmac_deadline(now));
         if now < self.take_part_at {
             at = earlier(at, Some(self.take_part_at));
         }
@@ -397,6 +437,12 @@ impl Node {
             at = earlier(at, Some(end));
         }
         earlier(at, self.haproxy.as_ref().and_then(|h| h.deadline(now)))
+    }
+
+    /// Whether `tick` would make a backup master: then what has come since the sockets were read is read first.
+    pub fn is_takeover_due(&self, now: Time) -> bool {
+        let due = |i: usize| self.machine_deadline(i).is_some_and(|t| now >= t);
+        (0..self.instances.len()).any(|i| self.instances[i].machine.kind() == Kind::Backup && due(i))
     }
 
     /// Does what is due.
@@ -419,6 +465,9 @@ impl Node {
             if self.machine_deadline(i).is_some_and(|t| now >= t) {
                 self.tick_machine(i, now);
             }
+            if self.instances[i].foreign.deadline().is_some_and(|t| now >= t) {
+                self.end_foreign(i);
+            }
             let inst = &mut self.instances[i];
             if inst.announcer.take_due(now, &inst.cfg.garp) {
                 self.queue_round(i, now);
@@ -430,6 +479,7 @@ impl Node {
         for i in over {
             self.end_hold(i, now);
         }
+        self.tick_vmacs(now);
         self.announce_some(now);
         self.progress_stop(now);
     }

@@ -43,11 +43,13 @@ pub struct Stats {
     pub vips_deleted: u64,
     /// Lower-priority adverts heard as master: seconds with two masters begin with one.
     pub lower_adverts: u64,
+    /// Announcements of its VIPs by another host while it held them as master.
+    pub foreign_announcements: u64,
     /// Accepted adverts whose address list is not ours.
     pub list_mismatch: u64,
     /// Accepted v3 adverts with the checksum of the message only.
     pub plain_checksums: u64,
-    /// Accepted IPv6 adverts whose first address is not link-local.
+    /// Accepted Adverts whose first address is not link-local.
     pub first_not_link_local: u64,
     /// Packets that were refused after it was known that they are for this virtual router.
     pub discards: Discards,
@@ -56,22 +58,45 @@ pub struct Stats {
 impl Stats {
     /// Every counter with its name, refusals by reason behind the rest.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        [
-            ("adverts_sent", self.adverts_sent),
-            ("adverts_received", self.adverts_received),
-            ("priority_zero_sent", self.priority_zero_sent),
-            ("priority_zero_received", self.priority_zero_received),
-            ("send_errors", self.send_errors),
-            ("announcements", self.announcements),
-            ("became_master", self.became_master),
-            ("stalls", self.stalls),
-            ("vips_deleted", self.vips_deleted),
-            ("lower_adverts", self.lower_adverts),
-            ("list_mismatch", self.list_mismatch),
-            ("plain_checksums", self.plain_checksums),
-            ("first_not_link_local", self.first_not_link_local),
-        ]
-        .into_iter()
-        .chain(self.discards.all())
+        let name = |(text, n): (&'static str, _)| (text.split(':').next().unwrap_or_default(), n);
+        self.counters().map(name).chain(self.discards.all())
+    }
+
+    /// Every counter but the refusals, with `name: What it counts.`.
+    pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        NAMES.lines().zip([
+            self.adverts_sent,
+            self.adverts_received,
+            self.priority_zero_sent,
+            self.priority_zero_received,
+            self.send_errors,
+            self.announcements,
+            self.became_master,
+            self.stalls,
+            self.vips_deleted,
+            self.lower_adverts,
+            self.foreign_announcements,
+            self.list_mismatch,
+            self.plain_checksums,
+            self.first_not_link_local,
+        ])
     }
 }
+
+/// Of `counters`, in its order.
+const NAMES: &str = "\
+adverts_sent: Adverts sent, priority 0 included.
+adverts_received: Adverts accepted, priority 0 included.
+priority_zero_sent: Adverts with priority 0 sent.
+priority_zero_received: Adverts with priority 0 accepted.
+send_errors: Adverts that could not be sent.
+announcements: Gratuitous ARPs and neighbour adverts sent.
+became_master: Times it became master.
+stalls: Times it was silent for too long.
+vips_deleted: Addresses deleted by somebody else.
+lower_adverts: Adverts of lower priority heard as master.
+foreign_announcements: Announcements of its addresses by others.
+list_mismatch: Adverts with other addresses than ours.
+plain_checksums: Adverts with a checksum of the message only.
+first_not_link_local: Adverts whose first address is not link-local.
+";

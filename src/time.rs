@@ -26,6 +26,8 @@ impl Time {
     }
 
     /// Time that has passed since `earlier`; zero if `earlier` is later.
+    // Never inlined, as the sums below: the arithmetic is longer than a call, and there are 200 of these.
+    #[inline(never)]
     pub const fn since(self, earlier: Time) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -38,6 +40,7 @@ fn nanos(d: Duration) -> u64 {
 
 impl Add<Duration> for Time {
     type Output = Time;
+    #[inline(never)]
     fn add(self, d: Duration) -> Time {
         Time(self.0.saturating_add(nanos(d)))
     }
@@ -51,6 +54,7 @@ impl AddAssign<Duration> for Time {
 
 impl Sub<Duration> for Time {
     type Output = Time;
+    #[inline(never)]
     fn sub(self, d: Duration) -> Time {
         Time(self.0.saturating_sub(nanos(d)))
     }

@@ -4,6 +4,8 @@ use crate::check::{Failure, Said};
 use crate::event::Event;
 use crate::haproxy::listeners::Refusal;
 use crate::haproxy::supervisor::{Event as Haproxy, Exit};
+use crate::hook::{Notice, Subject};
+use crate::mail::outbox;
 use crate::node::{Faults, Node, Tracked};
 use crate::vrrp::group;
 use crate::vrrp::machine::{Kind, Note, Resigned, Why};
@@ -130,6 +132,24 @@ pub fn tracked(node: &Node, what: Tracked) -> (&'static str, &str) {
         Tracked::Check(c) => ("check ", node.checks.get(c).map_or("?", |c| c.name.as_str())),
         Tracked::Haproxy => ("HAProxy", ""),
     }
+}
+
+/// `02:00:5e:10:00:01`
+pub fn mac(m: [u8; 6]) -> String {
+    let mut s = String::new();
+    for b in m {
+        let _ = write!(s, ":{b:02x}");
+    }
+    s.split_off(1)
+}
+
+/// Whose change of state somebody is told, and which: `VI_1 MASTER`.
+fn notice(n: &Notice) -> String {
+    let name = match &n.subject {
+        Subject::Instance(name) | Subject::Group(name) => name,
+        Subject::Haproxy => "HAProxy",
+    };
+    format!("{name} {}", n.state.name())
 }
 
 /// One line for an event, with its level.
@@ -303,6 +323,31 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
                 "{src} announces {addr} on {dev} with VRID {vrid}: two masters, or a wrong virtual_router_id"
             )
         }
+        Event::SecondMaster { inst, other } => {
+            say_inst!(
+                Error,
+                inst,
+                "split brain: {} is master, too, with priority {}",
+                other.src,
+                other.priority
+            );
+            match other.refused {
+                Some(why) => say!(Error, "; its adverts are refused ({})", why.name()),
+                None => Error,
+            }
+        }
+        Event::SecondMasterGone { inst, src, lasted } => {
+            let s = lasted.as_secs();
+            say_inst!(Warn, inst, "the split brain with {src} is over after {s} s")
+        }
+        Event::VipContested { entry, mac } => {
+            let by = self::mac(*mac);
+            say_inst_vip!(
+                Error,
+                entry,
+                "{addr} on {dev} was announced by {by}, another host: announcing it again"
+            )
+        }
         Event::SettingVips { inst } => say_inst!(Info, inst, "setting protocol VIPs."),
         Event::RemovingVips { inst } => say_inst!(Info, inst, "removing protocol VIPs."),
         Event::PriorityZero { inst } => say_inst!(Info, inst, "sending 0 priority"),
@@ -381,6 +426,18 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             let up = if *running { "up" } else { "down" };
             say!(if *running { Info } else { Warn }, "Netlink reports {} {up}", link(l))
         }
+        Event::VmacMade { link: l } => say!(Info, "Success creating VMAC interface {}", link(l)),
+        Event::VmacFailed { link: l, errno } => {
+            let why = if *errno == libc::EOPNOTSUPP { " (has this kernel macvlan?)" } else { "" };
+            say!(Error, "cannot have the VMAC interface {}: {}{why}", link(l), err(errno))
+        }
+        Event::VmacForeign { link: l } => {
+            say!(
+                Error,
+                "cannot create the VMAC interface {0}: an interface of that name is there already and is not a macvlan of the right MAC and parent; remove it (ip link del {0})",
+                link(l)
+            )
+        }
         Event::OpenFailed { link: l, errno } => {
             say!(Error, "cannot open the sockets of {}: {}", link(l), err(errno))
         }
@@ -409,6 +466,19 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             say_inst!(level, inst, "{}", resigned(*how))
         }
         Event::Forgotten { name } => say!(Info, "VRRP_Instance({name}) has left"),
+        Event::HookFailed { notice: n, failure: f } => {
+            say!(Warn, "notify {} failed ({})", notice(n), failure(*f))
+        }
+        Event::Mail { notice: n, said, text } => {
+            write!(s, "mail about {}: ", notice(n))?;
+            match said {
+                outbox::Said::Sent if text.is_empty() => say!(Info, "sent"),
+                outbox::Said::Sent => say!(Warn, "sent, but not to all: {text}"),
+                outbox::Said::Delayed(d) => say!(Warn, "{text}; next try in {} s", d.as_secs()),
+                outbox::Said::Lost => say!(Error, "{text}; given up"),
+                outbox::Said::TooMany => say!(Warn, "too many mails: some are left out"),
+            }
+        }
         Event::StartupDelay(d) => say!(Info, "startup_delay: taking part in {} s", d.as_secs()),
         Event::Stopping { again: false } => say!(Info, "Stopping"),
         Event::Stopping { again: true } => say!(Warn, "Stopping: asked again, not waiting any longer"),

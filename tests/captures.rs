@@ -12,6 +12,7 @@ use vipd::vrrp::replay::Replay;
 use vipd::wire::arp::{self, Arp};
 use vipd::wire::ipv4::{self, Ipv4};
 use vipd::wire::ndp::{self, Na};
+use vipd::wire::{ethernet, ipv6};
 
 /// The frames of a pcap file: little-endian, microseconds, Ethernet.
 fn frames(name: &str) -> Vec<Vec<u8>> {
@@ -94,6 +95,9 @@ impl Capture {
                 0x0806 => self.arp(&frame),
                 _ => 2,
             };
+            if what == 0 {
+                assert_eq!(frame[..14], header(&frame));
+            }
             counts[what] += 1;
         }
         assert_eq!(counts, self.counts, "{}", self.file);
@@ -132,6 +136,13 @@ impl Capture {
         };
         let carrier = Carrier { src: addr(8), dst: addr(24), ttl: body[7] };
         assert_eq!(self.advert(&carrier, None, &body[40..]), body[40..]);
+        let mut out = Vec::new();
+        let ip = ipv6::Ipv6::parse(body).unwrap();
+        assert_eq!((ip.hops, ip.payload), (body[7], &body[40..]));
+        ipv6::header(&mut out, ip.src, ip.dst, ip.next, ip.payload.len() as u16);
+        // But for the flow label, which their kernel makes up.
+        let plain = [body[0], body[1] & 0xf0, 0, 0];
+        assert_eq!(out, [&plain, &body[4..40]].concat());
         0
     }
 
@@ -155,6 +166,17 @@ impl Capture {
         assert_eq!(frame, arp::gratuitous(arp.sha, arp.spa));
         1
     }
+}
+
+/// The Ethernet header as vipd makes it where it sends frames: with a virtual MAC.
+fn header(frame: &[u8]) -> Vec<u8> {
+    let group: IpAddr = match frame[12] {
+        0x08 => packet::GROUP_V4.into(),
+        _ => packet::GROUP_V6.into(),
+    };
+    let mut out = Vec::new();
+    ethernet::to_group(&mut out, frame[6..12].try_into().unwrap(), group);
+    out
 }
 
 fn v2() -> Capture {

@@ -85,6 +85,7 @@ impl AddrBook {
         if self.leasing[e.inst].owner || !claimed || !self.is_fresh(e.inst, now, &terms) {
             return None;
         }
+        let bases = ifindex;
         let Some(ifindex) = ifindex(e.link) else {
             self.entries[i].retry_at = Some(now + RETRY);
             return None;
@@ -92,7 +93,7 @@ impl AddrBook {
         let there = self.kernel.iter().find(|s| s.a.ifindex == ifindex && s.a.addr == e.addr).map(|s| s.a);
         match there {
             None => {
-                let prefix = self.prefix_for(e, ifindex);
+                let prefix = self.prefix_for(e, [Some(ifindex), bases(e.base)]);
                 Some(self.op(OpKind::Add, i, ifindex, prefix, terms.lease))
             }
             Some(a) if a.proto == Some(TAG) => {
@@ -110,12 +111,12 @@ impl AddrBook {
         }
     }
 
-    /// A host prefix, unless the device has no other address of that subnet: then somebody must bring the
+    /// A host prefix, unless the device (and the parent of a macvlan) has no other address of that subnet: then somebody must bring the
     /// connected route.
-    fn prefix_for(&self, e: &Entry, ifindex: u32) -> u8 {
+    fn prefix_for(&self, e: &Entry, devices: [Option<u32>; 2]) -> u8 {
         let host = if e.addr.is_ipv4() { 32 } else { 128 };
         let covered = self.kernel.iter().any(|s| {
-            s.a.ifindex == ifindex
+            devices.contains(&Some(s.a.ifindex))
                 && s.a.prefix < host
                 && !self.is_vip(&s.a)
                 && same_net(s.a.addr, e.addr, s.a.prefix)

@@ -3,24 +3,18 @@
 
 use super::{AddrBook, Claim, Entry, Leasing, Want};
 use crate::config::{Vip, Vrrp};
-use std::net::IpAddr;
 
-/// Which VIPs of a virtual router are new, and which are not configured any more.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Moved {
-    /// New ones.
-    pub added: Vec<IpAddr>,
-    /// Those that go.
-    pub removed: Vec<IpAddr>,
-}
+/// Where a VIP belongs: its link, the link whose subnets it need not bring, and the interface that the first one is.
+pub type Place = (usize, usize, Option<u32>);
 
 impl Entry {
-    pub(super) fn new(inst: usize, vip: &Vip, link: usize, ifindex: Option<u32>) -> Self {
+    pub(super) fn new(inst: usize, vip: &Vip, (link, base, ifindex): Place) -> Self {
         Entry {
             inst,
             addr: vip.addr,
             prefix: vip.prefix,
             link,
+            base,
             ifindex,
             label: vip.label.clone(),
             want: Want::Undecided,
@@ -75,29 +69,29 @@ impl AddrBook {
         !self.entries.iter().any(|e| e.inst == inst && e.held.is_some())
     }
 
-    /// `inst` has these VIPs from now on; `links` says where each belongs. `master`: it is, so they are wanted.
-    pub fn set_vips(&mut self, inst: usize, v: &Vrrp, master: bool, links: &[(usize, Option<u32>)]) -> Moved {
-        let mut moved = Moved::default();
+    /// `inst` has these VIPs from now on; `links` says where each belongs. `master`: it is, so they are wanted. Whether
+    /// any is new.
+    pub fn set_vips(&mut self, inst: usize, v: &Vrrp, master: bool, links: &[Place]) -> bool {
+        let mut added = false;
         let mut gone: Vec<usize> = self.of(inst).map(|(e, _)| e).collect();
-        for (vip, (link, ifindex)) in v.held().zip(links.iter().copied()) {
-            let same = |e: &usize| self.entries.get(*e).is_some_and(|e| e.is(vip, link));
+        for (vip, place) in v.held().zip(links.iter().copied()) {
+            let same = |e: &usize| self.entries.get(*e).is_some_and(|e| e.is(vip, place.0));
             match gone.iter().position(same) {
                 Some(i) => drop(gone.remove(i)),
                 None => {
-                    let mut e = Entry::new(inst, vip, link, ifindex);
+                    let mut e = Entry::new(inst, vip, place);
                     e.want = if master { Want::Present } else { Want::Absent };
                     e.tell = master;
                     self.entries.push(e);
-                    moved.added.push(vip.addr);
+                    added = true;
                 }
             }
         }
         for e in gone {
             let e = &mut self.entries[e];
-            moved.removed.push(e.addr);
             (e.dropped, e.want, e.retry_at) = (true, Want::Absent, None);
         }
-        moved
+        added
     }
 
     /// Other terms of the leases. What is held is renewed under them as soon as that is allowed.
@@ -122,6 +116,13 @@ impl AddrBook {
     /// Whether another virtual router of this node wants what this VIP leaves in the kernel.
     pub fn moves_on(&self, entry: usize) -> bool {
         self.heir(entry).is_some()
+    }
+
+    /// Whether another virtual router of this node wants the same address on the same wire, be it on another interface.
+    pub fn has_other(&self, entry: usize) -> bool {
+        let Some(e) = self.entries.get(entry) else { return false };
+        let wants = |h: &Entry| h.want == Want::Present && !h.dropped && (h.addr, h.base) == (e.addr, e.base);
+        self.entries.iter().enumerate().any(|(i, h)| i != entry && wants(h))
     }
 
     fn heir(&self, entry: usize) -> Option<usize> {

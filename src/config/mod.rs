@@ -68,6 +68,27 @@ pub struct Global {
     pub realtime_priority: u8,
     /// `lock_memory`: mlockall.
     pub lock_memory: bool,
+    /// `notify`, split; the first is an absolute path. Empty: none.
+    pub notify: Vec<String>,
+    /// `notify_user`, a name: who runs all hooks; `None`: as vipd.
+    pub notify_user: Option<String>,
+    /// `notification_email` and what belongs to it.
+    pub mail: Option<Mail>,
+}
+
+/// Mail on state changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mail {
+    /// `notification_email`: 1 to 32, each `local@domain` of at most 254 octets.
+    pub to: Vec<String>,
+    /// `notification_email_from`; `None`: `vipd@` the host name.
+    pub from: Option<String>,
+    /// `smtp_server`: a name or an address without brackets.
+    pub server: String,
+    /// Its port, 25 if none is given.
+    pub port: u16,
+    /// `smtp_connect_timeout`, 1 to 300 s.
+    pub connect_timeout: Duration,
 }
 
 /// `[haproxy]`
@@ -307,6 +328,8 @@ pub struct Vrrp {
     pub use_vmac: bool,
     /// `vmac_xmit_base`: only with `use_vmac`, and always if there are `unicast_peers`: adverts are sent from the interface itself and its own MAC.
     pub vmac_xmit_base: bool,
+    /// `notify`, as in `Global`; it runs before that one.
+    pub notify: Vec<String>,
     /// `garp_*`
     pub garp: Garp,
     /// `lease`

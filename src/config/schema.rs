@@ -4,6 +4,7 @@
 mod check;
 mod cross;
 mod group;
+mod notify;
 mod peers;
 mod reader;
 mod track;
@@ -31,11 +32,9 @@ const GLOBAL: Keys = Keys {
     title: "[global]",
     once: "\
         router_id, log, log_level, log_facility, control_socket, startup_delay, \
-        realtime_priority, lock_memory",
-    lists: "",
-    planned: "\
-        notify, notify_user, notification_email, notification_email_from, smtp_server, \
-        smtp_connect_timeout",
+        realtime_priority, lock_memory, notify, notify_user, notification_email_from, \
+        smtp_server, smtp_connect_timeout",
+    lists: "notification_email",
 };
 
 const HAPROXY: Keys = Keys {
@@ -45,7 +44,6 @@ const HAPROXY: Keys = Keys {
         crash_limit, crash_window, check_interval, check_timeout, check_fall, \
         keep_listeners, nonlocal_bind",
     lists: "config",
-    planned: "",
 };
 
 const ALL: [&Keys; 5] = [&GLOBAL, &HAPROXY, &vrrp::KEYS, &check::KEYS, &group::KEYS];
@@ -138,6 +136,7 @@ fn finish(text: &str, mut report: Report) -> Result<(Config, Vec<Diagnostic>), V
     if !report.errors.is_empty() {
         return Err(std::mem::take(&mut report.errors));
     }
+    notify::unused_user(&sections, report);
     let config = Config {
         global: global.unwrap_or_else(|| read_global(&Section::default(), report)),
         haproxy,
@@ -241,6 +240,9 @@ fn read_global(section: &Section<'_>, report: &mut Report) -> Global {
             .and_then(|n| u8::try_from(n).ok())
             .unwrap_or(0),
         lock_memory: r.boolean("lock_memory", false),
+        notify: notify::command(&mut r, "notify").unwrap_or_default(),
+        notify_user: notify::user(&mut r, "notify_user"),
+        mail: notify::mail(&mut r),
     }
 }
 

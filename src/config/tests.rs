@@ -46,6 +46,13 @@ control_socket = /tmp/vipd.sock
 startup_delay = 1.5
 realtime_priority = 99
 lock_memory = yes
+notify = /bin/all \"a # b\" c
+notify_user = nobody
+notification_email = a.b@c, d@[192.0.2.1]  # two
+notification_email = e@f-1.g
+notification_email_from = vipd@node2
+smtp_server = [2001:db8::1]:2525
+smtp_connect_timeout = 1.5
 [haproxy]
 binary = /opt/haproxy
 config = /a.cfg, /b.cfg   # two
@@ -88,6 +95,7 @@ garp_interval = 0.01
 lease = 3600
 make_before_break = no
 handover_timeout = 0.25
+notify = /bin/own ; # x
 ";
 
 fn rendered(list: &[schema::Diagnostic]) -> Vec<String> {
@@ -123,6 +131,9 @@ fn how_to_example_and_every_default() {
             startup_delay: Duration::ZERO,
             realtime_priority: 0,
             lock_memory: false,
+            notify: vec![],
+            notify_user: None,
+            mail: None,
         },
         haproxy: Some(Haproxy {
             binary: "/usr/sbin/haproxy".into(),
@@ -159,6 +170,7 @@ fn how_to_example_and_every_default() {
             track_interfaces: vec![],
             track_checks: vec![],
             use_vmac: false,
+            notify: vec![],
             vmac_xmit_base: false,
             src_ip: None,
             v3_checksum_as_v2: false,
@@ -210,6 +222,15 @@ fn every_key_is_read() {
             startup_delay: ms(1500),
             realtime_priority: 99,
             lock_memory: true,
+            notify: ["/bin/all", "a # b", "c"].map(String::from).to_vec(),
+            notify_user: Some("nobody".into()),
+            mail: Some(Mail {
+                to: ["a.b@c", "d@[192.0.2.1]", "e@f-1.g"].map(String::from).to_vec(),
+                from: Some("vipd@node2".into()),
+                server: "2001:db8::1".into(),
+                port: 2525,
+                connect_timeout: ms(1500),
+            }),
         }
     );
     assert_eq!(
@@ -233,7 +254,7 @@ fn every_key_is_read() {
     );
     let expected = Vrrp {
         name: "web-1.a_b".into(),
-        line: 27,
+        line: 34,
         interface: "bond0.100".into(),
         vrid: 255,
         priority: 1,
@@ -255,6 +276,7 @@ fn every_key_is_read() {
         allowed_peers: vec![],
         track_interfaces: vec![],
         track_checks: vec![],
+        notify: ["/bin/own", ";", "#", "x"].map(String::from).to_vec(),
         use_vmac: false,
         vmac_xmit_base: false,
         src_ip: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
@@ -401,7 +423,7 @@ virtual_ipaddress = 10.0.0.1, ::1, 10.0.0.2/40, 10.0.0.1
 priority = 300
 track_haproxy = yes
 [vrrp B]
-notify = /bin/true
+notify = bin/true
 virtual_ipaddress = 10.0.0.1 dev eth0
 virtual_router_id = 51
 interface = eth0
@@ -419,7 +441,7 @@ priority = 8
         "10: virtual_ipaddress: 10.0.0.1 on eth0 is already in [vrrp A] on line 10: remove one",
         "11: priority = 300 is out of range: 1 to 255",
         "12: track_haproxy = yes needs a [haproxy] section: add one, or set it to no",
-        "14: `notify` is not supported by this version of vipd",
+        "14: notify = bin/true is no absolute path: it must begin with `/`",
         "15: virtual_ipaddress: 10.0.0.1 on eth0 is already in [vrrp A] on line 10: remove one",
         "16: virtual_router_id = 51 on eth0 is that of [vrrp A] on line 8: take another",
         "18: the line is neither `[section]` nor `key = value`: it begins with `nonsense`",

@@ -72,8 +72,13 @@ struct Child {
     taken: usize,
 }
 
-/// The name of a user that does not exist, of a check's `user`.
+/// The name of a user that does not exist: `notify_user`, or `user` of a check.
 pub fn unknown_user(cfg: &config::Config) -> Option<String> {
+    let notify = cfg.global.notify_user.as_ref().filter(|name| User::find(name).is_none());
+    notify.map(|name| format!("[global]: there is no user {name}")).or_else(|| unknown_in_checks(cfg))
+}
+
+fn unknown_in_checks(cfg: &config::Config) -> Option<String> {
     cfg.checks.iter().find_map(|c| match &c.kind {
         CheckKind::Exec { user: Some(name), .. } if User::find(name).is_none() => {
             Some(format!("[check {}]: there is no user {name}", c.name))
@@ -222,7 +227,7 @@ impl Probe {
                 let (reader, writer) = process::output_pipe()?;
                 let pid = match user {
                     None => process::spawn(argv, writer.as_fd())?,
-                    Some(user) => spawn_as(argv, writer.as_fd(), user)?,
+                    Some(user) => spawn_as(argv, writer.as_fd(), user, &[])?,
                 };
                 Ok(Attempt::Running(Child {
                     pid,

@@ -19,7 +19,7 @@ use std::time::Duration;
 /// waiting.
 const BATCHES_PER_TURN: usize = 256;
 /// The same where they are taken one by one.
-const PACKETS_PER_TURN: usize = 8192;
+pub(super) const PACKETS_PER_TURN: usize = 8192;
 /// Gratuitous ARPs taken at a time.
 const ARPS_PER_TURN: usize = 64;
 /// Adverts with a foreign VRID are looked at this often at the most, a few at a time.
@@ -39,6 +39,8 @@ pub(super) struct Sockets {
     pub stray: Option<socket::Stray>,
     pub stray_after: Option<Time>,
     pub arp: Option<socket::Arp>,
+    /// A macvlan has this one alone.
+    pub vmac: Option<socket::Vmac>,
     pub vrrp_v6: Option<socket::V6>,
     pub stray_v6: Option<socket::V6>,
     pub neighbours: Option<socket::V6>,
@@ -49,6 +51,12 @@ pub(super) struct Sockets {
 impl Daemon {
     pub(super) fn open_link(&mut self, link: usize, ifindex: u32) -> nix::Result<()> {
         let Some(l) = self.node.links.get(link) else { return Err(Errno::ENODEV) };
+        if let Some(vmac) = l.vmac {
+            let vmac = Some(self.open_vmac(ifindex, l, &vmac)?);
+            quiet_arp(&l.name);
+            self.sockets[link] = Sockets { vmac, ..Sockets::default() };
+            return Ok(());
+        }
         // After a reload some are there, and stay: no advert is missed.
         let old = std::mem::take(&mut self.sockets[link]);
         let mut sockets = Sockets { router: old.router, stray_after: old.stray_after, ..Sockets::default() };
@@ -87,13 +95,7 @@ impl Daemon {
             sockets.vrrp_v6 = Some(open(true, old.vrrp_v6)?);
             sockets.stray_v6 = Some(open(false, old.stray_v6)?);
         }
-        // An expiring primary would take its secondaries along; and an ARP request of the old master, sent
-        // with the VIP as its source, would turn a client back to it.
-        for (name, value) in [("promote_secondaries", "1"), ("arp_announce", "2")] {
-            if let Err(e) = runtime::sysctl(&format!("net/ipv4/conf/{}/{name}", l.name), value) {
-                log::warn!("net.ipv4.conf.{}.{name} is not {value} and cannot be set: {e}", l.name);
-            }
-        }
+        quiet_arp(&l.name);
         self.sockets[link] = sockets;
         Ok(())
     }
@@ -106,13 +108,15 @@ impl Daemon {
             return;
         }
         let mut any = false;
+        let mac = self.node.advert_mac(inst);
         for copy in 0..self.node.instances[inst].targets.len() {
             let advert = self.node.encode_advert(inst, priority, copy, &mut self.out);
             let s = &self.sockets[link];
-            let sent = match (advert, &s.vrrp, &s.vrrp_v6) {
+            let sent = match (advert, &s.vrrp, &s.vrrp_v6, mac) {
                 (None, ..) => Err(Errno::EADDRNOTAVAIL),
-                (Some((_, IpAddr::V4(to))), Some(s), _) => s.send(to, &self.out),
-                (Some((IpAddr::V6(src), IpAddr::V6(to))), _, Some(s)) => s.send(src, to, &self.out),
+                (Some((src, _)), _, _, Some(mac)) => self.send_from(link, mac, src),
+                (Some((_, IpAddr::V4(to))), Some(s), ..) => s.send(to, &self.out),
+                (Some((IpAddr::V6(src), IpAddr::V6(to))), _, Some(s), _) => s.send(src, to, &self.out),
                 _ => Err(Errno::ENODEV),
             };
             match sent {
@@ -141,14 +145,16 @@ impl Daemon {
         }
         if let Err(e) = self.try_disconnect(entries) {
             log::warn!("connections that cannot move are not told: {}", e.desc());
-            self.no_diag = true;
+            // Of anything else the next time may be better.
+            self.no_diag = [Errno::ENOENT, Errno::EOPNOTSUPP].contains(&e);
         }
     }
 
     fn try_disconnect(&mut self, entries: &[usize]) -> nix::Result<()> {
+        let addrs = &self.node.addrs;
         let list = match &mut self.connections {
             Some(list) => list,
-            none => none.insert(Connections::list()?),
+            none => none.insert(Connections::list(&|addr| addrs.entries.iter().any(|e| e.addr == addr))?),
         };
         for e in entries.iter().filter(|e| self.node.addrs.is_held(**e)) {
             let Some(e) = self.node.addrs.entries.get(*e) else { continue };
@@ -182,7 +188,8 @@ impl Daemon {
     }
 
     fn send_frame(&self, link: usize, frame: &[u8]) -> nix::Result<()> {
-        self.sockets[link].arp.as_ref().map_or(Ok(()), |s| s.send(frame))
+        // The frame of a macvlan leaves by its parent.
+        self.sockets[self.node.wire(link)].arp.as_ref().map_or(Ok(()), |s| s.send(frame))
     }
 
     /// As the sysctl says; it may change, but is not read for every frame.
@@ -199,8 +206,19 @@ impl Daemon {
         }
     }
 
-    /// Everything that is queued: a timer is acted on only after that.
-    pub(super) fn read_adverts(&mut self, now: Time, i: usize, kind: Kind) {
+    /// Whatever is queued anywhere.
+    pub(super) fn read_all_adverts(&mut self) {
+        for i in 0..self.sockets.len() {
+            self.read_adverts(i, Kind::Plain);
+            self.read_adverts(i, Kind::Ah);
+            self.read_adverts_v6(i);
+            self.read_vmac(i);
+        }
+    }
+
+    /// Everything that is queued: a timer is acted on only after that. The clock is read behind each batch: what
+    /// came while this process stood still counts from now, not from before that.
+    pub(super) fn read_adverts(&mut self, i: usize, kind: Kind) {
         let Daemon { sockets, batch, node, .. } = self;
         let Some(sockets) = sockets.get(i) else { return };
         let socket = match kind {
@@ -210,6 +228,7 @@ impl Daemon {
         let Some(socket) = socket else { return };
         for _ in 0..BATCHES_PER_TURN {
             let more = batch.receive(socket.as_fd());
+            let now = clock::now();
             for packet in batch.packets() {
                 node.packet(now, i, packet);
             }
@@ -231,9 +250,9 @@ impl Daemon {
     }
 
     /// The same of IPv6.
-    pub(super) fn read_adverts_v6(&mut self, now: Time, i: usize) {
+    pub(super) fn read_adverts_v6(&mut self, i: usize) {
         let Some(s) = &self.sockets[i].vrrp_v6 else { return };
-        read_v6(s, PACKETS_PER_TURN, &mut self.buf, |c, m| self.node.packet_v6(now, i, c, m));
+        read_v6(s, PACKETS_PER_TURN, &mut self.buf, |c, m| self.node.packet_v6(clock::now(), i, c, m));
     }
 
     /// The same of IPv6.
@@ -264,6 +283,16 @@ impl Daemon {
             if let Some(arp) = self.buf.get(ETHERNET_HEADER..n).and_then(Arp::parse) {
                 self.node.arp(now, i, &arp);
             }
+        }
+    }
+}
+
+/// An expiring primary would take its secondaries along; and an ARP request of the old master, sent with the VIP
+/// as its source, would turn a client back to it.
+fn quiet_arp(ifname: &str) {
+    for (name, value) in [("promote_secondaries", "1"), ("arp_announce", "2")] {
+        if let Err(e) = runtime::sysctl(&format!("net/ipv4/conf/{ifname}/{name}"), value) {
+            log::warn!("net.ipv4.conf.{ifname}.{name} is not {value} and cannot be set: {e}");
         }
     }
 }

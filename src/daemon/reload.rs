@@ -8,7 +8,7 @@ use crate::config::{Config, diff, ini, schema};
 use crate::control::Asker;
 use crate::event::Event;
 use crate::haproxy::supervisor::Event as Haproxy;
-use crate::node::{Change, What};
+use crate::node::What;
 use crate::sys::{clock, schedule};
 use crate::time::Time;
 use crate::vrrp::machine::Resigned;
@@ -70,21 +70,25 @@ pub fn read_config(file: &Path) -> Result<(Config, String), String> {
 
 impl Daemon {
     /// The end of a turn: what was asked for, if it can be done now; then what has left is forgotten.
-    pub(super) fn serve_jobs(&mut self) {
+    /// `turn`: the clock before the sockets were read, for `settle`.
+    pub(super) fn serve_jobs(&mut self, turn: Time) {
         let now = clock::now();
         if self.node.may_reconfigure() && std::mem::take(&mut self.hangup) {
-            self.reload(now, None);
+            self.reload(turn, None);
         }
-        for job in std::mem::take(&mut self.jobs) {
+        for job in std::mem::take(&mut self.asked) {
             match job {
                 // Not while somebody waits for an answer to priority 0.
-                Job::Reload(_) if !self.node.may_reconfigure() => self.jobs.push(job),
-                Job::Reload(to) => self.reload(now, Some(to)),
-                Job::Resign { to, name, aside, force } => self.resign(now, to, name.as_deref(), aside, force),
+                Job::Reload(_) if !self.node.may_reconfigure() => self.asked.push(job),
+                Job::Reload(to) => self.reload(turn, Some(to)),
+                Job::Resign { to, name, aside, force } => {
+                    self.resign(turn, to, name.as_deref(), aside, force)
+                }
             }
         }
-        self.node.compact(clock::now());
-        self.settle();
+        if self.node.compact(clock::now()) {
+            self.settle(turn);
+        }
         let (node, control) = (&self.node, &mut self.control);
         self.pending.retain(|p| {
             let reloading = node.haproxy.as_ref().is_some_and(|h| h.is_reloading());
@@ -96,9 +100,9 @@ impl Daemon {
         });
     }
 
-    fn reload(&mut self, now: Time, to: Option<Asker>) {
+    fn reload(&mut self, turn: Time, to: Option<Asker>) {
         log::info!("reading {} again", self.file.display());
-        let (status, text) = match self.try_reload(now) {
+        let (status, text) = match self.try_reload() {
             Ok(text) => (DONE, text),
             Err((status, errors)) => (status, errors + "nothing was changed\n"),
         };
@@ -107,10 +111,10 @@ impl Daemon {
         if let Some(to) = to {
             self.pending.push(Pending { to, text, status, is_resign: false, resigning: Vec::new() });
         }
-        self.settle();
+        self.settle(turn);
     }
 
-    fn try_reload(&mut self, now: Time) -> Result<String, (u8, String)> {
+    fn try_reload(&mut self) -> Result<String, (u8, String)> {
         if self.node.is_stopping() {
             return Err((REFUSED, "vipd is stopping\n".to_owned()));
         }
@@ -119,21 +123,33 @@ impl Daemon {
         if let Some(error) = check::unknown_user(&new) {
             return Err((WRONG, format!("{}: {error}\n", self.file.display())));
         }
-        if new.global.control_socket != self.control_socket {
-            let error = format!("{}: control_socket: another one needs a restart\n", self.file.display());
-            return Err((WRONG, error));
+        let (a, b) = (&self.config.global, &new.global);
+        for (key, same) in [
+            ("control_socket", a.control_socket == b.control_socket),
+            ("log", a.log == b.log),
+            ("log_facility", a.log_facility == b.log_facility),
+            ("lock_memory", a.lock_memory == b.lock_memory),
+        ] {
+            if !same {
+                let error = format!("{}: {key}: another value needs a restart\n", self.file.display());
+                return Err((WRONG, error));
+            }
         }
         let before = text.len();
         let old = std::mem::replace(&mut self.config, new.clone());
-        self.take_global(&old, &new, &mut text);
-        for (name, what) in diff::checks(&old.checks, &new.checks) {
-            let _ = writeln!(text, "[check {name}]: {what}");
+        for (what, same) in [
+            ("[global]", old.global == new.global),
+            ("checks", old.checks == new.checks),
+            ("groups", old.groups == new.groups),
+        ] {
+            if !same {
+                text.extend([what, ": changed\n"]);
+            }
         }
+        self.take_global(&old, &new);
         self.checks.reconfigure(&old, &new);
-        if old.groups != new.groups {
-            text.push_str("groups: changed\n");
-        }
         let files = self.reload_service(&old, &new, &mut text);
+        let now = clock::now();
         let changes = self.node.reconfigure(&old, &new, now);
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
         for inst in self.node.instances.iter_mut().filter(|i| i.ah_key().is_some() && !i.replay.has_mark()) {
@@ -143,33 +159,25 @@ impl Daemon {
             }
         }
         self.node.reconfigure_haproxy(new.haproxy.as_ref(), files, now);
-        changes.iter().for_each(|c| describe(&mut text, c));
+        for c in &changes {
+            let what = match c.what {
+                What::Added => ": new\n",
+                What::Removed => ": leaves\n",
+                What::Changed => ": changed\n",
+            };
+            text.extend([c.name.as_str(), what]);
+        }
         if text.len() == before {
             text.push_str("nothing has changed\n");
-        } else if new.vrrp.len() > count(&changes) {
-            let _ = writeln!(text, "{} virtual router(s) unchanged", new.vrrp.len() - count(&changes));
         }
         Ok(text)
     }
 
-    fn take_global(&mut self, old: &Config, new: &Config, text: &mut String) {
+    fn take_global(&mut self, old: &Config, new: &Config) {
         let (a, b) = (&old.global, &new.global);
-        let keys = diff::global(a, b);
-        if keys.is_empty() {
-            return;
-        }
-        let _ = writeln!(text, "[global]: {}", keys.join(", "));
         self.router_id = b.router_id.clone().unwrap_or_else(super::host_name);
+        self.jobs.reconfigure(new, &self.router_id);
         log::set_max_level(b.log_level);
-        if (a.log, a.log_facility) != (b.log, b.log_facility) {
-            self.logger.redirect(b.log, b.log_facility);
-        }
-        if a.lock_memory != b.lock_memory {
-            let done = if b.lock_memory { schedule::lock_memory() } else { schedule::unlock_memory() };
-            if let Err(e) = done {
-                log::warn!("lock_memory: {}", e.desc());
-            }
-        }
         if a.realtime_priority != b.realtime_priority {
             self.realtime = b.realtime_priority;
             let _ = schedule::normal();
@@ -208,20 +216,20 @@ impl Daemon {
         files
     }
 
-    fn resign(&mut self, now: Time, to: Asker, name: Option<&str>, aside: Duration, force: bool) {
+    fn resign(&mut self, turn: Time, to: Asker, name: Option<&str>, aside: Duration, force: bool) {
         let (text, resigning) = (String::new(), Vec::new());
         let mut p = Pending { to, text, status: DONE, is_resign: true, resigning };
         if self.node.is_stopping() {
             (p.status, p.text) = (REFUSED, "vipd is stopping\n".to_owned());
         } else {
-            match self.node.resign(name, aside, force, now) {
+            match self.node.resign(name, aside, force, clock::now()) {
                 Some(all) if !all.is_empty() => p.resigning = all,
                 Some(_) => p.text = "there is no virtual router\n".to_owned(),
                 None => (p.status, p.text) = (WRONG, "no virtual router or group has that name\n".to_owned()),
             }
         }
         self.pending.push(p);
-        self.settle();
+        self.settle(turn);
     }
 
     /// What an event means for answers that are not complete.
@@ -264,31 +272,4 @@ impl Daemon {
             _ => {}
         }
     }
-}
-
-/// How many of the file's virtual routers these changes are about.
-fn count(changes: &[Change]) -> usize {
-    changes.iter().filter(|c| c.what != What::Removed).count()
-}
-
-fn describe(text: &mut String, c: &Change) {
-    let name = &c.name;
-    let _ = match &c.what {
-        What::Added => writeln!(text, "{name}: new"),
-        What::Removed => writeln!(text, "{name}: leaves"),
-        What::Changed { was, keys, added, removed } => {
-            let _ = write!(text, "{name}: ");
-            let mut sign = "";
-            let mut say = |s: std::fmt::Arguments| {
-                let _ = write!(text, "{}{s}", std::mem::replace(&mut sign, ", "));
-            };
-            if let Some(was) = was {
-                say(format_args!("was {was}"));
-            }
-            keys.iter().for_each(|k| say(format_args!("{k}")));
-            added.iter().for_each(|a| say(format_args!("+{a}")));
-            removed.iter().for_each(|a| say(format_args!("-{a}")));
-            writeln!(text)
-        }
-    };
 }

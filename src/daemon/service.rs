@@ -73,8 +73,9 @@ struct Probe {
     answer: Vec<u8>,
 }
 
+/// A child's output, line by line.
 #[derive(Debug)]
-struct Pipe {
+pub(super) struct Pipe {
     fd: OwnedFd,
     line: Vec<u8>,
 }
@@ -228,7 +229,7 @@ impl Service {
         if self.pipes.len() == MAX_PIPES {
             self.pipes.remove(0);
         }
-        self.pipes.push(Pipe { fd: reader, line: Vec::new() });
+        self.pipes.push(Pipe::new(reader));
         Ok(pid)
     }
 
@@ -390,8 +391,16 @@ impl Service {
 }
 
 impl Pipe {
+    pub(super) fn new(fd: OwnedFd) -> Self {
+        Pipe { fd, line: Vec::new() }
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
     /// Returns whether more may come.
-    fn read(&mut self, tell: &mut impl FnMut(&str)) -> bool {
+    pub(super) fn read(&mut self, tell: &mut impl FnMut(&str)) -> bool {
         let mut buf = [0; 4096];
         for _ in 0..MAX_READ / buf.len() {
             match nix::unistd::read(&self.fd, &mut buf) {
@@ -416,7 +425,8 @@ impl Pipe {
         true
     }
 
-    fn flush(&mut self, tell: &mut impl FnMut(&str)) {
+    /// The last line may have no end.
+    pub(super) fn flush(&mut self, tell: &mut impl FnMut(&str)) {
         if !self.line.is_empty() {
             tell(&String::from_utf8_lossy(&self.line));
             self.line.clear();

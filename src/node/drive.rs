@@ -5,7 +5,7 @@ use crate::addr::Outcome;
 use crate::event::Event;
 use crate::time::Time;
 use crate::vrrp::auth;
-use crate::vrrp::machine::{Action, Input, Kind, Release, Why};
+use crate::vrrp::machine::{Action, Input, Kind, Note, Release, Why};
 use crate::vrrp::packet::{self, Outgoing};
 use crate::wire::ipv4;
 use std::net::IpAddr;
@@ -72,13 +72,14 @@ impl Node {
             Action::Acquire => {
                 self.instances[inst].hold = None;
                 self.addrs.acquire(inst);
+                self.relieve(now);
+                self.set_vmac(inst, true);
                 let i = &mut self.instances[inst];
                 i.unsaved = true;
-                i.announcer.start(now, &i.cfg.garp);
+                i.announcer.start(now, &i.cfg.garp, i.vmac.is_some());
                 if i.is_owner() {
                     self.queue_round(inst, now);
                 }
-                self.relieve(now);
             }
             Action::Offer => self.addrs.hand_over(inst, now),
             Action::Keep => {
@@ -101,16 +102,18 @@ impl Node {
                 } else if why != Why::Left {
                     self.push(Effect::Remember { inst, memory: Memory::Nothing });
                 }
+                self.end_foreign(inst);
                 self.tell(Event::Entered { inst, kind, why });
                 if kind == Kind::Master {
                     self.tell(Event::SettingVips { inst });
                 }
             }
             Action::Noted(note) => {
-                if let crate::vrrp::machine::Note::LowerAdvert(_) = note {
-                    self.instances[inst].stats.lower_adverts += 1;
+                let i = &mut self.instances[inst];
+                i.stats.lower_adverts += u64::from(matches!(note, Note::LowerAdvert(_)));
+                if i.quiet.may_note(&note, now) {
+                    self.tell(Event::Noted { inst, note });
                 }
-                self.tell(Event::Noted { inst, note });
             }
         }
     }
@@ -119,9 +122,12 @@ impl Node {
         let holds = self.addrs.holds_any(inst) && self.is_well(inst, now);
         let i = &mut self.instances[inst];
         i.announcer.stop();
+        // Two nodes must not answer with one MAC: who heard its successor has nothing to wait for.
+        let heard = i.vmac.is_some() && i.machine.kind() == Kind::Backup;
         if how == Release::AfterSuccessor
             && i.cfg.make_before_break
             && holds
+            && !heard
             && !i.cfg.handover_timeout.is_zero()
         {
             let timeout = i.cfg.handover_timeout;
@@ -134,18 +140,27 @@ impl Node {
         }
     }
 
-    /// The removals go out ahead of what follows: a node whose service is dead lets go before it tells.
     fn release_now(&mut self, inst: usize, now: Time) {
-        // What another virtual router of this node takes over does not go.
-        let goes = |e: usize| self.addrs.is_held(e) && !self.addrs.moves_on(e);
-        if self.addrs.of(inst).any(|(e, _)| goes(e)) {
-            self.tell(Event::RemovingVips { inst });
-            // Not after a stall: somebody else may have them by now, and every millisecond counts.
-            let patience = self.instances[inst].machine.patience();
-            if self.addrs.last_advert(inst).is_none_or(|t| now.since(t) < patience) {
-                self.push(Effect::Disconnect { inst });
-            }
+        // Not after a stall: somebody else may have them by now, and every millisecond counts.
+        let patience = self.instances[inst].machine.patience();
+        let in_time = self.addrs.last_advert(inst).is_none_or(|t| now.since(t) < patience);
+        if in_time && self.leaves_any(inst) {
+            self.push(Effect::Disconnect { inst });
         }
+        self.remove_now(inst, now);
+    }
+
+    /// Whether something is removed: what another virtual router of this node takes over is not.
+    fn leaves_any(&self, inst: usize) -> bool {
+        self.addrs.of(inst).any(|(e, _)| self.addrs.is_held(e) && !self.addrs.moves_on(e))
+    }
+
+    /// The removals go out ahead of what follows: a node whose service is dead lets go before it tells.
+    fn remove_now(&mut self, inst: usize, now: Time) {
+        if self.leaves_any(inst) {
+            self.tell(Event::RemovingVips { inst });
+        }
+        self.silence_vmac(inst);
         self.addrs.release(inst);
         let ops = self.addrs.removals_now(now);
         self.push_addrs(ops);
@@ -164,8 +179,12 @@ impl Node {
 
     /// An advert of the successor.
     pub(super) fn successor_advertised(&mut self, inst: usize, now: Time) {
+        let grace = if self.instances[inst].vmac.is_some() { Duration::ZERO } else { AFTER_ADVERT };
         if let Some(h) = &mut self.instances[inst].hold {
-            h.release_at.get_or_insert(now + AFTER_ADVERT);
+            h.release_at.get_or_insert(now + grace);
+            if grace.is_zero() {
+                self.end_hold(inst, now);
+            }
         }
     }
 
@@ -323,7 +342,11 @@ impl Node {
     fn too_late(&mut self, inst: usize, now: Time) {
         let last = self.addrs.last_advert(inst);
         self.tell(Event::LateRenewal { inst });
-        self.release_now(inst, now);
+        match last {
+            // They are put back in an instant: connections outlive that.
+            Some(_) => self.remove_now(inst, now),
+            None => self.release_now(inst, now),
+        }
         self.instances[inst].hold = None;
         if !self.instances[inst].is_master() {
             return;
@@ -347,6 +370,13 @@ impl Node {
         }
     }
 
+    /// The neighbours have to learn the addresses of this node again.
+    pub(super) fn announce_anew(&mut self, now: Time) {
+        for i in self.instances.iter_mut().filter(|i| i.is_master()) {
+            i.announcer.anew(now, &i.cfg.garp);
+        }
+    }
+
     /// Every VIP of a virtual router, once.
     pub(super) fn queue_round(&mut self, inst: usize, now: Time) {
         let entries: Vec<usize> = self.addrs.of(inst).map(|(e, _)| e).collect();
@@ -362,7 +392,8 @@ impl Node {
         }
     }
 
-    pub(super) fn announce_some(&mut self, now: Time) {
+    /// Announces what is due, at most `FRAMES_PER_MS`.
+    pub fn announce_some(&mut self, now: Time) {
         if self.announce_at.is_none_or(|t| now < t) {
             return;
         }

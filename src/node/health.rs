@@ -23,15 +23,32 @@ impl Node {
         }
     }
 
+    /// Those on whom something about a link bears: of a macvlan of ours that is one virtual router and its group.
+    pub(super) fn evaluate_for(&mut self, link: usize, now: Time) {
+        match self.links[link].vmac {
+            Some(v) if self.life == Life::Running => {
+                for i in self.together(v.inst) {
+                    self.evaluate(i, now);
+                }
+            }
+            Some(_) => {}
+            None => self.evaluate_all(now),
+        }
+    }
+
     /// Whether a virtual router can take part; starts or faults its machine.
     fn evaluate(&mut self, i: usize, now: Time) {
         if self.instances[i].retired {
             return;
         }
+        let mut making = false;
+        for j in self.together(i) {
+            making |= self.want_vmac(j);
+        }
         let faults = self.group_faults(i, now);
         let inst = &self.instances[i];
         let opening = self.is_opening(i) || self.fellows(i).iter().any(|j| self.is_opening(*j));
-        if opening && inst.machine.kind() == Kind::Init {
+        if (opening || making) && inst.machine.kind() == Kind::Init {
             return;
         }
         let changed = faults != inst.faults;
@@ -69,9 +86,15 @@ impl Node {
         let mut f = Faults::default();
         for l in self.addrs.of(i).map(|(_, e)| e.link).chain([inst.link]) {
             let link = &self.links[l];
+            if link.vmac.is_some() {
+                continue; // its parent's state counts
+            }
             f.set(Faults::NO_INTERFACE, link.ifindex.is_none());
             f.set(Faults::LINK_DOWN, link.ifindex.is_some() && !link.running);
             f.set(Faults::SOCKET, matches!(link.sockets, Sockets::Failed { .. }));
+        }
+        if let Some(vmac) = inst.vmac {
+            self.vmac_faults(vmac, &mut f);
         }
         let exists = !f.has(Faults::NO_INTERFACE);
         f.set(Faults::NO_ADDRESS, exists && inst.src.is_none());

@@ -1,10 +1,13 @@
 //! One virtual router as the node sees it: its machine and what surrounds it.
 
+use super::Contest;
 use crate::config::{self, Auth, Version};
+use crate::hook;
 use crate::stats::Stats;
 use crate::time::Time;
 use crate::vrrp::announce::Announcer;
-use crate::vrrp::machine::{Kind, Machine, Params, Why};
+use crate::vrrp::foreign::Foreign;
+use crate::vrrp::machine::{Kind, Machine, Note, Params, Why};
 use crate::vrrp::packet::{Discard, GROUP_V4, GROUP_V6};
 use crate::vrrp::replay::Replay;
 use std::net::{IpAddr, Ipv4Addr};
@@ -29,7 +32,6 @@ impl Faults {
     pub const SOCKET: Faults = Faults(32);
     /// Priority 255 without the addresses.
     pub const NOT_OWNER: Faults = Faults(64);
-
     /// HAProxy is being started for the first time: no fault yet.
     pub const STARTING: Faults = Faults(128);
     /// An interface of `track_interface` is down.
@@ -40,9 +42,11 @@ impl Faults {
     pub const GROUP: Faults = Faults(1024);
     /// A check of `track` has no result yet: no fault yet.
     pub const CHECKING: Faults = Faults(2048);
+    /// The macvlan of its virtual MAC cannot be had.
+    pub const VMAC: Faults = Faults(4096);
 
     /// Every fault with its words.
-    pub const WORDS: [(Faults, &'static str); 12] = [
+    pub const WORDS: [(Faults, &'static str); 13] = [
         (Faults::NO_INTERFACE, "interface does not exist"),
         (Faults::LINK_DOWN, "interface is down"),
         (Faults::NO_ADDRESS, "interface has no address to send from"),
@@ -55,6 +59,7 @@ impl Faults {
         (Faults::CHECK, "a tracked check is down"),
         (Faults::GROUP, "another member of the group is in FAULT"),
         (Faults::CHECKING, "waiting for a check"),
+        (Faults::VMAC, "the virtual MAC cannot be had"),
     ];
 
     /// Adds `f` if `on`.
@@ -104,12 +109,14 @@ pub struct Hold {
 /// One log line per reason, until an accepted advert and a while have passed.
 #[derive(Clone, Debug, Default)]
 pub struct Quiet {
-    last: [Option<Time>; Discard::ALL.len() + 1],
+    last: [Option<Time>; NOTES + 4],
     accepted: Option<Time>,
 }
 
 /// Slot of `Quiet` for oddities of accepted adverts.
 pub const ODD: usize = Discard::ALL.len();
+/// The first slot of those for what a machine noted.
+const NOTES: usize = ODD + 1;
 
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -117,6 +124,18 @@ impl Quiet {
     /// An advert was accepted: only that resets the limits, so a forger cannot.
     pub fn accept(&mut self, now: Time) {
         self.accepted = Some(now);
+    }
+
+    /// Whether to say what a machine noted. With the right password it can be made to note 100,000 things a second.
+    pub fn may_note(&mut self, note: &Note, now: Time) -> bool {
+        let slot = match note {
+            Note::HigherAdvert(_) => return true, // it is backup then
+            Note::LowerAdvert(_) => 0,
+            Note::MasterGone(_) => 1,
+            Note::StrangerGone(_) => 2,
+            Note::SecondOwner(_) => 3,
+        };
+        self.may_say(NOTES + slot, now)
     }
 
     /// Whether to say it.
@@ -146,6 +165,8 @@ pub struct Instance {
     pub unsent: bool,
     /// Its sync group, an index into the node's groups.
     pub group: Option<usize>,
+    /// With `use_vmac` the link of its macvlan.
+    pub vmac: Option<usize>,
     /// Its addresses as advertised.
     pub vips: Vec<IpAddr>,
     /// The source of its adverts.
@@ -156,6 +177,10 @@ pub struct Instance {
     pub faults: Faults,
     /// Its counters.
     pub stats: Stats,
+    /// Other masters that were heard while it was master.
+    pub foreign: Foreign,
+    /// Another host announced one of its VIPs while it held that.
+    pub contest: Option<Contest>,
     /// When it entered its state, and why.
     pub since: Time,
     /// See `since`.
@@ -166,6 +191,8 @@ pub struct Instance {
     pub may_resume: bool,
     /// Became master, and the state file does not say so yet.
     pub unsaved: bool,
+    /// The state that hooks and mail were last told.
+    pub notified: Option<hook::State>,
     /// Limits of its log lines.
     pub quiet: Quiet,
     /// Identification of its next IP packet; never 0, which the kernel would replace.
@@ -217,15 +244,19 @@ impl Instance {
             link,
             unsent: false,
             group: None,
+            vmac: None,
             src: None,
             hold: None,
             faults: Faults::default(),
             stats: Stats::default(),
+            foreign: Foreign::default(),
+            contest: None,
             since: now,
             why: Why::Started,
             retired: false,
             may_resume: false,
             unsaved: false,
+            notified: None,
             quiet: Quiet::default(),
             ip_id: 1,
             replay: Replay::default(),

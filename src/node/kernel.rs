@@ -17,6 +17,7 @@ impl Node {
 
     /// It was. `links` are the indices of all interfaces that exist.
     pub fn dump_ends(&mut self, now: Time, links: &[u32]) {
+        self.unmaking.retain(|i| links.contains(i));
         for i in 0..self.links.len() {
             if let Some(ifindex) = self.links[i].ifindex.filter(|x| !links.contains(x)) {
                 self.link_gone(now, ifindex);
@@ -24,6 +25,7 @@ impl Node {
         }
         let mut outcomes = Vec::new();
         self.addrs.dump_ends(now, &mut outcomes);
+        self.vmacs_read(now);
         self.outcomes(now, outcomes);
         self.evaluate_all(now);
     }
@@ -36,21 +38,30 @@ impl Node {
         {
             self.lose_link(now, old);
         }
-        let Some(i) = self.links.iter().position(|x| x.name == l.name.as_str()) else { return };
+        let Some(i) = self.links.iter().position(|x| x.name == l.name.as_str()) else {
+            return self.unmake_leftover(l);
+        };
+        if self.links[i].vmac.is_some() {
+            return self.vmac_seen(now, i, l);
+        }
         if self.links[i].ifindex.is_some_and(|x| x != l.ifindex) {
             self.lose_link(now, i); // recreated: the old one's event was lost or is still to come
         }
         let running = l.up && l.running;
         let link = &mut self.links[i];
-        let changed = link.ifindex.is_none() || link.running != running;
+        let came = link.ifindex.is_none();
+        let changed = came || link.running != running;
         let new_mac = link.mac.is_some() && link.mac != l.mac;
         link.ifindex = Some(l.ifindex);
         self.addrs.link_is(i, Some(l.ifindex));
         let link = &mut self.links[i];
         link.running = running;
-        link.mac = l.mac;
+        (link.mac, link.lower) = (l.mac, l.macvlan_of);
         if link.sockets == Sockets::Closed && link.has_sockets {
             self.open(i);
+        }
+        if came {
+            self.vmac_parent_came(i);
         }
         if changed {
             if self.life != Life::Starting || !running {
@@ -58,11 +69,9 @@ impl Node {
             }
             self.evaluate_all(now);
         }
-        if new_mac {
-            // Every neighbour has the old one.
-            for k in 0..self.instances.len() {
-                self.reannounce(k, now);
-            }
+        if new_mac || l.moved {
+            // Every neighbour has the old one, or every switch the old port.
+            self.announce_anew(now);
         }
     }
 
@@ -74,7 +83,7 @@ impl Node {
         }
     }
 
-    fn lose_link(&mut self, now: Time, i: usize) {
+    pub(super) fn lose_link(&mut self, now: Time, i: usize) {
         let link = &mut self.links[i];
         if let Some(ifindex) = link.ifindex.take() {
             self.addrs.link_gone(ifindex);
@@ -82,9 +91,10 @@ impl Node {
         self.addrs.link_is(i, None);
         let link = &mut self.links[i];
         (link.running, link.mac, link.sockets) = (false, None, Sockets::Closed);
+        self.vmac_lost(i);
         self.push(Effect::Close { link: i });
         self.tell(Event::Link { link: i, present: false, running: false });
-        self.evaluate_all(now);
+        self.evaluate_for(i, now);
     }
 
     pub(super) fn open(&mut self, link: usize) {
@@ -100,7 +110,8 @@ impl Node {
             return; // gone again meanwhile
         }
         self.links[link].sockets = Sockets::Open;
-        self.evaluate_all(now);
+        self.vmac_opened(now, link);
+        self.evaluate_for(link, now);
     }
 
     /// They could not be opened.
@@ -110,11 +121,14 @@ impl Node {
         }
         self.links[link].sockets = Sockets::Failed { retry_at: now + REOPEN };
         self.tell(Event::OpenFailed { link, errno });
-        self.evaluate_all(now);
+        self.evaluate_for(link, now);
     }
 
     /// An address is there or has changed.
     pub fn addr(&mut self, now: Time, a: &rtnl::Addr) {
+        if self.unmaking.contains(&a.ifindex) {
+            return;
+        }
         let mut outcomes = Vec::new();
         self.addrs.seen(now, a, &mut outcomes);
         self.outcomes(now, outcomes);

@@ -1,10 +1,12 @@
 //! What the network brings: adverts and announcements.
 
+use super::foreign::is_of_a_master;
 use super::instance::ODD;
 use super::{Effect, Memory, Node};
 use crate::event::Event;
 use crate::time::Time;
 use crate::vrrp::demux::{self, Received};
+use crate::vrrp::foreign::Other;
 use crate::vrrp::machine::{Input, Kind};
 use crate::vrrp::packet::{self, Advert, Carrier, Discard, Expect, Notes};
 use crate::wire::arp::Arp;
@@ -57,18 +59,19 @@ impl Node {
         let vrid = r.preamble.vrid;
         let l = &mut self.links[link];
         l.bogus.count(Discard::Vrid);
-        let said = &mut l.stray_said[usize::from(vrid)];
-        if std::mem::replace(said, true) {
-            return;
-        }
         let list = r.message.get(8..).unwrap_or_default();
         let v4 = r.carrier.src.is_ipv4();
         let listed = |addr| match addr {
             IpAddr::V4(a) => v4 && list.chunks_exact(4).any(|c| c == a.octets()),
             IpAddr::V6(a) => !v4 && list.chunks_exact(16).any(|c| c == a.octets()),
         };
-        let vip = self.addrs.entries.iter().position(|e| e.link == link && listed(e.addr));
-        self.tell(Event::Stray { link, vrid, src: r.carrier.src, vip });
+        let vip = self.addrs.entries.iter().position(|e| self.wire(e.link) == link && listed(e.addr));
+        let said = &mut self.links[link].stray_said[usize::from(vrid)];
+        // Once, and once more if it becomes serious.
+        if said.is_none_or(|serious| !serious && vip.is_some()) {
+            *said = Some(vip.is_some());
+            self.tell(Event::Stray { link, vrid, src: r.carrier.src, vip });
+        }
     }
 
     fn for_instance(&mut self, now: Time, i: usize, r: &Received) {
@@ -99,6 +102,11 @@ impl Node {
                     let interval = Duration::from_secs(seconds);
                     self.tell(Event::Discarded { inst: i, src: r.carrier.src, why, interval });
                 }
+                if is_of_a_master(why) {
+                    let priority = r.message.get(2).copied().unwrap_or_default();
+                    let other = Other { src: r.carrier.src, priority, refused: Some(why) };
+                    self.second_master(now, i, other);
+                }
             }
         }
     }
@@ -117,16 +125,21 @@ impl Node {
         }
         let inst = &mut self.instances[i];
         inst.quiet.accept(now);
-        if a.priority != 0 {
+        if a.priority != 0 && std::mem::take(&mut inst.may_resume) {
             // Somebody else is master: whatever our lease says, nothing is resumed.
-            inst.may_resume = false;
+            self.addrs.release(i);
         }
+        let was_master = inst.is_master();
+        let other = Other { src: a.src, priority: a.priority, refused: None };
         if self.passes_over(i, now, a.src, a.priority) {
-            return;
+            return self.second_master(now, i, other);
         }
         self.step(i, now, Input::Advert { src: a.src, priority: a.priority, interval: a.interval });
         if a.priority != 0 && self.instances[i].machine.kind() != Kind::Master {
             self.successor_advertised(i, now);
+        }
+        if was_master {
+            self.second_master(now, i, other);
         }
     }
 
@@ -146,11 +159,16 @@ impl Node {
         if self.links[link].mac == by {
             return; // ourselves
         }
-        // During a reload two virtual routers may have one address.
-        let waits = |inst: &usize| self.instances[*inst].hold.is_some();
-        let entries = self.addrs.entries.iter().filter(|e| e.link == link && e.addr == ip);
-        if let Some(inst) = entries.map(|e| e.inst).find(waits) {
-            self.successor_announced(inst, now);
+        let here = |e: &&(usize, &crate::addr::Entry)| self.wire(e.1.link) == link && e.1.addr == ip;
+        // During a reload two virtual routers may have one address: who waits for the successor comes first.
+        let waits = |e: &(usize, &crate::addr::Entry)| here(&e) && self.instances[e.1.inst].hold.is_some();
+        let mut all = self.addrs.entries.iter().enumerate();
+        let Some((entry, e)) = all.clone().find(waits).or_else(|| all.find(|e| here(&e))) else {
+            return;
+        };
+        self.successor_announced(e.inst, now);
+        if let Some(mac) = by {
+            self.contested(now, entry, mac);
         }
     }
 }

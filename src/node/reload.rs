@@ -14,7 +14,6 @@ use crate::event::Event;
 use crate::haproxy::supervisor::{State as Haproxy, Supervisor};
 use crate::time::Time;
 use crate::vrrp::machine::{Input, State, Tuning};
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// What a reload did with one virtual router.
@@ -27,23 +26,14 @@ pub struct Change {
 }
 
 /// See `Change`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// It is new.
     Added,
     /// It leaves.
     Removed,
     /// It goes on with other values.
-    Changed {
-        /// Its name so far, if that is another one.
-        was: Option<String>,
-        /// The keys that have other values.
-        keys: Vec<&'static str>,
-        /// Addresses that came.
-        added: Vec<IpAddr>,
-        /// Addresses that go.
-        removed: Vec<IpAddr>,
-    },
+    Changed,
 }
 
 impl Node {
@@ -78,24 +68,30 @@ impl Node {
             let before = known.then(|| std::mem::replace(&mut self.instances[i].cfg, v.clone()));
             let link = self.link_named(&v.interface);
             self.instances[i].link = link;
+            if v.use_vmac && self.instances[i].vmac.is_none() {
+                self.instances[i].vmac = Some(self.vmac_link(v, i, link));
+            }
             let master = self.instances[i].is_master();
-            let moved = self.set_vips(i, v, master);
+            let added = self.set_vips(i, v, master);
             match before {
                 None => {
                     self.addrs.set_terms(i, v);
                     changes.push(Change { name: v.name.clone(), what: What::Added });
                 }
-                Some(before) => {
-                    let keys = diff::vrrp((old, &before), (new, v));
-                    let was = Some(before.name.clone()).filter(|n| *n != v.name);
+                Some(mut before) => {
                     self.retune(i, &before, v, now);
-                    if !moved.added.is_empty() && self.instances[i].is_master() {
+                    if added && self.instances[i].is_master() {
                         self.advert_unless_fresh(i, now);
                     }
-                    if was.is_some() || !keys.is_empty() || moved != Default::default() {
-                        let (added, removed) = (moved.added, moved.removed);
-                        let what = What::Changed { was, keys, added, removed };
-                        changes.push(Change { name: v.name.clone(), what });
+                    // Where it stands in the file does not matter, nor where its checks do.
+                    before.line = v.line;
+                    for t in &mut before.track_checks {
+                        let is_it =
+                            |c: &config::Check| old.checks.get(t.check).is_some_and(|o| o.name == c.name);
+                        t.check = new.checks.iter().position(is_it).unwrap_or(usize::MAX);
+                    }
+                    if before != *v {
+                        changes.push(Change { name: v.name.clone(), what: What::Changed });
                     }
                 }
             }
@@ -109,6 +105,7 @@ impl Node {
                 self.retire(i, now);
             }
         }
+        self.notify.reconfigure(new, now);
         self.regroup(new, now);
         self.rewire();
         self.let_dropped_go(now);
@@ -144,16 +141,25 @@ impl Node {
 
     fn renumber(&mut self, from: &[Option<usize>]) {
         let map = self.addrs.renumber(from);
-        let entries = self.announcing.iter().filter_map(|e| map.get(*e).copied().flatten());
-        self.announcing = entries.collect();
+        let is_now = |e: usize| map.get(e).copied().flatten();
+        self.announcing = self.announcing.iter().filter_map(|e| is_now(*e)).collect();
+        for inst in &mut self.instances {
+            inst.contest = inst.contest.take().and_then(|mut c| {
+                c.entry = is_now(c.entry)?;
+                Some(c)
+            });
+        }
+        for v in self.links.iter_mut().filter_map(|l| l.vmac.as_mut()) {
+            v.inst = from.iter().position(|o| *o == Some(v.inst)).unwrap_or(v.inst);
+        }
     }
 
-    fn set_vips(&mut self, i: usize, v: &config::Vrrp, master: bool) -> crate::addr::Moved {
-        let own = self.instances[i].link;
+    fn set_vips(&mut self, i: usize, v: &config::Vrrp, master: bool) -> bool {
+        let home = self.instances[i].vmac.unwrap_or(self.instances[i].link);
         let mut links = Vec::new();
         for vip in v.held() {
-            let link = vip.dev.as_ref().map_or(own, |d| self.link_named(d));
-            links.push((link, self.links[link].ifindex));
+            let link = vip.dev.as_ref().map_or(home, |d| self.link_named(d));
+            links.push((link, self.wire(link), self.links[link].ifindex));
         }
         self.addrs.set_vips(i, v, master, &links)
     }
@@ -212,6 +218,7 @@ impl Node {
         inst.cfg.track_checks.clear();
         inst.cfg.track_interfaces.clear();
         self.step(i, now, input);
+        self.note_retired(i);
         let inst = &mut self.instances[i];
         inst.faults = Faults::default();
         if inst.hold.is_none() {
@@ -307,6 +314,11 @@ impl Node {
         l.carries_adverts |= !v6;
         l.multicast |= multicast;
         l.has_sockets = true;
+        if let Some(vmac) = inst.vmac {
+            let l = &mut self.links[vmac];
+            if v6 { &mut l.demux_v6 } else { &mut l.demux }.insert(inst.cfg.vrid, i);
+            l.has_sockets = true;
+        }
         for e in self.addrs.entries.iter().filter(|e| e.inst == i) {
             let l = &mut self.links[e.link];
             l.has_v6_vips |= e.addr.is_ipv6();
@@ -314,10 +326,11 @@ impl Node {
         }
     }
 
-    /// When nothing is queued: forgets the virtual routers that have left, with all that was theirs.
-    pub fn compact(&mut self, now: Time) {
+    /// When nothing is queued: forgets the virtual routers that have left, with all that was theirs. Whether there was
+    /// anything to look for.
+    pub fn compact(&mut self, now: Time) -> bool {
         if !self.stale || !self.may_reconfigure() {
-            return;
+            return false;
         }
         let over = |i: &usize| {
             let inst = &self.instances[*i];
@@ -328,7 +341,11 @@ impl Node {
         let from: Vec<Option<usize>> = all.filter(|i| !gone.contains(i)).map(Some).collect();
         let mut names = Vec::new();
         for i in gone.into_iter().rev() {
-            names.push(self.instances.remove(i).cfg.name);
+            let inst = self.instances.remove(i);
+            names.push(inst.cfg.name);
+            if let Some(link) = inst.vmac {
+                self.forget_vmac(link);
+            }
         }
         self.renumber(&from);
         self.rewire();
@@ -345,11 +362,14 @@ impl Node {
             }
         }
         self.next_haproxy(now);
+        true
     }
 
     fn is_unused(&self, link: usize) -> bool {
         let l = &self.links[link];
         l.sockets == Sockets::Closed
+            && l.vmac.is_none()
+            && self.links.iter().all(|l| l.vmac.is_none_or(|v| v.parent != link))
             && self.addrs.is_unused(link)
             && !self
                 .instances
@@ -360,9 +380,11 @@ impl Node {
     /// An heir has become master: who kept its addresses for a successor need not any longer.
     pub(super) fn relieve(&mut self, now: Time) {
         for i in 0..self.instances.len() {
-            let done = |e: usize| !self.addrs.is_held(e) || self.addrs.moves_on(e);
+            let done = |e: usize| !self.addrs.is_held(e) || self.addrs.has_other(e);
             let over = self.instances[i].retired && self.addrs.of(i).all(|(e, _)| done(e));
             if over && self.instances[i].hold.is_some() {
+                // Two macvlans of one MAC cannot both be up.
+                self.set_vmac(i, false);
                 self.end_hold(i, now);
             }
         }

@@ -43,6 +43,7 @@ impl Node {
                     }
                 }
                 self.progress_stop(now);
+                self.abandon_hooks();
                 if let Some(h) = self.haproxy.as_mut() {
                     h.hurry(now);
                 }
@@ -59,13 +60,16 @@ impl Node {
                 return;
             }
             self.life = Life::Stopping { end };
+            self.note_stop();
             let mut busy = false;
             self.supervise(now, |h, out, events| busy = h.stop(now, end, out, events));
         }
         if let Life::Stopping { end } = self.life {
             let done = self.haproxy.as_ref().is_none_or(|h| *h.state() == supervisor::State::Stopped);
-            if done || now >= end {
+            if done && self.notify.is_idle() || now >= end {
+                self.abandon_hooks();
                 self.life = Life::Over;
+                self.unmake_all();
                 self.push(Effect::Exit(0));
             }
         }

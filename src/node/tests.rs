@@ -1,12 +1,17 @@
 //! A node in virtual time: effects are carried out at once by a pretended kernel and network.
 
+mod composed;
+mod flood;
 mod groups;
 mod ipv6;
+mod notify;
 mod reload;
 mod resign;
 mod service;
+mod status;
 mod tracking;
 mod transport;
+mod vmac;
 
 use super::*;
 use crate::addr::{OpKind, TAG};
@@ -58,6 +63,11 @@ enum Did {
     Haproxy(supervisor::Action),
     Check(usize, check::Action),
     Reread,
+    Hook(hook::Action),
+    Mail(outbox::Action),
+    Vmac(VmacOp),
+    /// 0: all of ours.
+    Unmake(u32),
     Exit(u8),
 }
 
@@ -70,8 +80,13 @@ struct World {
     kernel: Vec<(usize, Time, Option<u32>)>,
     last_advert: Vec<Option<Time>>,
     sends_fail: bool,
+    /// How often connections were reset.
+    resets: usize,
     /// VIPs in the kernel that the node does not know of.
     there: Vec<rtnl::Addr>,
+    /// Addresses that nobody here added, and interfaces beside eth0.
+    others: Vec<rtnl::Addr>,
+    more_links: Vec<u32>,
     /// How much later than its deadline each turn begins.
     lateness: Box<dyn FnMut() -> Duration>,
     /// This process stands still in the middle of a turn.
@@ -87,6 +102,11 @@ struct World {
     /// Sizes of the batches of address operations, and a pause ahead of the second one.
     batches: Vec<usize>,
     pause_before_second_batch: Option<Duration>,
+    /// The addresses that every dump finds.
+    own: Vec<rtnl::Addr>,
+    /// The macvlans that exist, and how the kernel answers about them.
+    macvlans: Vec<RtnlLink>,
+    macvlan_errno: i32,
 }
 
 impl World {
@@ -100,7 +120,10 @@ impl World {
             kernel: Vec::new(),
             last_advert: vec![None; cfg.vrrp.len()],
             sends_fail: false,
+            resets: 0,
             there: Vec::new(),
+            others: Vec::new(),
+            more_links: Vec::new(),
             lateness: Box::new(|| Duration::ZERO),
             pause_before_advert: None,
             theorem: false,
@@ -110,11 +133,13 @@ impl World {
             worker_is_slow: false,
             batches: Vec::new(),
             pause_before_second_batch: None,
+            own: vec![addr(Ipv4Addr::new(192, 168, 30, 116), 24, None, u32::MAX)],
+            macvlans: Vec::new(),
+            macvlan_errno: 0,
         };
         w.node.dump_starts();
         w.link(true);
-        let primary = addr(Ipv4Addr::new(192, 168, 30, 116), 24, None, u32::MAX);
-        w.node.addr(w.now, &primary);
+        w.node.addr(w.now, &w.own[0].clone());
         w
     }
 
@@ -142,6 +167,8 @@ impl World {
         self.effects();
         self.node.tick(self.now);
         self.effects();
+        self.node.notify(self.now);
+        self.effects();
     }
 
     fn effects(&mut self) {
@@ -164,7 +191,8 @@ impl World {
                     }
                 }
                 Effect::Addrs(ops) => self.addrs(ops),
-                Effect::Disconnect { .. } | Effect::DisconnectVip { .. } => {}
+                Effect::Disconnect { .. } => self.resets += 1,
+                Effect::DisconnectVip { .. } => {}
                 Effect::Forget { name } => self.forgotten.push(name),
                 Effect::NewService => self.new_services += 1,
                 Effect::Announce { entry } => self.did(Did::Announce(entry)),
@@ -177,24 +205,37 @@ impl World {
                 }
                 Effect::Check { check, action } => self.did(Did::Check(check, action)),
                 Effect::Reread => self.reread(),
+                Effect::Hook(a) => self.did(Did::Hook(a)),
+                Effect::Mail(a) => self.did(Did::Mail(a)),
+                Effect::Vmac { link, op } => self.macvlan(link, op),
+                Effect::Unmake { ifindex } => self.unmake(ifindex),
+                Effect::UnmakeAll => self.unmake(0),
                 Effect::Exit(s) => self.did(Did::Exit(s)),
             }
         }
     }
 
-    /// What the kernel has is what was added and not removed, the primary address, and what `there` holds.
+    /// What the kernel has is what was added and not removed, the primary address, and what `there` and `others` hold.
     fn reread(&mut self) {
         self.did(Did::Reread);
         self.node.dump_starts();
         self.link(true);
-        let mut all = vec![addr(Ipv4Addr::new(192, 168, 30, 116), 24, None, u32::MAX)];
-        let entries = &self.node.addrs.entries;
-        all.extend(self.kernel.iter().map(|(e, ..)| leased(entries[*e].addr)));
-        all.extend(self.there.iter().copied());
+        for l in self.macvlans.clone() {
+            self.node.link(self.now, &l);
+        }
+        let mut all = self.own.clone();
+        let (entries, links) = (&self.node.addrs.entries, &self.node.links);
+        all.extend(self.kernel.iter().map(|(e, ..)| {
+            let e = &entries[*e];
+            rtnl::Addr { ifindex: links[e.link].ifindex.unwrap_or(ETH0), ..leased(e.addr) }
+        }));
+        all.extend(self.there.iter().chain(&self.others).copied());
         for a in all {
             self.node.addr(self.now, &a);
         }
-        self.node.dump_ends(self.now, &[ETH0]);
+        let macvlans = self.macvlans.iter().map(|l| l.ifindex);
+        let links: Vec<u32> = self.more_links.iter().copied().chain(macvlans).chain([ETH0]).collect();
+        self.node.dump_ends(self.now, &links);
     }
 
     fn addrs(&mut self, mut ops: Vec<Op>) {
@@ -329,7 +370,17 @@ impl World {
 
 fn eth(ifindex: u32, name: &[u8]) -> RtnlLink {
     let name = IfName::from_bytes(name);
-    RtnlLink { seq: 0, ifindex, name, up: true, running: true, mac: Some(MAC), master: None }
+    RtnlLink {
+        seq: 0,
+        ifindex,
+        name,
+        up: true,
+        running: true,
+        mac: Some(MAC),
+        moved: false,
+        macvlan_of: None,
+        group: 0,
+    }
 }
 
 /// A VIP as vipd adds it.
@@ -497,6 +548,17 @@ fn the_theorem_holds_at_every_renewal_of_several_routers_at_any_phase() {
 }
 
 #[test]
+fn what_has_ended_during_a_stall_is_not_brought_back_to_be_handed_over() {
+    let mut w = master(&one(""));
+    w.run_to(w.node.instances[0].machine.deadline().unwrap() + ms(400)); // the last renewal was 0.15 s ago
+    w.take();
+    w.now += ms(5000); // in the middle of a turn: `woke` was asked before
+    w.hear(PEER, 200);
+    w.run(ms(20));
+    assert!(!w.take().contains(&Did::Renew(0)));
+}
+
+#[test]
 fn a_planned_stop_keeps_serving_until_the_successor_announced() {
     let mut w = master(&one(""));
     w.node.stop(w.now);
@@ -589,6 +651,7 @@ fn a_successor_that_vanishes_is_replaced_without_losing_the_address() {
 #[test]
 fn a_deleted_address_is_put_back_in_place() {
     let mut w = master(&one(""));
+    w.kernel.clear();
     w.node.addr_gone(w.now, &addr(VIP, 32, Some(TAG), 2));
     w.effects();
     w.settle();
@@ -596,6 +659,15 @@ fn a_deleted_address_is_put_back_in_place() {
     assert!(did.contains(&Did::Add(0, Some(1))) && did.contains(&Did::Announce(0)), "{did:?}");
     assert_eq!(w.kind(), Kind::Master);
     assert_eq!(w.node.instances[0].stats.vips_deleted, 1);
+}
+
+#[test]
+fn an_address_that_came_back_before_its_end_was_told_is_let_go_too() {
+    let mut w = master(&one("make_before_break = no"));
+    // A renewal after a stall has brought it back: the kernel has it, and the message is older.
+    w.node.addr_gone(w.now, &addr(VIP, 32, Some(TAG), 2));
+    w.hear(PEER, 200);
+    assert!(w.take().contains(&Did::Remove(0)));
 }
 
 #[test]
@@ -686,6 +758,7 @@ fn nothing_is_resumed_while_another_master_is_heard_or_haproxy_is_not_adopted() 
 
     let mut w = adopting();
     w.hear(PEER, 50);
+    assert!(w.take().contains(&Did::Remove(0)), "at once, not when HAProxy answers");
     w.ready();
     assert_eq!(w.kind(), Kind::Backup);
 

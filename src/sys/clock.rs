@@ -11,3 +11,45 @@ pub fn now() -> Time {
     let nanos = u64::try_from(ts.tv_nsec).unwrap_or(0);
     Time::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
+
+/// A calendar time of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// Since 1900.
+    pub year: i32,
+    /// 0 to 11.
+    pub month: i32,
+    /// 1 to 31.
+    pub day: i32,
+    /// 0 to 6, from Sunday.
+    pub weekday: i32,
+    /// 0 to 23, 0 to 59, 0 to 60.
+    pub time: (i32, i32, i32),
+    /// East of UTC, in minutes.
+    pub offset: i32,
+}
+
+/// Seconds since 1970 UTC as this machine's clock on the wall shows them (TZ, else /etc/localtime).
+pub fn local(unix: u64) -> Local {
+    let t = libc::time_t::try_from(unix).unwrap_or(0);
+    // SAFETY: an all-zero tm is a valid value of that plain C structure; both pointers are to what lives here. It
+    // reads the environment, which nothing in this program writes to.
+    let tm = unsafe {
+        let mut tm: libc::tm = std::mem::zeroed();
+        libc::localtime_r(&raw const t, &raw mut tm);
+        tm
+    };
+    Local {
+        year: tm.tm_year,
+        month: tm.tm_mon,
+        day: tm.tm_mday,
+        weekday: tm.tm_wday,
+        time: (tm.tm_hour, tm.tm_min, tm.tm_sec),
+        offset: i32::try_from(tm.tm_gmtoff / 60).unwrap_or(0),
+    }
+}
+
+/// Seconds since 1970 UTC.
+pub fn unix() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}

@@ -1,6 +1,8 @@
 //! Resets the TCP connections of an address (sock_diag, SOCK_DESTROY).
 
+use super::clock;
 use super::netlink::receive;
+use crate::time::Time;
 use crate::wire::diag::{self, Connection, Msg};
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -12,7 +14,8 @@ use std::time::Duration;
 
 /// Connections that are listed: a bound of the memory.
 const MOST: usize = 16_384;
-/// An address waits at the most this long for its connections to be reset.
+/// The addresses that leave together wait at the most this long for their connections to be listed and reset: other
+/// virtual routers of this node go on meanwhile, and their leases.
 const LONGEST: Duration = Duration::from_millis(50);
 
 /// The connections of this moment. Listing them costs 3 ms or so whatever they are, so all addresses that leave
@@ -22,25 +25,29 @@ pub struct Connections {
     fd: OwnedFd,
     buf: Vec<u8>,
     all: Vec<Connection>,
+    started: Time,
+}
+
+fn open() -> nix::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    nixsock::socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkSockDiag)
 }
 
 impl Connections {
-    /// Lists them.
+    /// Lists those of the addresses that are `wanted`.
     ///
     /// # Errors
     ///
     /// ENOENT if the kernel is built without (CONFIG_INET_DIAG).
-    pub fn list() -> nix::Result<Self> {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd =
-            nixsock::socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkSockDiag)?;
-        let mut list = Connections { fd, buf: vec![0; 32 * 1024], all: Vec::new() };
-        list.add(false)?;
-        list.add(true)?;
+    pub fn list(wanted: &dyn Fn(IpAddr) -> bool) -> nix::Result<Self> {
+        let started = clock::now();
+        let mut list = Connections { fd: open()?, buf: vec![0; 32 * 1024], all: Vec::new(), started };
+        list.add(false, wanted)?;
+        list.add(true, wanted)?;
         Ok(list)
     }
 
-    fn add(&mut self, v6_sockets: bool) -> nix::Result<()> {
+    fn add(&mut self, v6_sockets: bool, wanted: &dyn Fn(IpAddr) -> bool) -> nix::Result<()> {
         let mut request = Vec::with_capacity(128);
         diag::list(&mut request, 0, v6_sockets);
         self.send(&request)?;
@@ -48,11 +55,16 @@ impl Connections {
             let n = receive(&self.fd, &mut self.buf)?;
             for msg in diag::messages(self.buf.get(..n).unwrap_or_default()) {
                 match msg {
-                    Msg::Connection(c) if self.all.len() < MOST => self.all.push(c),
+                    Msg::Connection(c) if wanted(c.local()) => self.all.push(c),
                     Msg::Done(0) => return Ok(()),
                     Msg::Done(errno) => return Err(Errno::from_raw(errno)),
                     _ => {}
                 }
+            }
+            if self.all.len() >= MOST || clock::now().since(self.started) >= LONGEST / 2 {
+                // The rest of the answer goes with its socket.
+                self.fd = open()?;
+                return Ok(());
             }
         }
     }
@@ -68,10 +80,12 @@ impl Connections {
         let here = |c: &&Connection| {
             c.local() == addr && (!scoped || c.ifindex() == 0 || Some(c.ifindex()) == ifindex)
         };
-        let started = super::clock::now();
         let mut done = 0;
         let mut request = Vec::with_capacity(128);
         for c in self.all.iter().filter(here) {
+            if clock::now().since(self.started) >= LONGEST {
+                break;
+            }
             request.clear();
             diag::destroy(&mut request, 0, c);
             self.send(&request)?;
@@ -83,9 +97,6 @@ impl Connections {
                 Some(Msg::Done(errno)) => return Err(Errno::from_raw(errno)),
                 _ => return Err(Errno::EIO),
             }
-            if super::clock::now().since(started) >= LONGEST {
-                break;
-            }
         }
         Ok(done)
     }
@@ -93,5 +104,43 @@ impl Connections {
     fn send(&self, request: &[u8]) -> nix::Result<()> {
         let kernel = NetlinkAddr::new(0, 0);
         nixsock::sendto(self.fd.as_raw_fd(), request, &kernel, MsgFlags::MSG_DONTWAIT).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    /// As many connections as the limit of open files allows, and one address that is wanted.
+    #[test]
+    fn only_what_is_wanted_is_listed_and_in_time() {
+        let bind = |ip: &str| TcpListener::bind((ip, 0)).unwrap_or_else(|e| panic!("{e}"));
+        let (wanted, other) = (bind("127.0.0.77"), bind("127.0.0.78"));
+        let connect = |l: &TcpListener| {
+            let stream = TcpStream::connect(l.local_addr().ok()?).ok()?;
+            Some((stream, l.accept().ok()?))
+        };
+        let held: Vec<_> = (0..200).map_while(|_| connect(&other)).collect();
+        let one = connect(&wanted);
+        assert!(one.is_some() && held.len() > 100);
+        let ip = IpAddr::from([127, 0, 0, 77]);
+        let list = match Connections::list(&|addr| addr == ip) {
+            Err(Errno::ENOENT) => return, // not in this kernel
+            list => list.unwrap_or_else(|e| panic!("{e}")),
+        };
+        assert_eq!(list.all.len(), 1);
+        // Only a part, and the socket can be used again.
+        let started = list.started - LONGEST;
+        let mut part = Connections { started, ..list };
+        part.all.clear();
+        assert_eq!(part.add(false, &|_| true), Ok(()));
+        assert!(!part.all.is_empty());
+        let before = part.all.len();
+        part.started = clock::now();
+        assert_eq!(part.add(false, &|addr| addr == ip), Ok(()));
+        assert_eq!(part.all.len(), before + 1);
+        part.started = started;
+        assert_eq!(part.reset(ip, None), Ok(0), "its time is over");
     }
 }

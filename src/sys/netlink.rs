@@ -79,6 +79,29 @@ impl Netlink {
         results
     }
 
+    /// Carries one other request out; returns its errno, 0 for success.
+    pub fn request(&mut self, encode: impl FnOnce(&mut Vec<u8>, u32)) -> i32 {
+        self.seq = self.seq.wrapping_add(1);
+        let ours = self.seq;
+        self.out.clear();
+        encode(&mut self.out, ours);
+        if let Err(e) = self.send() {
+            return e as i32;
+        }
+        loop {
+            let n = match receive(&self.requests, &mut self.buf) {
+                Ok(n) => n,
+                Err(e) => return e as i32,
+            };
+            for msg in rtnl::messages(self.buf.get(..n).unwrap_or_default()) {
+                match msg {
+                    Msg::Ack { seq, errno } if seq == ours => return errno,
+                    _ => {}
+                }
+            }
+        }
+    }
+
     /// Reads all links and all addresses.
     pub fn dump(&mut self, mut f: impl FnMut(&Msg)) -> nix::Result<()> {
         for request in [rtnl::dump_links, rtnl::dump_addrs] {

@@ -1,6 +1,7 @@
 //! Processes: HAProxy as a child, or as an orphan that an earlier vipd left.
 
 use super::owned;
+use super::schedule::unlimited;
 use crate::haproxy::supervisor::Exit;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -9,7 +10,7 @@ use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -70,14 +71,45 @@ pub fn output_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
     Ok((reader, writer))
 }
 
+/// A pipe for the input of a child: its end, and the one to write to, which never blocks.
+pub fn input_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((reader, writer))
+}
+
+/// Our environment and `more`, which is named `VIPD_…`.
+pub(super) fn environment(more: &[CString]) -> Vec<CString> {
+    let mut all = more.to_vec();
+    for (key, value) in std::env::vars_os() {
+        let mut entry = key.into_vec();
+        if !entry.starts_with(b"VIPD_") {
+            entry.push(b'=');
+            entry.extend(value.into_vec());
+            all.extend(CString::new(entry));
+        }
+    }
+    all
+}
+
 /// Starts a program in a process group of its own, with default signal dispositions and an empty mask (std's
 /// `Command` would hand ours down), standard input from /dev/null, standard output and error to `output`.
 /// Everything else is close-on-exec.
 pub fn spawn(argv: &[CString], output: BorrowedFd) -> nix::Result<Pid> {
+    spawn_with(argv, None, output, &[])
+}
+
+/// The same with another standard input, and with more in its environment (`environment`).
+pub fn spawn_with(
+    argv: &[CString],
+    input: Option<BorrowedFd>,
+    output: BorrowedFd,
+    env: &[CString],
+) -> nix::Result<Pid> {
     let program = argv.first().ok_or(Errno::EINVAL)?;
     let mut actions = PosixSpawnFileActions::init()?;
     let null = File::open("/dev/null").map_err(|_| Errno::ENODEV)?;
-    actions.add_dup2(null.as_raw_fd(), 0)?;
+    actions.add_dup2(input.unwrap_or(null.as_fd()).as_raw_fd(), 0)?;
     actions.add_dup2(output.as_raw_fd(), 1)?;
     actions.add_dup2(output.as_raw_fd(), 2)?;
     let mut attr = PosixSpawnAttr::init()?;
@@ -89,17 +121,8 @@ pub fn spawn(argv: &[CString], output: BorrowedFd) -> nix::Result<Pid> {
     attr.set_sigmask(&SigSet::empty())?;
     attr.set_sigdefault(&SigSet::all())?;
     attr.set_pgroup(Pid::from_raw(0))?;
-    let env: Vec<CString> = std::env::vars_os()
-        .filter_map(|(k, v)| {
-            let mut kv = k.into_vec();
-            kv.push(b'=');
-            kv.extend(v.into_vec());
-            CString::new(kv).ok()
-        })
-        .collect();
-    let pid = posix_spawn(program.as_c_str(), &actions, &attr, argv, &env)?;
-    super::schedule::unlimited(pid.as_raw());
-    Ok(pid)
+    let env = environment(env);
+    unlimited(|| posix_spawn(program.as_c_str(), &actions, &attr, argv, &env))
 }
 
 /// Waits for one child; for the short-lived ones of the command line, never in the loop.

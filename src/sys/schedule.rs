@@ -1,24 +1,38 @@
 //! Realtime priority and locked memory, on request, with what makes them safe.
 
 use nix::errno::Errno;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
+use nix::unistd::Pid;
 
-/// Realtime CPU time without a pause, in microseconds, after which the kernel sends SIGXCPU: then vipd steps
-/// down by itself (`normal`).
+/// Realtime CPU time without a pause, in microseconds, after which the kernel sends SIGXCPU and vipd steps down.
 const SOFT: libc::rlim_t = 500_000;
-/// After which it kills a vipd that has not stepped down, which can only loop for ever; init starts another.
-const HARD: libc::rlim_t = 2_000_000;
+/// Tells the loop that this has happened. Nobody else sends it.
+pub const STEPPED_DOWN: Signal = Signal::SIGVTALRM;
 
-/// SCHED_FIFO with this priority (1 to 99). A child starts with the ordinary policy (SCHED_RESET_ON_FORK),
-/// and RLIMIT_RTTIME bounds what a fault of ours can cost the machine.
+/// SCHED_FIFO with this priority (1 to 99). A child starts with the ordinary policy (SCHED_RESET_ON_FORK), and
+/// RLIMIT_RTTIME bounds what a fault of ours can cost the machine: whatever vipd does, it is an ordinary process
+/// when that time is over. The hard limit stays what it is, as without CAP_SYS_RESOURCE no child could
+/// ever get it back.
 ///
 /// # Errors
 ///
 /// EPERM without CAP_SYS_NICE (or an RLIMIT_RTPRIO that allows it).
 pub fn realtime(priority: u8) -> nix::Result<()> {
-    let limit = libc::rlimit { rlim_cur: SOFT, rlim_max: HARD };
-    // SAFETY: `limit` is a valid rlimit, which is only read.
-    Errno::result(unsafe { libc::setrlimit(libc::RLIMIT_RTTIME, &raw const limit) })?;
+    let handler = SigAction::new(SigHandler::Handler(step_down), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler makes two system calls, touches no data and leaves errno as it was.
+    unsafe { sigaction(Signal::SIGXCPU, &handler)? };
+    let limit = rttime()?;
+    set_rttime(libc::rlimit { rlim_cur: SOFT.min(limit.rlim_max), ..limit })?;
     policy(libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, priority.into())
+}
+
+/// Not by way of the loop, which may be what hangs.
+extern "C" fn step_down(_: libc::c_int) {
+    let errno = Errno::last_raw();
+    // Needs no privilege, so it does not fail.
+    let _ = normal();
+    let _ = kill(Pid::this(), STEPPED_DOWN);
+    Errno::set_raw(errno);
 }
 
 /// The ordinary policy again.
@@ -38,12 +52,34 @@ fn policy(policy: libc::c_int, priority: libc::c_int) -> nix::Result<()> {
         .map(drop)
 }
 
-/// Takes the limits of `realtime` from a child. Without CAP_SYS_RESOURCE it keeps them, which no process of
-/// the ordinary policy notices.
-pub fn unlimited(pid: libc::pid_t) {
-    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: `limit` is a valid rlimit, which is only read; nothing is written through the null pointer.
-    unsafe { libc::prlimit(pid, libc::RLIMIT_RTTIME, &raw const limit, std::ptr::null_mut()) };
+/// Runs `spawn` without the limit of [`realtime`], so that the child does not have it.
+pub fn unlimited<T>(spawn: impl FnOnce() -> T) -> T {
+    let limit = rttime().ok();
+    lift();
+    let child = spawn();
+    if let Some(l) = limit {
+        let _ = set_rttime(l);
+    }
+    child
+}
+
+/// The same within a child. Only system calls: it may not do more.
+pub fn lift() {
+    if let Ok(l) = rttime() {
+        let _ = set_rttime(libc::rlimit { rlim_cur: l.rlim_max, ..l });
+    }
+}
+
+fn rttime() -> nix::Result<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid rlimit to write to.
+    Errno::result(unsafe { libc::getrlimit(libc::RLIMIT_RTTIME, &raw mut limit) })?;
+    Ok(limit)
+}
+
+fn set_rttime(limit: libc::rlimit) -> nix::Result<()> {
+    // SAFETY: `limit` is a valid rlimit, which is only read.
+    Errno::result(unsafe { libc::setrlimit(libc::RLIMIT_RTTIME, &raw const limit) }).map(drop)
 }
 
 /// Keeps every page of the process in memory: those it has, those it will have, and the program itself, whose
@@ -55,14 +91,4 @@ pub fn unlimited(pid: libc::pid_t) {
 pub fn lock_memory() -> nix::Result<()> {
     // SAFETY: plain system call without pointers.
     Errno::result(unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) }).map(drop)
-}
-
-/// The end of it.
-///
-/// # Errors
-///
-/// None that is known.
-pub fn unlock_memory() -> nix::Result<()> {
-    // SAFETY: plain system call without pointers.
-    Errno::result(unsafe { libc::munlockall() }).map(drop)
 }

@@ -1,5 +1,6 @@
 //! Signals as a descriptor.
 
+use super::schedule::STEPPED_DOWN;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
@@ -11,7 +12,7 @@ pub const HANDLED: [Signal; 7] = [
     Signal::SIGUSR2,
     Signal::SIGHUP,
     Signal::SIGCHLD,
-    Signal::SIGXCPU,
+    STEPPED_DOWN,
 ];
 
 /// Blocks them and returns a descriptor that they are read from. SIGPIPE is ignored by Rust's runtime.

@@ -1,8 +1,10 @@
 //! Raw and packet sockets of one interface. None of them ever blocks.
 
 mod v6;
+mod vmac;
 
 pub use v6::V6;
+pub use vmac::Vmac;
 
 use super::owned;
 use crate::vrrp::auth;
@@ -141,28 +143,11 @@ pub struct Arp {
 impl Arp {
     /// Opens it, with a kernel filter for gratuitous ARPs that others sent.
     pub fn open(ifindex: u32) -> nix::Result<Self> {
-        let arp = u16::try_from(libc::ETH_P_ARP).map_err(|_| Errno::EINVAL)?.to_be();
-        // Protocol 0: nothing is received before the filter is in place and the interface is chosen.
-        // SAFETY: plain system call without pointers.
-        let fd = owned(unsafe {
-            libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0)
-        })?;
+        let fd = packet_socket(libc::SOCK_RAW)?;
         filter(&fd, &gratuitous_filter())?;
         // Kernels before 4.20 have no such option; the filter drops what we sent as well.
         let _ = set(&fd, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &1i32);
-        // SAFETY: an all-zero sockaddr_ll is a valid value of that plain C structure.
-        let mut addr: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        addr.sll_family = u16::try_from(libc::AF_PACKET).map_err(|_| Errno::EINVAL)?;
-        addr.sll_protocol = arp;
-        addr.sll_ifindex = i32::try_from(ifindex).map_err(|_| Errno::EINVAL)?;
-        // SAFETY: `addr` is a sockaddr_ll of the length that is given.
-        Errno::result(unsafe {
-            libc::bind(
-                fd.as_raw_fd(),
-                (&raw const addr).cast(),
-                size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-            )
-        })?;
+        let addr = bind_packet(&fd, ifindex, libc::ETH_P_ARP)?;
         Ok(Arp { fd, addr })
     }
 
@@ -196,6 +181,30 @@ impl AsFd for Arp {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// A packet socket that receives nothing yet: protocol 0, until the filter is in place and it is bound.
+fn packet_socket(kind: libc::c_int) -> nix::Result<OwnedFd> {
+    // SAFETY: plain system call without pointers.
+    owned(unsafe { libc::socket(libc::AF_PACKET, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) })
+}
+
+/// Binds it to an interface and an Ethernet type, and returns that address.
+fn bind_packet(fd: &OwnedFd, ifindex: u32, ethertype: libc::c_int) -> nix::Result<libc::sockaddr_ll> {
+    // SAFETY: an all-zero sockaddr_ll is a valid value of that plain C structure.
+    let mut addr: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    addr.sll_family = u16::try_from(libc::AF_PACKET).map_err(|_| Errno::EINVAL)?;
+    addr.sll_protocol = u16::try_from(ethertype).map_err(|_| Errno::EINVAL)?.to_be();
+    addr.sll_ifindex = i32::try_from(ifindex).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: `addr` is a sockaddr_ll of the length that is given.
+    Errno::result(unsafe {
+        libc::bind(
+            fd.as_raw_fd(),
+            (&raw const addr).cast(),
+            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    })?;
+    Ok(addr)
 }
 
 fn raw(ifname: &str, kind: Kind) -> nix::Result<OwnedFd> {

@@ -17,11 +17,6 @@ use libc::{SYS_setgid32 as SETGID, SYS_setgroups32 as SETGROUPS, SYS_setuid32 as
 /// Exit status of a child that could not become the user, or not execute the program, as a shell's.
 const CANNOT: i32 = 126;
 
-unsafe extern "C" {
-    /// Our environment, which children get (environ(7)).
-    static environ: *const *const libc::c_char;
-}
-
 /// A user with all groups, as /etc/passwd and /etc/group (UTF-8) have it: no other data base is asked, for that could block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
@@ -57,13 +52,15 @@ fn fields(line: &str) -> Option<[&str; 4]> {
     Some([fields.next()?, fields.next()?, fields.next()?, fields.next()?])
 }
 
-/// Starts a program as `process::spawn` does, but as another user, which posix_spawn cannot. What fails in the
+/// Starts a program as `process::spawn_with` does, but as another user, which posix_spawn cannot. What fails in the
 /// child is told on `output`, and its exit status is 126.
-pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User) -> nix::Result<Pid> {
+pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User, env: &[CString]) -> nix::Result<Pid> {
     let null = File::open("/dev/null").map_err(|_| Errno::ENODEV)?;
     let args: Vec<_> = argv.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
     let program = *args.first().filter(|p| !p.is_null()).ok_or(Errno::EINVAL)?;
-    // SAFETY: nothing in this program writes to `environ`; the child calls only async-signal-safe functions, allocates nothing, and ends in exec or _exit. All
+    let env = super::process::environment(env);
+    let env: Vec<_> = env.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
+    // SAFETY: the child calls only async-signal-safe functions, allocates nothing, and ends in exec or _exit. All
     // pointers are to null-terminated arrays and strings that live in this frame, which it has a copy of.
     unsafe {
         // musl's fork would take all locks of its allocator, which nobody else can hold.
@@ -82,6 +79,7 @@ pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User) -> nix::Resul
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        super::schedule::lift();
         // The C library's would ask all threads to follow, and there are none.
         let told: &[u8] = if libc::syscall(SETGROUPS, user.groups.len(), user.groups.as_ptr()) != 0
             || libc::syscall(SETGID, user.gid) != 0
@@ -89,11 +87,25 @@ pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User) -> nix::Resul
         {
             b"cannot become that user\n"
         } else {
-            libc::execve(program, args.as_ptr(), environ);
+            libc::execve(program, args.as_ptr(), env.as_ptr());
             b"cannot be executed by that user\n"
         };
         libc::write(2, told.as_ptr().cast(), told.len());
         libc::_exit(CANNOT)
+    }
+}
+
+/// The user and group `nobody` of the kernel, whatever /etc/passwd calls them.
+const NOBODY: u32 = 65534;
+
+/// Gives all privileges up for good, as far as that is possible: without CAP_SETUID there are few.
+pub fn become_nobody() {
+    // SAFETY: plain system calls; the null pointer comes with the length 0, and nothing is read. There are no threads.
+    unsafe {
+        libc::syscall(libc::SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        libc::syscall(SETGROUPS, 0, std::ptr::null::<libc::gid_t>());
+        libc::syscall(SETGID, NOBODY);
+        libc::syscall(SETUID, NOBODY);
     }
 }
 

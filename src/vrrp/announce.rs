@@ -7,6 +7,9 @@ use crate::config::Garp;
 use crate::time::{Time, earlier};
 use std::time::Duration;
 
+/// When a new master with a virtual MAC announces once more (design: `use_vmac` has no grace).
+const SOON: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(100)];
+
 /// The schedule of one virtual router.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Announcer {
@@ -18,16 +21,21 @@ pub struct Announcer {
     refresh: Option<Time>,
     /// When the last burst on account of somebody else's advert began.
     last_reannounce: Option<Time>,
+    /// Further rounds of a new master with a virtual MAC.
+    soon: [Option<Time>; 2],
 }
 
 impl Announcer {
     /// Became master: the first round goes out with the addresses, the rest is planned here.
-    pub fn start(&mut self, now: Time, garp: &Garp) {
+    /// With `vmac` the switches have a port to learn, so it is repeated soon: the first round may have gone out
+    /// beside the old master's last frames.
+    pub fn start(&mut self, now: Time, garp: &Garp, vmac: bool) {
         *self = Announcer {
             round: later_rounds(now + garp.interval, garp.master_repeat.saturating_sub(1)),
             second: burst_at(now, garp.master_delay, garp.master_repeat),
             refresh: (!garp.master_refresh.is_zero()).then(|| now + garp.master_refresh),
             last_reannounce: None,
+            soon: if vmac { SOON.map(|d| Some(now + d)) } else { [None; 2] },
         };
     }
 
@@ -58,15 +66,25 @@ impl Announcer {
         }
     }
 
+    /// The addresses have another MAC, or are behind another port of the switches: a burst at once.
+    pub fn anew(&mut self, now: Time, garp: &Garp) {
+        self.round = later_rounds(now, garp.master_repeat);
+    }
+
     /// The next time a round is due.
     pub fn deadline(&self) -> Option<Time> {
         let round = self.round.map(|(t, _)| t);
+        let [a, b] = self.soon;
+        let round = earlier(round, earlier(a, b));
         earlier(round, earlier(self.second.map(|(t, _)| t), self.refresh))
     }
 
     /// Whether a round is due; plans the next.
     pub fn take_due(&mut self, now: Time, garp: &Garp) -> bool {
         let mut due = false;
+        for at in &mut self.soon {
+            due |= at.take_if(|t| now >= *t).is_some();
+        }
         if let Some((at, left)) = self.round.filter(|(at, _)| now >= *at) {
             due = true;
             // From the deadline, so rounds do not drift, but never a volley to catch up.
@@ -129,7 +147,7 @@ mod tests {
     #[test]
     fn a_new_master_announces_five_times_twice_and_then_each_minute() {
         let (mut a, g) = (Announcer::default(), garp());
-        a.start(Time::ZERO, &g);
+        a.start(Time::ZERO, &g, false);
         assert_eq!(
             rounds(&mut a, &g, 200_000),
             [100, 200, 300, 400, 5000, 5100, 5200, 5300, 5400, 60_000, 120_000, 180_000]
@@ -139,10 +157,20 @@ mod tests {
     }
 
     #[test]
+    fn a_virtual_mac_is_announced_again_soon() {
+        let (mut a, mut g) = (Announcer::default(), garp());
+        (g.master_delay, g.master_refresh, g.master_repeat) = (Duration::ZERO, Duration::ZERO, 1);
+        a.start(Time::ZERO, &g, true);
+        assert_eq!(rounds(&mut a, &g, 10_000), [20, 100]);
+        a.start(Time::ZERO, &garp(), true);
+        assert_eq!(rounds(&mut a, &garp(), 1000), [20, 100, 200, 300, 400]);
+    }
+
+    #[test]
     fn zero_switches_the_second_burst_and_the_refresh_off() {
         let (mut a, mut g) = (Announcer::default(), garp());
         (g.master_delay, g.master_refresh, g.master_repeat) = (Duration::ZERO, Duration::ZERO, 1);
-        a.start(Time::ZERO, &g);
+        a.start(Time::ZERO, &g, false);
         assert_eq!(a.deadline(), None);
     }
 
@@ -150,7 +178,7 @@ mod tests {
     fn a_stream_of_lower_adverts_does_not_pile_bursts_up() {
         let (mut a, mut g) = (Announcer::default(), garp());
         (g.master_delay, g.master_refresh, g.master_repeat) = (Duration::ZERO, Duration::ZERO, 1);
-        a.start(Time::ZERO, &g);
+        a.start(Time::ZERO, &g, false);
         let mut sent = Vec::new();
         for ms in 0..10_000u64 {
             let now = Time::from_nanos(ms * 1_000_000);
@@ -166,7 +194,7 @@ mod tests {
     #[test]
     fn after_a_stall_one_round_goes_out_not_all_that_were_missed() {
         let (mut a, g) = (Announcer::default(), garp());
-        a.start(Time::ZERO, &g);
+        a.start(Time::ZERO, &g, false);
         let late = Time::from_nanos(1_000_000_000);
         assert!(a.take_due(late, &g));
         assert_eq!(a.deadline(), Some(late + g.interval));

@@ -12,6 +12,7 @@ pub mod announce;
 )]
 pub mod auth;
 pub mod demux;
+pub mod foreign;
 pub mod group;
 pub mod machine;
 #[cfg_attr(

@@ -12,8 +12,11 @@
 pub mod arp;
 pub mod checksum;
 pub mod diag;
+pub mod dns;
+pub mod ethernet;
 pub mod icmp;
 pub mod ipv4;
+pub mod ipv6;
 pub mod md5;
 pub mod ndp;
 pub mod rtnl;

@@ -9,6 +9,7 @@
 //! ```
 
 mod build;
+pub mod macvlan;
 mod parse;
 
 pub use build::{del_addr, dump_addrs, dump_links, new_addr};
@@ -139,8 +140,13 @@ pub struct Link {
     pub running: bool,
     /// Hardware address, if it has six octets.
     pub mac: Option<[u8; 6]>,
-    /// Index of the bridge, bond or VRF it belongs to.
-    pub master: Option<u32>,
+    /// Its neighbours are to be told (`IFLA_EVENT`): a bond has another active slave, a guest was moved to another
+    /// host.
+    pub moved: bool,
+    /// Index of the interface that it is a macvlan of; 0 if that is in another network namespace.
+    pub macvlan_of: Option<u32>,
+    /// Group (`IFLA_GROUP`).
+    pub group: u32,
 }
 
 /// An address.

@@ -1,6 +1,7 @@
 //! vipd and keepalived side by side, in one run on one machine: what a client of the address notices, how
 //! long two nodes or none hold it, and what each costs. Prints figures and ratios; asserts nothing.
 
+mod flood;
 #[path = "../lab/mod.rs"]
 mod lab;
 
@@ -29,11 +30,11 @@ fn main() -> ExitCode {
     }
     match table() {
         Ok(rows) => {
-            println!("\n{:<52} {:>10} {:>12} {:>16}", "", "vipd", "keepalived", "vipd/keepalived");
+            println!("\n{:<58} {:>10} {:>12} {:>16}", "", "vipd", "keepalived", "vipd/keepalived");
             for Row { what, figures } in rows {
                 let [v, k] = figures[..] else { continue };
                 let ratio = if k > 0.0 { format!("{:.3}", v / k) } else { "-".to_owned() };
-                println!("{what:<52} {v:>10.1} {k:>12.1} {ratio:>16}");
+                println!("{what:<58} {v:>10.1} {k:>12.1} {ratio:>16}");
             }
             ExitCode::SUCCESS
         }
@@ -59,11 +60,15 @@ fn table() -> Result<Vec<Row>> {
 }
 
 fn figures(kind: Kind) -> Result<Vec<(&'static str, f64)>> {
+    if std::env::args().any(|a| a == "flood") {
+        return flood::figures(kind);
+    }
     let mut out = stop_and_return(kind)?;
     out.extend(kill(kind)?);
     out.extend(cut(kind)?);
     out.extend(cost(kind, 1)?);
     out.extend(cost(kind, 250)?);
+    out.extend(flood::figures(kind)?);
     let program = match kind {
         Kind::Vipd => vipd_path()?,
         Kind::Keepalived => Path::new("/usr/sbin/keepalived").to_owned(),

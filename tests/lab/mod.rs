@@ -13,8 +13,10 @@
 
 mod client;
 mod daemons;
+mod flood;
 mod isolate;
 mod lan;
+mod load;
 mod proc;
 mod sys;
 mod watcher;
@@ -25,9 +27,12 @@ pub use daemons::{
     Daemon, Haproxy, Keepalived, Kind, Occupant, Router, Vipd, haproxy_cfg, haproxy_path, haproxy_start_time,
     vipd_path,
 };
+pub use flood::{Flood, Target, bad_frames};
 pub use isolate::{Isolation, isolate};
 pub use lan::{Lan, Node};
+pub use load::{Burn, Scheduling, Timers};
 pub use proc::{Line, Log, Proc};
+pub use sys::realtime as with_priority;
 pub use watcher::{Change, Watcher};
 pub use wire::{Advert, Capture, Seen, What, advert, arp_request, checksum};
 

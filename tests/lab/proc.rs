@@ -159,6 +159,11 @@ impl Proc {
         self.signal(Signal::SIGCONT);
     }
 
+    /// Its descendants, parents before children.
+    pub fn descendants(&self) -> Vec<i32> {
+        descendants(self.pid)
+    }
+
     /// Whether it still runs.
     pub fn is_alive(&self) -> bool {
         self.end.read(<[_]>::is_empty)

@@ -24,6 +24,15 @@ pub fn realtime() {
     unsafe { libc::sched_setscheduler(0, libc::SCHED_RR | libc::SCHED_RESET_ON_FORK, &param) };
 }
 
+/// SCHED_FIFO for this thread; whether that is allowed.
+pub fn fifo(priority: i32) -> bool {
+    // SAFETY: sched_param is plain old data for which zero is valid.
+    let mut param: libc::sched_param = unsafe { std::mem::zeroed() };
+    param.sched_priority = priority;
+    // SAFETY: 0 is the calling thread; the kernel only reads the structure, which outlives the call.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &param) == 0 }
+}
+
 /// How many segments this TCP connection has sent again, its SYN included.
 pub fn tcp_retransmits(fd: BorrowedFd) -> u32 {
     // SAFETY: tcp_info is plain old data for which zero is valid.
@@ -76,4 +85,51 @@ pub fn send_frame(fd: BorrowedFd, ifindex: i32, frame: &[u8]) -> Result<()> {
         )
     };
     if rc >= 0 { Ok(()) } else { Err(Error::last_os_error()) }
+}
+
+/// Sends Ethernet frames through the interface with that index, in one system call; returns how many.
+pub fn send_frames(fd: BorrowedFd, ifindex: i32, frames: &[&[u8]]) -> Result<usize> {
+    // SAFETY: sockaddr_ll is plain old data for which zero is valid.
+    let mut addr: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    addr.sll_family = libc::AF_PACKET as u16;
+    addr.sll_ifindex = ifindex;
+    let mut parts: Vec<libc::iovec> = frames
+        .iter()
+        .map(|f| libc::iovec { iov_base: f.as_ptr().cast_mut().cast(), iov_len: f.len() })
+        .collect();
+    let mut headers: Vec<libc::mmsghdr> = parts
+        .iter_mut()
+        .map(|part| {
+            // SAFETY: mmsghdr is plain old data for which zero is valid.
+            let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            header.msg_hdr.msg_name = (&raw mut addr).cast();
+            header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+            header.msg_hdr.msg_iov = part;
+            header.msg_hdr.msg_iovlen = 1;
+            header
+        })
+        .collect();
+    // SAFETY: each header has the address and one part, which is a frame with its length; all outlive the call,
+    // and nothing is written but the lengths in `headers`.
+    let n = unsafe { libc::sendmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), headers.len() as _, 0) };
+    match usize::try_from(n) {
+        Ok(n) => Ok(n),
+        Err(_) => match Error::last_os_error() {
+            e if e.raw_os_error() == Some(libc::ENOBUFS) => Ok(0),
+            e => Err(e),
+        },
+    }
+}
+
+/// Takes the lock that the kernel has for all changes of interfaces and addresses, and changes nothing: the
+/// MTU of `eth0` is set to 1500, which it is.
+pub fn take_rtnl(fd: BorrowedFd) {
+    // SAFETY: ifreq is plain old data for which zero is valid.
+    let mut req: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in req.ifr_name.iter_mut().zip(b"eth0") {
+        *to = *from as libc::c_char;
+    }
+    req.ifr_ifru.ifru_mtu = 1500;
+    // SAFETY: this request reads name and MTU of an ifreq, which outlives the call.
+    unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCSIFMTU as _, &raw mut req) };
 }

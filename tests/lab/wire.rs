@@ -51,6 +51,8 @@ pub enum What {
     Arp { op: u16, sender: Ipv4Addr, target: Ipv4Addr },
     /// IPv6 neighbour advertisement, with its target.
     Na { target: Ipv6Addr },
+    /// Anything else from a virtual MAC, with its Ethernet type.
+    Other { kind: u16 },
 }
 
 /// A frame that entered the switch.
@@ -80,7 +82,7 @@ impl Seen {
         match self.what {
             What::Arp { sender, target, .. } => sender == target && IpAddr::V4(sender) == vip,
             What::Na { target } => IpAddr::V6(target) == vip,
-            What::Advert(_) => false,
+            What::Advert(_) | What::Other { .. } => false,
         }
     }
 }
@@ -161,12 +163,16 @@ fn tap() -> Result<OwnedFd> {
     let op = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
     let jeq = |k: u32, jt: u8, jf: u8| libc::sock_filter { code: 0x15, jt, jf, k };
     const PACKET_TYPE: u32 = 0xffff_f004; // SKF_AD_OFF + SKF_AD_PKTTYPE
-    let (load_half, load_byte, ret) = (0x28, 0x30, 0x06);
+    let (load_word, load_half, load_byte, ret) = (0x20, 0x28, 0x30, 0x06);
     sys::attach_filter(
         fd.as_fd(),
         &[
             op(load_byte, PACKET_TYPE),
-            jeq(4, 10, 0), // outgoing: drop
+            jeq(4, 14, 0), // outgoing: drop
+            op(load_byte, 6),
+            jeq(u32::from(super::flood::MAC[0]), 12, 0), // of a flood: drop
+            op(load_word, 6),
+            jeq(0x5e00, 11, 0), // from a virtual MAC: accept whatever it is
             op(load_half, 12),
             jeq(0x0806, 9, 0), // ARP: accept
             jeq(0x86dd, 3, 0),
@@ -233,7 +239,16 @@ fn instant(stamp: TimeSpec) -> Instant {
 }
 
 fn decode(frame: &[u8]) -> Option<([u8; 6], What)> {
-    let mac = frame.get(6..12)?.try_into().ok()?;
+    let mac: [u8; 6] = frame.get(6..12)?.try_into().ok()?;
+    let other = || {
+        let kind = u16::from_be_bytes([*frame.get(12)?, *frame.get(13)?]);
+        mac.starts_with(&[0, 0, 0x5e, 0]).then_some(What::Other { kind })
+    };
+    let what = known(frame).or_else(other)?;
+    Some((mac, what))
+}
+
+fn known(frame: &[u8]) -> Option<What> {
     let body = frame.get(14..)?;
     let what = match u16::from_be_bytes([*frame.get(12)?, *frame.get(13)?]) {
         0x0806 => What::Arp {
@@ -242,6 +257,9 @@ fn decode(frame: &[u8]) -> Option<([u8; 6], What)> {
             target: v4(body, 24)?,
         },
         0x0800 => {
+            if ![112, 51].contains(body.get(9)?) {
+                return None;
+            }
             let header = usize::from(body.first()? & 15) * 4;
             let total = usize::from(u16::from_be_bytes([*body.get(2)?, *body.get(3)?]));
             let (src, dst) = (v4(body, 12)?.into(), v4(body, 16)?.into());
@@ -264,7 +282,7 @@ fn decode(frame: &[u8]) -> Option<([u8; 6], What)> {
         }
         _ => return None,
     };
-    Some((mac, what))
+    Some(what)
 }
 
 fn vrrp(
@@ -309,6 +327,18 @@ pub fn advert(vrid: u8, priority: u8, interval: u8, auth: Option<&str>, vips: &[
     m
 }
 
+/// An IPv4 packet.
+pub(super) fn ipv4_packet(src: Ipv4Addr, dst: Ipv4Addr, ttl: u8, protocol: u8, message: &[u8]) -> Vec<u8> {
+    let total = u16::try_from(20 + message.len()).unwrap_or(u16::MAX).to_be_bytes();
+    let mut packet = vec![0x45, 0xc0, total[0], total[1], 0, 0, 0, 0, ttl, protocol, 0, 0];
+    packet.extend(src.octets());
+    packet.extend(dst.octets());
+    let sum = checksum(&packet).to_be_bytes();
+    packet[10..12].copy_from_slice(&sum);
+    packet.extend(message);
+    packet
+}
+
 /// The frame of an ARP request for `target` in the name of that node.
 pub fn arp_request(node: &Node, target: Ipv4Addr) -> Vec<u8> {
     let mut frame = vec![0xff; 6];
@@ -341,18 +371,31 @@ impl Node {
         protocol: u8,
         message: &[u8],
     ) -> Result<()> {
-        let total = u16::try_from(20 + message.len()).unwrap_or(u16::MAX).to_be_bytes();
-        let mut header = vec![0x45, 0xc0, total[0], total[1], 0, 0, 0, 0, ttl, protocol, 0, 0];
-        header.extend(src.octets());
-        header.extend(dst.octets());
-        let sum = checksum(&header).to_be_bytes();
-        header[10..12].copy_from_slice(&sum);
-        header.extend(message);
-        self.inject_packet(&header)
+        self.inject_packet(&ipv4_packet(src, dst, ttl, protocol, message))
+    }
+
+    /// Sends any octets as a packet of protocol 112 to 224.0.0.18, `count` times, 16 in a millisecond.
+    pub fn inject_many(&self, src: Ipv4Addr, message: &[u8], count: usize) -> Result<()> {
+        let frame = self.frame(&ipv4_packet(src, Ipv4Addr::new(224, 0, 0, 18), 255, 112, message))?;
+        self.enter(|| {
+            let index = if_nametoindex("eth0")?;
+            let fd = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
+            for n in 0..count {
+                sys::send_frame(fd.as_fd(), index as i32, &frame)?;
+                if n % 16 == 0 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Sends a whole IPv4 packet, as it is.
     pub fn inject_packet(&self, packet: &[u8]) -> Result<()> {
+        self.send_frame(&self.frame(packet)?)
+    }
+
+    fn frame(&self, packet: &[u8]) -> Result<Vec<u8>> {
         let [a, b, c, d] = v4(packet, 16).ok_or_else(|| Error("no IPv4 packet".to_owned()))?.octets();
         let mut frame = match (224..240).contains(&a) {
             true => vec![1, 0, 0x5e, b & 0x7f, c, d],
@@ -361,7 +404,7 @@ impl Node {
         frame.extend(self.mac());
         frame.extend([0x08, 0x00]);
         frame.extend(packet);
-        self.send_frame(&frame)
+        Ok(frame)
     }
 
     /// Sends any octets as an IPv6 packet with next header 112 to ff02::12, straight to the wire.

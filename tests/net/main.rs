@@ -4,14 +4,20 @@
 //! `cargo test --test net [FILTER]`; the vipd under test is cargo's, or `$VIPD`. Without namespaces every
 //! test is skipped and named; with `CI=true` that is a failure.
 
+mod flood;
 mod groups;
 mod haproxy;
+mod hooks;
 mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod leave;
+mod mail;
+mod realtime;
 mod reload;
+mod status;
 mod tracking;
+mod vmac;
 
 use lab::*;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -36,8 +42,16 @@ mod words {
     pub const STRANGE_VRID: &[&str] = &["VRID 52 from 192.168.30.117"];
     pub const LOWER_PRIO: &[&str] = &["forcing new election"];
     /// Nothing of this kind is to be seen between well configured nodes.
-    pub const COMPLAINTS: &[&str] =
-        &["bogus", "invalid", "mismatch", "ignoring received", "already processed", "panicked"];
+    pub const COMPLAINTS: &[&str] = &[
+        "bogus",
+        "invalid",
+        "mismatch",
+        "ignoring received",
+        "already processed",
+        "panicked",
+        "split brain",
+        "another host",
+    ];
     pub const LOCKED: &[&str] = &["already", "lock"];
 }
 
@@ -55,6 +69,12 @@ const TOPICS: &[&[(&str, Test)]] = &[
     ipv6::TESTS,
     transport::TESTS,
     reload::TESTS,
+    hooks::TESTS,
+    mail::TESTS,
+    vmac::TESTS,
+    flood::TESTS,
+    realtime::TESTS,
+    status::TESTS,
 ];
 
 /// Name and body of the tests in this file.

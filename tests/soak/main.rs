@@ -1,10 +1,12 @@
 //! What is too long for `make test`: crashes and stalls at random moments of the interval, many times.
 //!
 //! `cargo run --example soak -- [SEED [COUNT]]`: COUNT kills and COUNT stalls (20) against a vipd and against
-//! a keepalived of priority 254; at no instant may two nodes hold an address. Ends with figures.
+//! a keepalived of priority 254; at no instant may two nodes hold an address. Then the realtime part, which
+//! `soak -- realtime [SECONDS]` does alone. Ends with figures.
 
 #[path = "../lab/mod.rs"]
 mod lab;
+mod realtime;
 
 use lab::*;
 use nix::sys::signal::Signal;
@@ -41,6 +43,10 @@ fn main() -> ExitCode {
         println!("no namespaces: {why}");
         return ExitCode::FAILURE;
     }
+    if std::env::args().any(|a| a == "realtime") {
+        let idle = args.first().copied().unwrap_or(60);
+        return ExitCode::from(u8::from(!realtime::run(10, secs(idle))));
+    }
     println!("seed {seed}, {count} of each, three virtual routers, advert_int 1, the peer has priority 254");
     let mut failed = false;
     for keepalived in [false, true] {
@@ -48,6 +54,7 @@ fn main() -> ExitCode {
             failed |= !series(seed, count, keepalived, signal);
         }
     }
+    failed |= !realtime::run(count, secs(60));
     ExitCode::from(u8::from(failed))
 }
 

@@ -1,20 +1,17 @@
 //! `[check NAME]`
 
+use super::notify::{command, user};
 use super::reader::{Keys, Reader, seconds};
 use super::vips::{host, is_link_local};
-use crate::config::ini::{Entry, Section, split_words};
-use crate::config::report::{Report, Shown};
+use crate::config::ini::{Entry, Section};
+use crate::config::report::Report;
 use crate::config::{Check, CheckKind};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// The keys of a `[check NAME]`.
-pub const KEYS: Keys = Keys {
-    title: "[check NAME]",
-    once: "type, target, user, interval, timeout, fall, rise",
-    lists: "",
-    planned: "",
-};
+pub const KEYS: Keys =
+    Keys { title: "[check NAME]", once: "type, target, user, interval, timeout, fall, rise", lists: "" };
 
 /// Longest path of a `http` check in octets.
 const MAX_PATH: usize = 1024;
@@ -36,7 +33,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], report: &mut Report) -> Option
     {
         r.report.error(entry.line, format_args!("`user` goes only with type = exec: leave it out"));
     }
-    let user = user(&mut r);
+    let user = user(&mut r, "user");
     let interval = r.duration("interval", 100, 3_600_000, 2_000);
     let timeout = r.optional_duration("timeout", 100, 60_000);
     if let Some(timeout) = timeout.filter(|&timeout| timeout > interval) {
@@ -62,7 +59,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], report: &mut Report) -> Option
             }
             CheckKind::Http { addr: addr?, path: format!("/{path}") }
         }
-        2 => CheckKind::Exec { argv: command(&mut r, target)?, user },
+        2 => CheckKind::Exec { argv: command(&mut r, "target")?, user },
         _ => CheckKind::Ping(numeric(&mut r, target.line, target.value)?),
     };
     Some(Check {
@@ -102,32 +99,4 @@ fn numeric(r: &mut Reader<'_, '_>, line: u32, text: &str) -> Option<IpAddr> {
         return None;
     }
     Some(addr)
-}
-
-fn command(r: &mut Reader<'_, '_>, target: &Entry<'_>) -> Option<Vec<String>> {
-    match split_words(target.value) {
-        Err(wrong) => r.report.error(target.line, format_args!("target: {wrong}")),
-        Ok(argv) => {
-            let program = argv.first().map_or("", String::as_str);
-            if r.is_path(target.line, "target", program, super::MAX_PATH) {
-                return Some(argv);
-            }
-        }
-    }
-    None
-}
-
-/// A name as `/etc/passwd` has it.
-fn user(r: &mut Reader<'_, '_>) -> Option<String> {
-    let entry = r.entry("user")?;
-    let name = entry.value;
-    let good = name.len() <= 32
-        && !name.starts_with('-')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    if !good {
-        let name = Shown(name);
-        let text = format_args!("user = {name} is no user name: 1 to 32 of A-Z, a-z, 0-9, `_`, `.` and `-`");
-        r.report.error(entry.line, text);
-    }
-    Some(name.to_owned())
 }

@@ -8,7 +8,7 @@ use crate::config::ini::Section;
 use crate::config::report::{Hint, Report, Shown, nearest};
 
 /// The keys of a `[group NAME]`.
-pub const KEYS: Keys = Keys { title: "[group NAME]", once: "", lists: "members", planned: "" };
+pub const KEYS: Keys = Keys { title: "[group NAME]", once: "", lists: "members" };
 
 /// A group with its line.
 pub struct Lined {

@@ -18,8 +18,6 @@ pub struct Keys {
     pub once: &'static str,
     /// Keys that may repeat: lists.
     pub lists: &'static str,
-    /// Keys of the design that this version does not know yet.
-    pub planned: &'static str,
 }
 
 /// One section being read.
@@ -39,9 +37,7 @@ impl<'a, 'r> Reader<'a, 'r> {
             }
             let key = Shown(entry.key);
             let once = has(keys.once, entry.key);
-            if has(keys.planned, entry.key) {
-                report.error(entry.line, format_args!("`{key}` is not supported by this version of vipd"));
-            } else if !once && !has(keys.lists, entry.key) {
+            if !once && !has(keys.lists, entry.key) {
                 unknown(entry, section, keys, all, report);
             } else if entry.value.is_empty() {
                 report.error(

@@ -3,7 +3,7 @@
 use super::peers::{self, Own};
 use super::reader::{Keys, Reader, digits};
 use super::vips::{self, ADVERTISED, EXCLUDED, Listed, Place, device};
-use super::{Names, track};
+use super::{Names, notify, track};
 use crate::config::ini::Section;
 use crate::config::report::{Hint, Report, nearest};
 use crate::config::{Auth, Garp, Lease, Version, Vrrp};
@@ -21,11 +21,10 @@ pub const KEYS: Keys = Keys {
         unicast_src_ip, v3_checksum_as_v2, track_haproxy, use_vmac, vmac_xmit_base, \
         garp_master_delay, garp_master_repeat, garp_master_refresh, \
         garp_master_refresh_repeat, garp_lower_prio_delay, garp_lower_prio_repeat, \
-        garp_interval, lease, make_before_break, handover_timeout",
+        garp_interval, lease, make_before_break, handover_timeout, notify",
     lists: "\
         virtual_ipaddress, virtual_ipaddress_excluded, unicast_peer, allowed_peers, \
         track_interface, track",
-    planned: "notify",
 };
 
 /// An instance with the lines that the checks over the whole file name.
@@ -132,6 +131,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
         track_haproxy,
         track_interfaces,
         track_checks,
+        notify: notify::command(&mut r, "notify").unwrap_or_default(),
         use_vmac: vmac.is_some(),
         vmac_xmit_base: vmac == Some(true),
         garp: Garp {

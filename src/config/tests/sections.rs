@@ -322,3 +322,26 @@ fn accepted_sections_may_have_warnings() {
     let owners = PAIR.replace("virtual_router_id = 51", "virtual_router_id = 51\npriority = 255");
     assert!(warnings(&format!("{owners}[group G]\nmembers = VI_1, VI_2\n")).is_empty());
 }
+
+#[test]
+fn mail_servers() {
+    let mail = |server: &str| {
+        let text = format!("[global]\nnotification_email = a@b\nsmtp_server = {server}\n[haproxy]");
+        let mail = good(&text).global.mail.expect("there");
+        (mail.server, mail.port)
+    };
+    for (text, server, port) in [
+        ("mail", "mail", 25),
+        ("mail.example.org:587", "mail.example.org", 587),
+        ("192.0.2.1:65535", "192.0.2.1", 65535),
+        ("2001:db8::1", "2001:db8::1", 25),
+        ("[::1]", "::1", 25),
+        ("[::1]:26", "::1", 26),
+    ] {
+        assert_eq!(mail(text), (server.into(), port), "{text}");
+    }
+    let many = |n: usize| (0..n).map(|i| format!("u{i}@x")).collect::<Vec<_>>().join(", ");
+    let text = |n| format!("[global]\nsmtp_server = x\nnotification_email = {}\n[haproxy]", many(n));
+    assert_eq!(good(&text(32)).global.mail.map(|m| (m.to.len(), m.from)), Some((32, None)));
+    assert_eq!(errors(&text(33)), ["3: too many recipients: at most 32"]);
+}

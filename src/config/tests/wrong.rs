@@ -90,8 +90,45 @@ const FILES: Table = &[
         &["2: lock_memory = 1 is not known: yes, no, true, false, on, off"],
     ),
     (
-        "[global]\nnotify_user = nobody\n[haproxy]",
-        &["2: `notify_user` is not supported by this version of vipd"],
+        "[global]\nnotify_user = no body\n[haproxy]",
+        &["2: notify_user = no body is no user name: 1 to 32 of A-Z, a-z, 0-9, `_`, `.` and `-`"],
+    ),
+    ("[global]\nnotify = /bin/x \"a\n[haproxy]", &["2: notify: a double quote is not closed"]),
+    (
+        "[global]\nnotify = \"\" /bin/x\n[haproxy]",
+        &["2: notify =  is no absolute path: it must begin with `/`"],
+    ),
+    (
+        "[global]\nnotification_email = root, a@b, a@b,, @c, a@, a b@c, <a@b>, a@b..c, a..b@c, a@[x\n[haproxy]",
+        &[
+            "2: `notification_email` has an empty element: remove a comma",
+            "2: notification_email: root is no mail address, e.g. admin@example.org",
+            "2: notification_email: a@b is there twice: remove one",
+            "2: notification_email: @c is no mail address, e.g. admin@example.org",
+            "2: notification_email: a@ is no mail address, e.g. admin@example.org",
+            "2: notification_email: a b@c is no mail address, e.g. admin@example.org",
+            "2: notification_email: <a@b> is no mail address, e.g. admin@example.org",
+            "2: notification_email: a@b..c is no mail address, e.g. admin@example.org",
+            "2: notification_email: a..b@c is no mail address, e.g. admin@example.org",
+            "2: notification_email: a@[x is no mail address, e.g. admin@example.org",
+            "2: `notification_email` needs a server: e.g. smtp_server = 127.0.0.1:25",
+        ],
+    ),
+    (
+        "[global]\nnotification_email_from = x\nsmtp_server = mail:0\nsmtp_connect_timeout = 0\n[haproxy]",
+        &[
+            "2: notification_email_from: x is no mail address, e.g. admin@example.org",
+            "3: smtp_server = mail:0 is no HOST[:PORT], e.g. mail.example.org:25 or [2001:db8::1]:25",
+            "4: smtp_connect_timeout = 0 is out of range: 1 to 300 seconds",
+        ],
+    ),
+    (
+        "[global]\nsmtp_server = [mail]:25\n[haproxy]",
+        &["2: smtp_server = [mail]:25 is no HOST[:PORT], e.g. mail.example.org:25 or [2001:db8::1]:25"],
+    ),
+    (
+        "[global]\nsmtp_server = a b:65536\n[haproxy]",
+        &["2: smtp_server = a b:65536 is no HOST[:PORT], e.g. mail.example.org:25 or [2001:db8::1]:25"],
     ),
     (
         "[global]\npriority = 1\n[haproxy]",
@@ -218,7 +255,7 @@ const LINES: Table = &[
     ),
     ("lease = 1.5", &["5: lease = 1.5 is not known: auto, off, or 1 to 3600 whole seconds"]),
     ("handover_timeout = 0", &["5: handover_timeout = 0 is out of range: 0.01 to 3600 seconds"]),
-    ("notify = /bin/true # x", &["5: `notify` is not supported by this version of vipd"]),
+    ("notify = true # x", &["5: notify = true is no absolute path: it must begin with `/`"]),
     ("interface = eth1", &["5: `interface` is in [vrrp VI_1] twice: keep this one or the one on line 2"]),
     (
         "[vrrp VI_1]\ninterface = eth1\nvirtual_router_id = 1\nvirtual_ipaddress = 192.0.2.11",
@@ -310,6 +347,16 @@ const WARNED: Table = &[
             "5: handover_timeout = 10 of [vrrp VI_1] is longer than stop_timeout = 8 of [haproxy], which cuts it short",
         ],
     ),
+    (
+        "[global]\nnotify_user = nobody\nsmtp_server = mail\nnotification_email_from = a@b\nsmtp_connect_timeout = 5",
+        &[
+            "6: notify_user has no effect: there is no `notify`",
+            "7: smtp_server has no effect: there is no `notification_email`",
+            "8: notification_email_from has no effect: there is no `notification_email`",
+            "9: smtp_connect_timeout has no effect: there is no `notification_email`",
+        ],
+    ),
+    ("notify = /bin/x\n[global]\nnotify_user = nobody", &[]),
     ("handover_timeout = 10\nmake_before_break = no\n[haproxy]", &[]),
     (
         "[haproxy]\nstop_timeout = 1",

@@ -280,7 +280,9 @@ fn nic(link: usize, id: u8, running: bool) -> RtnlLink {
         up: true,
         running,
         mac: Some(mac(id)),
-        master: None,
+        moved: false,
+        macvlan_of: None,
+        group: 0,
     }
 }
 

@@ -33,8 +33,10 @@ fn link_local(ip: &str, flags: u32) -> rtnl::Addr {
 /// eth0 has a link-local address and one of the VIPs' subnet.
 fn world(cfg: &Config) -> World {
     let mut w = World::new(cfg);
-    w.node.addr(w.now, &link_local(OWN, 0x80));
-    w.node.addr(w.now, &link_local("2001:db8::116", 0x80));
+    for a in [link_local(OWN, 0x80), link_local("2001:db8::116", 0x80)] {
+        w.node.addr(w.now, &a);
+        w.others.push(a);
+    }
     w
 }
 
@@ -241,6 +243,7 @@ fn the_owner_of_its_link_local_address_sends_from_it() {
 #[test]
 fn a_deleted_address_is_put_back_and_a_foreign_one_left_alone() {
     let mut w = master(&six(""));
+    w.kernel.retain(|(e, ..)| *e != 1);
     w.node.addr_gone(w.now, &leased(v6("2001:db8::230").into()));
     w.effects();
     w.settle();
@@ -317,13 +320,17 @@ fn the_same_link_local_address_on_two_interfaces_is_two() {
     w.begin(false);
     assert!(w.take().contains(&Did::Remove(2)), "what is left of it on eth1 is removed there");
     for ifindex in [ETH0, 3] {
-        w.node.addr(w.now, &rtnl::Addr { ifindex, ..link_local(OWN, 0x80) });
+        let a = rtnl::Addr { ifindex, ..link_local(OWN, 0x80) };
+        w.node.addr(w.now, &a);
+        w.others.push(a);
     }
+    w.more_links.push(3);
     w.settle();
     w.run(ms(4000));
     let held = |w: &World| [0, 1].map(|i| w.node.addrs.holds_any(i));
     assert_eq!(held(&w), [true, true]);
     w.take();
+    w.kernel.retain(|(e, ..)| *e != 2);
     w.node.addr_gone(w.now, &rtnl::Addr { ifindex: 3, ..leased(ip) });
     assert!(!w.node.addrs.is_held(2) && w.node.addrs.is_held(0));
     w.effects();

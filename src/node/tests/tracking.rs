@@ -24,7 +24,9 @@ impl World {
             up: true,
             running,
             mac: Some(MAC),
-            master: None,
+            moved: false,
+            macvlan_of: None,
+            group: 0,
         };
         self.node.link(self.now, &link);
         self.effects();

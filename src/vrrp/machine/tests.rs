@@ -1,6 +1,7 @@
 //! Every state × input × version, with the exact actions in their order and the exact deadlines.
 
 mod reload;
+mod table;
 
 use super::*;
 

@@ -49,7 +49,7 @@ pub fn dump_addrs(buf: &mut Vec<u8>, seq: u32) {
 
 const DUMP: u16 = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
 
-fn ack(flags: u16) -> u16 {
+pub(super) fn ack(flags: u16) -> u16 {
     (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16 | flags
 }
 
@@ -94,7 +94,7 @@ pub fn finish(buf: &mut [u8], start: usize) {
 }
 
 /// Appends an attribute, its value in parts, then padding.
-fn attr(buf: &mut Vec<u8>, kind: u16, value: &[&[u8]]) {
+pub(super) fn attr(buf: &mut Vec<u8>, kind: u16, value: &[&[u8]]) {
     let len = value.iter().fold(4, |len: usize, part| len.saturating_add(part.len()));
     buf.extend_from_slice(&(len as u16).to_ne_bytes());
     buf.extend_from_slice(&kind.to_ne_bytes());

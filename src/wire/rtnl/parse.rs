@@ -1,6 +1,6 @@
 //! What the kernel says.
 
-use super::{Addr, HEADER, IFA_PROTO, IfName, Link, Msg};
+use super::{Addr, HEADER, IFA_PROTO, IfName, Link, Msg, macvlan};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The messages of one datagram. Unknown ones are [`Msg::Other`]; the caller has checked that the sender is
@@ -87,15 +87,24 @@ fn ifinfo(body: &[u8]) -> Option<(u32, u32, Attrs<'_>)> {
     Some((u32_at(body, 4)?, u32_at(body, 8)?, Attrs(attrs)))
 }
 
+/// `IFLA_EVENT_BONDING_FAILOVER` and `IFLA_EVENT_NOTIFY_PEERS` (linux/if_link.h).
+const EVENTS: [u32; 2] = [3, 4];
+
 /// Wireless events are NEWLINK messages without a name: they say nothing here, and are `None`.
 fn link(seq: u32, body: &[u8]) -> Option<Link> {
     let (ifindex, flags, attrs) = ifinfo(body)?;
-    let (mut name, mut mac, mut master) = (None, None, None);
+    let (mut name, mut mac, mut lower, mut group) = (None, None, None, 0);
+    let (mut macvlan, mut elsewhere, mut moved) = (false, false, false);
     for (kind, value) in attrs {
         match kind {
             libc::IFLA_IFNAME => name = Some(IfName::from_bytes(value)),
             libc::IFLA_ADDRESS => mac = <[u8; 6]>::try_from(value).ok(),
-            libc::IFLA_MASTER => master = u32_at(value, 0).filter(|i| *i != 0),
+            libc::IFLA_LINK => lower = u32_at(value, 0),
+            // The index is one of another network namespace.
+            libc::IFLA_LINK_NETNSID => elsewhere = true,
+            libc::IFLA_GROUP => group = u32_at(value, 0).unwrap_or(0),
+            libc::IFLA_LINKINFO => macvlan = is_macvlan(value),
+            libc::IFLA_EVENT => moved = u32_at(value, 0).is_some_and(|e| EVENTS.contains(&e)),
             _ => {}
         }
     }
@@ -107,7 +116,17 @@ fn link(seq: u32, body: &[u8]) -> Option<Link> {
         up: has(libc::IFF_UP),
         running: has(libc::IFF_LOWER_UP | libc::IFF_RUNNING),
         mac,
-        master,
+        moved,
+        macvlan_of: lower.filter(|_| macvlan).map(|i| if elsewhere { 0 } else { i }),
+        group,
+    })
+}
+
+/// `IFLA_INFO_KIND`, with or without its NUL.
+fn is_macvlan(info: &[u8]) -> bool {
+    const IFLA_INFO_KIND: u16 = 1;
+    Attrs(info).any(|(kind, value)| {
+        kind == IFLA_INFO_KIND && value.strip_suffix(&[0]).unwrap_or(value) == macvlan::KIND
     })
 }
 

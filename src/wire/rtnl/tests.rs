@@ -127,7 +127,9 @@ fn recorded() {
         up: false,
         running: false,
         mac: Some([0x92, 0x66, 0xcf, 0xbe, 0xec, 0x17]),
-        master: None,
+        moved: false,
+        macvlan_of: None,
+        group: 0,
     };
     assert_eq!(parse(&raw(16, 0, 0, &unhex(body))), [Msg::Link(down)]);
     // The same link up, without carrier, with carrier.
@@ -137,6 +139,34 @@ fn recorded() {
         let body = unhex(&body.replace("02100000", flags));
         assert_eq!(parse(&raw(16, 0, 0, &body)), [Msg::Link(Link { up: true, running, ..down })]);
     }
+}
+
+#[test]
+fn macvlan_of_ours() {
+    let mut buf = Vec::new();
+    macvlan::new_macvlan(&mut buf, 1, "vrrp.51", 2, [0, 0, 0x5e, 0, 1, 51]);
+    let made = Link {
+        seq: 1,
+        ifindex: 0,
+        name: IfName::from_bytes(b"vrrp.51"),
+        up: false,
+        running: false,
+        mac: Some([0, 0, 0x5e, 0, 1, 51]),
+        moved: false,
+        macvlan_of: Some(2),
+        group: macvlan::GROUP,
+    };
+    assert_eq!(parse(&buf), [Msg::Link(made)]);
+    // Its parent is in another namespace, whose numbers mean nothing here.
+    buf.extend(attr(libc::IFLA_LINK_NETNSID, &0u32.to_ne_bytes()));
+    let len = (buf.len() as u32).to_ne_bytes();
+    buf[..4].copy_from_slice(&len);
+    assert_eq!(parse(&buf), [Msg::Link(Link { macvlan_of: Some(0), ..made })]);
+    // A VLAN has a parent, too.
+    let info = attr(libc::IFLA_LINKINFO, &attr(1, b"vlan\0"));
+    let vlan = [ifinfo(0, 9, 0), attr(libc::IFLA_IFNAME, b"v\0"), attr(libc::IFLA_LINK, &[2, 0, 0, 0]), info];
+    let Msg::Link(link) = parse(&raw(16, 0, 0, &vlan.concat()))[0] else { panic!() };
+    assert_eq!(link.macvlan_of, None);
 }
 
 #[test]
@@ -229,9 +259,11 @@ fn links_that_are_not_links() {
     }
     // A wireless event.
     assert_eq!(parse(&raw(16, 0, 0, &ifinfo(0, 3, 0x10043))), [Msg::Other]);
-    let enslaved = [named(0), attr(10, &7u32.to_ne_bytes()), attr(1, &[1; 4])].concat();
-    let Msg::Link(l) = parse(&raw(16, 0, 5, &enslaved))[0] else { panic!() };
-    assert_eq!((l.seq, l.master, l.mac, l.name.as_str()), (5, Some(7), None, "eth0"));
+    for (event, moved) in [(1, false), (2, false), (3, true), (4, true), (5, false)] {
+        let told = [named(0), attr(44, &u32::to_ne_bytes(event)), attr(1, &[1; 4])].concat();
+        let Msg::Link(l) = parse(&raw(16, 0, 5, &told))[0] else { panic!() };
+        assert_eq!((l.seq, l.moved, l.mac, l.name.as_str()), (5, moved, None, "eth0"));
+    }
 }
 
 #[test]

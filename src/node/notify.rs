@@ -1,0 +1,176 @@
+//! Who is told of state changes: hooks and mail. Nothing of it is urgent: it begins when a turn's work is done.
+
+use super::{Effect, Node};
+use crate::check::Failure;
+use crate::config::Config;
+use crate::event::Event;
+use crate::haproxy::supervisor;
+use crate::hook::{Hooks, Notice, Reason, State, Subject};
+use crate::mail::outbox::{Outbox, Outcome};
+use crate::time::{Time, earlier};
+use crate::vrrp::group;
+use crate::vrrp::machine::Kind;
+
+/// Hooks, mail, and what they are to be told.
+#[derive(Debug, Default)]
+pub(super) struct Notify {
+    pub(super) hooks: Hooks,
+    outbox: Option<Outbox>,
+    /// Whether mail is configured: after a reload the outbox may be there without.
+    mails: bool,
+    /// Of this turn, each with whether its virtual router has a hook.
+    notices: Vec<(Notice, bool)>,
+}
+
+impl Notify {
+    pub(super) fn new(cfg: &Config, now: Time) -> Self {
+        let mut notify = Notify::default();
+        notify.reconfigure(cfg, now);
+        notify
+    }
+
+    /// Another configuration; what waits is sent by its rules.
+    pub(super) fn reconfigure(&mut self, cfg: &Config, now: Time) {
+        self.hooks.global = !cfg.global.notify.is_empty();
+        self.mails = cfg.global.mail.is_some();
+        if let Some(m) = &cfg.global.mail {
+            self.outbox.get_or_insert_with(|| Outbox::new(now)).set_timeout(m.connect_timeout);
+        }
+    }
+
+    /// Keeps it until the turn is over, if there is anybody to tell.
+    fn push(&mut self, notice: Notice, own: bool) {
+        let mail = self.mails && notice.state != State::Stop;
+        if own || mail || self.hooks.global && notice.subject != Subject::Haproxy {
+            self.notices.push((notice, own));
+        }
+    }
+
+    /// Whether hooks have still something to be told.
+    pub(super) fn is_idle(&self) -> bool {
+        self.notices.is_empty() && self.hooks.is_idle()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        earlier(self.hooks.deadline(), self.outbox.as_ref().and_then(Outbox::deadline))
+    }
+}
+
+impl Node {
+    /// Something happened: if it is a state change, it is kept for `notify`.
+    pub(super) fn note_change(&mut self, event: &Event) {
+        match event {
+            Event::Entered { inst, kind: Kind::Master, why } => {
+                self.note_instance(*inst, State::Master, Reason::Why(*why));
+            }
+            Event::Entered { inst, kind: Kind::Backup, why } => {
+                self.note_instance(*inst, State::Backup, Reason::Why(*why));
+            }
+            // Told again whenever its reasons change; that is no change of state.
+            Event::Fault { inst, faults }
+                if !faults.is_pending() && self.instances[*inst].notified != Some(State::Fault) =>
+            {
+                self.note_instance(*inst, State::Fault, Reason::Faults(*faults));
+            }
+            Event::Group { group, state } => {
+                let state = match state {
+                    group::State::Init => return,
+                    group::State::Fault => State::Fault,
+                    group::State::Backup => State::Backup,
+                    group::State::Master => State::Master,
+                };
+                self.note_group(*group, state);
+            }
+            Event::Haproxy(supervisor::Event::CrashLoop { deaths, window }) => {
+                let (subject, reason) = (Subject::Haproxy, Reason::Deaths(*deaths, *window));
+                let notice = Notice { subject, state: State::Fault, priority: 0, reason };
+                self.notify.push(notice, false);
+            }
+            _ => {}
+        }
+    }
+
+    fn note_instance(&mut self, i: usize, state: State, reason: Reason) {
+        let inst = &mut self.instances[i];
+        inst.notified = Some(state);
+        let subject = Subject::Instance(inst.cfg.name.clone());
+        let notice = Notice { subject, state, priority: inst.machine.params.priority, reason };
+        let own = !inst.cfg.notify.is_empty();
+        self.notify.push(notice, own);
+    }
+
+    fn note_group(&mut self, g: usize, state: State) {
+        let Some(group) = self.groups.get(g) else { return };
+        let subject = Subject::Group(group.name.clone());
+        self.notify.push(Notice { subject, state, priority: 0, reason: Reason::None }, false);
+    }
+
+    /// It is not configured any more, nor is another one of that name.
+    pub(super) fn note_retired(&mut self, i: usize) {
+        let name = &self.instances[i].cfg.name;
+        if !self.instances.iter().any(|other| !other.retired && other.cfg.name == *name) {
+            self.note_instance(i, State::Stop, Reason::None);
+        }
+    }
+
+    /// All addresses are let go: everybody is told of the stop, which waits for the hooks as long as it may.
+    pub(super) fn note_stop(&mut self) {
+        for i in 0..self.instances.len() {
+            if !self.instances[i].retired {
+                self.note_instance(i, State::Stop, Reason::None);
+            }
+        }
+        for g in 0..self.groups.len() {
+            self.note_group(g, State::Stop);
+        }
+    }
+
+    /// No time is left for hooks.
+    pub(super) fn abandon_hooks(&mut self) {
+        self.notify.notices.clear();
+        let mut actions = Vec::new();
+        self.notify.hooks.abandon(&mut actions);
+        actions.into_iter().for_each(|a| self.push(Effect::Hook(a)));
+    }
+
+    /// When a turn's work is done: hooks and mails about what happened in it begin, and those that take too long end.
+    pub fn notify(&mut self, now: Time) {
+        let Notify { hooks, outbox, mails: mailing, notices } = &mut self.notify;
+        let mut said = Vec::new();
+        for (notice, own) in notices.drain(..) {
+            let outbox = outbox.as_mut().filter(|_| *mailing && notice.state != State::Stop);
+            if let Some(said_now) = outbox.and_then(|o| o.notify(notice.clone(), now)) {
+                said.push((notice.clone(), said_now));
+            }
+            if notice.subject != Subject::Haproxy {
+                hooks.notify(notice, own);
+            }
+        }
+        let (mut runs, mut mails) = (Vec::new(), Vec::new());
+        hooks.tick(now, &mut runs);
+        if let Some(o) = outbox {
+            o.tick(now, &mut mails);
+        }
+        runs.into_iter().for_each(|a| self.push(Effect::Hook(a)));
+        mails.into_iter().for_each(|a| self.push(Effect::Mail(a)));
+        for (notice, said) in said {
+            self.tell(Event::Mail { notice, said, text: String::new() });
+        }
+    }
+
+    /// A hook ended, or did not start.
+    pub fn hook_done(&mut self, now: Time, job: u64, result: Result<(), Failure>) {
+        if let Some((notice, failure)) = self.notify.hooks.done(job, result) {
+            self.tell(Event::HookFailed { notice, failure });
+        }
+        self.progress_stop(now);
+    }
+
+    /// An attempt to send a mail ended; `text`: what the child said of it.
+    pub fn mail_done(&mut self, now: Time, job: u64, outcome: Outcome, text: String) {
+        let done = self.notify.outbox.as_mut().and_then(|o| o.done(job, outcome, now));
+        if let Some((notice, said)) = done {
+            self.tell(Event::Mail { notice, said, text });
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The status in its three forms against golden files, split brain, and the lines of a watcher.
+//! `BLESS=1 cargo test` writes the files; look at the difference.
+
+use super::*;
+use crate::status::{Context, Form, exit_status, render};
+use crate::{watch, words};
+use std::path::PathBuf;
+
+const STRANGER: [u8; 6] = [2, 0, 0, 0, 0, 9];
+
+fn golden(w: &World, name: &str) {
+    let started = Time::from_nanos(101_000_000_000);
+    let c = Context { router_id: "node\"1\\", started, now: w.now };
+    for (form, ext) in [(Form::Plain, "txt"), (Form::Json, "json"), (Form::Metrics, "prom")] {
+        let text = render(form, &w.node, &c).replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/status/{name}.{ext}"));
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, &text).unwrap();
+        }
+        let want = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(text == want, "{} is not what it was:\n{text}", file.display());
+    }
+}
+
+/// Everything that a section may have.
+fn full() -> Config {
+    config(
+        "[haproxy]\nkeep_listeners = no\ncheck_interval = 3600\n\
+         [check gw]\ntype = ping\ntarget = 192.168.30.1\nfall = 1\ninterval = 60\n\
+         [vrrp VI_1]\ninterface = eth0\nvirtual_router_id = 51\npriority = 150\ntrack = gw weight -20\n\
+         virtual_ipaddress = 192.168.30.230/24, 192.168.30.31/24\n\
+         [vrrp VI_22]\ninterface = eth0\nvirtual_router_id = 52\nversion = 3\nadvert_int = 0.5\n\
+         virtual_ipaddress = 192.168.30.232/24\n\
+         [group VG_1]\nmembers = VI_1, VI_22\n",
+    )
+}
+
+fn full_master() -> World {
+    let mut w = World::new(&full());
+    w.begin(false);
+    w.run(ms(50));
+    w.ready();
+    w.node.check_done(w.now, 0, Ok(()), String::new());
+    w.run(ms(6000));
+    assert_eq!(w.kind(), Kind::Master);
+    w.take();
+    w
+}
+
+/// Heard by the second virtual router.
+fn hear_other(w: &mut World, priority: u8) {
+    let bytes = packet(&w.node.instances[1].cfg, PEER, priority);
+    w.node.packet(w.now, 0, &bytes);
+    w.effects();
+    w.settle();
+}
+
+#[test]
+fn a_master_with_everything() {
+    let mut w = full_master();
+    assert_eq!(exit_status(&w.node), 0);
+    for _ in 0..4 {
+        w.hear(PEER, 90);
+        w.run(ms(1000));
+    }
+    w.garp(STRANGER);
+    w.run(ms(345));
+    assert_eq!(exit_status(&w.node), 4, "there are two masters");
+    golden(&w, "master");
+}
+
+#[test]
+fn backups_and_what_they_wait_for() {
+    let mut w = World::new(&full());
+    w.begin(false);
+    w.run(ms(50));
+    w.ready();
+    w.node.check_done(w.now, 0, Err(check::Failure::TimedOut), String::new());
+    w.effects();
+    w.settle();
+    w.hear(PEER, 200);
+    hear_other(&mut w, 200);
+    w.run(ms(321));
+    assert_eq!(exit_status(&w.node), 3);
+    golden(&w, "backup");
+}
+
+#[test]
+fn a_fault() {
+    let mut w = full_master();
+    w.link(false);
+    w.effects();
+    w.settle();
+    w.run(ms(65_000));
+    assert_eq!(exit_status(&w.node), 4);
+    golden(&w, "fault");
+}
+
+#[test]
+fn nothing_configured_but_one_router() {
+    let mut w = World::new(&one("unicast_src_ip = 192.168.30.116\nunicast_peer = 192.168.30.117"));
+    w.begin(false);
+    golden(&w, "start");
+}
+
+#[test]
+fn colour_is_nothing_but_colour() {
+    let w = full_master();
+    let c = Context { router_id: "n", started: w.now, now: w.now };
+    let mut colour = render(Form::Colour, &w.node, &c);
+    assert!(colour.contains("VI_22  \x1b[32mMASTER\x1b[0m for "), "{colour}");
+    while let Some(start) = colour.find('\x1b') {
+        let end = colour[start..].find('m').unwrap();
+        colour.replace_range(start..=start + end, "");
+    }
+    assert_eq!(colour, render(Form::Plain, &w.node, &c));
+}
+
+/// 255 virtual routers, each with 4 addresses: a bounded answer, made in a bounded time.
+#[test]
+fn many_routers() {
+    let text: String = (1..=255)
+        .map(|i| {
+            let vips: Vec<String> = (1..=4).map(|k| format!("10.{i}.0.{k}")).collect();
+            format!(
+                "[vrrp V{i}]\ninterface = eth0\nvirtual_router_id = {i}\nvirtual_ipaddress = {}\n",
+                vips.join(", ")
+            )
+        })
+        .collect();
+    let mut w = World::new(&config(&text));
+    w.begin(false);
+    w.run(ms(5000));
+    let c = Context { router_id: "n", started: w.now, now: w.now };
+    for form in [Form::Plain, Form::Json, Form::Metrics] {
+        let text = render(form, &w.node, &c);
+        assert!(text.len() < 4 << 20, "{form:?}: {} octets", text.len());
+    }
+    let present = watch::present(&w.node, w.now, "2026-11-22T13:00:00.000Z");
+    assert_eq!(present.lines().count(), 256);
+}
+
+// ---- split brain ----
+
+fn second(e: &Event) -> bool {
+    matches!(e, Event::SecondMaster { .. } | Event::SecondMasterGone { .. })
+}
+
+fn said(w: &World) -> Vec<String> {
+    w.events.iter().filter(|e| second(e)).map(|e| words::render(&w.node, e).1).collect()
+}
+
+#[test]
+fn a_second_master_is_told_once_counted_and_forgotten() {
+    let mut w = master(&one(""));
+    for _ in 0..10 {
+        w.hear(PEER, 90);
+        w.run(ms(1000));
+    }
+    assert_eq!(
+        said(&w),
+        ["VRRP_Instance(VI_1) split brain: 192.168.30.117 is master, too, with priority 90"]
+    );
+    assert_eq!(exit_status(&w.node), 4);
+    w.run(ms(2001));
+    assert_eq!(said(&w)[1..], ["VRRP_Instance(VI_1) the split brain with 192.168.30.117 is over after 9 s"]);
+    assert_eq!((exit_status(&w.node), w.node.instances[0].foreign.total), (0, ms(9000)));
+}
+
+#[test]
+fn one_that_is_refused_is_a_second_master_too() {
+    let mut w = master(&one("auth_type = PASS\nauth_pass = 1111"));
+    let mut other = w.node.instances[0].cfg.clone();
+    other.auth = config::Auth::None;
+    for _ in 0..3 {
+        let bytes = packet(&other, PEER, 200);
+        w.node.packet(w.now, 0, &bytes);
+        w.run(ms(1000));
+        w.effects();
+    }
+    let text =
+        "split brain: 192.168.30.117 is master, too, with priority 200; its adverts are refused (auth_type)";
+    assert_eq!(said(&w), [format!("VRRP_Instance(VI_1) {text}")]);
+    assert_eq!(w.node.instances[0].foreign.total, ms(2000));
+}
+
+#[test]
+fn neither_one_advert_nor_priority_0_nor_noise_is_a_second_master() {
+    let mut w = master(&one(""));
+    w.hear(PEER, 90);
+    w.run(ms(4000));
+    for _ in 0..5 {
+        w.hear(PEER, 0);
+        // a wrong checksum
+        let mut bytes = packet(&w.node.instances[0].cfg, PEER, 90);
+        bytes[26] ^= 1;
+        w.node.packet(w.now, 0, &bytes);
+        w.run(ms(1000));
+    }
+    assert_eq!((said(&w), exit_status(&w.node)), (vec![], 0));
+    assert_eq!(w.node.instances[0].foreign.total, Duration::ZERO);
+}
+
+#[test]
+fn it_ends_with_the_mastership() {
+    let mut w = master(&one(""));
+    w.hear(PEER, 90);
+    w.run(ms(1000));
+    w.hear(PEER, 90);
+    w.run(ms(1000));
+    w.hear(PEER, 200);
+    assert_eq!(said(&w).len(), 2);
+    assert!(w.node.instances[0].foreign.present().is_none());
+    assert_eq!(w.node.instances[0].foreign.deadline(), None);
+}
+
+#[test]
+fn another_host_that_announces_a_vip_is_told_once_and_answered_seldom() {
+    let mut cfg = one("garp_master_refresh = 0\ngarp_master_delay = 0\ngarp_lower_prio_delay = 0");
+    cfg.vrrp[0].garp.lower_prio_repeat = 1;
+    let mut w = World::new(&cfg);
+    w.begin(false);
+    w.run(ms(3650));
+    assert_eq!(w.kind(), Kind::Master);
+    // What the predecessor still sends.
+    w.garp(STRANGER);
+    w.run(ms(1500));
+    w.take();
+    for _ in 0..300 {
+        w.garp(STRANGER);
+        w.garp(MAC); // ourselves
+        w.run(ms(100));
+    }
+    let told = w.events.iter().filter(|e| matches!(e, Event::VipContested { .. })).count();
+    let announced = w.did.iter().filter(|(_, d)| *d == Did::Announce(0)).count();
+    assert_eq!((told, announced), (1, 3), "in 30 s");
+    assert_eq!(w.node.instances[0].stats.foreign_announcements, 300);
+    w.run(ms(10_000));
+    w.garp(STRANGER);
+    w.effects();
+    let told: Vec<&Event> = w.events.iter().filter(|e| matches!(e, Event::VipContested { .. })).collect();
+    assert_eq!(told.len(), 2);
+    assert_eq!(
+        words::render(&w.node, told[0]).1,
+        "VRRP_Instance(VI_1) 192.168.30.230 on eth0 was announced by 02:00:00:00:00:09, another host: \
+         announcing it again"
+    );
+}
+
+// ---- watch ----
+
+#[test]
+fn every_line_has_its_columns_and_the_state_of_its_subject() {
+    const STAMP: &str = "2026-11-22T13:00:00.123Z";
+    let mut w = full_master();
+    w.link(false);
+    w.effects();
+    w.settle();
+    w.run_to(w.node.checks[0].deadline().unwrap());
+    w.node.check_done(w.now, 0, Err(check::Failure::TimedOut), "\x1b[2J\nx".into());
+    w.effects();
+    let lines: Vec<String> =
+        w.events.iter().map(|e| watch::line(&w.node, e, &words::render(&w.node, e).1, STAMP)).collect();
+    for line in &lines {
+        assert!(line.ends_with('\n') && line.matches('\n').count() == 1, "{line:?}");
+        assert!(!line.trim_end().contains(char::is_control), "{line:?}");
+        let columns: Vec<&str> = line.splitn(5, ' ').collect();
+        assert!(columns.len() == 5 && columns[0] == STAMP, "{line:?}");
+    }
+    for want in [
+        "interface/eth0 DOWN - Netlink reports eth0 down",
+        "vrrp/VI_1 FAULT 130 VRRP_Instance(VI_1) Now in FAULT state: interface is down, another member of the group is in FAULT",
+        "group/VG_1 FAULT - VRRP_Group(VG_1) Syncing instances to FAULT state",
+        "check/gw DOWN - VRRP_Script(gw) failed (timed out): \\x1b[2J",
+    ] {
+        assert!(lines.contains(&format!("{STAMP} {want}\n")), "no {want}:\n{}", lines.concat());
+    }
+    let present = watch::present(&w.node, w.now, STAMP);
+    for want in [
+        "vrrp/VI_1 FAULT 130 for 53 s: interface is down, another member of the group is in FAULT",
+        "check/gw DOWN - now",
+        "haproxy READY - now",
+    ] {
+        assert!(present.contains(&format!("{STAMP} {want}\n")), "no {want}:\n{present}");
+    }
+}

@@ -1,0 +1,68 @@
+//! Adverts that arrive on the macvlan of a virtual MAC.
+
+use super::{ACCEPT, DROP, bind_packet, filter, jump, packet_socket, set, stmt};
+use crate::vrrp::packet::PROTOCOL;
+use nix::errno::Errno;
+use nix::sys::socket::{self as nixsock, MsgFlags};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// linux/filter.h: an offset into the link-level header.
+const SKF_LL_OFF: u32 = 0xffe0_0000;
+
+/// Receives adverts whose Ethernet source is the virtual MAC of a macvlan, on that macvlan, where they go while
+/// it is up; all others come to its parent, too. A raw socket would join the group, and so send reports (IGMP,
+/// MLD) with that MAC.
+#[derive(Debug)]
+pub struct Vmac {
+    fd: OwnedFd,
+}
+
+impl Vmac {
+    /// Opens it, with a kernel filter; the macvlan may be down. `group` is that of the adverts as a MAC.
+    pub fn open(ifindex: u32, mac: [u8; 6], group: [u8; 6]) -> nix::Result<Self> {
+        let fd = packet_socket(libc::SOCK_DGRAM)?;
+        let v6 = group.starts_with(&[0x33]);
+        filter(&fd, &source_filter(mac, if v6 { 6 } else { 9 }))?;
+        let [a, b, c, d, e, f] = group;
+        let group = libc::packet_mreq {
+            mr_ifindex: i32::try_from(ifindex).map_err(|_| Errno::EINVAL)?,
+            mr_type: libc::PACKET_MR_MULTICAST as u16,
+            mr_alen: 6,
+            mr_address: [a, b, c, d, e, f, 0, 0],
+        };
+        set(&fd, libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &group)?;
+        bind_packet(&fd, ifindex, if v6 { libc::ETH_P_IPV6 } else { libc::ETH_P_IP })?;
+        Ok(Vmac { fd })
+    }
+
+    /// The next IP packet that is queued, and its length.
+    pub fn recv(&self, buf: &mut [u8]) -> nix::Result<usize> {
+        nixsock::recv(self.fd.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT)
+    }
+}
+
+impl AsFd for Vmac {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Accepts packets of VRRP (with or without an authentication header) whose Ethernet source is `mac`; the
+/// protocol is at that offset in the IP header.
+fn source_filter(mac: [u8; 6], protocol_at: u32) -> [libc::sock_filter; 9] {
+    let ret = |k| stmt(libc::BPF_RET | libc::BPF_K, k);
+    let load = |size, at| stmt(libc::BPF_LD | size | libc::BPF_ABS, at);
+    let jeq = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let [a, b, c, d, e, f] = mac;
+    [
+        load(libc::BPF_B, protocol_at),
+        jump(jeq, u32::from(PROTOCOL), 1, 0),
+        jump(jeq, libc::IPPROTO_AH as u32, 0, 5),
+        load(libc::BPF_W, SKF_LL_OFF + 6),
+        jump(jeq, u32::from_be_bytes([a, b, c, d]), 0, 3),
+        load(libc::BPF_H, SKF_LL_OFF + 10),
+        jump(jeq, u32::from(u16::from_be_bytes([e, f])), 0, 1),
+        ret(ACCEPT),
+        ret(DROP),
+    ]
+}

@@ -1,0 +1,108 @@
+//! Another master with our VRID, as a master hears it, pure: split brain, and for how long.
+//!
+//! A single advert is none: one may be under way when the mastership changes. Two within N × I are.
+
+use super::packet::Discard;
+use crate::time::Time;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// One that advertises although we are master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Other {
+    /// Source of its adverts.
+    pub src: IpAddr,
+    /// What it says its priority is, 1 to 255.
+    pub priority: u8,
+    /// Why its adverts are refused; `None`: they are not.
+    pub refused: Option<Discard>,
+}
+
+/// What a virtual router knows of foreign masters.
+#[derive(Clone, Debug, Default)]
+pub struct Foreign {
+    /// The last one that was heard, however long ago.
+    pub last: Option<Other>,
+    /// For how long, from its first to its last advert; all periods together.
+    pub total: Duration,
+    period: Option<Period>,
+}
+
+#[derive(Clone, Debug)]
+struct Period {
+    since: Time,
+    heard: Time,
+    /// When it counts as gone.
+    until: Time,
+    /// More than one advert.
+    told: bool,
+}
+
+impl Foreign {
+    /// An advert of another master; `patience` is N × I. Whether a period of two masters begins with it.
+    pub fn heard(&mut self, now: Time, patience: Duration, other: Other) -> bool {
+        self.last = Some(other);
+        let until = now + patience;
+        let Some(p) = &mut self.period else {
+            self.period = Some(Period { since: now, heard: now, until, told: false });
+            return false;
+        };
+        self.total += now.since(p.heard);
+        (p.heard, p.until) = (now, until);
+        !std::mem::replace(&mut p.told, true)
+    }
+
+    /// The other master, while there are two.
+    pub fn present(&self) -> Option<Other> {
+        self.last.filter(|_| self.period.as_ref().is_some_and(|p| p.told))
+    }
+
+    /// When it counts as gone.
+    pub fn deadline(&self) -> Option<Time> {
+        self.period.as_ref().map(|p| p.until)
+    }
+
+    /// It has been silent for long enough, or we are no longer master. How long there were two, and who the
+    /// other was, if a period of two masters ends with it.
+    pub fn end(&mut self) -> Option<(Other, Duration)> {
+        let other = self.present();
+        let p = self.period.take()?;
+        Some((other?, p.heard.since(p.since)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OTHER: Other =
+        Other { src: IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 30, 117)), priority: 90, refused: None };
+
+    fn at(ms: u64) -> Time {
+        Time::from_nanos(ms * 1_000_000)
+    }
+
+    #[test]
+    fn one_advert_is_no_second_master() {
+        let mut f = Foreign::default();
+        assert!(!f.heard(at(0), Duration::from_secs(3), OTHER));
+        assert_eq!((f.present(), f.deadline()), (None, Some(at(3000))));
+        assert_eq!(f.end(), None);
+        assert_eq!((f.deadline(), f.total), (None, Duration::ZERO));
+        assert_eq!(f.last, Some(OTHER));
+    }
+
+    #[test]
+    fn the_time_between_adverts_counts_and_the_silence_between_periods_does_not() {
+        let (mut f, patience) = (Foreign::default(), Duration::from_secs(3));
+        let told: Vec<bool> = (0..5).map(|i| f.heard(at(i * 1000), patience, OTHER)).collect();
+        assert_eq!(told, [false, true, false, false, false]);
+        assert_eq!(f.present(), Some(OTHER));
+        assert_eq!(f.deadline(), Some(at(7000)));
+        assert_eq!(f.end(), Some((OTHER, Duration::from_secs(4))));
+        assert_eq!((f.present(), f.end()), (None, None));
+        assert!(!f.heard(at(60_000), patience, OTHER));
+        assert!(f.heard(at(61_500), patience, OTHER));
+        assert_eq!(f.total, Duration::from_millis(5500));
+    }
+}

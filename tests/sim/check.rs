@@ -1,0 +1,435 @@
+//! What must hold, whatever goes wrong. All of it is judged by what the machines really have and what the network
+//! really did, never by what a node believes of itself.
+//!
+//! In one connected part, with the default lease and I of a second or more, nobody gets a VIP that another one
+//! still has. What is excused, why, and for how long:
+//!
+//! | cause | how long both may have it |
+//! |---|---|
+//! | planned hand-over (make before break) | until `handover_timeout`; if the old holder dies meanwhile, its last renewal + 1 s + 1.7 s |
+//! | the last adverts were lost, cut off, or could not be sent | until the loser hears an advert: I + delay after the last loss; if it is dead or stands still, N × I after its last advert |
+//! | two backups take over within a delay of each other, or `may_advertise`'s max(I/4, 50 ms) | the same |
+//! | it is preempted (not timed out) while it stands still | N × I after its last advert |
+//! | a stall between `keep_valid` and the system call | 5 ms after it, by the clock read after the batch |
+//! | a stall between `may_advertise` and the system call | as if the last adverts were lost |
+//! | the kernel refuses the removal | until 0.25 s after the last refusal |
+//! | I below 1 s | a dead master's lease: I/4 + 1 s + 1.7 s after its last advert |
+//! | clocks whose rates differ by more than 400 ppm | N × I × the difference, less the skew |
+//! | an owner, `lease = off` | no bound |
+//!
+//! That is checked as rules of one machine each, which together give it, and once more at the moment that a
+//! second holder appears:
+//! - *the lease*: a VIP is gone N × I after the last advert of its holder, and is renewed only by a fresh one;
+//! - *the takeover*: nobody begins to advertise within N × I of an advert it has to respect;
+//! - *letting go*: who is neither master nor handing over has no VIP when its turn ends;
+//! - *two masters* that hear each other are one after I + delay.
+
+use crate::mutant::Mutant;
+use crate::plan::{MS, SEC, primary, vip};
+use crate::shell::{Packet, Proc, Stage};
+use crate::world::World;
+use std::net::IpAddr;
+use vipd::addr::{Op, OpKind};
+use vipd::config::Track;
+use vipd::event::Event;
+use vipd::node::{Memory, Node};
+use vipd::time::Time;
+use vipd::vrrp::machine::{Kind, Why};
+
+/// What is known of one virtual router on one machine. Times are the machine's own but for `entered`, `window`.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub sent_id: u64,
+    /// The last advert of a master: when, and its number.
+    last_sent: Option<u64>,
+    last_id: u64,
+    /// When the mastership began that it belongs to, and when its first advert went out.
+    term: Option<Time>,
+    takeover: u64,
+    /// The last advert that has to be respected, as it arrived.
+    binding: Option<Binding>,
+    /// The last renewal while handing over, and the first.
+    hold_op: Option<u64>,
+    hold_since: Option<u64>,
+    /// A renewal that a stall had made late is excused until then.
+    window: u64,
+    entered: u64,
+    /// Killed as a master, then.
+    killed: Option<u64>,
+    /// It was the last master that the network heard of it, and had not let go.
+    reigns: bool,
+}
+
+impl Facts {
+    /// Everything is lost but the count.
+    pub fn reboot(&mut self) {
+        *self = Facts { sent_id: self.sent_id, ..Facts::default() };
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Binding {
+    from: usize,
+    id: u64,
+    at: u64,
+}
+
+impl World {
+    fn local(&self, h: usize, t: u64) -> u64 {
+        self.clock(h, t).as_nanos()
+    }
+
+    /// Within this, two takeovers are simultaneous.
+    fn race(&self, r: usize) -> u64 {
+        (self.plan.routers[r].interval / 4).max(50 * MS) + 5 * MS
+    }
+
+    pub fn told(&mut self, h: usize, node: &Node, e: &Event, t: u64) {
+        if self.trace {
+            let (_, text) = vipd::words::render(node, e);
+            self.say(h, || text);
+        }
+        if let Event::Entered { inst, kind, .. } = e {
+            if *kind == Kind::Master {
+                self.hosts[h].facts[*inst].entered = t;
+            }
+            if t >= self.plan.rest {
+                self.fail(h, format!("at rest: {e:?}"));
+            }
+        }
+    }
+
+    /// An advert goes out. Returns its number.
+    pub fn sends(&mut self, h: usize, p: &Proc, t: u64, r: usize, priority: u8) -> u64 {
+        let local = self.local(h, t);
+        let (patience, race) = (self.plan.routers[r].patience(), self.race(r));
+        let inst = &p.node.instances[r];
+        let unsent = self.hosts[h].unsent;
+        let f = &mut self.hosts[h].facts[r];
+        f.sent_id += 1;
+        let id = f.sent_id;
+        let reigned = std::mem::replace(&mut f.reigns, priority != 0);
+        if priority == 0 {
+            return id;
+        }
+        let goes_on = f.term == Some(inst.since) && f.last_sent.is_some_and(|s| local < s + patience);
+        if !goes_on {
+            f.takeover = local;
+        }
+        let unlawful = inst.why == Why::Resumed && f.term.is_some() && !reigned;
+        f.hold_since = None;
+        // Between `may_advertise` and the send; or a master whose adverts could not be sent, and who has dismissed
+        // a lower one meanwhile.
+        if p.caught || unsent > 0 && t < unsent + 3 * patience {
+            f.binding = None;
+        }
+        let binding = f.binding.filter(|_| !goes_on && !inst.is_owner());
+        (f.term, f.last_sent, f.last_id) = (Some(inst.since), Some(local), id);
+        if unlawful {
+            self.fail(h, format!("V{r} resumes although it had let go"));
+        }
+        if let Some(b) = binding {
+            let age = local - b.at;
+            if age > race && age + MS / 10 < patience {
+                let (why, ms) = (inst.why, age / MS);
+                self.fail(h, format!("takes over although it heard node{} {ms} ms ago: {why:?}", b.from));
+            }
+        }
+        id
+    }
+
+    /// An advert arrives at the socket of a process.
+    pub fn heard(&mut self, to: usize, packet: &Packet) {
+        let local = self.local(to, self.now);
+        let host = &mut self.hosts[to];
+        let Some(p) = &host.proc else { return };
+        let inst = &p.node.instances[packet.router];
+        let params = &inst.machine.params;
+        // A master that is awake dismisses what is lower.
+        let lower = (packet.priority, IpAddr::V4(primary(packet.from))) < (params.priority, params.own);
+        let dismissed = inst.is_master() && p.still <= self.now && lower;
+        let f = &mut host.facts[packet.router];
+        if packet.priority == 0 {
+            f.binding = f.binding.filter(|b| b.from != packet.from);
+        } else if !dismissed && (!inst.cfg.preempt || packet.priority >= params.priority) {
+            f.binding = Some(Binding { from: packet.from, id: packet.id, at: local });
+        }
+    }
+
+    /// Another process, or another priority: what was heard before does not bind.
+    pub fn forget_heard(&mut self, h: usize, router: Option<usize>) {
+        for (r, f) in self.hosts[h].facts.iter_mut().enumerate() {
+            if router.is_none_or(|x| x == r) {
+                f.binding = None;
+            }
+        }
+    }
+
+    /// An operation of vipd has changed the kernel.
+    pub fn changed(&mut self, h: usize, p: &Proc, t: u64, op: &Op, was: bool, errno: i32) {
+        if errno != 0 {
+            return;
+        }
+        if op.kind == OpKind::Remove {
+            return self.vanished(h, t, op.addr);
+        }
+        let r = p.node.addrs.entries[op.entry].inst;
+        let local = self.local(h, t);
+        let router = &self.plan.routers[r];
+        let (leased, handover) = (router.leased, router.handover);
+        let fresh = p.node.addrs.terms(r).fresh.as_nanos() as u64;
+        let f = &mut self.hosts[h].facts[r];
+        if p.node.instances[r].hold.is_some() {
+            f.hold_op = Some(local);
+            if !was && !p.caught && t > self.hosts[h].refused + 5 * MS {
+                return self.fail(h, format!("brings {} back to hand it over", op.addr));
+            }
+            let f = &mut self.hosts[h].facts[r];
+            let since = *f.hold_since.get_or_insert(local);
+            // What was decided before a stall may be carried out after it: the lease has not ended yet.
+            if local > since + handover + 50 * MS && t > p.still + 50 * MS {
+                self.fail(h, format!("renews {} beyond its handover_timeout", op.addr));
+            }
+        } else {
+            (f.hold_op, f.hold_since) = (None, None);
+            let age = f.last_sent.map(|s| local - s);
+            if leased && age.is_none_or(|a| a > fresh + MS) {
+                f.window = t + 5 * MS;
+                if !p.caught {
+                    let age = age.map(|a| a / MS);
+                    self.fail(
+                        h,
+                        format!("too late: {:?} of {} {age:?} ms after its advert", op.kind, op.addr),
+                    );
+                }
+            }
+        }
+        if !was {
+            self.appears(h, t, r, op.addr);
+        }
+    }
+
+    /// A machine has a VIP that it did not have.
+    fn appears(&mut self, h: usize, t: u64, r: usize, addr: IpAddr) {
+        if t >= self.plan.rest {
+            self.fail(h, format!("at rest: {addr} is added"));
+        }
+        let router = &self.plan.routers[r];
+        if !router.safe() || self.plan.spread > 400_000 {
+            return;
+        }
+        for y in (0..self.hosts.len()).filter(|y| *y != h) {
+            let other = &self.hosts[y];
+            let handing = other.facts[r].hold_op.is_some()
+                || other.proc.as_ref().is_some_and(|p| p.node.instances[r].hold.is_some());
+            if !self.connected(h, y) || !other.kernel.has_tagged(addr) || handing {
+                continue;
+            }
+            let (mine, theirs) = (&self.hosts[h].facts[r], &other.facts[r]);
+            let Some(b) = mine.binding else { continue };
+            let heard = b.from == y && b.id == theirs.last_id && mine.takeover > b.at + self.race(r);
+            if heard && t > other.refused + 300 * MS && t > theirs.window {
+                let ms = (mine.takeover - b.at) / MS;
+                self.fail(h, format!("two holders: node{y} has {addr} too; last heard {ms} ms before"));
+            }
+        }
+    }
+
+    /// A machine has a VIP no more.
+    pub fn vanished(&mut self, h: usize, t: u64, addr: IpAddr) {
+        let IpAddr::V4(a) = addr else { return };
+        let Some(r) = (a.octets()[3] as usize).checked_sub(200).map(|n| n / 4) else { return };
+        if t >= self.plan.rest {
+            self.fail(h, format!("at rest: {addr} is gone"));
+        }
+        let local = self.local(h, t);
+        let router = &self.plan.routers[r];
+        let f = &mut self.hosts[h].facts[r];
+        let (bound, what) = match (f.hold_op, f.last_sent) {
+            (Some(at), _) => (at + SEC + 1700 * MS, "renewal while handing over"),
+            (None, Some(at)) => (at + router.outlives(), "advert"),
+            _ => return,
+        };
+        if router.leased && local > bound + MS && t > f.window {
+            let ms = (local - bound) / MS;
+            self.fail(h, format!("{addr} outlived its last {what}: {ms} ms more than it may"));
+        }
+    }
+
+    /// The process waits again.
+    pub fn turn_ends(&mut self, h: usize, p: &mut Proc, t: u64) {
+        for (r, inst) in p.node.instances.iter().enumerate() {
+            self.hosts[h].facts[r].reigns &= inst.is_master() || inst.may_resume;
+            let host = &self.hosts[h];
+            // A removal that was refused is tried again when this process runs.
+            let refused = if host.refused > 0 { host.refused.max(p.still) } else { 0 };
+            if !inst.is_master()
+                && inst.hold.is_none()
+                && !inst.may_resume
+                && !inst.is_owner()
+                && t > refused + 300 * MS
+                && let Some(v) = inst.cfg.vips.iter().find(|v| host.kernel.has_tagged(v.addr))
+            {
+                let kind = inst.machine.kind();
+                self.fail(h, format!("still has {} and is {kind:?}", v.addr));
+            }
+            if p.first_turn && p.due[r] && !inst.is_master() {
+                let host = &self.hosts[h];
+                let quiet = host.netlink_fails == 0 && host.send_fails == 0 && host.kernel.up && p.still == 0;
+                let untracked = !self.plan.haproxy || inst.cfg.track_haproxy == Track::No;
+                if quiet && untracked && host.facts[r].binding.is_none() {
+                    self.fail(h, format!("V{r} does not resume although its lease was running"));
+                }
+            }
+        }
+        if p.caught || p.first_turn {
+            (p.caught, p.first_turn) = (false, false);
+        }
+        if self.mutant == Mutant::Clings {
+            let held = p.node.instances.iter_mut().filter_map(|i| i.hold.as_mut());
+            held.for_each(|x| (x.until, x.release_at) = (self.clock(h, t + 100 * SEC), None));
+        }
+        if self.mutant == Mutant::Restless && t / (2 * SEC) % 2 == 1 && h == 0 {
+            let mut l = self.hosts[h].kernel.link();
+            l.running = false;
+            p.node.link(self.clock(h, t), &l);
+            l.running = true;
+            p.node.link(self.clock(h, t), &l);
+        }
+    }
+
+    /// vipd is about to end: by a kill, or (`exit`) by itself.
+    pub fn ends(&mut self, h: usize, p: &Proc, exit: bool) {
+        for (r, i) in p.node.instances.iter().enumerate() {
+            let master = i.is_master() && !exit;
+            self.hosts[h].facts[r].killed = master.then_some(self.now);
+        }
+    }
+
+    /// Whether a process that starts now is to resume, for each virtual router.
+    pub fn due(&self, h: usize) -> Vec<bool> {
+        let host = &self.hosts[h];
+        let each = self.plan.machines[h].cfg.vrrp.iter().enumerate();
+        each.map(|(r, v)| {
+            let f = &host.facts[r];
+            let recent = f.killed.is_some_and(|k| self.now < k + 400 * MS);
+            let fresh = f.last_sent.is_some_and(|s| self.local(h, self.now) < s + 1400 * MS);
+            recent
+                && fresh
+                && host.memory[r] == Some(Memory::Master)
+                && self.plan.routers[r].safe()
+                && v.vips.iter().all(|v| host.kernel.has_tagged(v.addr))
+        })
+        .collect()
+    }
+
+    /// The process of a machine, if it does not stand still.
+    fn awake(&self, h: usize) -> Option<&Proc> {
+        self.hosts[h].proc.as_deref().filter(|p| p.stage == Stage::Wait && p.still <= self.now)
+    }
+
+    fn is_master(&self, h: usize, r: usize) -> bool {
+        self.awake(h).is_some_and(|p| p.node.instances[r].is_master())
+    }
+
+    /// Looks at everything, every 0.1 s.
+    pub fn watch(&mut self) {
+        let slack = 60 * MS + 4 * self.plan.net.delay.1;
+        for r in 0..self.plan.routers.len() {
+            for a in 0..self.hosts.len() {
+                if !self.is_master(a, r) {
+                    continue;
+                }
+                self.watch_service(a, r);
+                for b in a + 1..self.hosts.len() {
+                    if !self.is_master(b, r) || !self.connected(a, b) {
+                        continue;
+                    }
+                    let since = |h: usize| {
+                        let host = &self.hosts[h];
+                        let still = host.proc.as_ref().map_or(0, |p| p.still);
+                        host.facts[r].entered.max(host.upset).max(still)
+                    };
+                    let since = since(a).max(since(b)).max(self.disturbed[a][b]);
+                    let interval = self.plan.routers[r].interval;
+                    if self.now > since + interval + interval / 50 + slack {
+                        let ms = (self.now - since) / MS;
+                        self.fail(a, format!("two masters of V{r}, node{b} too, undisturbed for {ms} ms"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Never master without service: `restart_grace`, or until a hang is noticed.
+    fn watch_service(&mut self, h: usize, r: usize) {
+        let host = &self.hosts[h];
+        let Some(p) = &host.proc else { return };
+        let inst = &p.node.instances[r];
+        let Some(down) = host.haproxy.down_since.filter(|_| self.plan.haproxy && !inst.is_owner()) else {
+            return;
+        };
+        // A hang: two answers missed, 0.3 s each, asked 0.5 s apart.
+        let limit = if host.haproxy.process.is_some() { 1500 * MS } else { 600 * MS };
+        let since = down.max(p.still).max(p.started);
+        if inst.cfg.track_haproxy == Track::Fault && self.now > since + limit {
+            let ms = (self.now - since) / MS;
+            self.fail(h, format!("master of V{r} without service for {ms} ms"));
+        }
+    }
+
+    /// Nothing is wrong any more: one master in each part, the right one, and nobody else has a VIP.
+    pub fn at_rest(&mut self, when: &str) {
+        for part in self.parts() {
+            let alive: Vec<usize> = part.iter().copied().filter(|h| self.hosts[*h].proc.is_some()).collect();
+            for r in 0..self.plan.routers.len() {
+                let masters: Vec<usize> = alive.iter().copied().filter(|h| self.is_master(*h, r)).collect();
+                if alive.is_empty() {
+                    continue;
+                }
+                let &[m] = masters.as_slice() else {
+                    let text = format!("at rest, {when}: masters of V{r} of {alive:?}: {masters:?}");
+                    return self.fail(alive[0], text);
+                };
+                let params =
+                    |h: usize| self.hosts[h].proc.as_ref().map(|p| &p.node.instances[r].machine.params);
+                let first = params(m).map_or(0, |p| p.priority);
+                let better = alive.iter().copied().find(|h| {
+                    params(*h).is_some_and(|p| {
+                        let preempts = self.plan.machines[*h].cfg.vrrp[r].preempt;
+                        p.priority > first && (preempts || p.priority == 255)
+                    })
+                });
+                if let Some(b) = better {
+                    return self.fail(m, format!("at rest, {when}: master of V{r}, and node{b} is better"));
+                }
+                for i in 0..self.plan.machines[m].cfg.vrrp[r].vips.len() {
+                    let addr = IpAddr::V4(vip(r, i));
+                    // A dead machine's permanent address stays: the owner's own, or without leases.
+                    let leased = self.plan.routers[r].leased;
+                    let lost = |h: usize| {
+                        self.hosts[h].proc.is_none() && (!leased || self.plan.machines[h].owner && r == 0)
+                    };
+                    let has = |h: &usize| self.hosts[*h].kernel.has(addr) && !lost(*h);
+                    let holders: Vec<usize> = part.iter().copied().filter(has).collect();
+                    if holders != [m] {
+                        let text = format!("at rest, {when}: {addr} is on {holders:?}, master is node{m}");
+                        return self.fail(m, text);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The connected parts of the network.
+    fn parts(&self) -> Vec<Vec<usize>> {
+        let mut parts: Vec<Vec<usize>> = Vec::new();
+        for h in 0..self.hosts.len() {
+            match parts.iter_mut().find(|p| self.connected(p[0], h)) {
+                Some(p) => p.push(h),
+                None => parts.push(vec![h]),
+            }
+        }
+        parts
+    }
+}

@@ -1,0 +1,72 @@
+//! Rules that are broken on purpose, by this harness and not in the product: an invariant that catches none of
+//! them would be worth nothing.
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mutant {
+    None,
+    /// Neither `woke` nor `may_advertise` is asked: a process that stood still goes on where it was.
+    Sleepwalks,
+    /// `keep_valid` is not asked: what was decided before a stall is added after it.
+    KeepsInvalid,
+    /// Addresses are added without a lifetime.
+    Permanent,
+    /// Removals are reported as done, and are not.
+    DropsRemovals,
+    /// The priority of every advert arrives as 255 less it.
+    PrioritiesReversed,
+    /// HAProxy's answer is made up.
+    HaproxyLies,
+    /// Timers fire a second early.
+    Impatient,
+    /// Adverts are lost within the process, some seconds long.
+    Deaf,
+    /// The state file is ignored.
+    ForgetsMastership,
+    /// Every start takes itself for a master's.
+    RemembersTooMuch,
+    /// Timers are acted on before the sockets are read.
+    TimersBeforeSockets,
+    /// They are, but the clock is read after them.
+    LateClock,
+    /// Adverts count from a clock that was read before them.
+    EarlyClock,
+    /// An advert that was refused by the kernel counts as sent.
+    BelievesEverySend,
+    /// The link seems to go down and up, all the time.
+    Restless,
+    /// Nobody preempts.
+    Meek,
+    /// A hand-over does not end.
+    Clings,
+    /// ppoll returns at once.
+    Spins,
+}
+
+impl Mutant {
+    /// Each with its name and a word of what must catch it.
+    pub const ALL: &[(&str, Mutant, &str)] = &[
+        ("sleepwalks", Mutant::Sleepwalks, "takes over although"),
+        ("keeps-invalid", Mutant::KeepsInvalid, "too late"),
+        ("permanent", Mutant::Permanent, "outlived"),
+        ("permanent-at-takeover", Mutant::Permanent, "two holders"),
+        ("drops-removals", Mutant::DropsRemovals, "still has"),
+        ("priorities-reversed", Mutant::PrioritiesReversed, "two masters"),
+        ("haproxy-lies", Mutant::HaproxyLies, "without service"),
+        ("impatient", Mutant::Impatient, "takes over although"),
+        ("deaf", Mutant::Deaf, "takes over although"),
+        ("forgets-mastership", Mutant::ForgetsMastership, "does not resume"),
+        ("remembers-too-much", Mutant::RemembersTooMuch, "had let go"),
+        ("timers-before-sockets", Mutant::TimersBeforeSockets, "takes over although"),
+        ("late-clock", Mutant::LateClock, "takes over although"),
+        ("early-clock", Mutant::EarlyClock, "takes over although"),
+        ("believes-every-send", Mutant::BelievesEverySend, "too late"),
+        ("restless", Mutant::Restless, "at rest: "),
+        ("meek", Mutant::Meek, "is better"),
+        ("clings", Mutant::Clings, "beyond its handover_timeout"),
+        ("spins", Mutant::Spins, "spins"),
+    ];
+
+    pub fn named(name: &str) -> Option<Mutant> {
+        Mutant::ALL.iter().find(|(n, ..)| *n == name).map(|(_, m, _)| *m)
+    }
+}
