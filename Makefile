@@ -13,7 +13,8 @@ PEER ?= vipd
 DESTDIR ?=
 PREFIX ?= /usr
 INIT ?= none
-# the soak's random seed, and how many of each
+# the soak's parts (all; `make soak PART=help` names them), random seed, and how many of each
+PART ?=
 SEED ?= 1
 COUNT ?= 20
 # `make fuzz`: seconds for each target; `make soak FUZZ=600` fuzzes as well
@@ -56,10 +57,10 @@ demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 30 s after
 bench: deps all ## measure failover, memory, load, a flood, vipd beside keepalived: 4 min
 	$(with_vipd) $(CARGO) run --locked --release --example bench
 
-soak: deps all ## a million seeds of the simulator, 20 kills and 20 stalls of real processes, realtime: 28 min; SEEDS= SEED= COUNT= FUZZ=
-	SEEDS=$(SEEDS) $(CARGO) test --locked --profile sim --test sim seeds
-	$(with_vipd) $(CARGO) run --locked --release --example soak -- $(SEED) $(COUNT)
-	$(with_vipd) RELOADS=100 $(CARGO) test --locked --test net reloads_under -- --nocapture
+soak: deps all ## a million seeds of the simulator, kills and stalls of real processes, leaks, realtime: 75 min; PART= SEEDS= SEED= COUNT= FUZZ=
+	test -n '$(PART)' || SEEDS=$(SEEDS) $(CARGO) test --locked --profile sim --test sim seeds
+	$(with_vipd) $(CARGO) run --locked --release --example soak -- $(PART) $(SEED) $(COUNT)
+	test -n '$(PART)' || $(with_vipd) RELOADS=100 $(CARGO) test --locked --test net reloads_under -- --nocapture
 	test $(FUZZ) = 0 || CARGO='$(CARGO)' tests/fuzz/run.sh $(FUZZ)
 
 # Any stable Rust and a C++ compiler (apt install g++, apk add g++); libfuzzer-sys comes from crates.io, no cargo-fuzz.

@@ -100,12 +100,15 @@ build() {
     # shellcheck disable=SC2086  # SMALL is a word or nothing
     "$cargo" build --release --locked ${SMALL:+--no-default-features} --bin vipd --target-dir target/static --target "$t" \
         --config "target.$t.linker='$cc'" \
-        --config "target.$t.rustflags=['-Ctarget-feature=+crt-static','-Cforce-unwind-tables=no','-Lnative=$lib',
+        --config "target.$t.rustflags=[${abort-}'-Ctarget-feature=+crt-static','-Cforce-unwind-tables=no','-Lnative=$lib',
             '-Clink-arg=-Wl,-z,noseparate-code,--build-id=none',$pack]" "$@"
 }
 
 # std is compiled along. That is unstable, hence RUSTC_BOOTSTRAP, which nothing else gets to see.
+# A panic aborts at once, without Rust's message, where the compiler knows how (1.91): 57 KB. See src/sys/crash.rs.
 build_small() {
+    abort="'-Zunstable-options','-Cpanic=immediate-abort',"
+    echo | RUSTC_BOOTSTRAP=1 "${rustc:-rustc}" -Zunstable-options -Cpanic=immediate-abort --print cfg >/dev/null 2>&1 || abort=
     RUSTC_BOOTSTRAP=1 build --config 'unstable.build-std=["std","panic_abort"]' \
         --config 'unstable.build-std-features=["optimize_for_size"]'
 }
@@ -143,7 +146,7 @@ debian)
         "$gcc"/crtendS.o "$lib/"
     stub_unwinder
     # /usr/bin first: rustup's shims would answer to `rustc` otherwise.
-    cargo=/usr/bin/cargo PATH=/usr/bin:/bin:$PATH
+    cargo=/usr/bin/cargo rustc=/usr/bin/rustc PATH=/usr/bin:/bin:$PATH
     pack= # Debian 12's musl (1.2.3) cannot unpack relocations
     build_small
     ;;

@@ -2,6 +2,7 @@
 //! results → the node. Decides nothing.
 
 mod check;
+mod files;
 mod links;
 mod listeners;
 mod notify;
@@ -126,6 +127,7 @@ pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
         return Err(fatal("missing capability", missing.join(", ")));
     }
     runtime::keep_descriptors();
+    process::adopt_orphans();
     let mut daemon = Daemon::open(cfg, file)?;
     daemon.begin(cfg)?;
     loop {
@@ -525,7 +527,7 @@ impl Daemon {
             Effect::Vmac { link, op } => self.vmac(link, op),
             Effect::Unmake { ifindex } => self.unmake(Some(ifindex)),
             Effect::UnmakeAll => self.unmake(None),
-            Effect::Haproxy(supervisor::Action::Spawn) if !self.node.may_spawn() => {}
+            Effect::Haproxy(supervisor::Action::Spawn { .. }) if !self.node.may_spawn() => {}
             Effect::Haproxy(action) => {
                 let Some(service) = &mut self.service else { return };
                 let outcome = service.carry_out(action);

@@ -150,6 +150,7 @@ fn load(file: &Path) -> Option<Config> {
 }
 
 fn run(cfg: &Rc<Config>, file: &Path) -> u8 {
+    vipd::sys::crash::announce();
     logger::install(cfg.global.log, cfg.global.log_level, cfg.global.log_facility);
     match daemon::run(cfg, file) {
         Ok(status) => status,

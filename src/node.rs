@@ -140,6 +140,8 @@ pub struct Link {
     /// Packets that were lost because they came faster than they were read; for the status.
     pub overruns: u64,
     sockets: Sockets,
+    /// Why they could not be opened, if that was said.
+    open_error: Option<i32>,
     /// Of each foreign VRID, whether it was told, and whether with one of our VIPs.
     stray_said: [Option<bool>; 256],
     bogus_said: Option<Time>,
@@ -163,6 +165,7 @@ impl Link {
             bogus: Discards::default(),
             overruns: 0,
             sockets: Sockets::Closed,
+            open_error: None,
             stray_said: [None; 256],
             bogus_said: None,
         }
@@ -304,7 +307,7 @@ impl Node {
         let link = Link::new(name);
         if self.life != Life::Starting {
             // Whatever that interface is, the kernel has to say it.
-            self.ask_kernel();
+            self.reread();
             if let Some(i) = self.links.iter().position(|l| l.name.is_empty()) {
                 self.links[i] = link;
                 return i;
@@ -312,12 +315,6 @@ impl Node {
         }
         self.links.push(link);
         self.links.len() - 1
-    }
-
-    fn ask_kernel(&mut self) {
-        if !self.effects.contains(&Effect::Reread) {
-            self.push(Effect::Reread);
-        }
     }
 
     /// The kernel has been read. `remembered[i]`: the state file says that virtual router i was master.
@@ -529,6 +526,7 @@ impl Node {
         for o in outcomes {
             self.outcome(now, o);
         }
+        self.progress_stop(now); // a stop waits for the addresses to be gone
     }
 }
 

@@ -514,6 +514,14 @@ fn haproxy(s: &mut String, e: &Haproxy) -> Result<Level, std::fmt::Error> {
         Haproxy::Steady => say!(Info, "haproxy has not died for a while: well again"),
         Haproxy::Checking => say!(Info, "haproxy: reload asked for, checking its configuration"),
         Haproxy::ReloadBusy => say!(Warn, "haproxy: no reload: it is not ready, or one is under way"),
+        Haproxy::Plain => say!(
+            Warn,
+            "haproxy runs without a master process (-W and -S have no effect): it can be restarted, not reloaded"
+        ),
+        Haproxy::ReloadPlain => say!(
+            Error,
+            "haproxy: no reload: it runs without a master process; `kill PID` makes vipd start it again at once"
+        ),
         Haproxy::ReloadRefused { exit: Some(x) } => {
             say!(
                 Error,
@@ -546,7 +554,9 @@ fn haproxy(s: &mut String, e: &Haproxy) -> Result<Level, std::fmt::Error> {
              `bind :PORT`, or allow it with nonlocal_bind = yes (net.ipv4.ip_nonlocal_bind, net.ipv6.ip_nonlocal_bind)"
         ),
         Haproxy::Stopping => say!(Info, "haproxy: soft stop"),
-        Haproxy::Stopped { exit: x } => say!(Info, "haproxy stopped: {}", exit(*x)),
+        Haproxy::Stopped { exit: x, after } => {
+            say!(Info, "haproxy stopped after {} ms: {}", ms(after), exit(*x))
+        }
         Haproxy::StopForced { kill: false } => say!(Warn, "haproxy still has connections: terminating it"),
         Haproxy::StopForced { kill: true } => say!(Warn, "haproxy does not stop: killing it"),
     })

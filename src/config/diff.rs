@@ -13,7 +13,7 @@ pub fn is_same_router(a: &Vrrp, b: &Vrrp) -> bool {
 
 /// Whether another command line is needed: HAProxy must be replaced, not reloaded.
 pub fn is_same_command(a: &Haproxy, b: &Haproxy) -> bool {
-    a.binary == b.binary && a.config == b.config && a.args == b.args && a.keep_listeners == b.keep_listeners
+    a.binary == b.binary && a.config == b.config && a.args == b.args
 }
 
 #[cfg(test)]

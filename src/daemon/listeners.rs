@@ -87,6 +87,11 @@ impl Listeners {
         &self.config
     }
 
+    /// The stats socket in it.
+    pub(super) fn stats(&self) -> &Path {
+        &self.stats
+    }
+
     /// Asks a worker for its listening sockets. What is held of an earlier one stays until the answer is complete.
     pub(super) fn fetch(&mut self, worker: u32) -> Result<(), Refusal> {
         self.withdraw();

@@ -203,7 +203,7 @@ impl Daemon {
             return false;
         };
         let Some(service) = &mut self.service else { return false };
-        service.prepare(h, &self.control_socket);
+        service.prepare(h);
         let files = service.files_changed();
         text.push_str(match (diff::is_same_command(&runs, h), files) {
             (false, _) => {

@@ -1,5 +1,6 @@
 //! HAProxy's process, its output and the question whether it is ready: bytes and system calls.
 
+use super::files;
 use super::listeners::Listeners;
 use crate::config;
 use crate::haproxy::listeners::Refusal;
@@ -16,7 +17,6 @@ use nix::unistd::Pid;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,23 +32,25 @@ const MAX_PIPES: usize = 4;
 /// HAProxy as the daemon sees it.
 #[derive(Debug)]
 pub struct Service {
-    argv: Vec<CString>,
-    master_socket: PathBuf,
-    state_file: PathBuf,
-    process: Option<Process>,
-    check_argv: Vec<CString>,
-    /// The files that it reads, as they were when it did.
-    files: Vec<PathBuf>,
-    stamp: u64,
-    /// The command lines of a new configuration, and those of the process that was set aside.
+    command: Command,
+    /// That of a new configuration, and that of the process that was set aside.
     next: Command,
     before: Command,
+    /// What marks the configuration files that are being checked.
+    checked: u64,
+    master_socket: PathBuf,
+    /// Where a HAProxy without a master is asked; it exists if `listeners` does.
+    stats_socket: PathBuf,
+    state_file: PathBuf,
+    process: Option<Process>,
     /// `haproxy -c`, while it runs.
     check: Option<Process>,
     /// One with another command line, of an earlier vipd.
     orphan: Option<Process>,
+    /// Process groups of those that died.
+    remains: Vec<Pid>,
     probe: Option<Probe>,
-    /// `None`: not to be held, or not possible here.
+    /// `None`: not possible here.
     pub(super) listeners: Option<Listeners>,
     pipes: Vec<Pipe>,
     /// Lines told since `quota_from`, and swallowed.
@@ -57,19 +59,31 @@ pub struct Service {
     quota_from: Time,
 }
 
-/// A command line to run, the one to check it, and the files that it names.
+/// A command line to run, the one to check it, the configuration files in it, and what marks those that were read.
 #[derive(Debug, Default)]
 struct Command {
     run: Vec<CString>,
     check: Vec<CString>,
-    files: Vec<PathBuf>,
+    config: Vec<PathBuf>,
+    mark: u64,
+}
+
+impl Command {
+    fn new(cfg: &config::Haproxy, master_socket: &Path, listeners: Option<&Listeners>) -> Self {
+        Command {
+            run: argv(cfg, master_socket, listeners),
+            check: check_argv(cfg),
+            config: cfg.config.clone(),
+            mark: 0,
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Probe {
     fd: OwnedFd,
-    /// Pid of the process that listens.
-    pid: u32,
+    /// Pid of the master that listens; `None`: the process itself is asked.
+    master: Option<u32>,
     answer: Vec<u8>,
 }
 
@@ -101,19 +115,19 @@ impl Service {
     /// Its files are named after the control socket, whose lock is held.
     pub fn new(cfg: &config::Haproxy, control_socket: &Path) -> Self {
         let master_socket = runtime::with_suffix(control_socket, ".haproxy-master");
-        let listeners = if cfg.keep_listeners { Listeners::new(control_socket) } else { None };
+        let listeners = Listeners::new(control_socket);
         Service {
-            argv: argv(cfg, &master_socket, listeners.as_ref()),
+            command: Command::new(cfg, &master_socket, listeners.as_ref()),
+            next: Command::default(),
+            before: Command::default(),
+            checked: 0,
+            stats_socket: listeners.as_ref().map(|l| l.stats().to_owned()).unwrap_or_default(),
             master_socket,
             state_file: runtime::with_suffix(control_socket, ".haproxy"),
             process: None,
-            check_argv: check_argv(cfg),
-            files: cfg.config.clone(),
-            stamp: stamp(&cfg.config),
-            next: Command::default(),
-            before: Command::default(),
             check: None,
             orphan: None,
+            remains: Vec::new(),
             probe: None,
             listeners,
             pipes: Vec::new(),
@@ -130,9 +144,11 @@ impl Service {
         let mut words = state.split_ascii_whitespace();
         let pid: u32 = words.next()?.parse().ok()?;
         let start_time: u64 = words.next()?.parse().ok()?;
-        let same = words.next()? == self.fingerprint();
+        let same = words.next()? == fingerprint(&self.command.run);
+        let read = words.next().and_then(|w| u64::from_str_radix(w, 16).ok());
         let process = process::adopt(pid, start_time).ok()?;
         if same {
+            self.command.mark = read.unwrap_or(0);
             self.process = Some(process);
             Some(Ok(pid))
         } else {
@@ -141,21 +157,20 @@ impl Service {
         }
     }
 
-    /// Recognises the command line.
-    fn fingerprint(&self) -> String {
-        let bytes: Vec<u8> = self.argv.iter().flat_map(|a| a.to_bytes_with_nul()).copied().collect();
-        format!("{:016x}", memory::fnv1a(&bytes))
+    /// Whether the configuration files are others than those that HAProxy has read.
+    pub fn files_changed(&self) -> bool {
+        files::mark(&self.command.config) != self.command.mark
     }
 
     /// Carries an action of the supervisor out.
     pub fn carry_out(&mut self, action: Action) -> Outcome {
         match action {
-            Action::Spawn => match self.spawn() {
+            Action::Spawn { bare } => match self.spawn(bare) {
                 Ok(pid) => return Outcome::Spawned(pid),
                 Err(e) => return Outcome::SpawnFailed(e as i32),
             },
-            Action::Probe => {
-                self.probe = self.ask().ok();
+            Action::Probe { direct } => {
+                self.probe = self.ask(direct).ok();
                 if self.probe.is_none() {
                     return Outcome::ProbeFailed;
                 }
@@ -176,12 +191,14 @@ impl Service {
             Action::Terminate => self.signal(Signal::SIGTERM, false),
             Action::Kill => self.signal(Signal::SIGKILL, true),
             Action::Reload => {
-                self.stamp = stamp(&self.files);
+                self.command.mark = self.checked;
+                self.remember(&self.command.run);
                 self.signal(Signal::SIGUSR2, false);
             }
             Action::Check | Action::CheckNext => {
-                let argv = if action == Action::Check { &self.check_argv } else { &self.next.check };
-                match self.start(&argv.clone()) {
+                let command = if action == Action::Check { &self.command } else { &self.next };
+                self.checked = files::mark(&command.config); // before they are read
+                match self.start(&command.check.clone()) {
                     Ok(pid) => self.check = Some(Process::Child(pid)),
                     Err(_) => return Outcome::CheckFailed,
                 }
@@ -191,25 +208,22 @@ impl Service {
                     let _ = p.signal(Signal::SIGKILL, true);
                 }
             }
+            Action::KillRemains => self.remains.drain(..).for_each(process::kill_group_of_ours),
             Action::RetireOrphan => {
                 if let Some(p) = self.orphan.take() {
                     let _ = p.signal(Signal::SIGUSR1, false);
                 }
             }
             Action::TakeNext | Action::Replace => {
-                let next = std::mem::take(&mut self.next);
-                let before = self.take_command(next);
+                let before = std::mem::replace(&mut self.command, std::mem::take(&mut self.next));
                 if action == Action::Replace {
                     (self.orphan, self.before) = (self.process.take(), before);
                 }
             }
             Action::Restore => {
-                let before = std::mem::take(&mut self.before);
-                self.take_command(before);
+                self.command = std::mem::take(&mut self.before);
                 self.process = self.orphan.take();
-                if let Some(p) = &self.process {
-                    self.remember(p.pid());
-                }
+                self.remember(&self.command.run);
             }
         }
         Outcome::Nothing
@@ -233,66 +247,52 @@ impl Service {
         Ok(pid)
     }
 
-    fn spawn(&mut self) -> nix::Result<u32> {
-        let mut argv = self.argv.clone();
-        self.stamp = stamp(&self.files);
+    fn spawn(&mut self, bare: bool) -> nix::Result<u32> {
+        let mut argv = self.command.run.clone();
+        if bare {
+            argv.drain(MASTER_MODE);
+        }
+        let known_as = argv.clone();
         if let Some(l) = &mut self.listeners {
             argv.splice(1..1, l.offer());
         }
+        self.command.mark = files::mark(&self.command.config);
         let pid = self.start(&argv)?;
         if let Some(l) = &mut self.listeners {
             l.offered_to(pid);
         }
         self.process = Some(Process::Child(pid));
-        let pid = process::raw(pid);
-        self.remember(pid);
-        Ok(pid)
+        self.remember(&known_as);
+        Ok(process::raw(pid))
     }
 
-    /// For a restarted vipd.
-    fn remember(&self, pid: u32) {
-        if let Some(start) = process::start_time(pid) {
-            let state = format!("{pid} {start} {}\n", self.fingerprint());
-            if let Err(e) = runtime::replace_file(&self.state_file, &state) {
-                log::warn!("{}: {e}: a restarted vipd will not find HAProxy", self.state_file.display());
-            }
+    /// Writes down for the next vipd what runs: pid, start time, command line, files.
+    fn remember(&self, argv: &[CString]) {
+        let Some(Process::Child(pid) | Process::Orphan { pid, .. }) = &self.process else { return };
+        let pid = process::raw(*pid);
+        let Some(start) = process::start_time(pid) else { return };
+        let state = format!("{pid} {start} {} {:016x}\n", fingerprint(argv), self.command.mark);
+        if let Err(e) = runtime::replace_file(&self.state_file, &state) {
+            log::warn!("{}: {e}: a restarted vipd will not find HAProxy", self.state_file.display());
         }
     }
 
     /// A new configuration: its command lines are used when the supervisor says so.
-    pub fn prepare(&mut self, cfg: &config::Haproxy, control_socket: &Path) {
-        if cfg.keep_listeners && self.listeners.is_none() {
-            self.listeners = Listeners::new(control_socket);
-        }
-        let listeners = self.listeners.as_ref().filter(|_| cfg.keep_listeners);
-        self.next = Command {
-            run: argv(cfg, &self.master_socket, listeners),
-            check: check_argv(cfg),
-            files: cfg.config.clone(),
-        };
-    }
-
-    fn take_command(&mut self, c: Command) -> Command {
-        Command {
-            run: std::mem::replace(&mut self.argv, c.run),
-            check: std::mem::replace(&mut self.check_argv, c.check),
-            files: std::mem::replace(&mut self.files, c.files),
-        }
-    }
-
-    /// Whether its files are others than when it read them.
-    pub fn files_changed(&self) -> bool {
-        self.stamp != stamp(&self.files)
+    pub fn prepare(&mut self, cfg: &config::Haproxy) {
+        self.next = Command::new(cfg, &self.master_socket, self.listeners.as_ref());
     }
 
     /// Connects and asks; fails at once if nobody listens yet.
-    fn ask(&self) -> nix::Result<Probe> {
+    fn ask(&self, direct: bool) -> nix::Result<Probe> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-        socket::connect(fd.as_raw_fd(), &UnixAddr::new(&self.master_socket)?)?;
+        let (path, skip) =
+            if direct { (&self.stats_socket, show_info::WORKER.len()) } else { (&self.master_socket, 0) };
+        socket::connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
         let peer = socket::getsockopt(&fd, sockopt::PeerCredentials)?;
-        socket::send(fd.as_raw_fd(), show_info::COMMAND, MsgFlags::MSG_NOSIGNAL)?;
-        Ok(Probe { fd, pid: peer.pid().unsigned_abs(), answer: Vec::new() })
+        let command = show_info::COMMAND.get(skip..).unwrap_or_default();
+        socket::send(fd.as_raw_fd(), command, MsgFlags::MSG_NOSIGNAL)?;
+        Ok(Probe { fd, master: (!direct).then(|| peer.pid().unsigned_abs()), answer: Vec::new() })
     }
 
     /// The descriptor of the question that is under way.
@@ -300,7 +300,8 @@ impl Service {
         self.probe.as_ref().map(|p| p.fd.as_fd())
     }
 
-    /// Reads the answer. `None`: not complete yet; else the pid that listens and what it said, if anything.
+    /// Reads the answer. `None`: not complete yet; else the pid of the master that listens, or of who answers if
+    /// there was none to ask, and what it said, if anything.
     pub fn read_probe(&mut self) -> Option<(u32, Option<Info>)> {
         let p = self.probe.as_mut()?;
         let mut buf = [0; 4096];
@@ -318,7 +319,7 @@ impl Service {
         if info.is_none() && !over {
             return None;
         }
-        let pid = p.pid;
+        let pid = p.master.or(info.as_ref().map(|i| i.pid)).unwrap_or(0);
         self.probe = None;
         Some((pid, info))
     }
@@ -351,11 +352,18 @@ impl Service {
             self.check = None;
             return true;
         }
-        if matches!(self.orphan, Some(Process::Child(p)) if process::raw(p) == pid) {
+        if let Some(Process::Child(p)) = self.orphan
+            && process::raw(p) == pid
+        {
             self.orphan = None;
+            self.remains.push(p);
         }
-        if matches!(self.process, Some(Process::Child(p)) if process::raw(p) == pid) {
+        if let Some(Process::Child(p)) = self.process
+            && process::raw(p) == pid
+        {
             self.process = None;
+            self.remains.retain(|p| process::is_group_of_ours(*p));
+            self.remains.push(p);
             let _ = std::fs::remove_file(&self.state_file);
         }
         false
@@ -434,12 +442,21 @@ impl Pipe {
     }
 }
 
+/// Where in the command line master mode is asked for.
+const MASTER_MODE: std::ops::Range<usize> = 1..4;
+
+/// Recognises a command line.
+fn fingerprint(argv: &[CString]) -> String {
+    let bytes: Vec<u8> = argv.iter().flat_map(|a| a.to_bytes_with_nul()).copied().collect();
+    format!("{:016x}", memory::fnv1a(&bytes))
+}
+
 /// The command line. `-W`: a master that outlives its worker's reloads; `-S`: its socket, for us alone; `-db`
 /// overrides a `daemon` in the configuration, which would take HAProxy out of our hands.
 fn argv(cfg: &config::Haproxy, master_socket: &Path, listeners: Option<&Listeners>) -> Vec<CString> {
     let mut socket = master_socket.as_os_str().as_bytes().to_vec();
     socket.extend_from_slice(b",mode,600");
-    let mut options: Vec<&[u8]> = vec![b"-W", b"-db", b"-S", &socket];
+    let mut options: Vec<&[u8]> = vec![b"-W", b"-S", &socket, b"-db"];
     if let Some(l) = listeners {
         options.extend([b"-f", l.config().as_os_str().as_bytes()]);
     }
@@ -460,25 +477,4 @@ fn words(cfg: &config::Haproxy, options: &[&[u8]]) -> Vec<CString> {
     }
     words.extend(cfg.args.iter().map(|a| a.as_bytes()));
     words.into_iter().filter_map(|w| CString::new(w).ok()).collect()
-}
-
-/// Of files and of what is in directories: size, time and number of each.
-fn stamp(files: &[PathBuf]) -> u64 {
-    let mut sum = 0u64;
-    for (i, file) in files.iter().enumerate() {
-        look(file, i, &mut sum);
-        if let Ok(dir) = std::fs::read_dir(file) {
-            // In no order: a sum has none.
-            dir.flatten().for_each(|e| look(&e.path(), i, &mut sum));
-        }
-    }
-    sum
-}
-
-fn look(file: &Path, i: usize, sum: &mut u64) {
-    if let Ok(m) = std::fs::metadata(file) {
-        let (s, ns) = (m.mtime().unsigned_abs(), m.mtime_nsec().unsigned_abs());
-        let all = [i as u64, m.size(), s, ns, m.ino()].map(u64::to_ne_bytes);
-        *sum = sum.wrapping_add(memory::fnv1a(all.as_flattened()));
-    }
 }

@@ -11,6 +11,11 @@ pub fn unbound(line: &str) -> Option<IpAddr> {
     place.rsplit_once(':')?.0.parse().ok()
 }
 
+/// The first line of its usage, with which 2.4 to 3.5 answer an option that they do not know.
+pub fn is_usage(line: &str) -> bool {
+    line.starts_with("Usage : ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,9 @@
 /// The command: `@1` is the newest worker, asked through the master socket.
 pub const COMMAND: &[u8] = b"@1 show info\n";
 
+/// The part of it that a master needs, and a HAProxy without a master does not know.
+pub const WORKER: &[u8] = b"@1 ";
+
 /// Longest answer that is looked at, in octets; HAProxy 2.6 to 3.x send about 2.5 KiB.
 pub const MAX_ANSWER: usize = 16 * 1024;
 

@@ -7,6 +7,7 @@
 //! but does not count as well before it has been ready for a window.
 
 mod listeners;
+mod plain;
 mod reload;
 mod replace;
 mod stop;
@@ -16,6 +17,7 @@ use super::show_info::Info;
 use crate::config;
 use crate::time::{Time, earlier};
 use listeners::Listeners;
+use plain::Plain;
 use reload::{RELOAD_PAUSE, Reload};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -34,20 +36,14 @@ const UNBOUND_PAUSE: Duration = Duration::from_secs(300);
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
 /// Ready for this long, and earlier failures are forgotten.
 const STEADY: Duration = Duration::from_secs(10);
-/// Before the end of `stop_timeout`, SIGTERM follows the soft stop, and then SIGKILL.
-const TERM_BEFORE_END: Duration = Duration::from_secs(1);
-const KILL_BEFORE_END: Duration = Duration::from_millis(250);
-/// One that was still starting gets this long before SIGTERM, and five times that before SIGKILL.
-const START_STOP: Duration = Duration::from_millis(200);
-
 /// What the daemon is to do.
 #[allow(missing_docs)] // the fields are named in the variants' comments
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Start the process; answered by `spawned` or `spawn_failed`.
-    Spawn,
-    /// Ask `show info`; answered by `answered` or `probe_failed`.
-    Probe,
+    /// Start the process, without its master mode if `bare`; answered by `spawned` or `spawn_failed`.
+    Spawn { bare: bool },
+    /// Ask `show info`, the master or (`direct`) the process itself; answered by `answered` or `probe_failed`.
+    Probe { direct: bool },
     /// Drop the question that is under way.
     CancelProbe,
     /// USR1 to the master: finish what is there, accept nothing new.
@@ -70,6 +66,8 @@ pub enum Action {
     CancelCheck,
     /// USR2 to the master: a new worker with the new configuration, and not a connection lost.
     Reload,
+    /// KILL what is left of one whose master died: a worker that hangs would go on taking connections.
+    KillRemains,
     /// Stop the HAProxy of an earlier vipd that was not adopted: its successor is ready.
     RetireOrphan,
     /// Get duplicates of this worker's listening sockets; answered by `fetched`. A start hands on what is held.
@@ -88,6 +86,8 @@ pub enum Event {
     Adopted { pid: u32 },
     /// It answers; after how long.
     Ready { pid: u32, worker: u32, version: String, after: Duration },
+    /// It has no master process.
+    Plain,
     /// It could not be executed.
     SpawnFailed { errno: i32, retry: Duration },
     /// It exited before it was ready.
@@ -108,6 +108,8 @@ pub enum Event {
     Checking,
     /// No reload: it is not ready, or one is under way.
     ReloadBusy,
+    /// No reload: it has no master process that could.
+    ReloadPlain,
     /// No reload: `haproxy -c` did not accept the configuration, or took too long (`None`). The old one goes on.
     ReloadRefused { exit: Option<Exit> },
     /// A new worker answers.
@@ -123,7 +125,7 @@ pub enum Event {
     /// The soft stop began.
     Stopping,
     /// It is gone, as asked.
-    Stopped { exit: Exit },
+    Stopped { exit: Exit, after: Duration },
     /// It outlived the soft stop.
     StopForced { kill: bool },
 }
@@ -164,7 +166,7 @@ pub enum State {
     /// It answers.
     Ready { pid: u32, worker: u32, since: Time, probe: Probe, misses: u32 },
     /// Asked to stop.
-    Stopping { pid: u32, term_at: Time, kill_at: Time },
+    Stopping { pid: u32, since: Time, term_at: Time, kill_at: Time },
     /// Stopped for good.
     Stopped,
 }
@@ -194,12 +196,15 @@ pub struct Supervisor {
     /// The start under way is an adoption.
     adopting: bool,
     orphan: bool,
+    /// Something may be left of one that died.
+    remains: bool,
     reload: Option<Reload>,
     /// The configuration whose command line is being checked.
     next: Option<config::Haproxy>,
     /// The HAProxy that runs while another one is started in its place.
     replaced: Option<replace::Replaced>,
     listeners: Listeners,
+    plain: Plain,
     /// When an address that cannot be bound to was told.
     unbound_told: Option<Time>,
     /// The node leaves: nothing is started any more.
@@ -225,10 +230,12 @@ impl Supervisor {
             died_at: None,
             adopting: false,
             orphan: false,
+            remains: false,
             reload: None,
             next: None,
             replaced: None,
             listeners: Listeners::new(now),
+            plain: Plain::default(),
             unbound_told: None,
             leaving: false,
             been_ready: false,
@@ -303,9 +310,7 @@ impl Supervisor {
                 earlier(Some(*t), self.crash_loop.then(|| *since + self.cfg.crash_window))
             }
             State::Stopped => None,
-            State::Stopping { term_at, kill_at, .. } => {
-                Some(if now < *term_at { *term_at } else { *kill_at })
-            }
+            State::Stopping { term_at, kill_at, .. } => Some((*term_at).min(*kill_at)),
         };
         let own = earlier(own, self.reload.map(Reload::until));
         let own = earlier(own, self.listeners_deadline(now));
@@ -334,7 +339,7 @@ impl Supervisor {
         let limit = self.start_limit();
         match &mut self.state {
             State::Down { .. } if self.leaving => self.state = State::Stopped,
-            State::Down { retry_at } if now >= *retry_at => out.push(Action::Spawn),
+            State::Down { retry_at } if now >= *retry_at => out.push(Action::Spawn { bare: self.plain.bare }),
             State::Starting { since, killed: killed @ false, .. } if now >= *since + limit => {
                 *killed = true;
                 events.push(Event::StartTimeout);
@@ -347,7 +352,8 @@ impl Supervisor {
                         false => now.since(*since).clamp(PROBE_TIMEOUT_MIN, PROBE_TIMEOUT),
                     };
                     *probe = Probe::Asking(now + limit);
-                    out.push(Action::Probe);
+                    let age = now.since(*since);
+                    out.push(Action::Probe { direct: self.plain.ask_directly(age, self.adopting) });
                 }
                 Probe::Asking(t) if now >= t => {
                     *probe = Probe::At(now + PROBE_PAUSE);
@@ -363,7 +369,7 @@ impl Supervisor {
             State::Ready { probe, .. } => match *probe {
                 Probe::At(t) if now >= t => {
                     *probe = Probe::Asking(now + self.cfg.check_timeout);
-                    out.push(Action::Probe);
+                    out.push(Action::Probe { direct: self.plain.plain });
                 }
                 Probe::Asking(t) if now >= t => {
                     out.push(Action::CancelProbe);
@@ -389,6 +395,7 @@ impl Supervisor {
     /// The process runs.
     pub fn spawned(&mut self, pid: u32, now: Time, events: &mut Vec<Event>) {
         self.adopting = false;
+        self.plain.started();
         self.state = State::Starting { pid, since: now, probe: Probe::At(now + PROBE_PAUSE), killed: false };
         events.push(Event::Started { pid });
     }
@@ -461,6 +468,9 @@ impl Supervisor {
         if let State::Ready { pid: ours, worker, probe, misses, .. } = &mut self.state
             && *ours == pid
         {
+            if std::mem::take(&mut self.remains) {
+                out.push(Action::KillRemains); // what is well has gone by itself by now
+            }
             // Another worker, if somebody else has reloaded it.
             (*worker, *probe, *misses) = (info.pid, next, 0);
             if let Some(Reload::Waiting { old, since }) = self.reload
@@ -482,6 +492,9 @@ impl Supervisor {
         self.been_ready = true;
         self.version.clone_from(&info.version);
         events.push(Event::Ready { pid, worker: info.pid, version: info.version, after: now.since(since) });
+        if self.plain.answered(pid == info.pid) {
+            events.push(Event::Plain);
+        }
         if std::mem::take(&mut self.orphan) | self.replaced.take().is_some() {
             out.push(Action::RetireOrphan);
         }
@@ -523,6 +536,9 @@ impl Supervisor {
                 }
                 events.push(Event::Died { exit });
                 self.count_death(now, events);
+                if self.crash_loop {
+                    self.back_off(now);
+                }
             }
             State::Starting { pid: p, killed: true, .. } if p == pid => {
                 self.adopting = false;
@@ -539,12 +555,14 @@ impl Supervisor {
                     events.push(Event::StartFailed { exit, retry });
                 }
             }
-            State::Stopping { pid: p, .. } if p == pid => {
+            State::Stopping { pid: p, since, .. } if p == pid => {
                 self.state = State::Stopped;
-                events.push(Event::Stopped { exit });
+                out.push(Action::KillRemains);
+                events.push(Event::Stopped { exit, after: now.since(since) });
             }
             _ => return false,
         }
+        self.remains = true;
         self.last_exit = Some(exit);
         true
     }
@@ -581,15 +599,5 @@ impl Supervisor {
         self.died_at = None; // no grace for a start that failed
         self.state = State::Down { retry_at: now + retry };
         retry
-    }
-
-    /// The node leaves: what dies from now on is not started again.
-    pub fn leave(&mut self) {
-        self.leaving = true;
-    }
-
-    /// Right before a start: it may have been called off since it was decided.
-    pub fn may_spawn(&self) -> bool {
-        matches!(self.state, State::Down { .. }) && !self.leaving
     }
 }

@@ -302,7 +302,7 @@ impl Node {
             Outcome::AddFailed { entry, errno } => self.tell(Event::VipAddFailed { entry, errno }),
             Outcome::RemoveFailed { entry, errno } => self.tell(Event::VipRemoveFailed { entry, errno }),
             Outcome::ViewIsWrong => {
-                self.ask_kernel();
+                self.reread();
             }
             Outcome::Foreign { entry } => self.tell(Event::VipForeign { entry }),
             Outcome::TakenOver { entry } => self.tell(Event::VipTakenOver { entry }),

@@ -70,7 +70,9 @@ impl Node {
         let i = &mut self.instances[inst];
         // Who resigns wants a successor.
         let settled = i.is_master() && !i.machine.is_asking() && now.since(i.since) >= SETTLING;
-        if !settled || own == Some(mac) || !self.addrs.is_held(entry) {
+        // A master that advertises is told of as such.
+        let known = i.foreign.deadline().is_some();
+        if !settled || known || own == Some(mac) || !self.addrs.is_held(entry) {
             return;
         }
         i.stats.foreign_announcements += 1;

@@ -97,7 +97,8 @@ impl Node {
             self.vmac_faults(vmac, &mut f);
         }
         let exists = !f.has(Faults::NO_INTERFACE);
-        f.set(Faults::NO_ADDRESS, exists && inst.src.is_none());
+        let source = if inst.cfg.src_ip.is_some() { Faults::NO_SOURCE } else { Faults::NO_ADDRESS };
+        f.set(source, exists && inst.src.is_none());
         f.set(Faults::NOT_OWNER, exists && inst.is_owner() && !self.owner_has_all(i));
         f.set(Faults::DELAY, now < self.take_part_at);
         let missing = match &self.haproxy {
@@ -169,6 +170,8 @@ impl Node {
             && self.addrs.entries.iter().any(|e| e.addr == vip)
         {
             self.supervise(now, |h, _, events| h.unbound(vip, now, events));
+        } else if output::is_usage(line) {
+            self.supervise(now, |h, _, _| h.usage_printed());
         }
     }
 

@@ -44,12 +44,15 @@ impl Faults {
     pub const CHECKING: Faults = Faults(2048);
     /// The macvlan of its virtual MAC cannot be had.
     pub const VMAC: Faults = Faults(4096);
+    /// `mcast_src_ip` or `unicast_src_ip` is not an address of the interface.
+    pub const NO_SOURCE: Faults = Faults(8192);
 
     /// Every fault with its words.
-    pub const WORDS: [(Faults, &'static str); 13] = [
+    pub const WORDS: [(Faults, &'static str); 14] = [
         (Faults::NO_INTERFACE, "interface does not exist"),
         (Faults::LINK_DOWN, "interface is down"),
         (Faults::NO_ADDRESS, "interface has no address to send from"),
+        (Faults::NO_SOURCE, "mcast_src_ip or unicast_src_ip is not on the interface"),
         (Faults::HAPROXY, "HAProxy is not ready"),
         (Faults::DELAY, "startup_delay"),
         (Faults::STARTING, "waiting for HAProxy"),

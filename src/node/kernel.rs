@@ -62,6 +62,10 @@ impl Node {
         }
         if came {
             self.vmac_parent_came(i);
+            if self.links[i].has_v6_vips && self.life != Life::Starting {
+                // If it was renamed to this, the kernel does not tell its addresses of IPv6 again.
+                self.reread();
+            }
         }
         if changed {
             if self.life != Life::Starting || !running {
@@ -109,7 +113,7 @@ impl Node {
         if self.links[link].sockets != Sockets::Opening {
             return; // gone again meanwhile
         }
-        self.links[link].sockets = Sockets::Open;
+        (self.links[link].sockets, self.links[link].open_error) = (Sockets::Open, None);
         self.vmac_opened(now, link);
         self.evaluate_for(link, now);
     }
@@ -120,7 +124,10 @@ impl Node {
             return;
         }
         self.links[link].sockets = Sockets::Failed { retry_at: now + REOPEN };
-        self.tell(Event::OpenFailed { link, errno });
+        // It is tried every second, and said when it is news.
+        if self.links[link].open_error.replace(errno) != Some(errno) {
+            self.tell(Event::OpenFailed { link, errno });
+        }
         self.evaluate_for(link, now);
     }
 

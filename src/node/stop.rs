@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Bound of the whole stop where no `[haproxy]` sets it.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+/// Bound of what is left when it is asked for twice.
+const HURRY: Duration = Duration::from_millis(750);
 /// What the hand-over leaves of `stop_timeout` to HAProxy's own stop.
 const STOP_RESERVE: Duration = Duration::from_secs(2);
 
@@ -37,6 +39,9 @@ impl Node {
             }
             Life::Leaving { .. } | Life::Stopping { .. } => {
                 self.tell(Event::Stopping { again: true });
+                if let Life::Leaving { end } = &mut self.life {
+                    *end = (*end).min(now + HURRY);
+                }
                 for i in 0..self.instances.len() {
                     if self.instances[i].hold.is_some() {
                         self.end_hold(i, now);

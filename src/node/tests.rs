@@ -165,7 +165,7 @@ impl World {
         self.effects();
         self.node.flush(self.now);
         self.effects();
-        self.node.tick(self.now);
+        self.node.announce_some(self.now);
         self.effects();
         self.node.notify(self.now);
         self.effects();
@@ -199,7 +199,7 @@ impl World {
                 Effect::Remember { memory, .. } => self.did(Did::Remember(memory)),
                 Effect::Haproxy(a) => {
                     self.did(Did::Haproxy(a));
-                    if a == supervisor::Action::Spawn {
+                    if matches!(a, supervisor::Action::Spawn { .. }) {
                         self.node.supervise(self.now, |h, _, ev| h.spawned(77, self.now, ev));
                     }
                 }
@@ -990,6 +990,28 @@ fn an_interface_that_comes_and_goes_at_once_is_opened_when_it_stays() {
 }
 
 #[test]
+fn sockets_that_cannot_be_opened_are_a_fault_that_is_said_once() {
+    let mut w = World::new(&one(""));
+    w.begin(false);
+    w.node.link_gone(w.now, ETH0);
+    w.effects();
+    w.link(true);
+    let failed = |w: &World| w.events.iter().filter(|e| matches!(e, Event::OpenFailed { .. })).count();
+    for (errno, said) in [(libc::EMFILE, 1), (libc::EMFILE, 1), (libc::ENOMEM, 2)] {
+        while !matches!(w.node.next_effect(), Some(Effect::Open { .. })) {
+            w.now += ms(100);
+            w.node.tick(w.now);
+        }
+        w.node.open_failed(w.now, 0, errno);
+        assert!(w.node.instances[0].faults.has(Faults::SOCKET));
+        w.events.extend(std::iter::from_fn(|| w.node.next_event()));
+        assert_eq!(failed(&w), said);
+    }
+    w.run(ms(1500));
+    assert!(!w.node.instances[0].faults.has(Faults::SOCKET));
+}
+
+#[test]
 fn a_resumption_that_comes_too_late_is_none() {
     let mut w = World::new(&one(""));
     let mut a = addr(VIP, 32, Some(TAG), 2);
@@ -1019,9 +1041,10 @@ fn serve(w: &mut World, d: Duration, hung: bool) {
     while w.now < end {
         let step = w.node.deadline(w.now).map_or(end, |t| t.max(w.now)).min(end);
         w.run_to(step);
-        let asked = w.did.iter().any(|(_, d)| *d == Did::Haproxy(supervisor::Action::Probe));
+        let asked =
+            w.did.iter().any(|(_, d)| *d == Did::Haproxy(supervisor::Action::Probe { direct: false }));
         if asked && !hung {
-            w.did.retain(|(_, d)| *d != Did::Haproxy(supervisor::Action::Probe));
+            w.did.retain(|(_, d)| *d != Did::Haproxy(supervisor::Action::Probe { direct: false }));
             let now = w.now;
             w.node.supervise(now, |h, out, ev| {
                 h.answered(77, Info { version: "2.6".into(), pid: 78 }, now, out, ev);

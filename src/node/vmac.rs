@@ -163,7 +163,7 @@ impl Node {
         for i in 0..self.links.len() {
             let Some(v) = self.links[i].vmac.filter(|v| v.parent == parent) else { continue };
             match v.state {
-                State::Undecided => self.ask_kernel(),
+                State::Undecided => self.reread(),
                 State::Failed { .. } if self.links[i].ifindex.is_none() => self.set_state(i, State::Absent),
                 _ => {}
             }
@@ -312,7 +312,7 @@ impl Node {
             (VmacOp::Make { .. }, 0) => {
                 self.set_state(link, State::Made);
                 self.tell(Event::VmacMade { link });
-                self.ask_kernel();
+                self.reread();
                 return;
             }
             // Its parent is gone, which is about to be heard.
@@ -322,7 +322,7 @@ impl Node {
             // The name is taken: whose it is shows when everything is read.
             (VmacOp::Make { .. }, libc::EEXIST) => {
                 self.set_state(link, State::Failed { retry_at: now + RETRY });
-                self.ask_kernel();
+                self.reread();
             }
             (VmacOp::Make { .. } | VmacOp::Set { up: true, .. }, errno) => {
                 self.vmac_failed(now, link, Event::VmacFailed { link, errno });
@@ -349,6 +349,13 @@ impl Node {
     pub(super) fn unmake_all(&mut self) {
         if self.links.iter().any(|l| l.vmac.is_some() && l.ifindex.is_some()) {
             self.push(Effect::UnmakeAll);
+        }
+    }
+
+    /// Everything that the kernel has is to be read anew.
+    pub(super) fn reread(&mut self) {
+        if !self.effects.contains(&Effect::Reread) {
+            self.push(Effect::Reread);
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod clock;
+pub mod crash;
 pub mod diag;
 pub mod netlink;
 pub mod ping;

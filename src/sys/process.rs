@@ -125,6 +125,13 @@ pub fn spawn_with(
     unlimited(|| posix_spawn(program.as_c_str(), &actions, &attr, argv, &env))
 }
 
+/// Orphans among our descendants become our children, as they are PID 1's: a worker whose master died is seen to
+/// end, and reaped.
+pub fn adopt_orphans() {
+    // SAFETY: plain system call without pointers.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong, 0, 0, 0) };
+}
+
 /// Waits for one child; for the short-lived ones of the command line, never in the loop.
 pub fn wait(pid: Pid) -> Exit {
     let mut status = 0;
@@ -155,6 +162,23 @@ pub fn reap(before: impl Fn(u32)) -> Option<(u32, Exit)> {
     let pid = Pid::from_raw(pid);
     before(raw(pid));
     Some((raw(pid), wait(pid)))
+}
+
+/// Whether a process group has a child of ours in it: then its number is nobody else's.
+pub fn is_group_of_ours(group: Pid) -> bool {
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: an all-zero siginfo_t is a valid value of that plain C structure, and the kernel writes one to it.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        libc::waitid(libc::P_PGID, raw(group), &raw mut info, flags) == 0
+    }
+}
+
+/// SIGKILL for what is left of a process group of ours, whose leader has been reaped.
+pub fn kill_group_of_ours(group: Pid) {
+    if is_group_of_ours(group) {
+        let _ = killpg(group, Signal::SIGKILL);
+    }
 }
 
 /// A pid as the core has it.

@@ -112,6 +112,7 @@ pub fn become_nobody() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
 
     #[test]
     fn users_and_their_groups() {
@@ -124,5 +125,30 @@ mod tests {
         for name in ["broken", "odd", "nobod", "", "x"] {
             assert_eq!(User::parse(name, passwd, group), None, "{name}");
         }
+    }
+
+    /// Only root can become another user.
+    #[test]
+    fn the_limit_of_realtime_is_not_for_children() {
+        let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let set = |limit: libc::rlimit| {
+            // SAFETY: `limit` is a valid rlimit, which is only read.
+            unsafe { libc::setrlimit(libc::RLIMIT_RTTIME, &raw const limit) }
+        };
+        // SAFETY: `before` is a valid rlimit to write to.
+        unsafe { libc::getrlimit(libc::RLIMIT_RTTIME, &raw mut before) };
+        if !nix::unistd::geteuid().is_root() || before.rlim_max != libc::RLIM_INFINITY {
+            return;
+        }
+        assert_eq!(set(libc::rlimit { rlim_cur: 500_000, ..before }), 0);
+        let (reader, writer) = std::io::pipe().unwrap_or_else(|e| panic!("{e}"));
+        let argv = [c"/bin/grep", c"realtime timeout", c"/proc/self/limits"].map(std::ffi::CStr::to_owned);
+        let user = User { uid: 65534, gid: 65534, groups: vec![65534] };
+        let pid = spawn_as(&argv, writer.as_fd(), &user, &[]).unwrap_or_else(|e| panic!("{e}"));
+        drop(writer);
+        let said = std::io::read_to_string(reader).unwrap_or_default();
+        let _ = nix::sys::wait::waitpid(pid, None);
+        set(before);
+        assert_eq!(said.matches("unlimited").count(), 2, "{said}");
     }
 }

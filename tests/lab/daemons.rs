@@ -267,6 +267,11 @@ impl Keepalived {
         Ok(Keepalived(Proc::start(node, "keepalived", cmd)?))
     }
 
+    /// The process alone.
+    pub fn into_proc(self) -> Proc {
+        self.0
+    }
+
     /// Writes and starts in one: [`Keepalived::conf`] and [`Keepalived::start`].
     pub fn run(node: &Node, routers: &[Router]) -> Result<Keepalived> {
         Keepalived::start(node, &Keepalived::conf(node, routers))

@@ -27,6 +27,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("v6_puts_a_stolen_address_back", puts_back),
     ("v6_leaves_foreign_addresses_alone", leaves_foreign),
     ("v6_waits_for_a_link_local_address", waits_for_link_local),
+    ("v6_comes_back_with_the_name_of_its_interface", renamed),
     ("v6_says_that_it_is_disabled", says_disabled),
     ("v6_is_never_a_source", is_never_a_source),
     ("v6_brings_the_route_of_its_subnet", brings_route),
@@ -365,6 +366,17 @@ fn waits_for_link_local(w: &World) -> Result<()> {
     w.one.ip(&format!("addr del {}/64 dev eth0", own(&w.one)))?;
     w.watcher.wait_holders(GLOBAL, &[], secs(2))?;
     w.one.ip(&format!("addr add {}/64 dev eth0 nodad", own(&w.one)))?;
+    wait_both(w, "node1")
+}
+
+/// The interface loses its name and gets it back, up all the time: it is a fault, and then none.
+fn renamed(w: &World) -> Result<()> {
+    let one = Vipd::run(&w.one, None, &[router(100)])?;
+    wait_both(w, "node1")?;
+    w.one.ip("link set eth0 name away")?;
+    one.wait_log("Entering FAULT STATE", secs(3))?;
+    w.watcher.wait_holders(GLOBAL, &[], secs(4))?;
+    w.one.ip("link set away name eth0")?;
     wait_both(w, "node1")
 }
 

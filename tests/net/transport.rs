@@ -27,6 +27,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("ah_meets_after_a_partition", |w| ah_partition(w, Kind::Vipd, Kind::Keepalived)),
     ("ah_meets_keepalived_after_a_partition", |w| ah_partition(w, Kind::Keepalived, Kind::Vipd)),
     ("ah_refuses_replays", ah_replays),
+    ("waits_for_its_source_address", waits_for_source),
     ("hears_allowed_peers_only", allowed_peers),
     ("hears_unicast_peers_only", unicast_strangers),
     ("a_lost_peer_does_not_silence_the_rest", lost_peer),
@@ -320,6 +321,17 @@ fn ah_replays(w: &World) -> Result<()> {
     for secret in ["1111", "Ah("] {
         ensure!(!text.contains(secret) && two.log().grep(secret).is_empty(), "a secret is told");
     }
+    Ok(())
+}
+
+/// A source that the interface does not have is named as such, and is no fault once it is there.
+fn waits_for_source(w: &World) -> Result<()> {
+    let one = Vipd::run(&w.one, None, &[router(100).with("mcast_src_ip = 192.168.30.118")])?;
+    one.wait_log("Now in FAULT state: mcast_src_ip or unicast_src_ip is not on the interface", secs(2))?;
+    w.one.ip("addr add 192.168.30.118/24 dev eth0")?;
+    w.node1_is_master()?;
+    let seen = w.capture.last_advert("node1", VRID, Instant::now())?;
+    ensure!(seen.advert(VRID).is_some_and(|a| a.src == v4("192.168.30.118")), "{seen}");
     Ok(())
 }
 

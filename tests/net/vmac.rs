@@ -25,6 +25,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("vmac_works_with_strict_rp_filter", strict_rp_filter),
     ("vmac_many", many),
     ("vmac_v6_moves", v6_moves),
+    ("vmac_v6_killed", v6_killed),
     ("vmac_v6_masters_that_meet_hear_each_other", v6_masters_meet),
 ];
 
@@ -488,4 +489,20 @@ fn many(w: &World) -> Result<()> {
         std::thread::sleep(ms(50));
     }
     at_peace(&[&one, &two])
+}
+
+/// The kernel of a killed vipd removes its addresses of IPv6 and reports that (MLD): not with the successor's MAC.
+fn v6_killed(w: &World) -> Result<()> {
+    let one = Vipd::run(&w.one, None, &[six(100)])?;
+    w.watcher.wait_holder(GLOBAL, "node1", ELECTION)?;
+    let _two = Vipd::run(&w.two, None, &[six(99)])?;
+    w.capture.wait_advert("node1", VRID, Instant::now() + secs(1), secs(4))?;
+    one.kill_tree();
+    let killed = Instant::now();
+    w.watcher.wait_holder(GLOBAL, "node2", ELECTION)?;
+    let first = w.capture.wait_advert("node2", VRID, killed, secs(4))?;
+    w.capture.wait_advert("node2", VRID, Instant::now() + secs(2), secs(4))?;
+    let sent = w.capture.all(killed + ms(50), |s| s.node == "node1" && s.mac == VMAC_V6);
+    ensure!(sent.iter().all(|s| s.at < first.at), "after the takeover: {}", sent[sent.len() - 1]);
+    w.watcher.no_overlap(GLOBAL, Duration::ZERO)
 }

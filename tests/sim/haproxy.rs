@@ -70,9 +70,9 @@ impl World {
         self.say(h, || format!("HAProxy: {action:?}"));
         let hap = &mut self.hosts[h].haproxy;
         let ends = match (action, hap.process.map(|x| x.state)) {
-            (Action::Spawn, _) => {
+            (Action::Spawn { .. }, _) => {
                 if hap.broken > 0 && self.rng.chance(500) {
-                    return p.node.supervise(now, |s, _, ev| s.spawn_failed(libc::ENOENT, now, ev));
+                    return p.node.supervise(now, |s, out, ev| s.spawn_failed(libc::ENOENT, now, out, ev));
                 }
                 hap.pids += 1;
                 let pid = hap.pids;
@@ -86,7 +86,11 @@ impl World {
                 self.at(t + takes, if broken { Ev::Ended { h, e: ended } } else { Ev::Serves { h, pid } });
                 return;
             }
-            (Action::Probe, state) => {
+            // It has a master, and never answers for itself.
+            (Action::Probe { direct: true }, _) => {
+                return p.node.supervise(now, |s, out, ev| s.probe_failed(now, out, ev));
+            }
+            (Action::Probe { .. }, state) => {
                 let pid = hap.process.map_or(hap.pids, |x| x.pid);
                 let lies = self.mutant == Mutant::HaproxyLies;
                 self.probes += 1;

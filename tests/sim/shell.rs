@@ -438,7 +438,7 @@ impl World {
                 self.hosts[h].memory[inst] = (memory != Memory::Nothing).then_some(memory);
             }
             Effect::Reread => self.reread(h, p, t),
-            Effect::Haproxy(supervisor::Action::Spawn) if !p.node.may_spawn() => {}
+            Effect::Haproxy(supervisor::Action::Spawn { .. }) if !p.node.may_spawn() => {}
             Effect::Haproxy(action) => self.service(h, p, t, action),
             // The simulated configurations have neither.
             Effect::Hook(_) | Effect::Mail(_) => {}

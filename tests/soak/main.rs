@@ -1,9 +1,7 @@
-//! What is too long for `make test`: crashes and stalls at random moments of the interval, many times.
-//!
-//! `cargo run --example soak -- [SEED [COUNT]]`: COUNT kills and COUNT stalls (20) against a vipd and against
-//! a keepalived of priority 254; at no instant may two nodes hold an address. Then the realtime part, which
-//! `soak -- realtime [SECONDS]` does alone. Ends with figures.
+//! What is too long for `make test`: crashes and stalls at random moments of the interval, many times. `USAGE` says
+//! what there is.
 
+mod haproxy;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod realtime;
@@ -14,6 +12,16 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+const USAGE: &str = "\
+soak [PART...] [SEED [COUNT]]: all parts, seed 1 and 20 of each unless told otherwise. The parts, with their times:
+
+leases   13 min  vipd is killed or stopped, against a vipd and a keepalived of priority 254: never two holders
+kills    12 min  kill -9 of HAProxy's worker, master and both, under load, 11 s apart: nobody is refused
+script   12 min  the same with keepalived, a check script and HAProxy under a supervisor: figures to compare
+vipd      6 min  kill -9 of vipd under load, respawn after 200 ms, with advert_int 1 and 2
+leaks     7 min  1000 restarts and 1000 reloads of HAProxy: descriptors and memory (50 times COUNT)
+realtime  3 min  VRRPv3 with an advert each 10 ms and realtime priority: cut cables, a minute without failover";
 
 /// Of three virtual routers, one of them over IPv6.
 const VIPS: [&str; 3] = ["192.168.30.230", "192.168.30.231", "2001:db8:30::232"];
@@ -36,26 +44,58 @@ struct Outcome {
 }
 
 fn main() -> ExitCode {
-    let args: Vec<u64> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
-    let seed = args.first().copied().unwrap_or(1);
-    let count = args.get(1).and_then(|n| usize::try_from(*n).ok()).unwrap_or(20);
+    const PARTS: [&str; 6] = ["leases", "kills", "script", "vipd", "leaks", "realtime"];
+    let (mut numbers, mut parts) = (Vec::new(), Vec::new());
+    for arg in std::env::args().skip(1) {
+        match arg.parse::<u64>() {
+            Ok(n) => numbers.push(n),
+            Err(_) if PARTS.contains(&&*arg) => parts.push(arg),
+            Err(_) => {
+                println!("{USAGE}");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let seed = numbers.first().copied().unwrap_or(1);
+    let count = numbers.get(1).and_then(|n| usize::try_from(*n).ok()).unwrap_or(20);
     if let Isolation::Impossible(why) = isolate() {
         println!("no namespaces: {why}");
         return ExitCode::FAILURE;
     }
-    if std::env::args().any(|a| a == "realtime") {
-        let idle = args.first().copied().unwrap_or(60);
-        return ExitCode::from(u8::from(!realtime::run(10, secs(idle))));
-    }
-    println!("seed {seed}, {count} of each, three virtual routers, advert_int 1, the peer has priority 254");
     let mut failed = false;
-    for keepalived in [false, true] {
-        for signal in [Signal::SIGKILL, Signal::SIGSTOP] {
-            failed |= !series(seed, count, keepalived, signal);
+    for part in PARTS.into_iter().filter(|p| parts.is_empty() || parts.iter().any(|q| q == p)) {
+        println!("{part}: seed {seed}, {count} of each");
+        let result = match part {
+            "leases" => {
+                failed |= !leases(seed, count);
+                Ok(())
+            }
+            "kills" => haproxy::kills(count),
+            "script" => haproxy::script(count),
+            "vipd" => haproxy::vipd(seed, count),
+            "leaks" => haproxy::leaks(count * 50),
+            _ => {
+                failed |= !realtime::run(count, secs(60));
+                Ok(())
+            }
+        };
+        if let Err(e) = result {
+            println!("FAILED: {part}: {e}");
+            failed = true;
         }
     }
-    failed |= !realtime::run(count, secs(60));
     ExitCode::from(u8::from(failed))
+}
+
+/// Three virtual routers, advert_int 1; the peer has priority 254.
+fn leases(seed: u64, count: usize) -> bool {
+    let mut well = true;
+    for keepalived in [false, true] {
+        for signal in [Signal::SIGKILL, Signal::SIGSTOP] {
+            well &= series(seed, count, keepalived, signal);
+        }
+    }
+    well
 }
 
 fn series(seed: u64, count: usize, keepalived: bool, signal: Signal) -> bool {

@@ -149,7 +149,7 @@ mod tests {
             let now = Time::from_nanos(7_000_000_000);
             let mut w =
                 World { h: Supervisor::new(cfg.unwrap_or_else(|| panic!()), now), now, events: vec![] };
-            assert_eq!(w.wait(Duration::ZERO), [Action::Spawn]);
+            assert_eq!(w.wait(Duration::ZERO), [Action::Spawn { bare: false }]);
             let out = w.start(11, 12);
             (w, out)
         }
@@ -167,7 +167,7 @@ mod tests {
 
         fn start(&mut self, pid: u32, worker: u32) -> Vec<Action> {
             self.step(|h, now, _, ev| h.spawned(pid, now, ev));
-            assert_eq!(self.wait(5 * MS), [Action::Probe]);
+            assert_eq!(self.wait(5 * MS), [Action::Probe { direct: false }]);
             self.answer(pid, worker)
         }
 
@@ -205,7 +205,7 @@ mod tests {
         assert!(w.events.contains(&Event::ListenersHeld { count: 3 }));
         assert_eq!(w.wait(MS), [], "held, and that is all");
         assert_eq!(w.die(11, Exit::Signal(9)), [], "nothing is dropped");
-        assert_eq!(w.wait(Duration::ZERO), [Action::Spawn]);
+        assert_eq!(w.wait(Duration::ZERO), [Action::Spawn { bare: false }]);
         assert_eq!(w.start(21, 22), [Action::FetchListeners { worker: 22 }]);
         assert_eq!(w.h.held_listeners(), 3, "until the answer is there");
         assert_eq!(w.fetched(Ok(3)), []);
@@ -233,9 +233,9 @@ mod tests {
         let (mut w, _) = World::ready();
         w.fetched(Ok(3));
         w.die(11, Exit::Signal(9));
-        assert_eq!(w.wait(Duration::ZERO), [Action::Spawn]);
+        assert_eq!(w.wait(Duration::ZERO), [Action::Spawn { bare: false }]);
         w.step(|h, now, _, ev| h.spawned(21, now, ev));
-        assert_eq!(w.wait(499 * MS), [Action::Probe]);
+        assert_eq!(w.wait(499 * MS), [Action::Probe { direct: false }]);
         assert_eq!(w.wait(MS).first(), Some(&Action::DropListeners), "restart_grace is 0.5 s");
     }
 
@@ -247,7 +247,7 @@ mod tests {
         w.wait(Duration::ZERO);
         w.step(|h, now, _, ev| h.spawned(21, now, ev));
         assert_eq!(w.die(21, Exit::Code(1)).first(), Some(&Action::DropListeners));
-        assert_eq!(w.due(250 * MS), [Action::Spawn], "and without them once more");
+        assert_eq!(w.due(250 * MS), [Action::Spawn { bare: false }], "and without them once more");
     }
 
     #[test]

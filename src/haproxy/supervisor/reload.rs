@@ -41,6 +41,9 @@ impl Supervisor {
             events.push(Event::ReloadBusy);
             return;
         }
+        if self.cannot_reload(events) {
+            return;
+        }
         self.reload = Some(Reload::Checking { until: now + CHECK_LIMIT });
         out.push(Action::Check);
         events.push(Event::Checking);

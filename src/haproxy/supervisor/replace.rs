@@ -2,6 +2,7 @@
 //! that reloads itself does so with the old one: it is checked first, started beside the one that runs and given its
 //! listening sockets; that one is stopped softly when the new one answers, and stays if it does not.
 
+use super::plain::Plain;
 use super::reload::CHECK_LIMIT;
 use super::{Action, Event, Exit, Probe, Reload, State, Supervisor};
 use crate::config::{self, diff};
@@ -14,6 +15,7 @@ pub(super) struct Replaced {
     worker: u32,
     since: Time,
     cfg: config::Haproxy,
+    plain: Plain,
 }
 
 impl Supervisor {
@@ -47,7 +49,6 @@ impl Supervisor {
             binary: old.binary.clone(),
             config: old.config.clone(),
             args: old.args.clone(),
-            keep_listeners: old.keep_listeners,
             ..cfg.clone()
         };
         self.cfg = command;
@@ -68,6 +69,7 @@ impl Supervisor {
                 self.failures = 0;
                 self.cfg = cfg.clone();
                 if !same {
+                    self.plain = Plain::default();
                     out.push(Action::TakeNext);
                 }
                 match &mut self.state {
@@ -90,7 +92,8 @@ impl Supervisor {
             out.push(Action::CancelProbe);
         }
         let cfg = std::mem::replace(&mut self.cfg, next);
-        self.replaced = Some(Replaced { pid, worker, since, cfg });
+        let plain = std::mem::take(&mut self.plain);
+        self.replaced = Some(Replaced { pid, worker, since, cfg, plain });
         self.state = State::Down { retry_at: now };
         out.push(Action::Replace);
     }
@@ -103,8 +106,8 @@ impl Supervisor {
         out: &mut Vec<Action>,
         events: &mut Vec<Event>,
     ) -> bool {
-        let Some(Replaced { pid, worker, since, cfg }) = self.replaced.take() else { return false };
-        self.cfg = cfg;
+        let Some(Replaced { pid, worker, since, cfg, plain }) = self.replaced.take() else { return false };
+        (self.cfg, self.plain) = (cfg, plain);
         self.state = State::Ready { pid, worker, since, probe: Probe::At(now), misses: 0 };
         out.push(Action::Restore);
         events.push(Event::ReloadRefused { exit });
@@ -122,7 +125,7 @@ impl Supervisor {
         if self.replaced.take_if(|r| r.pid == pid).is_none() {
             return false;
         }
-        (self.died_at, self.last_exit) = (Some(now), Some(exit));
+        (self.died_at, self.last_exit, self.remains) = (Some(now), Some(exit), true);
         self.restarts += 1;
         events.push(Event::Died { exit });
         true
@@ -138,6 +141,7 @@ mod tests {
     use std::time::Duration;
 
     const MS: Duration = Duration::from_millis(1);
+    const PROBE: Action = Action::Probe { direct: false };
 
     fn cfg(more: &str) -> config::Haproxy {
         let text = format!("[haproxy]\nkeep_listeners = no\ncheck_interval = 3600\n{more}\n");
@@ -154,7 +158,7 @@ mod tests {
         fn ready() -> World {
             let now = Time::from_nanos(7_000_000_000);
             let mut w = World { h: Supervisor::new(cfg(""), now), now, events: vec![] };
-            assert_eq!(w.tick(), [Action::Spawn]);
+            assert_eq!(w.tick(), [Action::Spawn { bare: false }]);
             w.start(11, 12);
             w
         }
@@ -175,7 +179,7 @@ mod tests {
         fn start(&mut self, pid: u32, worker: u32) -> Vec<Action> {
             self.step(|h, now, _, ev| h.spawned(pid, now, ev));
             self.now += 5 * MS;
-            assert_eq!(self.tick(), [Action::Probe]);
+            assert_eq!(self.tick(), [PROBE]);
             let info = Info { version: "2.6".into(), pid: worker };
             self.step(|h, now, out, ev| h.answered(pid, info, now, out, ev))
         }
@@ -211,7 +215,7 @@ mod tests {
         assert_eq!(w.h.stop_timeout(), Duration::from_secs(9));
         assert_eq!(w.checked(Exit::Code(0)), [Action::CancelProbe, Action::Replace][1..]);
         assert!(w.h.is_reloading());
-        assert_eq!(w.tick(), [Action::Spawn]);
+        assert_eq!(w.tick(), [Action::Spawn { bare: false }]);
         assert_eq!(w.h.health(w.now), Health::Well, "the old one serves");
         assert_eq!(w.start(21, 22), [Action::RetireOrphan]);
         assert!(!w.h.is_reloading());
@@ -230,7 +234,7 @@ mod tests {
         // A reload by the signal in between would check the wrong one.
         assert_eq!(w.step(|h, now, out, ev| h.reload(now, out, ev)), []);
         w.now += Duration::from_secs(31);
-        assert_eq!(w.tick(), [Action::CancelCheck, Action::Probe][..1]);
+        assert_eq!(w.tick(), [Action::CancelCheck, PROBE][..1]);
         assert_eq!(w.step(|h, now, out, ev| h.reload(now, out, ev)), [Action::Check]);
         assert_eq!(w.checked(Exit::Code(0)), [Action::Reload], "not the other command line");
     }
@@ -241,7 +245,7 @@ mod tests {
             let mut w = World::ready();
             w.reconfigure("args = -n 7", false);
             w.checked(Exit::Code(0));
-            assert_eq!(w.tick(), [Action::Spawn]);
+            assert_eq!(w.tick(), [Action::Spawn { bare: false }]);
             let out = match how {
                 0 => w.step(|h, now, out, ev| h.spawn_failed(2, now, out, ev)),
                 1 => {
@@ -287,12 +291,12 @@ mod tests {
         w.step(|h, now, out, ev| h.spawn_failed(2, now, out, ev));
         assert_eq!(w.tick(), [], "it waits");
         assert_eq!(w.reconfigure("args = -n 7", false), [Action::TakeNext]);
-        assert_eq!(w.tick(), [Action::Spawn]);
+        assert_eq!(w.tick(), [Action::Spawn { bare: false }]);
         w.step(|h, now, _, ev| h.spawned(21, now, ev));
         assert_eq!(w.reconfigure("args = -n 8", true), [Action::TakeNext, Action::CancelProbe, Action::Kill]);
         w.exited(21, Exit::Signal(9));
         w.now += 250 * MS;
-        assert_eq!(w.tick(), [Action::Spawn]);
+        assert_eq!(w.tick(), [Action::Spawn { bare: false }]);
     }
 
     #[test]

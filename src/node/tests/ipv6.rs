@@ -95,7 +95,7 @@ fn adverts_come_from_the_link_local_address_once_it_is_usable() {
     w.node.addr(w.now, &link_local(OWN, 0x80));
     w.node.addr(w.now, &link_local("fe80::119", 0xc0));
     w.begin(false);
-    assert!(w.node.instances[0].faults.only(Faults::NO_ADDRESS));
+    assert!(w.node.instances[0].faults.only(Faults::NO_SOURCE));
     w.node.addr(w.now, &link_local("fe80::119", 0x80));
     w.settle();
     assert_eq!(w.node.instances[0].src, Some(v6("fe80::119").into()));

@@ -337,7 +337,7 @@ fn haproxy_appears_and_disappears() {
     let with = format!("[haproxy]\nkeep_listeners = no\ncheck_interval = 3600\n{one}");
     let (mut w, mut cfg) = World::master(&one);
     w.reload(&mut cfg, &with);
-    assert!(w.take().contains(&Did::Haproxy(supervisor::Action::Spawn)));
+    assert!(w.take().contains(&Did::Haproxy(supervisor::Action::Spawn { bare: false })));
     w.pass(ms(300));
     assert_eq!(w.kind(), Kind::Master, "as while it is restarted");
     w.ready();
@@ -347,13 +347,13 @@ fn haproxy_appears_and_disappears() {
     assert!(w.take().contains(&Did::Haproxy(supervisor::Action::SoftStop)));
     // Back before it has gone: it is waited for.
     w.reload(&mut cfg, &with);
-    assert!(!w.take().contains(&Did::Haproxy(supervisor::Action::Spawn)));
+    assert!(!w.take().contains(&Did::Haproxy(supervisor::Action::Spawn { bare: false })));
     w.node.supervise(w.now, |h, out, ev| {
         assert!(h.exited(77, Exit::Code(0), w.now, out, ev));
     });
     w.pass(ms(100));
     assert_eq!(w.new_services, 1);
-    assert!(w.take().contains(&Did::Haproxy(supervisor::Action::Spawn)));
+    assert!(w.take().contains(&Did::Haproxy(supervisor::Action::Spawn { bare: false })));
     // Never master without service: between the two there was none.
     w.ready();
     w.pass(ms(5000));

@@ -47,7 +47,7 @@ fn serving_master() -> World {
 fn a_crash_that_is_mended_in_time_changes_nothing() {
     let mut w = serving_master();
     die(&mut w, Exit::Signal(9));
-    assert_eq!(w.take()[0], Did::Haproxy(supervisor::Action::Spawn), "started again at once");
+    assert_eq!(w.take()[0], Did::Haproxy(supervisor::Action::Spawn { bare: false }), "started again at once");
     w.run(ms(450));
     w.ready();
     w.run(ms(2000));
@@ -77,7 +77,7 @@ fn a_start_that_fails_gives_the_address_away_at_once_and_backs_off() {
     w.run(ms(20));
     die(&mut w, Exit::Code(1));
     assert!(w.take().contains(&Did::Remove(0)));
-    let spawn = Did::Haproxy(supervisor::Action::Spawn);
+    let spawn = Did::Haproxy(supervisor::Action::Spawn { bare: false });
     let mut starts = Vec::new();
     for _ in 0..40_000 {
         w.run(ms(5));
@@ -235,4 +235,27 @@ fn a_reload_is_checked_first_and_claimed_only_when_another_worker_answers() {
     w.run(ms(10_100));
     assert!(w.events.contains(&Event::Haproxy(supervisor::Event::ReloadFailed)));
     assert_eq!(w.kind(), Kind::Master, "VRRP does not notice");
+}
+
+#[test]
+fn asked_twice_a_haproxy_that_lingers_is_not_waited_for() {
+    let mut w = serving_master();
+    w.node.stop(w.now);
+    w.effects();
+    w.settle();
+    w.run(ms(300));
+    assert!(!w.take().contains(&Did::Remove(0)), "nobody has taken over yet");
+    w.node.stop(w.now);
+    w.effects();
+    w.settle();
+    w.run(ms(550));
+    let did = w.take();
+    let at =
+        |a| did.iter().position(|d| *d == Did::Haproxy(a)).unwrap_or_else(|| panic!("no {a:?}: {did:?}"));
+    let gone = did.iter().position(|d| *d == Did::Remove(0));
+    assert!(gone < Some(at(supervisor::Action::SoftStop)));
+    assert!(at(supervisor::Action::SoftStop) < at(supervisor::Action::Terminate));
+    assert!(at(supervisor::Action::Terminate) < at(supervisor::Action::Kill));
+    die(&mut w, Exit::Signal(9));
+    assert!(w.take().contains(&Did::Exit(0)));
 }

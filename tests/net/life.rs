@@ -1,0 +1,409 @@
+//! Life with and without a parent: as PID 1 of a container, under busybox init, with orphans; how HAProxy is
+//! stopped; and a HAProxy that has no master process.
+
+use super::*;
+use nix::sys::signal::{kill, killpg};
+use nix::unistd::Pid;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("as_pid_1_of_a_container", as_pid_1),
+    ("as_a_sidecar_without_haproxy", as_a_sidecar),
+    ("under_busybox_init", under_busybox_init),
+    ("reaps_workers_whose_master_died", reaps_workers),
+    ("stops_within_its_time", stops_within_its_time),
+    ("hup_reloads_haproxy_if_its_files_changed", hup_reloads_what_changed),
+    ("a_haproxy_that_has_no_master", |w| without_master(w, "strips them")),
+    ("a_haproxy_that_refuses_master_mode", |w| without_master(w, "refuses them")),
+    ("a_haproxy_that_crashes_after_every_start", crashes_after_every_start),
+];
+
+/// A program of a node that is a shell script.
+fn program(node: &Node, name: &str, text: &str) -> Result<PathBuf> {
+    let path = node.write(name, &format!("#!/bin/sh\n{text}\n"))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+    Ok(path)
+}
+
+/// vipd with another program in the place of HAProxy.
+fn with_program(node: &Node, program: &std::path::Path, more: &str) -> Result<Vipd> {
+    let ini = Vipd::ini(node, Some(&haproxy_cfg(node, SERVICE)?), &[router(100)]);
+    let ini = ini.replace(&haproxy_path(), &program.display().to_string());
+    Vipd::start(node, &ini.replace("[haproxy]\n", &format!("[haproxy]\n{more}")))
+}
+
+/// A container, as far as vipd can tell: namespaces, a root that cannot be written to, a /run of its own and empty,
+/// /dev with next to nothing in it, /proc/sys read-only; the node's directory is /mnt. `last` becomes PID 1.
+fn container(node: &Node, last: &str) -> Result<Proc> {
+    let dir = node.dir().display();
+    let script = format!(
+        "set -e
+        mkdir -p {dir}/dev {dir}/etc
+        mount -t tmpfs tmpfs {dir}/dev
+        for f in null urandom; do : >{dir}/dev/$f; mount --bind /dev/$f {dir}/dev/$f; done
+        mount --rbind {dir}/dev /dev
+        mount --bind {dir} /mnt
+        mount --bind {dir}/etc /etc
+        mount -t tmpfs -o mode=755 tmpfs /run
+        mount --bind /proc/sys /proc/sys
+        mount -o remount,bind,ro /proc/sys
+        mount -o remount,bind,ro /
+        cd /
+        exec {last}"
+    );
+    let mut cmd = Command::new("unshare");
+    cmd.args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "sh", "-c", &script]);
+    Proc::start(node, "container", cmd)
+}
+
+/// With what `docker run --cap-drop ALL --cap-add ...` leaves.
+fn vipd_alone() -> Result<String> {
+    let caps = "-all,+net_admin,+net_raw,+net_bind_service";
+    let vipd = vipd_path()?;
+    Ok(format!("setpriv --bounding-set={caps} --inh-caps=-all {} -c /mnt/vipd.ini", vipd.display()))
+}
+
+/// The configuration as the container sees it, everything else by default.
+fn contained(node: &Node, ini: &str) -> Result<()> {
+    let dir = node.dir().display().to_string();
+    let socket = format!("control_socket = {dir}/vipd/control\n");
+    node.write("vipd.ini", &ini.replace(&socket, "").replace(&dir, "/mnt"))?;
+    Ok(())
+}
+
+/// The children of a process, as pids and states.
+fn children(parent: i32) -> Vec<(i32, String)> {
+    let dirs = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = dirs.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
+    let child = |pid: i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let state = fields.next()?.to_owned();
+        (fields.next()?.parse() == Ok(parent)).then_some((pid, state))
+    };
+    pids.filter_map(child).collect()
+}
+
+/// Asks until it is so.
+fn wait_until(what: &str, timeout: Duration, f: impl Fn() -> bool) -> Result<()> {
+    let deadline = Instant::now() + timeout;
+    while !f() {
+        ensure!(Instant::now() < deadline, "waited {timeout:?} in vain for {what}");
+        std::thread::sleep(ms(10));
+    }
+    Ok(())
+}
+
+/// The PID 1 of a container, as it is called outside.
+fn pid_1(container: &Proc) -> Result<i32> {
+    let first = children(container.pid()).first().map(|(pid, _)| *pid);
+    first.ok_or_else(|| Error("the container has no PID 1".to_owned()))
+}
+
+/// A thousand orphans are reaped; TERM ends everything in order and in time.
+fn as_pid_1(w: &World) -> Result<()> {
+    w.one.sysctl("net.ipv4.ip_nonlocal_bind", "1")?; // as `docker run --sysctl` does
+    contained(&w.one, &Vipd::ini(&w.one, Some(&haproxy_cfg(&w.one, SERVICE)?), &[router(100)]))?;
+    let (two, _) = w.with_haproxy(Kind::Vipd, &w.two, router(99))?;
+    let one = container(&w.one, &vipd_alone()?)?;
+    one.wait_log(" ready after ", secs(5))?;
+    one.wait_log("held over a crash", secs(5))?;
+    w.watcher.wait_holder(VIP, "node1", secs(10))?;
+    let init = pid_1(&one)?;
+    let status = std::fs::read_to_string(format!("/proc/{init}/status"))?;
+    let caps = status.lines().find_map(|l| l.strip_prefix("CapEff:\t")).unwrap_or_default();
+    ensure!(caps == "0000000000003400", "PID 1 has the capabilities {caps}");
+    let ours = children(init).len();
+    let orphans = "i=0; while [ $i -lt 1000 ]; do (sleep 2 >/dev/null 2>&1 &); i=$((i+1)); done";
+    let mut cmd = Command::new("nsenter");
+    cmd.args(["-t", &init.to_string(), "-p", "-m", "sh", "-c", orphans]);
+    let start = Instant::now();
+    ensure!(w.one.output(&mut cmd)?.status.success(), "no shell in the container");
+    let most = children(init).len() - ours;
+    ensure!(most > 300, "vipd got {most} orphans only");
+    wait_until("the orphans to be gone", secs(30), || children(init).len() == ours)?;
+    println!("1000 orphans, {most} of them at once, are gone after {:?}", start.elapsed());
+    ensure!(children(init).iter().all(|(_, state)| state != "Z"), "zombies: {:?}", children(init));
+    // One of HAProxy's that dies is started again, and nothing of it stays either.
+    let mark = one.log().mark();
+    kill(Pid::from_raw(w.one.haproxy_master().unwrap_or(-1)), Signal::SIGKILL)?;
+    one.log().wait_from(mark, "held over a crash", secs(5))?;
+    wait_until("the worker to be gone", secs(5), || children(init).len() == ours)?;
+
+    let client = w.client()?;
+    client.wait_answer_by("node1", secs(5))?;
+    let (mark, start) = (one.log().mark(), Instant::now());
+    kill(Pid::from_raw(init), Signal::SIGTERM)?;
+    let mut last = start;
+    for step in
+        ["Stopping", "sending 0 priority", "removing protocol VIPs", "soft stop", "haproxy stopped after"]
+    {
+        let line = one.log().wait_from(mark, step, secs(9))?;
+        println!("{:7.1} ms  {}", (line.at - start).as_secs_f64() * 1e3, line.text);
+        ensure!(line.at >= last, "{step} came too early");
+        last = line.at;
+    }
+    let status = one.wait_exit(secs(9))?;
+    println!("{:7.1} ms  {status}", start.elapsed().as_secs_f64() * 1e3);
+    ensure!(status.code() == Some(0) && start.elapsed() < secs(8), "{status} after {:?}", start.elapsed());
+    client.wait_answer_by("node2", secs(2))?;
+    let report = client.report(start, Instant::now())?;
+    ensure!(report.failures() <= 1 && report.silence < ms(150), "clients noticed: {report}");
+    at_peace(&[&one, &two])
+}
+
+/// Nothing to supervise; and what an orchestrator gets to know.
+fn as_a_sidecar(w: &World) -> Result<()> {
+    contained(&w.one, &Vipd::ini(&w.one, None, &[router(100)]))?;
+    let one = container(&w.one, &vipd_alone()?)?;
+    w.node1_is_master()?;
+    let start = Instant::now();
+    kill(Pid::from_raw(pid_1(&one)?), Signal::SIGTERM)?;
+    ensure!(one.wait_exit(secs(9))?.code() == Some(0), "a clean stop ends with 0");
+    let took = start.elapsed();
+    println!("stopped after {took:?}");
+    // There is no successor that could be heard.
+    ensure!((ms(3900)..ms(4400)).contains(&took), "the stop took {took:?} instead of the hand-over's 4 s");
+    w.watcher.wait_holders(VIP, &[], secs(1))?;
+    w.one.write("vipd.ini", "nonsense\n")?;
+    let wrong = container(&w.one, &vipd_alone()?)?;
+    ensure!(wrong.wait_exit(secs(5))?.code() == Some(2), "a configuration error ends with 2");
+    contained(&w.one, &Vipd::ini(&w.one, None, &[router(100)]))?;
+    let last = vipd_alone()?.replace(",+net_raw", "");
+    let wrong = container(&w.one, &last)?;
+    ensure!(wrong.wait_exit(secs(5))?.code() == Some(1), "a failure ends with 1");
+    wrong.wait_log("missing capability: CAP_NET_RAW", secs(1))?;
+    Ok(())
+}
+
+/// The lines of init/inittab: respawn after a crash, HAProxy is taken over; at shutdown vipd is asked first.
+fn under_busybox_init(w: &World) -> Result<()> {
+    let inittab: String = include_str!("../../init/inittab")
+        .lines()
+        .filter(|l| l.starts_with("::respawn:") || (l.starts_with("::shutdown:") && l.contains("vipd")))
+        .map(|l| {
+            let l = l.replace(
+                "/usr/sbin/vipd",
+                &format!("{} -c /mnt/vipd.ini", vipd_path().unwrap_or_default().display()),
+            );
+            l.replace("killall", "busybox killall").replace("pidof", "busybox pidof") + "\n"
+        })
+        .collect();
+    ensure!(inittab.lines().count() == 2, "init/inittab has changed: {inittab}");
+    std::fs::create_dir_all(w.one.dir().join("etc"))?;
+    w.one.write("etc/inittab", &inittab)?;
+    w.one.sysctl("net.ipv4.ip_nonlocal_bind", "1")?;
+    contained(
+        &w.one,
+        &Vipd::ini(&w.one, Some(&haproxy_cfg(&w.one, SERVICE)?), &[router(100).advert_int("2")]),
+    )?;
+    let one = container(&w.one, "busybox init")?;
+    one.wait_log(" ready after ", secs(5))?;
+    w.watcher.wait_holder(VIP, "node1", secs(12))?;
+    one.wait_log("held over a crash", secs(5))?;
+    let init = pid_1(&one)?;
+    let client = w.client()?;
+    client.wait_answer_by("node1", secs(5))?;
+    // Right after an advert: with an interval of 2 s the leases take 3 s, and init waits one.
+    w.capture.wait_advert("node1", VRID, Instant::now(), secs(3))?;
+    let (mark, start, haproxy) = (one.log().mark(), Instant::now(), w.one.haproxy_master());
+    kill(Pid::from_raw(w.one.pids("vipd").first().copied().unwrap_or(-1)), Signal::SIGKILL)?;
+    one.log().wait_from(mark, "runs already: taking it over", secs(5))?;
+    let back = one.log().wait_from(mark, words::MASTER, secs(5))?.at - start;
+    println!("busybox init: master again {back:?} after kill -9");
+    std::thread::sleep(ms(200));
+    let report = client.report(start, Instant::now())?;
+    ensure!(report.failures() == 0 && report.syn_retransmits == 0, "clients noticed: {report}");
+    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved");
+    ensure!(w.one.haproxy_master() == haproxy, "HAProxy was started anew");
+    ensure!(children(init).iter().all(|(_, state)| state != "Z"), "zombies: {:?}", children(init));
+    // TERM means reboot to busybox init.
+    let (mark, start) = (one.log().mark(), Instant::now());
+    kill(Pid::from_raw(init), Signal::SIGTERM)?;
+    for step in ["Stopping", "removing protocol VIPs", "soft stop", "haproxy stopped after"] {
+        let line = one.log().wait_from(mark, step, secs(12))?;
+        println!("{:7.1} ms  {}", (line.at - start).as_secs_f64() * 1e3, line.text);
+    }
+    one.wait_exit(secs(15))?;
+    ensure!(one.log().grep("does not stop").is_empty(), "HAProxy was killed");
+    w.watcher.wait_holders(VIP, &[], secs(1))?;
+    Ok(())
+}
+
+/// As an ordinary process vipd adopts the worker. One that hangs is ended when the next HAProxy is well; nothing
+/// stays of it.
+fn reaps_workers(w: &World) -> Result<()> {
+    let (one, _) = w.with_haproxy(Kind::Vipd, &w.one, router(100))?;
+    w.node1_is_master()?;
+    one.wait_log("held over a crash", secs(5))?;
+    let worker = w.one.haproxy_workers().last().copied().unwrap_or(-1);
+    let is_child = || children(one.pid()).iter().any(|(pid, _)| *pid == worker);
+    kill(Pid::from_raw(worker), Signal::SIGSTOP)?;
+    let mark = one.log().mark();
+    kill(Pid::from_raw(w.one.haproxy_master().unwrap_or(-1)), Signal::SIGKILL)?;
+    one.log().wait_from(mark, " ready after ", secs(5))?;
+    ensure!(is_child(), "vipd has not adopted the worker");
+    wait_until("the worker to be gone", secs(5), || !is_child())?;
+    ensure!(children(one.pid()).len() == 1, "children: {:?}", children(one.pid()));
+    at_peace(&[&one])
+}
+
+/// A connection through HAProxy to a server that never answers: only HAProxy's end ends it.
+fn lingering(w: &World) -> Result<(TcpListener, TcpStream)> {
+    let server = w.one.enter(|| TcpListener::bind("127.0.0.1:7000"))?;
+    let client = w.client.enter(|| TcpStream::connect("192.168.30.116:5001"))?;
+    client.set_read_timeout(Some(secs(5)))?;
+    server.accept().map(|(served, _)| std::mem::forget(served))?;
+    Ok((server, client))
+}
+
+fn stops_within_its_time(w: &World) -> Result<()> {
+    const LIMIT: Duration = secs(3);
+    for (what, said) in [
+        ("lingers", "still has connections"),
+        ("ignores", "does not stop"),
+        ("twice", "not waiting any longer"),
+    ] {
+        let cfg = haproxy_cfg(&w.one, SERVICE)?;
+        let slow = "listen slow\n    mode tcp\n    bind 192.168.30.116:5001\n    timeout client 1h\n    timeout server 1h\n    \
+                    server s 127.0.0.1:7000\n";
+        std::fs::write(&cfg, std::fs::read_to_string(&cfg)? + slow)?;
+        let ini = Vipd::ini(&w.one, Some(&cfg), &[router(100)]);
+        let one = Vipd::start(&w.one, &ini.replace("[haproxy]\n", "[haproxy]\nstop_timeout = 3\n"))?;
+        w.watcher.wait_holder(VIP, "node1", ELECTION)?;
+        let (_server, mut client) = lingering(w)?;
+        if what == "ignores" {
+            killpg(Pid::from_raw(w.one.haproxy_master().unwrap_or(-1)), Signal::SIGSTOP)?;
+        }
+        let start = Instant::now();
+        one.terminate();
+        let limit = if what == "twice" {
+            std::thread::sleep(ms(300));
+            one.terminate();
+            secs(1)
+        } else {
+            LIMIT
+        };
+        let status = one.wait_exit(secs(9))?;
+        let took = start.elapsed();
+        println!("{what}: {status} after {took:?}");
+        ensure!(status.code() == Some(0) && took < limit + ms(100), "{what}: {status} after {took:?}");
+        ensure!(what == "twice" || took > ms(1500), "{what}: it did not wait: {took:?}");
+        one.wait_log(said, secs(1))?;
+        ensure!(!matches!(client.read(&mut [0]), Ok(1..)), "an answer from nowhere");
+        ensure!(w.one.pids("").is_empty(), "{what}: still there: {:?}", w.one.pids(""));
+    }
+    Ok(())
+}
+
+/// HUP looks at HAProxy's files first; so does the vipd that has taken it over.
+fn hup_reloads_what_changed(w: &World) -> Result<()> {
+    let (one, _) = w.with_haproxy(Kind::Vipd, &w.one, router(100))?;
+    w.node1_is_master()?;
+    one.wait_log("held over a crash", secs(5))?;
+    let hup = |daemon: &Proc, expected: &str| -> Result<()> {
+        let mark = daemon.log().mark();
+        daemon.signal(Signal::SIGHUP);
+        daemon.log().wait_from(mark, expected, secs(8))?;
+        Ok(())
+    };
+    let (unchanged, reloaded) = ("configuration files have not changed", "haproxy reloaded: worker");
+    let worker = w.one.haproxy_workers();
+    hup(&one, unchanged)?;
+    ensure!(worker == w.one.haproxy_workers(), "reloaded without a reason");
+    haproxy_cfg(&w.one, SERVICE)?;
+    hup(&one, reloaded)?;
+    hup(&one, unchanged)?;
+    // One that is refused is tried again.
+    w.one.write("haproxy.cfg", "nonsense\n")?;
+    hup(&one, "no reload: its configuration is refused")?;
+    hup(&one, "no reload: its configuration is refused")?;
+    one.kill();
+    one.wait_exit(secs(2))?;
+    let cfg = haproxy_cfg(&w.one, SERVICE)?;
+    let again = Vipd::run(&w.one, Some(&cfg), &[router(100)])?;
+    again.wait_log("runs already: taking it over", secs(2))?;
+    again.wait_log(" ready after ", secs(2))?;
+    hup(&again, reloaded)?;
+    hup(&again, unchanged)
+}
+
+/// A HAProxy that gets no -W and -S, by a wrapper that drops them or refuses them: ready, watched, held over a
+/// crash, taken over and stopped as any other; only not reloaded.
+fn without_master(w: &World, how: &str) -> Result<()> {
+    let text = if how.starts_with("strips") {
+        let drop = "for a; do shift; case $a in -W|-S|*,mode,600) ;; *) set -- \"$@\" \"$a\";; esac; done";
+        format!("{drop}; exec {} \"$@\"", haproxy_path())
+    } else {
+        let refuse = "for a; do [ \"$a\" != -W ] || { echo 'Usage : haproxy [-f <cfgfile|cfgdir>]*' >&2; exit 1; }; done";
+        format!("{refuse}; exec {} \"$@\"", haproxy_path())
+    };
+    let program = program(&w.one, "plain", &text)?;
+    let one = with_program(&w.one, &program, "crash_limit = 1000\nrestart_grace = 3\n")?;
+    w.node1_is_master()?;
+    one.wait_log("runs without a master process", secs(5))?;
+    one.wait_log("held over a crash", secs(5))?;
+    ensure!(w.one.pids("haproxy").len() == 1, "not one process: {:?}", w.one.pids("haproxy"));
+    let client = w.client()?;
+    client.wait_answer_by("node1", secs(3))?;
+
+    // A reload would end it.
+    let (mark, start) = (one.log().mark(), Instant::now());
+    one.signal(Signal::SIGUSR2);
+    one.log().wait_from(mark, "no reload: it runs without a master process", secs(5))?;
+    // Killed: nobody is refused.
+    kill(Pid::from_raw(w.one.pids("haproxy")[0]), Signal::SIGKILL)?;
+    one.log().wait_from(mark, "held over a crash", secs(5))?;
+    client.wait_answer_by("node1", secs(2))?;
+    let report = client.report(start, Instant::now())?;
+    println!("{report}");
+    ensure!(!report.failed.contains_key("refused") && report.failures() <= 4, "{report}");
+    // Stopped: noticed, killed and started again.
+    let mark = one.log().mark();
+    kill(Pid::from_raw(w.one.pids("haproxy")[0]), Signal::SIGSTOP)?;
+    one.log().wait_from(mark, "it hangs and is killed", secs(8))?;
+    one.log().wait_from(mark, " ready after ", secs(8))?;
+    // Taken over, or followed by one of our own.
+    one.kill();
+    one.wait_exit(secs(2))?;
+    let again = with_program(&w.one, &program, "")?;
+    again.wait_log("runs without a master process", secs(8))?;
+    let adopted = !again.log().grep("taking it over").is_empty();
+    ensure!(adopted == how.starts_with("strips"), "taken over: {adopted}");
+    wait_until("one HAProxy", secs(5), || w.one.pids("haproxy").len() == 1)?;
+    client.wait_answer_by("node1", ELECTION)?;
+    again.terminate();
+    ensure!(again.wait_exit(secs(9))?.success(), "the stop was not clean");
+    ensure!(w.one.pids("").is_empty(), "still there: {:?}", w.one.pids(""));
+    Ok(())
+}
+
+/// Master and worker die 1 s after every start: the address moves once, and stays where it went.
+fn crashes_after_every_start(w: &World) -> Result<()> {
+    let program = program(
+        &w.one,
+        "fragile",
+        &format!("me=$$; (sleep 1; kill -KILL -$me) & exec {} \"$@\"", haproxy_path()),
+    )?;
+    let one = with_program(&w.one, &program, "")?;
+    let (_two, _) = w.with_haproxy(Kind::Vipd, &w.two, router(99))?;
+    let start = Instant::now();
+    one.wait_log("died 4 times within 30 s: FAULT", secs(20))?;
+    w.watcher.wait_holder(VIP, "node2", ELECTION)?;
+    let settled = Instant::now();
+    std::thread::sleep(secs(15));
+    let moves: Vec<_> = w.watcher.timeline(VIP).into_iter().filter(|c| c.held).collect();
+    println!(
+        "{:?} after {:?}; deaths {}",
+        moves.len(),
+        settled - start,
+        one.log().grep("haproxy died").len()
+    );
+    ensure!(moves.iter().all(|c| c.at <= settled) && moves.len() <= 2, "the address moved: {moves:?}");
+    ensure!(one.log().grep("haproxy died").len() > 6, "it did not go on");
+    w.watcher.no_overlap(VIP, ms(20))
+}
