@@ -13,7 +13,7 @@ mod vmac;
 
 pub use check::unknown_user;
 pub use notify::odd_hooks;
-pub use reload::read_config;
+pub use reload::{read_config, read_file};
 pub use service::check_argv;
 
 use crate::config::{self, Config};

@@ -86,7 +86,7 @@ fn say(text: &[u8]) -> bool {
 fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
     let mut file = PathBuf::from("/etc/vipd.ini");
     let mut task = Task::Run;
-    let (mut aside, mut force, mut name) = (60u64, "no", String::new());
+    let (mut aside, mut force, mut name) = ("60".to_owned(), "no", String::new());
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
         match arg {
@@ -106,9 +106,9 @@ fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
             }
             Value(word) if word == "resign" && matches!(task, Task::Run) => task = Task::Ask(String::new()),
             Long("for") if is_resign(&task) => {
-                aside = args.value()?.parse()?;
-                if aside > control::MAX_ASIDE {
-                    return Err("--for: at most 86400 seconds".into());
+                aside = args.value()?.string()?;
+                if !aside.parse().is_ok_and(|s: u64| s <= control::MAX_ASIDE) {
+                    return Err("--for: 0 to 86400 seconds".into());
                 }
             }
             Long("force") if is_resign(&task) => force = "yes",
@@ -259,7 +259,7 @@ fn plain() -> &'static str {
 /// Asks the daemon. The configuration may be wrong in all but its control_socket: the status is to be had all the
 /// same, and the daemon is to hear of what is wrong.
 fn ask(file: &Path, line: &str) -> u8 {
-    let text = std::fs::read(file).unwrap_or_default();
+    let text = daemon::read_file(file).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let value = |l: &str| -> Option<PathBuf> {
         let value = l.trim().strip_prefix("control_socket")?.trim_start().strip_prefix('=')?;

@@ -50,6 +50,10 @@ pub(super) struct Sockets {
 
 impl Daemon {
     pub(super) fn open_link(&mut self, link: usize, ifindex: u32) -> nix::Result<()> {
+        // After a reload some are there already: they are replaced when the new ones listen.
+        if self.sockets.get(link).is_some_and(|s| s.arp.is_some() || s.vmac.is_some()) {
+            self.read_all_adverts();
+        }
         let Some(l) = self.node.links.get(link) else { return Err(Errno::ENODEV) };
         if let Some(vmac) = l.vmac {
             let vmac = Some(self.open_vmac(ifindex, l, &vmac)?);
@@ -57,29 +61,15 @@ impl Daemon {
             self.sockets[link] = Sockets { vmac, ..Sockets::default() };
             return Ok(());
         }
-        // After a reload some are there, and stay: no advert is missed.
-        let old = std::mem::take(&mut self.sockets[link]);
-        let mut sockets = Sockets { router: old.router, stray_after: old.stray_after, ..Sockets::default() };
-        sockets.arp = match old.arp {
-            None => Some(socket::Arp::open(ifindex)?),
-            there => there,
-        };
+        let mut sockets = Sockets { arp: Some(socket::Arp::open(ifindex)?), ..Sockets::default() };
         if l.carries_adverts {
             let vrids: Vec<u8> = l.demux.vrids().collect();
-            let open = |kind, old: Option<socket::Vrrp>| match old {
-                None => socket::Vrrp::open(&l.name, ifindex, kind, &vrids, l.multicast),
-                Some(s) => s.rewire(ifindex, kind, &vrids, l.multicast).map(|()| s),
-            };
-            sockets.vrrp = Some(open(Kind::Plain, old.vrrp)?);
-            sockets.ah = Some(open(Kind::Ah, old.ah)?);
-            sockets.stray = Some(match old.stray {
-                None => socket::Stray::open(&l.name, ifindex, &vrids, l.multicast)?,
-                Some(s) => s.rewire(ifindex, &vrids, l.multicast).map(|()| s)?,
-            });
+            let open = |kind| socket::Vrrp::open(&l.name, ifindex, kind, &vrids, l.multicast);
+            sockets.vrrp = Some(open(Kind::Plain)?);
+            sockets.ah = Some(open(Kind::Ah)?);
+            sockets.stray = Some(socket::Stray::open(&l.name, ifindex, &vrids, l.multicast)?);
         }
-        if l.has_v6_vips && old.neighbours.is_some() {
-            sockets.neighbours = old.neighbours;
-        } else if l.has_v6_vips {
+        if l.has_v6_vips {
             sockets.neighbours = Some(socket::V6::neighbours(&l.name, ifindex)?);
             if runtime::read_sysctl(&format!("net/ipv6/conf/{}/disable_ipv6", l.name)).as_deref() == Some("1")
             {
@@ -88,12 +78,8 @@ impl Daemon {
         }
         let vrids: Vec<u8> = l.demux_v6.vrids().collect();
         if !vrids.is_empty() {
-            let open = |listed, old: Option<socket::V6>| match old {
-                None => socket::V6::vrrp(&l.name, ifindex, &vrids, listed, l.multicast),
-                Some(s) => s.rewire(&vrids, listed, l.multicast).map(|()| s),
-            };
-            sockets.vrrp_v6 = Some(open(true, old.vrrp_v6)?);
-            sockets.stray_v6 = Some(open(false, old.stray_v6)?);
+            sockets.vrrp_v6 = Some(socket::V6::vrrp(&l.name, ifindex, &vrids, true, l.multicast)?);
+            sockets.stray_v6 = Some(socket::V6::vrrp(&l.name, ifindex, &vrids, false, l.multicast)?);
         }
         quiet_arp(&l.name);
         self.sockets[link] = sockets;

@@ -44,13 +44,17 @@ pub(super) struct Pending {
     resigning: Vec<usize>,
 }
 
-/// Reads a configuration file: the configuration and its warnings, or all errors, one `file:line: message` per line.
-pub fn read_config(file: &Path) -> Result<(Config, String), String> {
+/// A configuration file, up to one octet more than it may have.
+pub fn read_file(file: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(ini::MAX_SIZE).unwrap_or(u64::MAX).saturating_add(1);
-    if let Err(e) = File::open(file).and_then(|f| f.take(limit).read_to_end(&mut bytes)) {
-        return Err(format!("vipd: {}: {e}\n", file.display()));
-    }
+    File::open(file)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a configuration file: the configuration and its warnings, or all errors, one `file:line: message` per line.
+pub fn read_config(file: &Path) -> Result<(Config, String), String> {
+    let bytes = read_file(file).map_err(|e| format!("vipd: {}: {e}\n", file.display()))?;
     let (cfg, kind, said) = match schema::parse_bytes(&bytes) {
         Ok((cfg, warnings)) => (Some(cfg), "warning: ", warnings),
         Err(errors) => (None, "", errors),

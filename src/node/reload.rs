@@ -296,7 +296,7 @@ impl Node {
                     self.links[link].sockets = Sockets::Closed;
                     self.push(Effect::Close { link });
                 }
-                // Those that are there are kept: no advert is missed.
+                // Those that are there are kept: their queues are read first.
                 Sockets::Open if l.wiring() != *old => self.open(link),
                 _ => {}
             }

@@ -62,16 +62,6 @@ impl Vrrp {
         Ok(Vrrp { fd })
     }
 
-    /// Other VRIDs, or another `multicast`. The kernel changes the filter in one go: nothing is missed.
-    pub fn rewire(&self, ifindex: u32, kind: Kind, vrids: &[u8], multicast: bool) -> nix::Result<()> {
-        filter(&self.fd, &vrid_filter(kind.load_vrid(), vrids, true))?;
-        if multicast {
-            set(&self.fd, libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, &0i32)?;
-            set(&self.fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &group(ifindex)?)?;
-        }
-        member(&self.fd, ifindex, multicast)
-    }
-
     /// Packets that its buffer had no room for, since it was opened. 0 where the kernel (before 4.6) does not say.
     pub fn overruns(&self) -> u64 {
         let mut info = [0u32; 9];
@@ -113,12 +103,6 @@ impl Stray {
         }
         receive_buffer(&fd, false)?;
         Ok(Stray { fd })
-    }
-
-    /// See `Vrrp::rewire`.
-    pub fn rewire(&self, ifindex: u32, vrids: &[u8], multicast: bool) -> nix::Result<()> {
-        filter(&self.fd, &vrid_filter(Kind::Plain.load_vrid(), vrids, false))?;
-        member(&self.fd, ifindex, multicast)
     }
 
     /// The next IP packet that is queued, and its length.
@@ -224,15 +208,6 @@ fn raw(ifname: &str, kind: Kind) -> nix::Result<OwnedFd> {
     // Only the groups that this socket joined, not those of every process of the host.
     set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_ALL, &0i32)?;
     Ok(fd)
-}
-
-/// In the VRRP group or not, whatever it was.
-fn member(fd: &OwnedFd, ifindex: u32, multicast: bool) -> nix::Result<()> {
-    let name = if multicast { libc::IP_ADD_MEMBERSHIP } else { libc::IP_DROP_MEMBERSHIP };
-    match set(fd, libc::IPPROTO_IP, name, &group(ifindex)?) {
-        Err(Errno::EADDRINUSE | Errno::EADDRNOTAVAIL) => Ok(()),
-        done => done,
-    }
 }
 
 /// The VRRP group on one interface.

@@ -55,17 +55,6 @@ impl V6 {
         Ok(s)
     }
 
-    /// Other VRIDs, or another `multicast`; see `Vrrp::rewire`.
-    pub fn rewire(&self, vrids: &[u8], listed: bool, multicast: bool) -> nix::Result<()> {
-        filter(&self.fd, &vrid_filter(&[LOAD_VRID], vrids, listed))?;
-        let name = if multicast { libc::IPV6_ADD_MEMBERSHIP } else { libc::IPV6_DROP_MEMBERSHIP };
-        let group = libc::ipv6_mreq { ipv6mr_multiaddr: in6(GROUP_V6), ipv6mr_interface: self.ifindex };
-        match set(&self.fd, libc::IPPROTO_IPV6, name, &group) {
-            Err(Errno::EADDRINUSE | Errno::EADDRNOTAVAIL) => Ok(()),
-            done => done,
-        }
-    }
-
     /// For neighbour advertisements; ours are sent as frames and do not come back.
     pub fn neighbours(ifname: &str, ifindex: u32) -> nix::Result<Self> {
         let s = V6::open(ifname, ifindex, libc::IPPROTO_ICMPV6)?;
