@@ -27,6 +27,7 @@ CARGO ?= cargo
 # Tests and demo drive the program that is shipped, not a debug build of it.
 with_vipd = VIPD='$(CURDIR)/target/vipd'
 share = $(DESTDIR)$(PREFIX)/share/vipd
+man = $(DESTDIR)$(PREFIX)/share/man
 # The init files name /usr/sbin/vipd; with another PREFIX they have to say so.
 put = sed 's|/usr/sbin/vipd|$(PREFIX)/sbin/vipd|g'
 
@@ -76,6 +77,8 @@ install: target/vipd ## DESTDIR= PREFIX=/usr INIT=none|busybox|openrc|systemd: a
 	@# It holds a password, hence 600; and once it is there it is the administrator's.
 	test -e $(DESTDIR)/etc/vipd.ini || install -D -m 600 rootfs/etc/vipd.ini $(DESTDIR)/etc/vipd.ini
 	install -D -m 644 rootfs/etc/haproxy/haproxy.cfg $(share)/haproxy.cfg
+	install -D -m 644 rootfs/usr/share/man/man8/vipd.8 $(man)/man8/vipd.8
+	install -D -m 644 rootfs/usr/share/man/man5/vipd.ini.5 $(man)/man5/vipd.ini.5
 	install -D -m 644 rootfs/usr/share/vipd/status.schema.json $(share)/status.schema.json
 	@$(MAKE) --no-print-directory init-$(INIT)
 
@@ -103,6 +106,7 @@ init-systemd:
 
 uninstall: ## what install has put there, but neither /etc/vipd.ini nor /etc/inittab: at once
 	rm -f $(DESTDIR)$(PREFIX)/sbin/vipd $(DESTDIR)/etc/init.d/vipd $(DESTDIR)$(PREFIX)/lib/systemd/system/vipd.service
+	rm -f $(man)/man8/vipd.8 $(man)/man5/vipd.ini.5
 	rm -rf $(share)
 
 clean: ## remove target/: at once

@@ -9,12 +9,12 @@ die() { echo "$0: $*" >&2; exit 1; }
 # Debian: command (or /file) and its package. Commands are looked up, not packages: that takes milliseconds, and
 # somebody's own build counts too.
 tests='keepalived=keepalived haproxy=haproxy tcpdump=tcpdump ip=iproute2 unshare=util-linux ps=procps nft=nftables
-       busybox=busybox-static readelf=binutils strace=strace curl=curl cc=gcc aiosmtpd=python3-aiosmtpd
+       busybox=busybox-static readelf=binutils strace=strace curl=curl cc=gcc mandoc=mandoc aiosmtpd=python3-aiosmtpd
        /usr/lib/python3/dist-packages/jsonschema=python3-jsonschema
        /usr/lib/python3/dist-packages/prometheus_client=python3-prometheus-client'
 # Alpine: by package, since busybox answers to `ip`, `ps` and `unshare` as well, but with less in them.
 alpine='keepalived haproxy tcpdump iproute2 util-linux procps-ng nftables busybox-static binutils strace curl gcc musl-dev
-        py3-jsonschema py3-prometheus-client'
+        mandoc py3-jsonschema py3-prometheus-client'
 
 missing=
 if [ "${1:-}" = toolchain ]; then

@@ -15,6 +15,7 @@
 //! `haproxy`, `config`, `event`, `stats`, `time`) knows a socket, a clock or the log.
 
 pub mod addr;
+pub mod advice;
 pub mod check;
 pub mod config;
 pub mod control;

@@ -167,6 +167,7 @@ fn check(cfg: &Config, file: &Path) -> u8 {
         eprintln!("{}: {error}", file.display());
         return USAGE_ERROR;
     }
+    eprint!("{}", vipd::advice::advice(cfg, file));
     for (line, odd) in daemon::odd_hooks(cfg) {
         match line {
             0 => eprintln!("{}: warning: {odd}", file.display()),

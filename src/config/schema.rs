@@ -49,6 +49,11 @@ const HAPROXY: Keys = Keys {
 const ALL: [&Keys; 5] = [&GLOBAL, &HAPROXY, &vrrp::KEYS, &check::KEYS, &group::KEYS];
 const KINDS: &str = "global, haproxy, vrrp, check, group";
 
+/// The header and the keys of every kind of section, for those who document them: of each two lists with commas.
+pub fn keys() -> impl Iterator<Item = (&'static str, [&'static str; 2])> {
+    ALL.iter().map(|keys| (keys.title, [keys.once, keys.lists]))
+}
+
 /// What sections say of each other; known before any is read, because they stand in any order.
 struct Names<'a> {
     /// Whether there is a `[haproxy]`.

@@ -14,6 +14,7 @@
 mod client;
 mod daemons;
 mod flood;
+mod host;
 mod isolate;
 mod lan;
 mod load;
@@ -28,6 +29,7 @@ pub use daemons::{
     vipd_path,
 };
 pub use flood::{Flood, Target, bad_frames};
+pub use host::Host;
 pub use isolate::{Isolation, isolate};
 pub use lan::{Lan, Node};
 pub use load::{Burn, Scheduling, Timers};

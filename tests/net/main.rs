@@ -8,6 +8,7 @@ mod flood;
 mod groups;
 mod haproxy;
 mod hooks;
+mod import;
 mod interop;
 mod ipv6;
 #[path = "../lab/mod.rs"]
@@ -15,6 +16,7 @@ mod lab;
 mod leave;
 mod life;
 mod mail;
+mod readme;
 mod realtime;
 mod reload;
 mod status;
@@ -78,6 +80,8 @@ const TOPICS: &[&[(&str, Test)]] = &[
     vmac::TESTS,
     flood::TESTS,
     realtime::TESTS,
+    import::TESTS,
+    readme::TESTS,
     status::TESTS,
 ];
 

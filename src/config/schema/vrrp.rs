@@ -308,6 +308,14 @@ fn link_local(r: &mut Reader<'_, '_>, listed: &mut Listed, vrid: u8, priority: u
             "priority = 255 with IPv6 needs the link-local address of the interface in {ADVERTISED}"
         );
         r.report.error(line, text);
+    } else if count > before
+        && let Some(first) = listed.vips.first()
+    {
+        let text = format_args!(
+            "{ADVERTISED} has no link-local address, so {} comes first: a keepalived must list it, too",
+            first.addr
+        );
+        r.report.warning(line, text);
     }
     if count == 256 && before == 255 {
         let text = format_args!("{title} has 255 virtual addresses and none is link-local: at most 254 then");
