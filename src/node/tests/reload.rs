@@ -1,5 +1,7 @@
 //! Another configuration for a node that runs.
 
+mod others;
+
 use super::*;
 use crate::node::{Change, What};
 
