@@ -51,26 +51,24 @@ pub type Asker = u64;
 impl Request {
     /// From a line.
     pub fn parse(line: &[u8]) -> Option<Self> {
-        let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
-        let request = match words.next()? {
-            "status" => Request::Status(match words.next() {
-                None => Form::Plain,
-                Some("colour") => Form::Colour,
-                Some("json") => Form::Json,
-                Some("metrics") => Form::Metrics,
-                Some(_) => return None,
-            }),
-            "watch" => Request::Watch,
-            "reload" => Request::Reload,
-            "resign" => {
+        Some(match line.trim_ascii() {
+            b"status" => Request::Status(Form::Plain),
+            b"status colour" => Request::Status(Form::Colour),
+            b"status json" => Request::Status(Form::Json),
+            b"status metrics" => Request::Status(Form::Metrics),
+            b"watch" => Request::Watch,
+            b"reload" => Request::Reload,
+            line => {
+                let mut words = std::str::from_utf8(line.strip_prefix(b"resign ")?).ok()?.split(' ');
                 let aside = words.next()?.parse().ok().filter(|s| *s <= MAX_ASIDE)?;
                 let force = words.next()? == "yes";
                 let name = words.next().map(str::to_owned);
+                if words.next().is_some() {
+                    return None;
+                }
                 Request::Resign { name, aside: Duration::from_secs(aside), force }
             }
-            _ => return None,
-        };
-        words.next().is_none().then_some(request)
+        })
     }
 }
 
@@ -290,7 +288,7 @@ mod tests {
         };
         for (line, request) in [
             (&b"status"[..], Some(Request::Status(Form::Plain))),
-            (b" status  json\r", Some(Request::Status(Form::Json))),
+            (b" status json\r", Some(Request::Status(Form::Json))),
             (b"status metrics", Some(Request::Status(Form::Metrics))),
             (b"status colour", Some(Request::Status(Form::Colour))),
             (b"status yaml", None),

@@ -1,9 +1,11 @@
 //! The command line: run, check, ask the daemon.
 
 use lexopt::prelude::*;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -261,12 +263,12 @@ fn plain() -> &'static str {
 /// same, and the daemon is to hear of what is wrong.
 fn ask(file: &Path, line: &str) -> u8 {
     let text = daemon::read_file(file).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let value = |l: &str| -> Option<PathBuf> {
-        let value = l.trim().strip_prefix("control_socket")?.trim_start().strip_prefix('=')?;
-        value.split_ascii_whitespace().next().map(PathBuf::from)
+    let value = |l: &[u8]| -> Option<PathBuf> {
+        let value = l.trim_ascii().strip_prefix(b"control_socket")?.trim_ascii_start().strip_prefix(b"=")?;
+        Some(OsStr::from_bytes(value.trim_ascii()).into())
     };
-    let socket = text.lines().find_map(value).unwrap_or_else(|| schema::CONTROL_SOCKET.into());
+    let socket = text.split(|b| *b == b'\n').find_map(value);
+    let socket = socket.unwrap_or_else(|| schema::CONTROL_SOCKET.into());
     let patience = match line {
         WATCH => None,
         _ if line.starts_with("status") => Some(control::PATIENCE),

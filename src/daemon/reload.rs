@@ -128,16 +128,11 @@ impl Daemon {
             return Err((WRONG, format!("{}: {error}\n", self.file.display())));
         }
         let (a, b) = (&self.config.global, &new.global);
-        for (key, same) in [
-            ("control_socket", a.control_socket == b.control_socket),
-            ("log", a.log == b.log),
-            ("log_facility", a.log_facility == b.log_facility),
-            ("lock_memory", a.lock_memory == b.lock_memory),
-        ] {
-            if !same {
-                let error = format!("{}: {key}: another value needs a restart\n", self.file.display());
-                return Err((WRONG, error));
-            }
+        let same = a.control_socket == b.control_socket
+            && (a.log, a.log_facility, a.lock_memory) == (b.log, b.log_facility, b.lock_memory);
+        if !same {
+            let keys = "another control_socket, log, log_facility or lock_memory needs a restart";
+            return Err((WRONG, format!("{}: {keys}\n", self.file.display())));
         }
         let before = text.len();
         let old = std::mem::replace(&mut self.config, new.clone());
