@@ -43,7 +43,7 @@ fn resets(w: &World, leave: fn(&Daemon)) -> Result<()> {
     leave(&one);
     waiting.hears_of_it(secs(4))?;
     w.watcher.wait_holder(VIP, "node2", secs(1))?;
-    ensure!(!one.log().grep("1 connections to 192.168.30.230 are reset").is_empty(), "it does not say so");
+    one.wait_log("1 connections to 192.168.30.230 are reset", secs(2))?;
     Ok(())
 }
 

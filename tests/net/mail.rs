@@ -191,7 +191,8 @@ fn misbehaves(w: &World, how: &'static str) -> Result<()> {
     let gaps = adverts.windows(2).map(|pair| pair[1].at - pair[0].at);
     let worst = gaps.map(|gap| gap.abs_diff(secs(1))).max().unwrap_or_default();
     println!("{how}: {} adverts, the worst off by {worst:?}", adverts.len());
-    ensure!(adverts.len() >= 4 && worst < ms(100), "{} adverts, one late by {worst:?}", adverts.len());
+    // A loop that waited for the server would be late by a second and more; the rest is for a busy machine.
+    ensure!(adverts.len() >= 4 && worst < ms(900), "{} adverts, one late by {worst:?}", adverts.len());
     let fds = std::fs::read_dir(format!("/proc/{}/fd", one.pid()))?.count();
     ensure!(fds <= 26 && w.one.pids("").len() <= 8, "{fds} descriptors, {:?}", w.one.pids(""));
     one.terminate();

@@ -150,7 +150,7 @@ fn main() -> ExitCode {
     match isolate() {
         Isolation::Inside => {
             // They wait for timers most of the time.
-            args.test_threads.get_or_insert(4);
+            args.test_threads.get_or_insert(6);
             let conclusion = libtest_mimic::run(&args, trials());
             let skips = std::mem::take(&mut *SKIPPED.lock().unwrap_or_else(PoisonError::into_inner));
             let code = skipped(&skips);
