@@ -254,6 +254,7 @@ impl Daemon {
             }
             Event::Haproxy(
                 h @ (Haproxy::ReloadBusy
+                | Haproxy::ReloadPlain
                 | Haproxy::ReloadRefused { .. }
                 | Haproxy::Reloaded { .. }
                 | Haproxy::ReloadFailed
