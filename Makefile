@@ -61,6 +61,7 @@ bench: deps all ## measure failover, memory, load, a flood, vipd beside keepaliv
 soak: deps all ## a million seeds of the simulator, kills and stalls of real processes, leaks, realtime: 75 min; PART= SEEDS= SEED= COUNT= FUZZ=
 	test -n '$(PART)' || SEEDS=$(SEEDS) $(CARGO) test --locked --profile sim --test sim seeds
 	$(with_vipd) $(CARGO) run --locked --release --example soak -- $(PART) $(SEED) $(COUNT)
+	test -n '$(PART)' || $(with_vipd) RELOADS=100 $(CARGO) test --locked --test net reloads_under -- --nocapture
 	test $(FUZZ) = 0 || CARGO='$(CARGO)' tests/fuzz/run.sh $(FUZZ)
 
 # Any stable Rust and a C++ compiler (apt install g++, apk add g++); libfuzzer-sys comes from crates.io, no cargo-fuzz.

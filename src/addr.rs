@@ -4,6 +4,9 @@
 //! the arithmetic.
 
 mod operations;
+mod reload;
+
+pub use reload::Place;
 
 use crate::config;
 use crate::lease;
@@ -47,6 +50,8 @@ pub struct Entry {
     complained: bool,
     /// The next success is reported even if it was there already.
     tell: bool,
+    /// Not configured any more: it is removed, and then forgotten.
+    dropped: bool,
     /// Removals by ourselves whose events are still to come; up to them everything told is old news. Of IPv4
     /// our own doing is not heard of.
     own_removals: u32,
@@ -195,30 +200,10 @@ impl AddrBook {
     /// each VIP.
     pub fn add_instance(&mut self, v: &config::Vrrp, mut link: impl FnMut(&config::Vip) -> usize) {
         let inst = self.leasing.len();
-        self.leasing.push(Leasing {
-            lease: v.lease,
-            advert_int: v.advert_int,
-            patience: v.advert_int * v.down_timer_adverts,
-            owner: v.priority == 255,
-            claim: Claim::None,
-        });
+        self.leasing.push(Leasing::new(v));
         for vip in v.held() {
             let on = link(vip);
-            self.entries.push(Entry {
-                inst,
-                addr: vip.addr,
-                prefix: vip.prefix,
-                link: on,
-                base: on,
-                ifindex: None,
-                label: vip.label.clone(),
-                want: Want::Undecided,
-                held: None,
-                retry_at: None,
-                complained: false,
-                tell: false,
-                own_removals: 0,
-            });
+            self.entries.push(Entry::new(inst, vip, (on, on, None)));
         }
     }
 
@@ -292,7 +277,7 @@ impl AddrBook {
     }
 
     fn want(&mut self, inst: usize, want: Want) {
-        for e in self.entries.iter_mut().filter(|e| e.inst == inst) {
+        for e in self.entries.iter_mut().filter(|e| e.inst == inst && !e.dropped) {
             e.want = want;
             e.retry_at = None;
         }
@@ -312,7 +297,7 @@ impl AddrBook {
 
     /// The VIPs of an instance with their indices.
     pub fn of(&self, inst: usize) -> impl Iterator<Item = (usize, &Entry)> {
-        self.entries.iter().enumerate().filter(move |(_, e)| e.inst == inst)
+        self.entries.iter().enumerate().filter(move |(_, e)| e.inst == inst && !e.dropped)
     }
 
     /// Seconds that the lease of a VIP has left, `None` if it is not held or permanent.
@@ -492,7 +477,10 @@ impl AddrBook {
         };
         let local = matches!(a.addr, IpAddr::V6(ip) if ip.is_unicast_link_local());
         let find = |f: &dyn Fn(&Entry) -> bool| self.entries.iter().position(|e| e.addr == a.addr && f(e));
-        find(&in_place).or_else(|| find(&|e| !local && e.held.is_none()))
+        // During a reload two virtual routers may have one address: it is that of the one who holds it.
+        find(&|e| e.held.is_some() && in_place(e))
+            .or_else(|| find(&in_place))
+            .or_else(|| find(&|e| !local && e.held.is_none()))
     }
 
     /// Whether a VIP cannot be had: somebody else's address is in its place, or the kernel refuses it.
@@ -508,6 +496,26 @@ const IFA_F_TENTATIVE: u32 = 0x40;
 /// IPv6: nobody else has it, as far as the kernel knows by now. The kernel tells when that is so.
 fn is_usable(a: &rtnl::Addr) -> bool {
     a.flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED) == 0
+}
+
+impl Leasing {
+    const UNSET: Leasing = Leasing {
+        lease: config::Lease::Off,
+        advert_int: Duration::ZERO,
+        patience: Duration::ZERO,
+        owner: false,
+        claim: Claim::None,
+    };
+
+    fn new(v: &config::Vrrp) -> Self {
+        Leasing {
+            lease: v.lease,
+            advert_int: v.advert_int,
+            patience: v.advert_int * v.down_timer_adverts,
+            owner: v.priority == 255,
+            claim: Claim::None,
+        }
+    }
 }
 
 fn terms(l: &Leasing) -> Terms {

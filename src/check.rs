@@ -77,6 +77,8 @@ pub struct Check {
     rise: u32,
     is_command: bool,
     up: Option<bool>,
+    /// It came by a reload, and has no result yet.
+    late: bool,
     /// Results in a row that speak against `up`.
     against: u32,
     phase: Phase,
@@ -96,10 +98,31 @@ impl Check {
             rise: cfg.rise,
             is_command: matches!(cfg.kind, CheckKind::Exec { .. }),
             up: None,
+            late: false,
             against: 0,
             phase: Phase::Waiting { at: now },
             said_at: None,
         }
+    }
+
+    /// It comes by a reload: who takes part already does not wait for its first result.
+    pub fn added(cfg: &config::Check, now: Time) -> Self {
+        Check { late: true, ..Check::new(cfg, now) }
+    }
+
+    /// The same with other values. What it was holds until its results say otherwise. `same`: it asks the same question,
+    /// so an attempt that is under way goes on.
+    pub fn with(&self, cfg: &config::Check, same: bool, now: Time) -> Self {
+        let new = Check::new(cfg, now);
+        let phase = if same { self.phase } else { new.phase };
+        let against = if same { self.against } else { 0 };
+        let (up, late, since, failure) = (self.up, self.late, self.since, self.failure);
+        Check { up, late, since, failure, against, phase, said_at: self.said_at, ..new }
+    }
+
+    /// Whether it came by a reload and has no result yet.
+    pub fn is_late(&self) -> bool {
+        self.late && self.up.is_none()
     }
 
     /// Whether it is up; `None` before the first result.

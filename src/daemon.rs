@@ -6,12 +6,14 @@ mod files;
 mod links;
 mod listeners;
 mod notify;
+mod reload;
 mod service;
 mod tables;
 mod vmac;
 
 pub use check::unknown_user;
 pub use notify::odd_hooks;
+pub use reload::{read_config, read_file};
 pub use service::check_argv;
 
 use crate::config::{self, Config};
@@ -39,14 +41,19 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::time::TimeSpec;
 use notify::{Done, Jobs};
+use reload::{Job, Pending};
 use service::{Outcome, Service};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long vipd goes without realtime priority after it used the CPU without a pause.
 const STEP_DOWN: Duration = Duration::from_secs(10);
+
+/// Requests that are answered later, whether somebody still waits for that or not.
+const MAX_JOBS: usize = 16;
 
 /// A failure that ends the daemon: one line that names it.
 #[derive(Debug)]
@@ -89,6 +96,12 @@ struct Daemon {
     control: Control,
     router_id: String,
     control_socket: PathBuf,
+    file: PathBuf,
+    config: Rc<Config>,
+    /// SIGHUP came.
+    hangup: bool,
+    asked: Vec<Job>,
+    pending: Vec<Pending>,
     started: Time,
     buf: Vec<u8>,
     batch: Batch,
@@ -107,15 +120,15 @@ struct Daemon {
     _locks: (Flock<File>, Flock<File>),
 }
 
-/// Runs until it is told to stop; returns the exit status.
-pub fn run(cfg: &Config) -> Result<u8, Fatal> {
+/// Runs with the configuration of `file` until it is told to stop; returns the exit status.
+pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
     let missing = runtime::missing_capabilities();
     if !missing.is_empty() {
         return Err(fatal("missing capability", missing.join(", ")));
     }
     runtime::keep_descriptors();
     process::adopt_orphans();
-    let mut daemon = Daemon::open(cfg)?;
+    let mut daemon = Daemon::open(cfg, file)?;
     daemon.begin(cfg)?;
     loop {
         daemon.turn()?;
@@ -127,7 +140,7 @@ pub fn run(cfg: &Config) -> Result<u8, Fatal> {
 }
 
 impl Daemon {
-    fn open(cfg: &Config) -> Result<Self, Fatal> {
+    fn open(cfg: &Rc<Config>, file: &Path) -> Result<Self, Fatal> {
         let path = &cfg.global.control_socket;
         let dir = path.parent().unwrap_or(Path::new("/"));
         runtime::make_dir(dir).map_err(|e| fatal(dir.display(), e))?;
@@ -147,6 +160,11 @@ impl Daemon {
             control,
             router_id,
             control_socket: path.clone(),
+            file: file.to_owned(),
+            config: cfg.clone(),
+            hangup: false,
+            asked: Vec::new(),
+            pending: Vec::new(),
             started: now,
             buf: vec![0; 9216],
             batch: Batch::default(),
@@ -165,7 +183,7 @@ impl Daemon {
         log::info!("vipd {} starts on {}", env!("CARGO_PKG_VERSION"), self.router_id);
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
         for i in 0..self.node.instances.len() {
-            let file = self.sequence_file(&self.node.instances[i].cfg);
+            let file = sequence_file(&self.control_socket, &self.node.instances[i].cfg);
             if let Some(replay) = std::fs::read_to_string(file).ok().and_then(|s| Replay::parse(&s)) {
                 self.node.instances[i].replay = replay;
             }
@@ -206,12 +224,7 @@ impl Daemon {
     }
 
     fn state_file(&self, v: &config::Vrrp) -> PathBuf {
-        runtime::with_suffix(&self.control_socket, &format!(".vrrp.{}", v.name))
-    }
-
-    /// Where the sequence numbers are kept. They outlive the mastership, and a change of the key.
-    fn sequence_file(&self, v: &config::Vrrp) -> PathBuf {
-        runtime::with_suffix(&self.control_socket, &format!(".ah.{}", v.name))
+        state_file(&self.control_socket, &v.name)
     }
 
     /// One turn: wait, read, act.
@@ -236,6 +249,7 @@ impl Daemon {
             self.read_all_adverts();
         }
         self.settle(now);
+        self.serve_jobs(now);
         Ok(())
     }
 
@@ -378,11 +392,23 @@ impl Daemon {
                 }
                 let node = &self.node;
                 let context = status::Context { router_id: &self.router_id, started: self.started, now };
-                self.control.serve(now, |request| match request {
-                    Request::Status(form) => {
-                        (status::exit_status(node), status::render(form, node, &context))
+                let (asked, waiting) = (&mut self.asked, self.pending.len());
+                self.control.serve(now, |request, to| match request {
+                    Request::Reload | Request::Resign { .. } if asked.len() + waiting >= MAX_JOBS => {
+                        Some((1, "too many requests are under way\n".to_owned()))
                     }
-                    Request::Watch => (0, watch::present(node, now, &stamp())),
+                    Request::Status(form) => {
+                        Some((status::exit_status(node), status::render(form, node, &context)))
+                    }
+                    Request::Watch => Some((0, watch::present(node, now, &stamp()))),
+                    Request::Reload => {
+                        asked.push(Job::Reload(to));
+                        None
+                    }
+                    Request::Resign { name, aside, force } => {
+                        asked.push(Job::Resign { to, name, aside, force });
+                        None
+                    }
                 });
             }
         }
@@ -407,19 +433,8 @@ impl Daemon {
             }
             schedule::STEPPED_DOWN => self.stepped_down(now),
             Signal::SIGUSR2 => self.node.supervise(now, |h, out, events| h.reload(now, out, events)),
-            _ => {
-                log::warn!("SIGHUP: vipd.ini is not read again by this version: restart vipd");
-                self.reload_changed(now);
-            }
-        }
-    }
-
-    /// Reloads HAProxy if its configuration files have changed.
-    fn reload_changed(&mut self, now: Time) {
-        match self.service.as_ref().map(Service::files_changed) {
-            Some(true) => self.node.supervise(now, |h, out, events| h.reload(now, out, events)),
-            Some(false) => log::info!("HAProxy's configuration files have not changed"),
-            None => {}
+            Signal::SIGHUP => self.hangup = true,
+            _ => {}
         }
     }
 
@@ -465,6 +480,7 @@ impl Daemon {
 
     fn tell_all(&mut self) {
         while let Some(event) = self.node.next_event() {
+            self.note(&event);
             self.tell(&event);
         }
     }
@@ -498,9 +514,16 @@ impl Daemon {
                 self.node.addrs_done(before, clock::now(), &results);
             }
             Effect::Disconnect { inst } => self.disconnect(inst),
+            Effect::DisconnectVip { entry } => self.disconnect_vips(&[entry]),
             Effect::Announce { entry } => self.announce(entry),
             Effect::Remember { inst, memory } => self.remember(inst, memory),
+            Effect::Forget { name } => {
+                let _ = std::fs::remove_file(state_file(&self.control_socket, &name));
+            }
             Effect::Reread => self.reread(),
+            Effect::NewService => {
+                self.service = self.config.haproxy.as_ref().map(|h| Service::new(h, &self.control_socket));
+            }
             Effect::Vmac { link, op } => self.vmac(link, op),
             Effect::Unmake { ifindex } => self.unmake(Some(ifindex)),
             Effect::UnmakeAll => self.unmake(None),
@@ -512,7 +535,7 @@ impl Daemon {
                 self.node.supervise(now, |h, out, events| match outcome {
                     Outcome::Nothing => {}
                     Outcome::Spawned(pid) => h.spawned(pid, now, events),
-                    Outcome::SpawnFailed(errno) => h.spawn_failed(errno, now, events),
+                    Outcome::SpawnFailed(errno) => h.spawn_failed(errno, now, out, events),
                     Outcome::ProbeFailed => h.probe_failed(now, out, events),
                     Outcome::FetchFailed(why) => h.fetched(Err(why), now, out, events),
                     Outcome::CheckFailed => h.checked(supervisor::Exit::Unknown, now, out, events),
@@ -549,7 +572,7 @@ impl Daemon {
         let mut file = self.state_file(cfg);
         let done = match memory {
             Memory::Sequence => {
-                file = self.sequence_file(cfg);
+                file = sequence_file(&self.control_socket, cfg);
                 runtime::replace_file(&file, &self.node.instances[inst].replay.render())
             }
             Memory::Nothing => match std::fs::remove_file(&file) {
@@ -562,6 +585,16 @@ impl Daemon {
             log::warn!("{}: {e}", file.display());
         }
     }
+}
+
+/// Where is kept that a virtual router was master.
+fn state_file(control_socket: &Path, name: &str) -> PathBuf {
+    runtime::with_suffix(control_socket, &format!(".vrrp.{name}"))
+}
+
+/// Where the sequence numbers are kept. They outlive the mastership, and a change of the key.
+fn sequence_file(control_socket: &Path, v: &config::Vrrp) -> PathBuf {
+    runtime::with_suffix(control_socket, &format!(".ah.{}", v.name))
 }
 
 /// The time of day, for lines that are compared with other machines'.

@@ -7,7 +7,7 @@ use crate::mail::outbox;
 use crate::node::Faults;
 use crate::vrrp::foreign::Other;
 use crate::vrrp::group;
-use crate::vrrp::machine::{Kind, Note, Why};
+use crate::vrrp::machine::{Kind, Note, Resigned, Why};
 use crate::vrrp::packet::{Discard, Notes};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -93,6 +93,10 @@ pub enum Event {
     Check { check: usize, said: check::Said, output: String },
     /// Tracking has changed the priority.
     Priority { inst: usize, from: u8, to: u8 },
+    /// What became of the command to resign.
+    Resigned { inst: usize, how: Resigned },
+    /// A virtual router that is not configured any more has let go of all it had.
+    Forgotten { name: String },
     /// A hook did not do what it was told.
     HookFailed { notice: Notice, failure: check::Failure },
     /// Something about a mail; `text`: what the server, or the child that talked to it, said.

@@ -1,12 +1,17 @@
-//! The command line: run, check, status.
+//! The command line: run, check, ask the daemon.
 
 use lexopt::prelude::*;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use vipd::config::{Config, ini, schema};
+use std::rc::Rc;
+#[cfg(feature = "import")]
+use vipd::config::ini;
+use vipd::config::{Config, schema};
 use vipd::haproxy::supervisor::Exit;
 #[cfg(feature = "import")]
 use vipd::import;
@@ -20,10 +25,15 @@ usage: vipd [-c FILE]            run in the foreground (default /etc/vipd.ini)
        vipd -t [-c FILE]         check the configuration, and haproxy's
        vipd status [-c FILE] [--json|--metrics|--watch]
                                  every virtual router, its addresses, HAProxy; --watch: every change as it comes
+       vipd reload [-c FILE]     read the configuration again, and tell what that changed
+       vipd resign [-c FILE] [NAME] [--for SECONDS] [--force]
+                                 hand over, and do not preempt for that long (60)
        vipd import FILE          a keepalived.conf as vipd.ini, on stdout
        vipd --help | --version
 
 exit status: 0 clean stop, 1 failure at run time, 2 usage or configuration error
+vipd reload: 0 done, 1 not now, 2 errors: nothing was changed
+vipd resign: 0 done, 1 no successor: still master
 vipd status: 0 all master, 3 some backup, 4 any fault, 5 not running
 ";
 
@@ -31,20 +41,18 @@ const FAILURE: u8 = 1;
 const USAGE_ERROR: u8 = 2;
 const NOT_RUNNING: u8 = 5;
 
+/// The one request whose answer has no end.
+const WATCH: &str = "watch";
+
 enum Task {
     Run,
     Check,
-    Status(Show),
+    /// What is asked of the daemon.
+    Ask(String),
     /// Hidden: the child that vipd starts for a mail.
     SendMail,
     Import(PathBuf),
     Print(String),
-}
-
-#[derive(Clone, Copy)]
-enum Show {
-    Once(&'static str),
-    Watch,
 }
 
 fn main() -> ExitCode {
@@ -59,13 +67,12 @@ fn main() -> ExitCode {
             0
         }
         Ok((Task::SendMail, _)) => post::run(),
-        Ok((task, file)) => match load(&file, !matches!(task, Task::Status(_))) {
+        Ok((Task::Ask(line), file)) => ask(&file, &line),
+        Ok((task, file)) => match load(&file) {
             None => USAGE_ERROR,
             Some(cfg) => match task {
-                Task::Run => run(&cfg),
                 Task::Check => check(&cfg, &file),
-                Task::Status(show) => ask_status(&cfg, show),
-                Task::SendMail | Task::Import(_) | Task::Print(_) => 0,
+                _ => run(&Rc::new(cfg), &file),
             },
         },
     };
@@ -81,6 +88,7 @@ fn say(text: &[u8]) -> bool {
 fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
     let mut file = PathBuf::from("/etc/vipd.ini");
     let mut task = Task::Run;
+    let (mut aside, mut force, mut name) = ("60".to_owned(), "no", String::new());
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
         match arg {
@@ -94,50 +102,59 @@ fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
             Value(word) if word == "import" && matches!(task, Task::Run) => {
                 task = Task::Import(args.value()?.into())
             }
-            Value(word) if word == "status" && matches!(task, Task::Run) => task = Task::Status(plain()),
-            Long(how) if matches!(task, Task::Status(Show::Once("status" | "status colour"))) => {
-                task = Task::Status(match how {
-                    "json" => Show::Once("status json"),
-                    "metrics" => Show::Once("status metrics"),
-                    "watch" => Show::Watch,
+            Value(word) if word == "status" && matches!(task, Task::Run) => task = Task::Ask(plain().into()),
+            Value(word) if word == "reload" && matches!(task, Task::Run) => {
+                task = Task::Ask("reload".into());
+            }
+            Value(word) if word == "resign" && matches!(task, Task::Run) => task = Task::Ask(String::new()),
+            Long("for") if is_resign(&task) => {
+                aside = args.value()?.string()?;
+                if !aside.parse().is_ok_and(|s: u64| s <= control::MAX_ASIDE) {
+                    return Err("--for: 0 to 86400 seconds".into());
+                }
+            }
+            Long("force") if is_resign(&task) => force = "yes",
+            Value(word) if is_resign(&task) && name.is_empty() => name = word.string()?,
+            Long(how) if matches!(&task, Task::Ask(l) if l == "status" || l == "status colour") => {
+                task = Task::Ask(match how {
+                    "json" => "status json".into(),
+                    "metrics" => "status metrics".into(),
+                    "watch" => WATCH.into(),
                     _ => return Err(arg.unexpected()),
                 });
             }
             arg => return Err(arg.unexpected()),
         }
     }
+    if is_resign(&task) {
+        task = Task::Ask(format!("resign {aside} {force} {name}"));
+    }
     Ok((task, file))
 }
 
-/// Reads the configuration; every error (and warning, if `warn`) goes to stderr as `file:line: message`.
-fn load(file: &Path, warn: bool) -> Option<Config> {
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(ini::MAX_SIZE).unwrap_or(u64::MAX).saturating_add(1);
-    if let Err(e) = File::open(file).and_then(|f| f.take(limit).read_to_end(&mut bytes)) {
-        eprintln!("vipd: {}: {e}", file.display());
-        return None;
-    }
-    let (cfg, kind, said) = match schema::parse_bytes(&bytes) {
-        Ok((cfg, warnings)) => (Some(cfg), "warning: ", if warn { warnings } else { Vec::new() }),
-        Err(errors) => (None, "", errors),
-    };
-    for d in said {
-        diagnostic(file, d.line, kind, &d.message);
-    }
-    cfg
+/// `Ask` whose line is not made up yet.
+fn is_resign(task: &Task) -> bool {
+    matches!(task, Task::Ask(line) if line.is_empty())
 }
 
-fn diagnostic(file: &Path, line: u32, kind: &str, message: &str) {
-    match line {
-        0 => eprintln!("{}: {kind}{message}", file.display()),
-        line => eprintln!("{}:{line}: {kind}{message}", file.display()),
+/// Reads the configuration; every error and warning goes to stderr as `file:line: message`.
+fn load(file: &Path) -> Option<Config> {
+    match daemon::read_config(file) {
+        Ok((cfg, warnings)) => {
+            eprint!("{warnings}");
+            Some(cfg)
+        }
+        Err(errors) => {
+            eprint!("{errors}");
+            None
+        }
     }
 }
 
-fn run(cfg: &Config) -> u8 {
+fn run(cfg: &Rc<Config>, file: &Path) -> u8 {
     vipd::sys::crash::announce();
     logger::install(cfg.global.log, cfg.global.log_level, cfg.global.log_facility);
-    match daemon::run(cfg) {
+    match daemon::run(cfg, file) {
         Ok(status) => status,
         Err(e) => {
             log::error!("{}", e.0);
@@ -154,7 +171,10 @@ fn check(cfg: &Config, file: &Path) -> u8 {
     }
     eprint!("{}", vipd::advice::advice(cfg, file));
     for (line, odd) in daemon::odd_hooks(cfg) {
-        diagnostic(file, line, "warning: ", &odd);
+        match line {
+            0 => eprintln!("{}: warning: {odd}", file.display()),
+            line => eprintln!("{}:{line}: warning: {odd}", file.display()),
+        }
     }
     if let Some(h) = &cfg.haproxy {
         // Its complaints belong to ours.
@@ -233,21 +253,30 @@ fn included(dir: &Path, pattern: &str) -> std::io::Result<Vec<(String, String)>>
 }
 
 /// Colour if a terminal shows it and NO_COLOR (<https://no-color.org>) does not forbid it.
-fn plain() -> Show {
+fn plain() -> &'static str {
     let forbidden = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     let colour = !forbidden && std::io::stdout().is_terminal();
-    Show::Once(if colour { "status colour" } else { "status" })
+    if colour { "status colour" } else { "status" }
 }
 
-fn ask_status(cfg: &Config, show: Show) -> u8 {
-    let socket = &cfg.global.control_socket;
-    let (line, patient) = match show {
-        Show::Once(line) => (line, false),
-        Show::Watch => ("watch", true),
+/// Asks the daemon. The configuration may be wrong in all but its control_socket: the status is to be had all the
+/// same, and the daemon is to hear of what is wrong.
+fn ask(file: &Path, line: &str) -> u8 {
+    let text = daemon::read_file(file).unwrap_or_default();
+    let value = |l: &[u8]| -> Option<PathBuf> {
+        let value = l.trim_ascii().strip_prefix(b"control_socket")?.trim_ascii_start().strip_prefix(b"=")?;
+        Some(OsStr::from_bytes(value.trim_ascii()).into())
     };
-    match control::stream(socket, line, patient, say) {
+    let socket = text.split(|b| *b == b'\n').find_map(value);
+    let socket = socket.unwrap_or_else(|| schema::CONTROL_SOCKET.into());
+    let patience = match line {
+        WATCH => None,
+        _ if line.starts_with("status") => Some(control::PATIENCE),
+        _ => Some(control::LATER),
+    };
+    match control::stream(&socket, line, patience, say) {
         // What is watched has ended.
-        Ok(0) if patient => NOT_RUNNING,
+        Ok(0) if patience.is_none() => NOT_RUNNING,
         Ok(status) => status,
         Err(e) => {
             eprintln!("vipd is not running: {}: {e}", socket.display());

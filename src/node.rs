@@ -14,13 +14,16 @@ mod instance;
 mod kernel;
 mod notify;
 mod receive;
+mod reload;
+mod resign;
 mod stop;
 mod tracking;
 mod vmac;
 
 pub use foreign::Contest;
 pub use group::Group;
-pub use instance::{Faults, Hold, Instance};
+pub use instance::{Faults, Hold, Instance, Target};
+pub use reload::{Change, What};
 pub use tracking::{Tracked, Tracking};
 pub use vmac::{Vmac, VmacOp};
 
@@ -61,10 +64,14 @@ pub enum Effect {
     Addrs(Vec<Op>),
     /// Reset the TCP connections of a virtual router's addresses: they leave, and what is not told waits for ever.
     Disconnect { inst: usize },
+    /// The same of one VIP that is not configured any more.
+    DisconnectVip { entry: usize },
     /// Announce one VIP, if `may_announce` still says so.
     Announce { entry: usize },
     /// Keep in the state file what a restarted vipd must know.
     Remember { inst: usize, memory: Memory },
+    /// Remove the state file of a virtual router that has left or has another name.
+    Forget { name: String },
     /// Read the kernel's tables again: `dump_starts` to `dump_ends`.
     Reread,
     /// The macvlan of a virtual MAC: `vmac_done`.
@@ -75,6 +82,8 @@ pub enum Effect {
     UnmakeAll,
     /// HAProxy; a start only if `may_spawn` still says so.
     Haproxy(supervisor::Action),
+    /// The HAProxy that was taken out of the configuration is gone: the next one is that of the configuration.
+    NewService,
     /// A check: `check_done`.
     Check { check: usize, action: check::Action },
     /// A hook: `hook_done`.
@@ -138,6 +147,31 @@ pub struct Link {
     bogus_said: Option<Time>,
 }
 
+impl Link {
+    fn new(name: &str) -> Self {
+        Link {
+            name: name.to_owned(),
+            ifindex: None,
+            running: false,
+            mac: None,
+            demux: Demux::default(),
+            demux_v6: Demux::default(),
+            carries_adverts: false,
+            has_sockets: false,
+            lower: None,
+            vmac: None,
+            has_v6_vips: false,
+            multicast: false,
+            bogus: Discards::default(),
+            overruns: 0,
+            sockets: Sockets::Closed,
+            open_error: None,
+            stray_said: [None; 256],
+            bogus_said: None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sockets {
     Closed,
@@ -186,6 +220,12 @@ pub struct Node {
     /// All checks, in the order of the file.
     pub checks: Vec<Check>,
     life: Life,
+    /// Origin of the grid of all adverts.
+    epoch: Time,
+    /// Something has left and is to be forgotten.
+    stale: bool,
+    /// The `[haproxy]` that came back before the last one had stopped.
+    haproxy_next: Option<config::Haproxy>,
     /// End of `startup_delay`.
     take_part_at: Time,
     /// HAProxy when last looked at.
@@ -210,6 +250,9 @@ impl Node {
             haproxy: cfg.haproxy.clone().map(|h| Supervisor::new(h, now)),
             checks: cfg.checks.iter().map(|c| Check::new(c, now)).collect(),
             life: Life::Starting,
+            epoch: now,
+            stale: false,
+            haproxy_next: None,
             take_part_at: now + cfg.global.startup_delay,
             service: None,
             effects: VecDeque::new(),
@@ -261,26 +304,16 @@ impl Node {
         if let Some(i) = self.links.iter().position(|l| l.name == name) {
             return i;
         }
-        self.links.push(Link {
-            name: name.to_owned(),
-            ifindex: None,
-            running: false,
-            mac: None,
-            demux: Demux::default(),
-            demux_v6: Demux::default(),
-            carries_adverts: false,
-            has_sockets: false,
-            lower: None,
-            vmac: None,
-            has_v6_vips: false,
-            multicast: false,
-            bogus: Discards::default(),
-            overruns: 0,
-            sockets: Sockets::Closed,
-            open_error: None,
-            stray_said: [None; 256],
-            bogus_said: None,
-        });
+        let link = Link::new(name);
+        if self.life != Life::Starting {
+            // Whatever that interface is, the kernel has to say it.
+            self.reread();
+            if let Some(i) = self.links.iter().position(|l| l.name.is_empty()) {
+                self.links[i] = link;
+                return i;
+            }
+        }
+        self.links.push(link);
         self.links.len() - 1
     }
 
@@ -330,7 +363,8 @@ impl Node {
             let inst = &self.instances[i];
             // Without any advert sent, mastership is as old as the attempt.
             let last = self.addrs.last_advert(i).unwrap_or(inst.since);
-            if inst.is_master() && !inst.is_owner() && now.since(last) >= inst.machine.patience() {
+            let silent = inst.is_owner() || inst.machine.is_asking();
+            if inst.is_master() && !silent && now.since(last) >= inst.machine.patience() {
                 self.stalled(i, now, last);
             }
         }

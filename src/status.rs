@@ -241,6 +241,15 @@ fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, context: &Co
         state(s, colour, up(t.up));
         s.push('\n');
     }
+    if let Some(left) = inst.machine.aside(now) {
+        let _ = writeln!(s, "  resigned: does not preempt for {}", seconds(left));
+    }
+    if inst.machine.is_asking() {
+        s.push_str("  told to resign: asks whether there is a successor\n");
+    }
+    if inst.retired {
+        s.push_str("  not configured any more: it goes when its successor has its addresses\n");
+    }
     if let Some(h) = inst.hold {
         row(s, "hand-over");
         let _ = writeln!(s, "waits for its successor, {} left", seconds(h.until.since(now)));

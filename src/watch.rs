@@ -45,6 +45,7 @@ fn subject(node: &Node, e: &Event) -> Subject {
         | Event::SendFailed { inst, .. }
         | Event::Stalled { inst, .. }
         | Event::LateRenewal { inst }
+        | Event::Resigned { inst, .. }
         | Event::Priority { inst, .. } => Subject::Vrrp(*inst),
         Event::VipAdded { entry }
         | Event::VipRemoved { entry }

@@ -8,7 +8,7 @@ use crate::hook::{Notice, Subject};
 use crate::mail::outbox;
 use crate::node::{Faults, Node, Tracked};
 use crate::vrrp::group;
-use crate::vrrp::machine::{Kind, Note, Why};
+use crate::vrrp::machine::{Kind, Note, Resigned, Why};
 use crate::vrrp::packet::Discard;
 use log::Level::{self, Debug, Error, Info, Warn};
 use nix::errno::Errno;
@@ -48,8 +48,25 @@ pub fn why(w: Why) -> String {
         Why::Outranked(m) => format!("higher advert from {}, priority {}", m.src, m.priority),
         Why::Stalled => "no advert went out for too long".into(),
         Why::Group => "another member of the group was outranked".into(),
+        Why::Resigned => "told to resign".into(),
         Why::Left => "asked to leave".into(),
         Why::Faulted => "fault".into(),
+    }
+}
+
+/// What became of the command to resign.
+pub fn resigned(how: Resigned) -> String {
+    match how {
+        Resigned::To(m, after) => {
+            format!("resigned: {} with priority {} took over after {} ms", m.src, m.priority, ms(&after))
+        }
+        Resigned::WithGroup => "resigned with its group".into(),
+        Resigned::Nobody(d) => format!("no successor within {} ms: stays master", ms(&d)),
+        Resigned::Forced(d) => format!("resigned although there is no successor within {} ms", ms(&d)),
+        Resigned::NotMaster => "not master: it does not preempt, that is all".into(),
+        Resigned::Interrupted => "a stop, a fault or a stall came in between".into(),
+        Resigned::Busy => "it is being handed over already".into(),
+        Resigned::Owner => "the owner of the addresses (priority 255) cannot resign".into(),
     }
 }
 
@@ -444,6 +461,11 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
         Event::Priority { inst, from, to } => {
             say_inst!(Info, inst, "Changing effective priority from {from} to {to}")
         }
+        Event::Resigned { inst, how } => {
+            let level = if let Resigned::Nobody(_) = how { Warn } else { Info };
+            say_inst!(level, inst, "{}", resigned(*how))
+        }
+        Event::Forgotten { name } => say!(Info, "VRRP_Instance({name}) has left"),
         Event::HookFailed { notice: n, failure: f } => {
             say!(Warn, "notify {} failed ({})", notice(n), failure(*f))
         }

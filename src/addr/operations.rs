@@ -34,7 +34,7 @@ impl AddrBook {
             for (i, e) in self.entries.iter().enumerate() {
                 let Some(held) = e.held.filter(|_| e.want == Want::Present) else { continue };
                 let terms = self.terms(e.inst);
-                if terms.lease.is_none() {
+                if terms.lease.is_none() && held.lease.is_none() {
                     continue;
                 }
                 if self.is_fresh(e.inst, now, &terms) {
@@ -51,6 +51,7 @@ impl AddrBook {
     }
 
     fn removals(&mut self, now: Time, ops: &mut Vec<Op>) {
+        self.pass_on();
         for i in 0..self.entries.len() {
             let e = &self.entries[i];
             let due = e.want == Want::Absent && e.retry_at.is_none_or(|t| now >= t);

@@ -1,6 +1,7 @@
 //! The typed configuration. `ini` splits a file into sections and keys with their line numbers,
 //! `schema` turns those into the types below and reports *every* error of the file.
 
+pub mod diff;
 pub mod ini;
 pub mod report;
 pub mod schema;

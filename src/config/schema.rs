@@ -20,6 +20,8 @@ use super::{Config, Global, Haproxy, LogFacility, LogTarget};
 use reader::{Keys, Reader};
 use std::path::PathBuf;
 
+/// `control_socket`, if it is not given.
+pub const CONTROL_SOCKET: &str = "/run/vipd/control";
 /// Longest path of the control socket in octets. `sun_path` with its NUL is 108, and HAProxy's master socket is named
 /// after it and made under a longer, temporary name.
 const MAX_SOCKET_PATH: usize = 80;
@@ -236,7 +238,7 @@ fn read_global(section: &Section<'_>, report: &mut Report) -> Global {
         log,
         log_level,
         log_facility,
-        control_socket: r.path("control_socket", MAX_SOCKET_PATH, "/run/vipd/control"),
+        control_socket: r.path("control_socket", MAX_SOCKET_PATH, CONTROL_SOCKET),
         startup_delay: r.duration("startup_delay", 0, 3_600_000, 0),
         realtime_priority: r
             .number("realtime_priority", 0, 99)

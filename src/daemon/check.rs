@@ -96,6 +96,22 @@ impl Checks {
         Ok(Checks(cfg.checks.iter().map(run).collect()))
     }
 
+    /// Other checks. An attempt of one that asks the same question goes on; a command that is not waited for any
+    /// longer is killed.
+    pub(super) fn reconfigure(&mut self, old: &config::Config, new: &config::Config) {
+        let mut before: Vec<Option<Run>> = std::mem::take(&mut self.0).into_iter().map(Some).collect();
+        for c in &new.checks {
+            let same = old.checks.iter().position(|o| (&o.name, &o.kind) == (&c.name, &c.kind));
+            let run = same.and_then(|i| before.get_mut(i)).and_then(Option::take);
+            self.0.push(run.unwrap_or_else(|| Run { probe: Probe::new(&c.kind), attempt: Attempt::None }));
+        }
+        for run in before.iter_mut().flatten() {
+            if let Attempt::Running(child) = &mut run.attempt {
+                child.kill();
+            }
+        }
+    }
+
     /// Carries an action out; returns a failure that is known at once.
     pub(super) fn carry_out(&mut self, check: usize, action: Action) -> Option<Failure> {
         let run = self.0.get_mut(check)?;

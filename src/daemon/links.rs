@@ -50,6 +50,10 @@ pub(super) struct Sockets {
 
 impl Daemon {
     pub(super) fn open_link(&mut self, link: usize, ifindex: u32) -> nix::Result<()> {
+        // After a reload some are there already: they are replaced when the new ones listen.
+        if self.sockets.get(link).is_some_and(|s| s.arp.is_some() || s.vmac.is_some()) {
+            self.read_all_adverts();
+        }
         let Some(l) = self.node.links.get(link) else { return Err(Errno::ENODEV) };
         if let Some(vmac) = l.vmac {
             let vmac = Some(self.open_vmac(ifindex, l, &vmac)?);
@@ -116,23 +120,30 @@ impl Daemon {
 
     /// Resets the connections of addresses that leave. What is lost here costs somebody a timeout, no more.
     pub(super) fn disconnect(&mut self, inst: usize) {
+        let entries: Vec<usize> = self.node.addrs.of(inst).map(|(e, _)| e).collect();
+        self.disconnect_vips(&entries);
+    }
+
+    /// The same of some of its addresses.
+    pub(super) fn disconnect_vips(&mut self, entries: &[usize]) {
         if self.no_diag {
             return;
         }
-        if let Err(e) = self.try_disconnect(inst) {
+        if let Err(e) = self.try_disconnect(entries) {
             log::warn!("connections that cannot move are not told: {}", e.desc());
             // Of anything else the next time may be better.
             self.no_diag = [Errno::ENOENT, Errno::EOPNOTSUPP].contains(&e);
         }
     }
 
-    fn try_disconnect(&mut self, inst: usize) -> nix::Result<()> {
+    fn try_disconnect(&mut self, entries: &[usize]) -> nix::Result<()> {
         let addrs = &self.node.addrs;
         let list = match &mut self.connections {
             Some(list) => list,
             none => none.insert(Connections::list(&|addr| addrs.entries.iter().any(|e| e.addr == addr))?),
         };
-        for (_, e) in self.node.addrs.of(inst).filter(|(i, _)| self.node.addrs.is_held(*i)) {
+        for e in entries.iter().filter(|e| self.node.addrs.is_held(**e)) {
+            let Some(e) = self.node.addrs.entries.get(*e) else { continue };
             let ifindex = self.node.links.get(e.link).and_then(|l| l.ifindex);
             let n = list.reset(e.addr, ifindex)?;
             if n > 0 {

@@ -99,18 +99,28 @@ impl Jobs {
     pub(super) fn new(cfg: &Config, router_id: &str, mut host: String) -> Self {
         // The kernel takes anything as a name; a line feed in it would be a line of the dialogue.
         host.retain(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+        let mut jobs = Jobs {
+            children: Vec::new(),
+            notify: Vec::new(),
+            user: None,
+            mail: None,
+            router_id: String::new(),
+            host,
+            started: clock::unix(),
+        };
+        jobs.reconfigure(cfg, router_id);
+        jobs
+    }
+
+    /// Another configuration; what runs goes on.
+    pub(super) fn reconfigure(&mut self, cfg: &Config, router_id: &str) {
         for (_, odd) in odd_hooks(cfg) {
             log::warn!("{odd}");
         }
-        Jobs {
-            children: Vec::new(),
-            notify: cfg.global.notify.clone(),
-            user: cfg.global.notify_user.as_deref().and_then(User::find),
-            mail: cfg.global.mail.clone(),
-            router_id: router_id.to_owned(),
-            host,
-            started: clock::unix(),
-        }
+        self.notify = cfg.global.notify.clone();
+        self.user = cfg.global.notify_user.as_deref().and_then(User::find);
+        self.mail = cfg.global.mail.clone();
+        self.router_id = router_id.to_owned();
     }
 
     /// Carries an action of the hooks out; returns how it ended if that is known at once.
@@ -121,13 +131,15 @@ impl Jobs {
                 None
             }
             hook::Action::Start { job, notice, whose } => match self.start_hook(node, job, &notice, whose) {
-                Ok(()) => None,
+                Ok(true) => None,
+                Ok(false) => Some(Done::Hook(job, Ok(()))),
                 Err(e) => Some(Done::Hook(job, Err(Failure::Errno(e as i32)))),
             },
         }
     }
 
-    fn start_hook(&mut self, node: &Node, job: u64, notice: &Notice, whose: Whose) -> nix::Result<()> {
+    /// Whether there is one: a reload may have taken it away.
+    fn start_hook(&mut self, node: &Node, job: u64, notice: &Notice, whose: Whose) -> nix::Result<bool> {
         let (kind, name) = match &notice.subject {
             Subject::Instance(name) => ("INSTANCE", name.as_str()),
             Subject::Group(name) => ("GROUP", name.as_str()),
@@ -135,10 +147,11 @@ impl Jobs {
         };
         let own = || node.instances.iter().find(|i| i.cfg.name == name).map(|i| &i.cfg.notify);
         let command = if whose == Whose::Own { own() } else { Some(&self.notify) };
+        let Some(command) = command.filter(|c| !c.is_empty()) else { return Ok(false) };
         let (state, priority) = (notice.state.name(), notice.priority.to_string());
         // The configuration holds no NUL, so nothing is lost here.
         let mut argv = Vec::new();
-        for word in command.into_iter().flatten() {
+        for word in command {
             argv.extend(CString::new(word.as_str()));
         }
         for word in [kind, name, state, &priority] {
@@ -154,7 +167,7 @@ impl Jobs {
             Some(user) => spawn_as(&argv, writer.as_fd(), user, &env)?,
         };
         self.add(Kind::Hook, job, pid, reader, format!("notify {name} {state}"));
-        Ok(())
+        Ok(true)
     }
 
     /// Carries an action of the outbox out; returns how it ended if that is known at once.

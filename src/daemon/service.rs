@@ -32,17 +32,17 @@ const MAX_PIPES: usize = 4;
 /// HAProxy as the daemon sees it.
 #[derive(Debug)]
 pub struct Service {
-    argv: Vec<CString>,
-    /// Its configuration files: which, what marks those that it has read, and those that are being checked.
-    config: Vec<PathBuf>,
-    read: u64,
+    command: Command,
+    /// That of a new configuration, and that of the process that was set aside.
+    next: Command,
+    before: Command,
+    /// What marks the configuration files that are being checked.
     checked: u64,
     master_socket: PathBuf,
     /// Where a HAProxy without a master is asked; it exists if `listeners` does.
     stats_socket: PathBuf,
     state_file: PathBuf,
     process: Option<Process>,
-    check_argv: Vec<CString>,
     /// `haproxy -c`, while it runs.
     check: Option<Process>,
     /// One with another command line, of an earlier vipd.
@@ -57,6 +57,26 @@ pub struct Service {
     told: u32,
     swallowed: u64,
     quota_from: Time,
+}
+
+/// A command line to run, the one to check it, the configuration files in it, and what marks those that were read.
+#[derive(Debug, Default)]
+struct Command {
+    run: Vec<CString>,
+    check: Vec<CString>,
+    config: Vec<PathBuf>,
+    mark: u64,
+}
+
+impl Command {
+    fn new(cfg: &config::Haproxy, master_socket: &Path, listeners: Option<&Listeners>) -> Self {
+        Command {
+            run: argv(cfg, master_socket, listeners),
+            check: check_argv(cfg),
+            config: cfg.config.clone(),
+            mark: 0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -97,15 +117,14 @@ impl Service {
         let master_socket = runtime::with_suffix(control_socket, ".haproxy-master");
         let listeners = Listeners::new(control_socket);
         Service {
-            argv: argv(cfg, &master_socket, listeners.as_ref()),
-            config: cfg.config.clone(),
-            read: 0,
+            command: Command::new(cfg, &master_socket, listeners.as_ref()),
+            next: Command::default(),
+            before: Command::default(),
             checked: 0,
             stats_socket: listeners.as_ref().map(|l| l.stats().to_owned()).unwrap_or_default(),
             master_socket,
             state_file: runtime::with_suffix(control_socket, ".haproxy"),
             process: None,
-            check_argv: check_argv(cfg),
             check: None,
             orphan: None,
             remains: Vec::new(),
@@ -125,11 +144,11 @@ impl Service {
         let mut words = state.split_ascii_whitespace();
         let pid: u32 = words.next()?.parse().ok()?;
         let start_time: u64 = words.next()?.parse().ok()?;
-        let same = words.next()? == fingerprint(&self.argv);
+        let same = words.next()? == fingerprint(&self.command.run);
         let read = words.next().and_then(|w| u64::from_str_radix(w, 16).ok());
         let process = process::adopt(pid, start_time).ok()?;
         if same {
-            self.read = read.unwrap_or(0);
+            self.command.mark = read.unwrap_or(0);
             self.process = Some(process);
             Some(Ok(pid))
         } else {
@@ -140,7 +159,7 @@ impl Service {
 
     /// Whether the configuration files are others than those that HAProxy has read.
     pub fn files_changed(&self) -> bool {
-        files::mark(&self.config) != self.read
+        files::mark(&self.command.config) != self.command.mark
     }
 
     /// Carries an action of the supervisor out.
@@ -172,13 +191,14 @@ impl Service {
             Action::Terminate => self.signal(Signal::SIGTERM, false),
             Action::Kill => self.signal(Signal::SIGKILL, true),
             Action::Reload => {
-                self.read = self.checked;
-                self.remember(&self.argv);
+                self.command.mark = self.checked;
+                self.remember(&self.command.run);
                 self.signal(Signal::SIGUSR2, false);
             }
-            Action::Check => {
-                self.checked = files::mark(&self.config); // before they are read
-                match self.start(&self.check_argv.clone()) {
+            Action::Check | Action::CheckNext => {
+                let command = if action == Action::Check { &self.command } else { &self.next };
+                self.checked = files::mark(&command.config); // before they are read
+                match self.start(&command.check.clone()) {
                     Ok(pid) => self.check = Some(Process::Child(pid)),
                     Err(_) => return Outcome::CheckFailed,
                 }
@@ -193,6 +213,17 @@ impl Service {
                 if let Some(p) = self.orphan.take() {
                     let _ = p.signal(Signal::SIGUSR1, false);
                 }
+            }
+            Action::TakeNext | Action::Replace => {
+                let before = std::mem::replace(&mut self.command, std::mem::take(&mut self.next));
+                if action == Action::Replace {
+                    (self.orphan, self.before) = (self.process.take(), before);
+                }
+            }
+            Action::Restore => {
+                self.command = std::mem::take(&mut self.before);
+                self.process = self.orphan.take();
+                self.remember(&self.command.run);
             }
         }
         Outcome::Nothing
@@ -217,7 +248,7 @@ impl Service {
     }
 
     fn spawn(&mut self, bare: bool) -> nix::Result<u32> {
-        let mut argv = self.argv.clone();
+        let mut argv = self.command.run.clone();
         if bare {
             argv.drain(MASTER_MODE);
         }
@@ -225,7 +256,7 @@ impl Service {
         if let Some(l) = &mut self.listeners {
             argv.splice(1..1, l.offer());
         }
-        self.read = files::mark(&self.config);
+        self.command.mark = files::mark(&self.command.config);
         let pid = self.start(&argv)?;
         if let Some(l) = &mut self.listeners {
             l.offered_to(pid);
@@ -240,10 +271,15 @@ impl Service {
         let Some(Process::Child(pid) | Process::Orphan { pid, .. }) = &self.process else { return };
         let pid = process::raw(*pid);
         let Some(start) = process::start_time(pid) else { return };
-        let state = format!("{pid} {start} {} {:016x}\n", fingerprint(argv), self.read);
+        let state = format!("{pid} {start} {} {:016x}\n", fingerprint(argv), self.command.mark);
         if let Err(e) = runtime::replace_file(&self.state_file, &state) {
             log::warn!("{}: {e}: a restarted vipd will not find HAProxy", self.state_file.display());
         }
+    }
+
+    /// A new configuration: its command lines are used when the supervisor says so.
+    pub fn prepare(&mut self, cfg: &config::Haproxy) {
+        self.next = Command::new(cfg, &self.master_socket, self.listeners.as_ref());
     }
 
     /// Connects and asks; fails at once if nobody listens yet.
@@ -315,6 +351,12 @@ impl Service {
         if matches!(self.check, Some(Process::Child(p)) if process::raw(p) == pid) {
             self.check = None;
             return true;
+        }
+        if let Some(Process::Child(p)) = self.orphan
+            && process::raw(p) == pid
+        {
+            self.orphan = None;
+            self.remains.push(p);
         }
         if let Some(Process::Child(p)) = self.process
             && process::raw(p) == pid

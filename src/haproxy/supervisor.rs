@@ -9,6 +9,7 @@
 mod listeners;
 mod plain;
 mod reload;
+mod replace;
 mod stop;
 
 use super::listeners::Refusal;
@@ -53,6 +54,14 @@ pub enum Action {
     Kill,
     /// Run `haproxy -c`; answered by `checked`.
     Check,
+    /// The same with the next command line.
+    CheckNext,
+    /// The next command line is the one from now on.
+    TakeNext,
+    /// The same, and the process that runs is set aside until `RetireOrphan` or `Restore`.
+    Replace,
+    /// The process that was set aside goes on, with its command line.
+    Restore,
     /// It takes too long: KILL.
     CancelCheck,
     /// USR2 to the master: a new worker with the new configuration, and not a connection lost.
@@ -190,6 +199,10 @@ pub struct Supervisor {
     /// Something may be left of one that died.
     remains: bool,
     reload: Option<Reload>,
+    /// The configuration whose command line is being checked.
+    next: Option<config::Haproxy>,
+    /// The HAProxy that runs while another one is started in its place.
+    replaced: Option<replace::Replaced>,
     listeners: Listeners,
     plain: Plain,
     /// When an address that cannot be bound to was told.
@@ -219,6 +232,8 @@ impl Supervisor {
             orphan: false,
             remains: false,
             reload: None,
+            next: None,
+            replaced: None,
             listeners: Listeners::new(now),
             plain: Plain::default(),
             unbound_told: None,
@@ -261,6 +276,7 @@ impl Supervisor {
     pub fn health(&self, now: Time) -> Health {
         match (&self.state, self.died_at) {
             _ if self.crash_loop => Health::Unwell,
+            _ if self.replaced.is_some() => Health::Well,
             (State::Ready { .. }, _) => Health::Well,
             (State::Down { .. } | State::Starting { .. }, Some(died)) => {
                 let until = died + self.cfg.restart_grace;
@@ -313,6 +329,7 @@ impl Supervisor {
         if let Some(r) = self.reload.take_if(|r| now >= r.until()) {
             match r {
                 Reload::Checking { .. } => {
+                    self.next = None;
                     out.push(Action::CancelCheck);
                     events.push(Event::ReloadRefused { exit: None });
                 }
@@ -384,7 +401,10 @@ impl Supervisor {
     }
 
     /// The process could not be started.
-    pub fn spawn_failed(&mut self, errno: i32, now: Time, events: &mut Vec<Event>) {
+    pub fn spawn_failed(&mut self, errno: i32, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) {
+        if self.restore(None, now, out, events) {
+            return;
+        }
         let retry = self.back_off(now);
         events.push(Event::SpawnFailed { errno, retry });
     }
@@ -475,7 +495,7 @@ impl Supervisor {
         if self.plain.answered(pid == info.pid) {
             events.push(Event::Plain);
         }
-        if std::mem::take(&mut self.orphan) {
+        if std::mem::take(&mut self.orphan) | self.replaced.take().is_some() {
             out.push(Action::RetireOrphan);
         }
     }
@@ -489,11 +509,21 @@ impl Supervisor {
         out: &mut Vec<Action>,
         events: &mut Vec<Event>,
     ) -> bool {
+        if self.replaced_exited(pid, exit, now, events) {
+            return true;
+        }
         let ready = matches!(self.state, State::Ready { pid: p, .. } if p == pid);
         if ready && let Some(Reload::Checking { .. }) = self.reload.take() {
+            self.next = None;
             out.push(Action::CancelCheck);
         }
         match self.state {
+            State::Starting { pid: p, killed, .. } if p == pid && self.replaced.is_some() => {
+                if !killed {
+                    out.push(Action::CancelProbe);
+                }
+                self.restore(Some(exit), now, out, events);
+            }
             State::Ready { pid: p, since, probe, .. } if p == pid => {
                 if now.since(since) >= STEADY {
                     self.failures = 0;

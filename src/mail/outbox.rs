@@ -89,18 +89,23 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Nothing is sent yet. `connect`: `smtp_connect_timeout`.
-    pub fn new(connect: Duration, now: Time) -> Self {
+    /// Nothing is sent yet.
+    pub fn new(now: Time) -> Self {
         Outbox {
             waiting: Vec::new(),
             active: Vec::new(),
-            limit: connect + DIALOGUE + GRACE,
+            limit: DIALOGUE + GRACE,
             tokens: BURST,
             refill_at: now + REFILL,
             lost: 0,
             last_job: 0,
             last_mail: 0,
         }
+    }
+
+    /// `smtp_connect_timeout`
+    pub fn set_timeout(&mut self, connect: Duration) {
+        self.limit = connect + DIALOGUE + GRACE;
     }
 
     /// A state change. Started by the next `tick`. Returns what is worth a line.
@@ -198,7 +203,9 @@ mod tests {
     }
 
     fn outbox() -> Outbox {
-        Outbox::new(Duration::from_secs(30), at(0))
+        let mut o = Outbox::new(at(0));
+        o.set_timeout(Duration::from_secs(30));
+        o
     }
 
     fn tick(o: &mut Outbox, s: u64) -> Vec<Action> {

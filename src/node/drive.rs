@@ -59,7 +59,7 @@ impl Node {
         self.sync_group(i, now, input, was_master && !self.instances[i].is_master());
     }
 
-    fn act(&mut self, inst: usize, now: Time, action: Action) {
+    pub(super) fn act(&mut self, inst: usize, now: Time, action: Action) {
         match action {
             Action::Advert(priority) => {
                 if priority == 0 {
@@ -71,8 +71,9 @@ impl Node {
             }
             Action::Acquire => {
                 self.instances[inst].hold = None;
-                self.set_vmac(inst, true);
                 self.addrs.acquire(inst);
+                self.relieve(now);
+                self.set_vmac(inst, true);
                 let i = &mut self.instances[inst];
                 i.unsaved = true;
                 i.announcer.start(now, &i.cfg.garp, i.vmac.is_some());
@@ -80,6 +81,12 @@ impl Node {
                     self.queue_round(inst, now);
                 }
             }
+            Action::Offer => self.addrs.hand_over(inst, now),
+            Action::Keep => {
+                self.addrs.keep(inst);
+                self.push(Effect::Remember { inst, memory: Memory::Master });
+            }
+            Action::Resigned(how) => self.tell(Event::Resigned { inst, how }),
             Action::Release(how) => self.let_go(inst, now, how),
             Action::Reannounce => {
                 // The other's group announced all that it has.
@@ -137,15 +144,20 @@ impl Node {
         // Not after a stall: somebody else may have them by now, and every millisecond counts.
         let patience = self.instances[inst].machine.patience();
         let in_time = self.addrs.last_advert(inst).is_none_or(|t| now.since(t) < patience);
-        if in_time && self.addrs.holds_any(inst) {
+        if in_time && self.leaves_any(inst) {
             self.push(Effect::Disconnect { inst });
         }
         self.remove_now(inst, now);
     }
 
+    /// Whether something is removed: what another virtual router of this node takes over is not.
+    fn leaves_any(&self, inst: usize) -> bool {
+        self.addrs.of(inst).any(|(e, _)| self.addrs.is_held(e) && !self.addrs.moves_on(e))
+    }
+
     /// The removals go out ahead of what follows: a node whose service is dead lets go before it tells.
     fn remove_now(&mut self, inst: usize, now: Time) {
-        if self.addrs.holds_any(inst) {
+        if self.leaves_any(inst) {
             self.tell(Event::RemovingVips { inst });
         }
         self.silence_vmac(inst);
@@ -235,7 +247,10 @@ impl Node {
         i.unsent = false;
         if priority == 0 {
             i.stats.priority_zero_sent += 1;
-        } else if i.is_master() {
+        } else if i.is_master() && !i.machine.is_asking() {
+            if i.machine.advertised() {
+                self.addrs.set_terms(inst, &i.cfg);
+            }
             self.addrs.advert_sent(inst, before);
         }
     }
@@ -287,9 +302,7 @@ impl Node {
             Outcome::AddFailed { entry, errno } => self.tell(Event::VipAddFailed { entry, errno }),
             Outcome::RemoveFailed { entry, errno } => self.tell(Event::VipRemoveFailed { entry, errno }),
             Outcome::ViewIsWrong => {
-                if !self.effects.contains(&Effect::Reread) {
-                    self.push(Effect::Reread);
-                }
+                self.reread();
             }
             Outcome::Foreign { entry } => self.tell(Event::VipForeign { entry }),
             Outcome::TakenOver { entry } => self.tell(Event::VipTakenOver { entry }),

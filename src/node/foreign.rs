@@ -68,7 +68,8 @@ impl Node {
         let Some(e) = self.addrs.entries.get(entry) else { return };
         let (inst, own) = (e.inst, self.links[e.link].mac);
         let i = &mut self.instances[inst];
-        let settled = i.is_master() && now.since(i.since) >= SETTLING;
+        // Who resigns wants a successor.
+        let settled = i.is_master() && !i.machine.is_asking() && now.since(i.since) >= SETTLING;
         // A master that advertises is told of as such.
         let known = i.foreign.deadline().is_some();
         if !settled || known || own == Some(mac) || !self.addrs.is_held(entry) {

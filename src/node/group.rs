@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::event::Event;
 use crate::time::Time;
 use crate::vrrp::group::{self, Rivalry, State};
-use crate::vrrp::machine::{Input, Kind, Master};
+use crate::vrrp::machine::{Input, Kind, Master, Why};
 use crate::vrrp::timers;
 use std::net::IpAddr;
 
@@ -20,7 +20,7 @@ pub struct Group {
     pub state: State,
     /// The member that decides between rivals.
     leader: usize,
-    rivalry: Rivalry,
+    pub(super) rivalry: Rivalry,
 }
 
 impl Node {
@@ -116,7 +116,8 @@ impl Node {
         if !gave_up {
             return;
         }
-        if let (Input::Advert { .. }, Some(group)) = (input, self.groups.get_mut(g)) {
+        let resigned = self.instances[i].why == Why::Resigned;
+        if let (Input::Advert { .. }, Some(group), false) = (input, self.groups.get_mut(g), resigned) {
             group.rivalry.gives_way(now, group.leader == i);
         }
         for j in self.together(i) {
@@ -152,7 +153,9 @@ impl Node {
             g.rivalry.heard(now, leader, outranked, p.advert_int);
             return false;
         }
-        priority != 0 && g.rivalry.stays(now, leader, outranked, p.advert_int, patience)
+        priority != 0
+            && !inst.machine.is_asking()
+            && g.rivalry.stays(now, leader, outranked, p.advert_int, patience)
     }
 
     /// When the hand-over of `i` ends: a group waits for the successors of all.

@@ -38,6 +38,9 @@ impl Node {
 
     /// Whether a virtual router can take part; starts or faults its machine.
     fn evaluate(&mut self, i: usize, now: Time) {
+        if self.instances[i].retired {
+            return;
+        }
         let mut making = false;
         for j in self.together(i) {
             making |= self.want_vmac(j);

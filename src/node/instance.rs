@@ -188,6 +188,8 @@ pub struct Instance {
     pub since: Time,
     /// See `since`.
     pub why: Why,
+    /// Not configured any more: it only hands over what it has.
+    pub retired: bool,
     /// At the start: whether it may resume as master.
     pub may_resume: bool,
     /// Became master, and the state file does not say so yet.
@@ -215,6 +217,15 @@ pub struct Target {
     pub said: Option<Time>,
 }
 
+impl Target {
+    /// The group, or the peers.
+    pub fn of(cfg: &config::Vrrp) -> Vec<Target> {
+        let group = if cfg.is_ipv6() { IpAddr::V6(GROUP_V6) } else { IpAddr::V4(GROUP_V4) };
+        let to = if cfg.unicast_peers.is_empty() { &[group][..] } else { &cfg.unicast_peers };
+        to.iter().map(|to| Target { to: *to, send_errors: 0, said: None }).collect()
+    }
+}
+
 impl Instance {
     /// In `Init`, with nothing known of its interface.
     pub fn new(cfg: config::Vrrp, link: usize, now: Time) -> Self {
@@ -228,10 +239,8 @@ impl Instance {
             own: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             epoch: now,
         };
-        let group = if cfg.is_ipv6() { IpAddr::V6(GROUP_V6) } else { IpAddr::V4(GROUP_V4) };
-        let to = if cfg.unicast_peers.is_empty() { &[group][..] } else { &cfg.unicast_peers };
         Instance {
-            targets: to.iter().map(|to| Target { to: *to, send_errors: 0, said: None }).collect(),
+            targets: Target::of(&cfg),
             vips: cfg.vips.iter().map(|v| v.addr).collect(),
             machine: Machine::new(params),
             announcer: Announcer::default(),
@@ -247,6 +256,7 @@ impl Instance {
             contest: None,
             since: now,
             why: Why::Started,
+            retired: false,
             may_resume: false,
             unsaved: false,
             notified: None,

@@ -16,6 +16,8 @@ use crate::vrrp::machine::Kind;
 pub(super) struct Notify {
     pub(super) hooks: Hooks,
     outbox: Option<Outbox>,
+    /// Whether mail is configured: after a reload the outbox may be there without.
+    mails: bool,
     /// Of this turn, each with whether its virtual router has a hook.
     notices: Vec<(Notice, bool)>,
 }
@@ -23,14 +25,22 @@ pub(super) struct Notify {
 impl Notify {
     pub(super) fn new(cfg: &Config, now: Time) -> Self {
         let mut notify = Notify::default();
-        notify.hooks.global = !cfg.global.notify.is_empty();
-        notify.outbox = cfg.global.mail.as_ref().map(|m| Outbox::new(m.connect_timeout, now));
+        notify.reconfigure(cfg, now);
         notify
+    }
+
+    /// Another configuration; what waits is sent by its rules.
+    pub(super) fn reconfigure(&mut self, cfg: &Config, now: Time) {
+        self.hooks.global = !cfg.global.notify.is_empty();
+        self.mails = cfg.global.mail.is_some();
+        if let Some(m) = &cfg.global.mail {
+            self.outbox.get_or_insert_with(|| Outbox::new(now)).set_timeout(m.connect_timeout);
+        }
     }
 
     /// Keeps it until the turn is over, if there is anybody to tell.
     fn push(&mut self, notice: Notice, own: bool) {
-        let mail = self.outbox.is_some() && notice.state != State::Stop;
+        let mail = self.mails && notice.state != State::Stop;
         if own || mail || self.hooks.global && notice.subject != Subject::Haproxy {
             self.notices.push((notice, own));
         }
@@ -95,10 +105,20 @@ impl Node {
         self.notify.push(Notice { subject, state, priority: 0, reason: Reason::None }, false);
     }
 
+    /// It is not configured any more, nor is another one of that name.
+    pub(super) fn note_retired(&mut self, i: usize) {
+        let name = &self.instances[i].cfg.name;
+        if !self.instances.iter().any(|other| !other.retired && other.cfg.name == *name) {
+            self.note_instance(i, State::Stop, Reason::None);
+        }
+    }
+
     /// All addresses are let go: everybody is told of the stop, which waits for the hooks as long as it may.
     pub(super) fn note_stop(&mut self) {
         for i in 0..self.instances.len() {
-            self.note_instance(i, State::Stop, Reason::None);
+            if !self.instances[i].retired {
+                self.note_instance(i, State::Stop, Reason::None);
+            }
         }
         for g in 0..self.groups.len() {
             self.note_group(g, State::Stop);
@@ -115,10 +135,10 @@ impl Node {
 
     /// When a turn's work is done: hooks and mails about what happened in it begin, and those that take too long end.
     pub fn notify(&mut self, now: Time) {
-        let Notify { hooks, outbox, notices } = &mut self.notify;
+        let Notify { hooks, outbox, mails: mailing, notices } = &mut self.notify;
         let mut said = Vec::new();
         for (notice, own) in notices.drain(..) {
-            let outbox = outbox.as_mut().filter(|_| notice.state != State::Stop);
+            let outbox = outbox.as_mut().filter(|_| *mailing && notice.state != State::Stop);
             if let Some(said_now) = outbox.and_then(|o| o.notify(notice.clone(), now)) {
                 said.push((notice.clone(), said_now));
             }

@@ -159,11 +159,14 @@ impl Node {
         if self.links[link].mac == by {
             return; // ourselves
         }
-        let here = |e: &crate::addr::Entry| self.wire(e.link) == link && e.addr == ip;
-        let Some(entry) = self.addrs.entries.iter().position(here) else {
+        let here = |e: &&(usize, &crate::addr::Entry)| self.wire(e.1.link) == link && e.1.addr == ip;
+        // During a reload two virtual routers may have one address: who waits for the successor comes first.
+        let waits = |e: &(usize, &crate::addr::Entry)| here(&e) && self.instances[e.1.inst].hold.is_some();
+        let mut all = self.addrs.entries.iter().enumerate();
+        let Some((entry, e)) = all.clone().find(waits).or_else(|| all.find(|e| here(&e))) else {
             return;
         };
-        self.successor_announced(self.addrs.entries[entry].inst, now);
+        self.successor_announced(e.inst, now);
         if let Some(mac) = by {
             self.contested(now, entry, mac);
         }

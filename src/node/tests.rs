@@ -5,6 +5,8 @@ mod flood;
 mod groups;
 mod ipv6;
 mod notify;
+mod reload;
+mod resign;
 mod service;
 mod status;
 mod tracking;
@@ -91,6 +93,10 @@ struct World {
     pause_before_advert: Option<Duration>,
     /// Checked at each renewal: now + L + e <= last advert + N × I.
     theorem: bool,
+    /// What the kernel has, whoever of ours it is.
+    present: std::collections::BTreeSet<IpAddr>,
+    forgotten: Vec<String>,
+    new_services: u32,
     /// What the kernel tells of our own doing with IPv6 addresses is not read yet.
     worker_is_slow: bool,
     /// Sizes of the batches of address operations, and a pause ahead of the second one.
@@ -121,6 +127,9 @@ impl World {
             lateness: Box::new(|| Duration::ZERO),
             pause_before_advert: None,
             theorem: false,
+            present: Default::default(),
+            forgotten: Vec::new(),
+            new_services: 0,
             worker_is_slow: false,
             batches: Vec::new(),
             pause_before_second_batch: None,
@@ -183,6 +192,9 @@ impl World {
                 }
                 Effect::Addrs(ops) => self.addrs(ops),
                 Effect::Disconnect { .. } => self.resets += 1,
+                Effect::DisconnectVip { .. } => {}
+                Effect::Forget { name } => self.forgotten.push(name),
+                Effect::NewService => self.new_services += 1,
                 Effect::Announce { entry } => self.did(Did::Announce(entry)),
                 Effect::Remember { memory, .. } => self.did(Did::Remember(memory)),
                 Effect::Haproxy(a) => {
@@ -236,8 +248,12 @@ impl World {
             let inst = self.node.addrs.entries[op.entry].inst;
             self.kernel.retain(|(e, ..)| *e != op.entry);
             match op.kind {
-                OpKind::Remove => self.did(Did::Remove(op.entry)),
+                OpKind::Remove => {
+                    self.present.remove(&op.addr);
+                    self.did(Did::Remove(op.entry));
+                }
                 kind => {
+                    self.present.insert(op.addr);
                     self.did(if kind == OpKind::Add {
                         Did::Add(op.entry, op.lease)
                     } else {

@@ -44,7 +44,8 @@ impl Tracking {
 impl Node {
     /// What a virtual router tracks; an owner tracks nothing.
     pub fn tracked(&self, i: usize, now: Time) -> Vec<Tracking> {
-        let cfg = &self.instances[i].cfg;
+        let inst = &self.instances[i];
+        let cfg = &inst.cfg;
         let mut all = Vec::new();
         if self.instances[i].is_owner() {
             return all;
@@ -56,7 +57,11 @@ impl Node {
             }
         }
         for t in &cfg.track_checks {
-            let up = self.checks.get(t.check).and_then(|c| c.is_up());
+            let Some(c) = self.checks.get(t.check) else { continue };
+            let up = c.is_up();
+            if c.is_late() && inst.machine.kind() != Kind::Init {
+                continue; // a reload moves nobody before there is a result
+            }
             all.push(Tracking { what: Tracked::Check(t.check), how: t.track, up });
         }
         if let Some(h) = self.haproxy.as_ref().filter(|_| cfg.track_haproxy != Track::No) {

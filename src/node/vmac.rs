@@ -5,7 +5,7 @@
 //! sends no frame with it. A frame whose source is the MAC of a macvlan that is up goes to that macvlan only
 //! (private mode), and while it is down to the parent; so both are listened to.
 
-use super::{Effect, Faults, Life, Node, Sockets};
+use super::{Effect, Faults, Life, Link, Node, Sockets};
 use crate::config;
 use crate::event::Event;
 use crate::time::{Time, earlier};
@@ -357,5 +357,18 @@ impl Node {
         if !self.effects.contains(&Effect::Reread) {
             self.push(Effect::Reread);
         }
+    }
+
+    /// Its virtual router has left: it goes, with all that is on it.
+    pub(super) fn forget_vmac(&mut self, link: usize) {
+        if let Some(ifindex) = self.links[link].ifindex {
+            self.addrs.link_gone(ifindex);
+            self.addrs.link_is(link, None);
+            self.unmake(ifindex);
+        }
+        self.push(Effect::Close { link });
+        // A VIP of another virtual router may name it as its device.
+        let name = std::mem::take(&mut self.links[link].name);
+        self.links[link] = Link::new(&name);
     }
 }

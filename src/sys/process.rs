@@ -30,6 +30,13 @@ pub enum Process {
 }
 
 impl Process {
+    /// Its pid.
+    pub fn pid(&self) -> u32 {
+        match self {
+            Process::Child(pid) | Process::Orphan { pid, .. } => raw(*pid),
+        }
+    }
+
     /// Sends it a signal; `group`: its whole process group, which it leads.
     pub fn signal(&self, signal: Signal, group: bool) -> nix::Result<()> {
         match self {

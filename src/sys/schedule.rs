@@ -30,9 +30,18 @@ pub fn realtime(priority: u8) -> nix::Result<()> {
 extern "C" fn step_down(_: libc::c_int) {
     let errno = Errno::last_raw();
     // Needs no privilege, so it does not fail.
-    let _ = policy(libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK, 0);
+    let _ = normal();
     let _ = kill(Pid::this(), STEPPED_DOWN);
     Errno::set_raw(errno);
+}
+
+/// The ordinary policy again.
+///
+/// # Errors
+///
+/// None that is known: stepping down needs no privilege.
+pub fn normal() -> nix::Result<()> {
+    policy(libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK, 0)
 }
 
 fn policy(policy: libc::c_int, priority: libc::c_int) -> nix::Result<()> {

@@ -39,6 +39,12 @@ impl Announcer {
         };
     }
 
+    /// Another schedule: bursts that are under way or planned go on.
+    pub fn retune(&mut self, now: Time, garp: &Garp) {
+        let running = *self != Announcer::default();
+        self.refresh = (running && !garp.master_refresh.is_zero()).then(|| now + garp.master_refresh);
+    }
+
     /// No longer master.
     pub fn stop(&mut self) {
         *self = Announcer::default();

@@ -24,13 +24,27 @@
 //! | Init   | Priority                     | -                                        | Init   |
 //! | Backup | Priority                     | down timer moves by the skew's change    | Backup |
 //! | Master | Priority                     | -; the next advert has it                | Master |
+//! | Master | Resign                       | Advert(0) Offer                          | Master |
+//! | asking | any advert above 0           | Release(AfterSuccessor) Entered Resigned | Backup |
+//! | asking | Tick, nobody came            | Keep Advert Resigned                     | Master |
+//! | asking | Tick, nobody came, forced    | Release(Now) Entered Resigned            | Backup |
+//! | asking | Leave, Fault, Stall, Yield   | as a master, but no second Advert(0)     |        |
+//!
+//! *asking* is a master that was told to resign: backups are silent, so whether there is one is found out by priority 0.
+//! It keeps the addresses and answers nothing until somebody takes over. `resign` has what comes of it.
 //!
 //! A lower advert is answered in both versions, as keepalived does: RFC 9568 asks for it, RFC 3768 is
 //! silent, and the other master is gone the sooner.
 
+mod resign;
+mod retune;
+
 use super::timers;
 use crate::config::Version;
 use crate::time::Time;
+use resign::Asking;
+pub use resign::Resigned;
+pub use retune::Tuning;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -135,6 +149,15 @@ pub enum Input {
     },
     /// Tracking has changed the priority, 1 to 254; never an owner's.
     Priority(u8),
+    /// Hand over on command.
+    Resign {
+        /// How long to wait for a successor.
+        wait: Duration,
+        /// How long not to preempt, from now.
+        aside: Duration,
+        /// Give the addresses up even if nobody comes.
+        force: bool,
+    },
     /// Time has passed.
     Tick,
 }
@@ -162,6 +185,8 @@ pub enum Why {
     Stalled,
     /// Another member of the sync group was outranked.
     Group,
+    /// Told to resign.
+    Resigned,
     /// Asked to leave.
     Left,
     /// A fault.
@@ -201,6 +226,12 @@ pub enum Action {
     Acquire,
     /// Let the addresses go.
     Release(Release),
+    /// Keep the addresses without adverts: somebody else is asked to take them.
+    Offer,
+    /// Nobody did: they are ours by adverts again.
+    Keep,
+    /// What became of `Resign`.
+    Resigned(Resigned),
     /// Announce again: somebody else announced the addresses.
     Reannounce,
     /// A state was entered.
@@ -215,12 +246,18 @@ pub struct Machine {
     /// Parameters; the node keeps `own` up to date.
     pub params: Params,
     state: State,
+    /// As master: told to resign, and nobody has come yet.
+    asking: Option<Asking>,
+    /// Resigned: does not preempt until then.
+    aside_until: Option<Time>,
+    /// As master, after a change of the interval: what the backups wait until they have heard of it.
+    promised: Option<Duration>,
 }
 
 impl Machine {
     /// A machine in `Init`.
     pub fn new(params: Params) -> Self {
-        Machine { params, state: State::Init }
+        Machine { params, state: State::Init, asking: None, aside_until: None, promised: None }
     }
 
     /// The state with its deadlines.
@@ -240,6 +277,7 @@ impl Machine {
     /// When `Tick` is due.
     pub fn deadline(&self) -> Option<Time> {
         match self.state {
+            State::Master { .. } if self.asking.is_some() => self.asking.map(|a| a.until),
             State::Init => None,
             State::Backup { down_at, .. } => Some(down_at),
             State::Master { advert_at, .. } => Some(advert_at),
@@ -248,13 +286,21 @@ impl Machine {
 
     /// N × I of our own adverts: what every backup waits at the least.
     pub fn patience(&self) -> Duration {
-        self.params.advert_int * self.params.down_timer_adverts
+        self.promised.unwrap_or(self.params.advert_int * self.params.down_timer_adverts)
     }
 
     /// One step.
     pub fn step(&mut self, now: Time, input: Input, out: &mut Vec<Action>) {
         match (&self.state, input) {
             (_, Input::Priority(priority)) => self.set_priority(now, priority),
+            (_, Input::Resign { wait, aside, force }) => self.resign(now, wait, aside, force, out),
+            (State::Master { .. }, input) if self.asking.is_some() => self.step_asking(now, input, out),
+            (_, input) => self.step_plain(now, input, out),
+        }
+    }
+
+    fn step_plain(&mut self, now: Time, input: Input, out: &mut Vec<Action>) {
+        match (&self.state, input) {
             (State::Init, Input::Start) if self.params.priority == 255 => self.lead(now, Why::Owner, out),
             (State::Init, Input::Start) => self.follow(now, self.params.advert_int, None, Why::Started, out),
             (State::Init, Input::Resume) => self.lead(now, Why::Resumed, out),
@@ -307,6 +353,7 @@ impl Machine {
         ]);
         let advert_at = timers::next_on_grid(now, self.params.epoch, self.params.advert_int);
         self.state = State::Master { advert_at, answered: None };
+        self.aside_until = None;
     }
 
     fn follow(
@@ -317,6 +364,7 @@ impl Machine {
         why: Why,
         out: &mut Vec<Action>,
     ) {
+        self.promised = None;
         out.push(Action::Entered(Kind::Backup, why));
         let down_at = now + self.down_interval(interval);
         self.state = State::Backup { down_at, interval, preempt_at: None, master, lower: None };
@@ -338,6 +386,7 @@ impl Machine {
     }
 
     fn rest(&mut self, why: Why, out: &mut Vec<Action>) {
+        self.promised = None;
         out.push(Action::Entered(Kind::Init, why));
         self.state = State::Init;
     }
@@ -365,7 +414,8 @@ impl Machine {
     }
 
     fn backup_hears(&mut self, now: Time, heard: Master, heard_interval: Duration, out: &mut Vec<Action>) {
-        let p = self.params.clone();
+        let mut p = self.params.clone();
+        p.preempt &= self.aside(now).is_none();
         let next_down = self.down_interval(match p.version {
             Version::V2 => p.advert_int,
             Version::V3 => heard_interval,

@@ -311,7 +311,7 @@ fn hup_reloads_what_changed(w: &World) -> Result<()> {
         daemon.log().wait_from(mark, expected, secs(8))?;
         Ok(())
     };
-    let (unchanged, reloaded) = ("configuration files have not changed", "haproxy reloaded: worker");
+    let (unchanged, reloaded) = ("nothing has changed", "haproxy reloaded: worker");
     let worker = w.one.haproxy_workers();
     hup(&one, unchanged)?;
     ensure!(worker == w.one.haproxy_workers(), "reloaded without a reason");

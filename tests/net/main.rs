@@ -18,6 +18,7 @@ mod life;
 mod mail;
 mod readme;
 mod realtime;
+mod reload;
 mod status;
 mod tracking;
 mod vmac;
@@ -73,6 +74,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     tracking::TESTS,
     ipv6::TESTS,
     transport::TESTS,
+    reload::TESTS,
     hooks::TESTS,
     mail::TESTS,
     vmac::TESTS,

@@ -72,7 +72,7 @@ impl World {
         let ends = match (action, hap.process.map(|x| x.state)) {
             (Action::Spawn { .. }, _) => {
                 if hap.broken > 0 && self.rng.chance(500) {
-                    return p.node.supervise(now, |s, _, ev| s.spawn_failed(libc::ENOENT, now, ev));
+                    return p.node.supervise(now, |s, out, ev| s.spawn_failed(libc::ENOENT, now, out, ev));
                 }
                 hap.pids += 1;
                 let pid = hap.pids;

@@ -426,6 +426,8 @@ impl World {
             }
             // No connections and no checks here.
             Effect::Disconnect { .. } | Effect::Check { .. } => {}
+            // Of a reload, which is not simulated.
+            Effect::DisconnectVip { .. } | Effect::Forget { .. } | Effect::NewService => {}
             // And no virtual MAC.
             Effect::Vmac { .. } | Effect::Unmake { .. } | Effect::UnmakeAll => {}
             Effect::Announce { entry } => {

@@ -6,7 +6,7 @@ use crate::time::Time;
 use std::time::Duration;
 
 /// How long `haproxy -c` may take before a reload.
-const CHECK_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const CHECK_LIMIT: Duration = Duration::from_secs(30);
 /// How long the new worker may take to answer, and how often it is asked.
 const RELOAD_LIMIT: Duration = Duration::from_secs(10);
 pub(super) const RELOAD_PAUSE: Duration = Duration::from_millis(50);
@@ -30,6 +30,11 @@ impl Reload {
 }
 
 impl Supervisor {
+    /// Whether a reload or a replacement is under way.
+    pub fn is_reloading(&self) -> bool {
+        self.reload.is_some() || self.replaced.is_some()
+    }
+
     /// A reload is asked for: the new configuration is checked first, with a time limit.
     pub fn reload(&mut self, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) {
         if !matches!(self.state, State::Ready { .. }) || self.reload.is_some() || self.leaving {
@@ -48,10 +53,14 @@ impl Supervisor {
     pub fn checked(&mut self, exit: Exit, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) {
         let Some(Reload::Checking { .. }) = self.reload else { return };
         self.reload = None;
+        let next = self.next.take();
         let State::Ready { worker, probe, .. } = &mut self.state else { return };
         if exit != Exit::Code(0) {
             events.push(Event::ReloadRefused { exit: Some(exit) });
             return;
+        }
+        if let Some(next) = next {
+            return self.replace(next, now, out);
         }
         self.reload = Some(Reload::Waiting { old: *worker, since: now });
         if let Probe::Asking(_) = probe {

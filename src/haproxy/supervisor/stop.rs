@@ -24,7 +24,7 @@ impl Supervisor {
 
     /// Soft stop, to be over at `end` at the latest. Returns whether there is something to wait for.
     pub fn stop(&mut self, now: Time, end: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) -> bool {
-        if std::mem::take(&mut self.orphan) {
+        if std::mem::take(&mut self.orphan) | self.replaced.take().is_some() {
             out.push(Action::RetireOrphan);
         }
         if let Some(Reload::Checking { .. }) = self.reload.take() {

@@ -162,7 +162,9 @@ impl Net {
                     let info = Info { version: "2.6".into(), pid: 78 };
                     host.node.supervise(now, |h, out, ev| match action {
                         supervisor::Action::Spawn { bare: false } if serves => h.spawned(77, now, ev),
-                        supervisor::Action::Spawn { bare: false } => h.spawn_failed(libc::ENOENT, now, ev),
+                        supervisor::Action::Spawn { bare: false } => {
+                            h.spawn_failed(libc::ENOENT, now, out, ev)
+                        }
                         supervisor::Action::Probe { direct: false } => h.answered(77, info, now, out, ev),
                         _ => {}
                     });

@@ -1,5 +1,6 @@
 //! Every state × input × version, with the exact actions in their order and the exact deadlines.
 
+mod reload;
 mod table;
 
 use super::*;

@@ -70,6 +70,8 @@ fn show(a: &Action) -> String {
         Noted(Note::MasterGone(_)) => "(gone)".to_owned(),
         Noted(Note::StrangerGone(_)) => "(stranger)".to_owned(),
         Noted(Note::SecondOwner(_)) => "(second owner)".to_owned(),
+        // Only of one that was told to resign: `tests/reload.rs`.
+        Action::Offer | Action::Keep | Action::Resigned(_) => format!("{a:?}"),
     }
 }
 

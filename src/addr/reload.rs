@@ -1,0 +1,156 @@
+//! Another configuration while addresses are held: those of one virtual router come and go singly, and one that
+//! moves from one to another never leaves the kernel.
+
+use super::{AddrBook, Claim, Entry, Leasing, Want};
+use crate::config::{Vip, Vrrp};
+
+/// Where a VIP belongs: its link, the link whose subnets it need not bring, and the interface that the first one is.
+pub type Place = (usize, usize, Option<u32>);
+
+impl Entry {
+    pub(super) fn new(inst: usize, vip: &Vip, (link, base, ifindex): Place) -> Self {
+        Entry {
+            inst,
+            addr: vip.addr,
+            prefix: vip.prefix,
+            link,
+            base,
+            ifindex,
+            label: vip.label.clone(),
+            want: Want::Undecided,
+            held: None,
+            retry_at: None,
+            complained: false,
+            tell: false,
+            dropped: false,
+            own_removals: 0,
+        }
+    }
+
+    fn is(&self, vip: &Vip, link: usize) -> bool {
+        (self.addr, self.prefix, self.link) == (vip.addr, vip.prefix, link) && self.label == vip.label
+    }
+
+    /// Whether the kernel's address of `self` may become that of `other` as it is.
+    fn may_become(&self, other: &Entry) -> bool {
+        (self.addr, self.prefix, self.link) == (other.addr, other.prefix, other.link)
+            && self.label == other.label
+    }
+}
+
+impl AddrBook {
+    /// The virtual routers have other numbers: `from[new]` is the old one, or none of a new one, whose terms are to be set. VIPs of those that
+    /// are not named are forgotten. Returns the new number of each VIP.
+    pub fn renumber(&mut self, from: &[Option<usize>]) -> Vec<Option<usize>> {
+        let old = std::mem::take(&mut self.leasing);
+        for o in from {
+            self.leasing.push(o.and_then(|o| old.get(o)).cloned().unwrap_or(Leasing::UNSET));
+        }
+        let mut at = 0;
+        let mut map = Vec::new();
+        self.entries.retain_mut(|e| {
+            let inst = from.iter().position(|o| *o == Some(e.inst));
+            let keep = inst.filter(|_| !e.dropped || e.held.is_some());
+            map.push(keep.map(|_| at));
+            at += usize::from(keep.is_some());
+            e.inst = inst.unwrap_or(0);
+            keep.is_some()
+        });
+        map
+    }
+
+    /// Whether something is left of VIPs that are not configured any more.
+    pub fn drops_any(&self) -> bool {
+        self.entries.iter().any(|e| e.dropped)
+    }
+
+    /// Whether `inst` has left nothing in the kernel, not even of VIPs that it had before.
+    pub fn is_rid(&self, inst: usize) -> bool {
+        !self.entries.iter().any(|e| e.inst == inst && e.held.is_some())
+    }
+
+    /// `inst` has these VIPs from now on; `links` says where each belongs. `master`: it is, so they are wanted. Whether
+    /// any is new.
+    pub fn set_vips(&mut self, inst: usize, v: &Vrrp, master: bool, links: &[Place]) -> bool {
+        let mut added = false;
+        let mut gone: Vec<usize> = self.of(inst).map(|(e, _)| e).collect();
+        for (vip, place) in v.held().zip(links.iter().copied()) {
+            let same = |e: &usize| self.entries.get(*e).is_some_and(|e| e.is(vip, place.0));
+            match gone.iter().position(same) {
+                Some(i) => drop(gone.remove(i)),
+                None => {
+                    let mut e = Entry::new(inst, vip, place);
+                    e.want = if master { Want::Present } else { Want::Absent };
+                    e.tell = master;
+                    self.entries.push(e);
+                    added = true;
+                }
+            }
+        }
+        for e in gone {
+            let e = &mut self.entries[e];
+            (e.dropped, e.want, e.retry_at) = (true, Want::Absent, None);
+        }
+        added
+    }
+
+    /// Other terms of the leases. What is held is renewed under them as soon as that is allowed.
+    pub fn set_terms(&mut self, inst: usize, v: &Vrrp) {
+        let claim = self.leasing[inst].claim;
+        self.leasing[inst] = Leasing { claim, ..Leasing::new(v) };
+        self.last_batch = None;
+    }
+
+    /// Only `lease`: the interval is to be told first.
+    pub fn set_lease(&mut self, inst: usize, v: &Vrrp) {
+        self.leasing[inst].lease = v.lease;
+        self.last_batch = None;
+    }
+
+    /// Nobody wanted the addresses that were kept for a successor: they are ours by adverts again.
+    pub fn keep(&mut self, inst: usize) {
+        self.leasing[inst].claim = Claim::None;
+        self.last_batch = None;
+    }
+
+    /// Whether another virtual router of this node wants what this VIP leaves in the kernel.
+    pub fn moves_on(&self, entry: usize) -> bool {
+        self.heir(entry).is_some()
+    }
+
+    /// Whether another virtual router of this node wants the same address on the same wire, be it on another interface.
+    pub fn has_other(&self, entry: usize) -> bool {
+        let Some(e) = self.entries.get(entry) else { return false };
+        let wants = |h: &Entry| h.want == Want::Present && !h.dropped && (h.addr, h.base) == (e.addr, e.base);
+        self.entries.iter().enumerate().any(|(i, h)| i != entry && wants(h))
+    }
+
+    fn heir(&self, entry: usize) -> Option<usize> {
+        let e = self.entries.get(entry)?;
+        let wants = |h: &Entry| h.want == Want::Present && !h.dropped && e.may_become(h);
+        self.entries
+            .iter()
+            .enumerate()
+            .position(|(i, h)| i != entry && wants(h) && !self.leasing[h.inst].owner)
+    }
+
+    /// What one lets go and another wants changes hands, and nothing is done in the kernel.
+    pub(super) fn pass_on(&mut self) {
+        for i in 0..self.entries.len() {
+            if self.entries[i].want != Want::Absent || self.entries[i].held.is_none() {
+                continue;
+            }
+            if let Some(heir) = self.heir(i) {
+                let held = self.entries[i].held.take();
+                self.entries[i].retry_at = None;
+                let heir = &mut self.entries[heir];
+                heir.held = heir.held.or(held);
+            }
+        }
+    }
+
+    /// A link is to be given to another interface: whether no VIP is on it.
+    pub fn is_unused(&self, link: usize) -> bool {
+        self.entries.iter().all(|e| e.link != link)
+    }
+}

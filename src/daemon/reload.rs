@@ -1,0 +1,275 @@
+//! SIGHUP, `vipd reload` and `vipd resign`: what is asked for is done at the end of a turn, when nothing else is
+//! under way, and answered when it is known what came of it.
+
+use super::links::Sockets;
+use super::service::Service;
+use super::{Daemon, check, nonlocal_bind};
+use crate::config::{Config, diff, ini, schema};
+use crate::control::Asker;
+use crate::event::Event;
+use crate::haproxy::supervisor::Event as Haproxy;
+use crate::node::What;
+use crate::sys::{clock, schedule};
+use crate::time::Time;
+use crate::vrrp::machine::Resigned;
+use crate::vrrp::replay::Replay;
+use crate::words;
+use std::fmt::Write;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Exit statuses of `vipd reload` and `vipd resign`.
+const DONE: u8 = 0;
+const REFUSED: u8 = 1;
+const WRONG: u8 = 2;
+
+/// What was asked for and not done yet.
+#[derive(Debug)]
+pub(super) enum Job {
+    Reload(Asker),
+    Resign { to: Asker, name: Option<String>, aside: Duration, force: bool },
+}
+
+/// An answer that is not complete yet.
+#[derive(Debug)]
+pub(super) struct Pending {
+    to: Asker,
+    text: String,
+    status: u8,
+    /// It is about `resign`, and these have not said yet what came of it; else HAProxy's reload is waited for.
+    is_resign: bool,
+    resigning: Vec<usize>,
+}
+
+/// A configuration file, up to one octet more than it may have.
+pub fn read_file(file: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(ini::MAX_SIZE).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(file)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a configuration file: the configuration and its warnings, or all errors, one `file:line: message` per line.
+pub fn read_config(file: &Path) -> Result<(Config, String), String> {
+    let bytes = read_file(file).map_err(|e| format!("vipd: {}: {e}\n", file.display()))?;
+    let (cfg, kind, said) = match schema::parse_bytes(&bytes) {
+        Ok((cfg, warnings)) => (Some(cfg), "warning: ", warnings),
+        Err(errors) => (None, "", errors),
+    };
+    let (mut text, name) = (String::new(), file.display());
+    for d in said {
+        let _ = match d.line {
+            0 => writeln!(text, "{name}: {kind}{}", d.message),
+            line => writeln!(text, "{name}:{line}: {kind}{}", d.message),
+        };
+    }
+    match cfg {
+        Some(cfg) => Ok((cfg, text)),
+        None => Err(text),
+    }
+}
+
+impl Daemon {
+    /// The end of a turn: what was asked for, if it can be done now; then what has left is forgotten.
+    /// `turn`: the clock before the sockets were read, for `settle`.
+    pub(super) fn serve_jobs(&mut self, turn: Time) {
+        let now = clock::now();
+        if self.node.may_reconfigure() && std::mem::take(&mut self.hangup) {
+            self.reload(turn, None);
+        }
+        for job in std::mem::take(&mut self.asked) {
+            match job {
+                // Not while somebody waits for an answer to priority 0.
+                Job::Reload(_) if !self.node.may_reconfigure() => self.asked.push(job),
+                Job::Reload(to) => self.reload(turn, Some(to)),
+                Job::Resign { to, name, aside, force } => {
+                    self.resign(turn, to, name.as_deref(), aside, force)
+                }
+            }
+        }
+        if self.node.compact(clock::now()) {
+            self.settle(turn);
+        }
+        let (node, control) = (&self.node, &mut self.control);
+        self.pending.retain(|p| {
+            let reloading = node.haproxy.as_ref().is_some_and(|h| h.is_reloading());
+            let over = p.resigning.is_empty() && (p.is_resign || !reloading);
+            if over {
+                control.reply(now, p.to, p.status, &p.text);
+            }
+            !over
+        });
+    }
+
+    fn reload(&mut self, turn: Time, to: Option<Asker>) {
+        log::info!("reading {} again", self.file.display());
+        let (status, text) = match self.try_reload() {
+            Ok(text) => (DONE, text),
+            Err((status, errors)) => (status, errors + "nothing was changed\n"),
+        };
+        let level = if status == DONE { log::Level::Info } else { log::Level::Error };
+        text.lines().for_each(|l| log::log!(level, "{l}"));
+        if let Some(to) = to {
+            self.pending.push(Pending { to, text, status, is_resign: false, resigning: Vec::new() });
+        }
+        self.settle(turn);
+    }
+
+    fn try_reload(&mut self) -> Result<String, (u8, String)> {
+        if self.node.is_stopping() {
+            return Err((REFUSED, "vipd is stopping\n".to_owned()));
+        }
+        let (new, mut text) = read_config(&self.file).map_err(|errors| (WRONG, errors))?;
+        let new = Rc::new(new);
+        if let Some(error) = check::unknown_user(&new) {
+            return Err((WRONG, format!("{}: {error}\n", self.file.display())));
+        }
+        let (a, b) = (&self.config.global, &new.global);
+        let same = a.control_socket == b.control_socket
+            && (a.log, a.log_facility, a.lock_memory) == (b.log, b.log_facility, b.lock_memory);
+        if !same {
+            let keys = "another control_socket, log, log_facility or lock_memory needs a restart";
+            return Err((WRONG, format!("{}: {keys}\n", self.file.display())));
+        }
+        let before = text.len();
+        let old = std::mem::replace(&mut self.config, new.clone());
+        for (what, same) in [
+            ("[global]", old.global == new.global),
+            ("checks", old.checks == new.checks),
+            ("groups", old.groups == new.groups),
+        ] {
+            if !same {
+                text.extend([what, ": changed\n"]);
+            }
+        }
+        self.take_global(&old, &new);
+        self.checks.reconfigure(&old, &new);
+        let files = self.reload_service(&old, &new, &mut text);
+        let now = clock::now();
+        let changes = self.node.reconfigure(&old, &new, now);
+        self.sockets.resize_with(self.node.links.len(), Sockets::default);
+        for inst in self.node.instances.iter_mut().filter(|i| i.ah_key().is_some() && !i.replay.has_mark()) {
+            let file = super::sequence_file(&self.control_socket, &inst.cfg);
+            if let Some(replay) = std::fs::read_to_string(file).ok().and_then(|s| Replay::parse(&s)) {
+                inst.replay = replay;
+            }
+        }
+        self.node.reconfigure_haproxy(new.haproxy.as_ref(), files, now);
+        for c in &changes {
+            let what = match c.what {
+                What::Added => ": new\n",
+                What::Removed => ": leaves\n",
+                What::Changed => ": changed\n",
+            };
+            text.extend([c.name.as_str(), what]);
+        }
+        if text.len() == before {
+            text.push_str("nothing has changed\n");
+        }
+        Ok(text)
+    }
+
+    fn take_global(&mut self, old: &Config, new: &Config) {
+        let (a, b) = (&old.global, &new.global);
+        self.router_id = b.router_id.clone().unwrap_or_else(super::host_name);
+        self.jobs.reconfigure(new, &self.router_id);
+        log::set_max_level(b.log_level);
+        if a.realtime_priority != b.realtime_priority {
+            self.realtime = b.realtime_priority;
+            let _ = schedule::normal();
+            self.take_realtime();
+        }
+    }
+
+    /// HAProxy's section, as far as it is not the supervisor's; returns whether HAProxy's files have changed.
+    fn reload_service(&mut self, old: &Config, new: &Config, text: &mut String) -> bool {
+        let Some(h) = &new.haproxy else {
+            if old.haproxy.is_some() {
+                text.push_str("HAProxy: removed: stopping it\n");
+            }
+            return false;
+        };
+        nonlocal_bind(h);
+        let runs = self.node.haproxy.as_ref().filter(|h| !h.is_leaving());
+        let Some(runs) = runs.map(|h| h.cfg().clone()) else {
+            if self.service.is_none() {
+                self.service = Some(Service::new(h, &self.control_socket));
+            }
+            text.push_str("HAProxy: new: starting it\n");
+            return false;
+        };
+        let Some(service) = &mut self.service else { return false };
+        service.prepare(h);
+        let files = service.files_changed();
+        text.push_str(match (diff::is_same_command(&runs, h), files) {
+            (false, _) => {
+                "HAProxy: another command line: checking it, then starting a new one in its place\n"
+            }
+            (true, true) => "HAProxy: its files have changed: checking them, then reloading it\n",
+            (true, false) if runs != *h => "HAProxy: changed\n",
+            (true, false) => "",
+        });
+        files
+    }
+
+    fn resign(&mut self, turn: Time, to: Asker, name: Option<&str>, aside: Duration, force: bool) {
+        let (text, resigning) = (String::new(), Vec::new());
+        let mut p = Pending { to, text, status: DONE, is_resign: true, resigning };
+        if self.node.is_stopping() {
+            (p.status, p.text) = (REFUSED, "vipd is stopping\n".to_owned());
+        } else {
+            match self.node.resign(name, aside, force, clock::now()) {
+                Some(all) if !all.is_empty() => p.resigning = all,
+                Some(_) => p.text = "there is no virtual router\n".to_owned(),
+                None => (p.status, p.text) = (WRONG, "no virtual router or group has that name\n".to_owned()),
+            }
+        }
+        self.pending.push(p);
+        self.settle(turn);
+    }
+
+    /// What an event means for answers that are not complete.
+    pub(super) fn note(&mut self, event: &Event) {
+        match event {
+            Event::Resigned { inst, how } => {
+                let Some(i) = self.node.instances.get(*inst) else { return };
+                let line = format!("{}: {}\n", i.cfg.name, words::resigned(*how));
+                let aside = i.machine.aside(clock::now()).map(|d| d.as_secs() + 1);
+                for p in self.pending.iter_mut().filter(|p| p.resigning.contains(inst)) {
+                    p.resigning.retain(|i| i != inst);
+                    p.text.push_str(&line);
+                    let well = matches!(
+                        how,
+                        Resigned::To(..) | Resigned::WithGroup | Resigned::Forced(_) | Resigned::NotMaster
+                    );
+                    if !well {
+                        p.status = REFUSED;
+                    } else if let Some(s) = aside {
+                        let _ = writeln!(p.text, "    it does not preempt for {s} s");
+                    }
+                }
+            }
+            Event::Haproxy(
+                h @ (Haproxy::ReloadBusy
+                | Haproxy::ReloadPlain
+                | Haproxy::ReloadRefused { .. }
+                | Haproxy::Reloaded { .. }
+                | Haproxy::ReloadFailed
+                | Haproxy::Ready { .. }),
+            ) => {
+                let well = matches!(h, Haproxy::Reloaded { .. } | Haproxy::Ready { .. });
+                let (_, line) = words::render(&self.node, event);
+                for p in self.pending.iter_mut().filter(|p| !p.is_resign) {
+                    let _ = writeln!(p.text, "{line}");
+                    if !well && p.status == DONE {
+                        p.status = REFUSED;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}

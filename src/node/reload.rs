@@ -1,0 +1,459 @@
+//! Another configuration for a node that runs. What did not change does not notice.
+//!
+//! A virtual router is the same one if its peers would say so (`config::diff::is_same_router`): then everything changes
+//! in place, its name too. Else the old one leaves as in a stop, alone, and is forgotten when it holds nothing any
+//! more; a new one starts as a backup. An address that both have is handed from the one to the other
+//! without leaving the kernel.
+//!
+//! Indices of virtual routers, VIPs, interfaces and checks change here: no effect and no event may be queued.
+
+use super::{Effect, Faults, Group, Instance, Life, Link, Memory, Node, Sockets, Target};
+use crate::check::Check;
+use crate::config::{self, Config, diff};
+use crate::event::Event;
+use crate::haproxy::supervisor::{State as Haproxy, Supervisor};
+use crate::time::Time;
+use crate::vrrp::machine::{Input, State, Tuning};
+use std::time::Duration;
+
+/// What a reload did with one virtual router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its name.
+    pub name: String,
+    /// What.
+    pub what: What,
+}
+
+/// See `Change`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// It is new.
+    Added,
+    /// It leaves.
+    Removed,
+    /// It goes on with other values.
+    Changed,
+}
+
+impl Node {
+    /// Whether a new configuration may be taken up now: nobody waits for an answer to priority 0, and nothing is
+    /// queued.
+    pub fn may_reconfigure(&self) -> bool {
+        let asking = self.instances.iter().any(|i| i.machine.is_asking());
+        !asking && self.effects.is_empty() && self.events.is_empty()
+    }
+
+    /// Whether the node stops.
+    pub fn is_stopping(&self) -> bool {
+        !matches!(self.life, Life::Starting | Life::Running)
+    }
+
+    /// From `old` to `new`. Effects follow. HAProxy is another matter: `reconfigure_haproxy`.
+    pub fn reconfigure(&mut self, old: &Config, new: &Config, now: Time) -> Vec<Change> {
+        let from = self.match_instances(new, now);
+        self.renumber(&from);
+        self.new_checks(old, new, now);
+        let mut changes = Vec::new();
+        // Two may have changed their names with each other: all files go before one is written.
+        for (i, v) in new.vrrp.iter().enumerate() {
+            let name = &self.instances[i].cfg.name;
+            if *name != v.name {
+                let name = name.clone();
+                self.push(Effect::Forget { name });
+            }
+        }
+        for (i, v) in new.vrrp.iter().enumerate() {
+            let known = from.get(i).is_some_and(Option::is_some);
+            let before = known.then(|| std::mem::replace(&mut self.instances[i].cfg, v.clone()));
+            let link = self.link_named(&v.interface);
+            self.instances[i].link = link;
+            if v.use_vmac && self.instances[i].vmac.is_none() {
+                self.instances[i].vmac = Some(self.vmac_link(v, i, link));
+            }
+            let master = self.instances[i].is_master();
+            let added = self.set_vips(i, v, master);
+            match before {
+                None => {
+                    self.addrs.set_terms(i, v);
+                    changes.push(Change { name: v.name.clone(), what: What::Added });
+                }
+                Some(mut before) => {
+                    self.retune(i, &before, v, now);
+                    if added && self.instances[i].is_master() {
+                        self.advert_unless_fresh(i, now);
+                    }
+                    // Where it stands in the file does not matter, nor where its checks do.
+                    before.line = v.line;
+                    for t in &mut before.track_checks {
+                        let is_it =
+                            |c: &config::Check| old.checks.get(t.check).is_some_and(|o| o.name == c.name);
+                        t.check = new.checks.iter().position(is_it).unwrap_or(usize::MAX);
+                    }
+                    if before != *v {
+                        changes.push(Change { name: v.name.clone(), what: What::Changed });
+                    }
+                }
+            }
+            for t in &v.track_interfaces {
+                self.link_named(&t.name);
+            }
+        }
+        for i in new.vrrp.len()..self.instances.len() {
+            if !self.instances[i].retired {
+                changes.push(Change { name: self.instances[i].cfg.name.clone(), what: What::Removed });
+                self.retire(i, now);
+            }
+        }
+        self.notify.reconfigure(new, now);
+        self.regroup(new, now);
+        self.rewire();
+        self.let_dropped_go(now);
+        self.evaluate_all(now);
+        self.stale = true;
+        changes
+    }
+
+    /// The virtual routers in the order of the file, those that leave behind them. Returns which each one was.
+    fn match_instances(&mut self, new: &Config, now: Time) -> Vec<Option<usize>> {
+        let mut old: Vec<(usize, Instance)> =
+            std::mem::take(&mut self.instances).into_iter().enumerate().collect();
+        let mut from = Vec::new();
+        for v in &new.vrrp {
+            let same = old.iter().position(|(_, i)| !i.retired && diff::is_same_router(&i.cfg, v));
+            let (at, inst) = match same.map(|at| old.remove(at)) {
+                Some((at, inst)) => (Some(at), inst),
+                None => {
+                    let mut inst = Instance::new(v.clone(), 0, now);
+                    inst.machine.params.epoch = self.epoch;
+                    (None, inst)
+                }
+            };
+            from.push(at);
+            self.instances.push(inst);
+        }
+        for (at, inst) in old {
+            from.push(Some(at));
+            self.instances.push(inst);
+        }
+        from
+    }
+
+    fn renumber(&mut self, from: &[Option<usize>]) {
+        let map = self.addrs.renumber(from);
+        let is_now = |e: usize| map.get(e).copied().flatten();
+        self.announcing = self.announcing.iter().filter_map(|e| is_now(*e)).collect();
+        for inst in &mut self.instances {
+            inst.contest = inst.contest.take().and_then(|mut c| {
+                c.entry = is_now(c.entry)?;
+                Some(c)
+            });
+        }
+        for v in self.links.iter_mut().filter_map(|l| l.vmac.as_mut()) {
+            v.inst = from.iter().position(|o| *o == Some(v.inst)).unwrap_or(v.inst);
+        }
+    }
+
+    fn set_vips(&mut self, i: usize, v: &config::Vrrp, master: bool) -> bool {
+        let home = self.instances[i].vmac.unwrap_or(self.instances[i].link);
+        let mut links = Vec::new();
+        for vip in v.held() {
+            let link = vip.dev.as_ref().map_or(home, |d| self.link_named(d));
+            links.push((link, self.wire(link), self.links[link].ifindex));
+        }
+        self.addrs.set_vips(i, v, master, &links)
+    }
+
+    /// The same virtual router with other values.
+    fn retune(&mut self, i: usize, before: &config::Vrrp, v: &config::Vrrp, now: Time) {
+        let inst = &mut self.instances[i];
+        let mut targets = Target::of(v);
+        for t in &mut targets {
+            if let Some(old) = inst.targets.iter().find(|o| o.to == t.to) {
+                t.clone_from(old);
+            }
+        }
+        inst.targets = targets;
+        inst.vips = v.vips.iter().map(|v| v.addr).collect();
+        if before.garp != v.garp {
+            inst.announcer.retune(now, &v.garp);
+        }
+        // What a restart resumes is the virtual router that it was started as.
+        let resumable = |v: &config::Vrrp| crate::memory::render(v, false);
+        let master = inst.is_master();
+        if before.name != v.name && self.instances[i].ah_key().is_some() {
+            self.push(Effect::Remember { inst: i, memory: Memory::Sequence });
+        }
+        if master && (before.name != v.name || resumable(before) != resumable(v)) {
+            self.push(Effect::Remember { inst: i, memory: Memory::Master });
+        }
+        let tuning = Tuning {
+            advert_int: v.advert_int,
+            down_timer_adverts: v.down_timer_adverts,
+            preempt: v.preempt,
+            preempt_delay: v.preempt_delay,
+        };
+        let mut actions = Vec::new();
+        self.instances[i].machine.retune(now, tuning, &mut actions);
+        let told_first = !actions.is_empty();
+        for a in actions {
+            self.act(i, now, a);
+        }
+        let terms = |v: &config::Vrrp| (v.advert_int, v.down_timer_adverts, v.lease);
+        if terms(before) != terms(v) {
+            // A master's leases follow when its backups have heard of the interval: `sent`.
+            if told_first {
+                self.addrs.set_lease(i, v);
+            } else {
+                self.addrs.set_terms(i, v);
+            }
+        }
+    }
+
+    /// It leaves as in a stop, alone.
+    fn retire(&mut self, i: usize, now: Time) {
+        let input = if self.is_well(i, now) { Input::Leave } else { Input::Fault };
+        let inst = &mut self.instances[i];
+        (inst.retired, inst.may_resume, inst.group) = (true, false, None);
+        inst.cfg.track_checks.clear();
+        inst.cfg.track_interfaces.clear();
+        self.step(i, now, input);
+        self.note_retired(i);
+        let inst = &mut self.instances[i];
+        inst.faults = Faults::default();
+        if inst.hold.is_none() {
+            self.addrs.release(i);
+        }
+    }
+
+    /// What is not configured any more leaves the kernel now, what another one has changes hands.
+    fn let_dropped_go(&mut self, now: Time) {
+        let ops = self.addrs.removals_now(now);
+        for op in &ops {
+            self.push(Effect::DisconnectVip { entry: op.entry });
+        }
+        self.push_addrs(ops);
+    }
+
+    /// Checks keep their state by name.
+    fn new_checks(&mut self, old: &Config, new: &Config, now: Time) {
+        let before = std::mem::take(&mut self.checks);
+        for c in &new.checks {
+            let check = match old.checks.iter().zip(&before).find(|(o, _)| o.name == c.name) {
+                Some((o, b)) => b.with(c, o.kind == c.kind, now),
+                None => Check::added(c, now),
+            };
+            self.checks.push(check);
+        }
+    }
+
+    /// Groups keep their state by name. Where one of the members follows somebody and another is master, that one
+    /// hands over: they are masters together or not at all.
+    fn regroup(&mut self, new: &Config, now: Time) {
+        let before = std::mem::take(&mut self.groups);
+        for inst in &mut self.instances {
+            inst.group = None;
+        }
+        self.add_groups(new);
+        for g in &mut self.groups {
+            if let Some(b) = before.iter().find(|b| b.name == g.name) {
+                g.carry_on(b);
+            }
+        }
+        for g in 0..self.groups.len() {
+            let members = self.groups[g].members.clone();
+            let follows = |i: &usize| matches!(self.instances[*i].machine.state(), State::Backup { master: Some(m), .. } if m.priority != 0);
+            if !members.iter().any(follows) {
+                continue;
+            }
+            for i in members {
+                if self.instances[i].is_master() {
+                    let wait = self.resign_wait(&[i]);
+                    self.step(i, now, Input::Resign { wait, aside: Duration::ZERO, force: false });
+                }
+            }
+        }
+    }
+
+    /// What each interface is used for, and the sockets that go with it.
+    pub(super) fn rewire(&mut self) {
+        let before: Vec<u64> = self.links.iter().map(Link::wiring).collect();
+        for l in &mut self.links {
+            l.unwire();
+        }
+        // Who leaves makes room for who comes.
+        let (gone, here): (Vec<usize>, Vec<usize>) =
+            (0..self.instances.len()).partition(|i| self.instances[*i].retired);
+        for i in here.into_iter().chain(gone) {
+            self.wire_instance(i);
+        }
+        for (link, old) in before.iter().enumerate() {
+            let l = &self.links[link];
+            match l.sockets {
+                Sockets::Closed if l.has_sockets => self.open(link),
+                Sockets::Closed => {}
+                _ if !l.has_sockets => {
+                    self.links[link].sockets = Sockets::Closed;
+                    self.push(Effect::Close { link });
+                }
+                // Those that are there are kept: their queues are read first.
+                Sockets::Open if l.wiring() != *old => self.open(link),
+                _ => {}
+            }
+        }
+    }
+
+    fn wire_instance(&mut self, i: usize) {
+        let inst = &self.instances[i];
+        let (v6, multicast) = (inst.cfg.is_ipv6(), !inst.is_unicast());
+        let l = &mut self.links[inst.link];
+        let demux = if v6 { &mut l.demux_v6 } else { &mut l.demux };
+        if demux.get(inst.cfg.vrid).is_none_or(|other| other == i) {
+            demux.insert(inst.cfg.vrid, i);
+        }
+        l.carries_adverts |= !v6;
+        l.multicast |= multicast;
+        l.has_sockets = true;
+        if let Some(vmac) = inst.vmac {
+            let l = &mut self.links[vmac];
+            if v6 { &mut l.demux_v6 } else { &mut l.demux }.insert(inst.cfg.vrid, i);
+            l.has_sockets = true;
+        }
+        for e in self.addrs.entries.iter().filter(|e| e.inst == i) {
+            let l = &mut self.links[e.link];
+            l.has_v6_vips |= e.addr.is_ipv6();
+            l.has_sockets = true;
+        }
+    }
+
+    /// When nothing is queued: forgets the virtual routers that have left, with all that was theirs. Whether there was
+    /// anything to look for.
+    pub fn compact(&mut self, now: Time) -> bool {
+        if !self.stale || !self.may_reconfigure() {
+            return false;
+        }
+        let over = |i: &usize| {
+            let inst = &self.instances[*i];
+            inst.retired && inst.hold.is_none() && self.addrs.is_rid(*i)
+        };
+        let gone: Vec<usize> = (0..self.instances.len()).filter(over).collect();
+        let all = 0..self.instances.len();
+        let from: Vec<Option<usize>> = all.filter(|i| !gone.contains(i)).map(Some).collect();
+        let mut names = Vec::new();
+        for i in gone.into_iter().rev() {
+            let inst = self.instances.remove(i);
+            names.push(inst.cfg.name);
+            if let Some(link) = inst.vmac {
+                self.forget_vmac(link);
+            }
+        }
+        self.renumber(&from);
+        self.rewire();
+        for name in names {
+            if !self.instances.iter().any(|i| i.cfg.name == name) {
+                self.push(Effect::Forget { name: name.clone() });
+            }
+            self.tell(Event::Forgotten { name });
+        }
+        self.stale = self.addrs.drops_any() || self.instances.iter().any(|i| i.retired);
+        for link in 0..self.links.len() {
+            if self.is_unused(link) {
+                self.links[link] = Link::unused();
+            }
+        }
+        self.next_haproxy(now);
+        true
+    }
+
+    fn is_unused(&self, link: usize) -> bool {
+        let l = &self.links[link];
+        l.sockets == Sockets::Closed
+            && l.vmac.is_none()
+            && self.links.iter().all(|l| l.vmac.is_none_or(|v| v.parent != link))
+            && self.addrs.is_unused(link)
+            && !self
+                .instances
+                .iter()
+                .any(|i| i.link == link || i.cfg.track_interfaces.iter().any(|t| t.name == l.name))
+    }
+
+    /// An heir has become master: who kept its addresses for a successor need not any longer.
+    pub(super) fn relieve(&mut self, now: Time) {
+        for i in 0..self.instances.len() {
+            let done = |e: usize| !self.addrs.is_held(e) || self.addrs.has_other(e);
+            let over = self.instances[i].retired && self.addrs.of(i).all(|(e, _)| done(e));
+            if over && self.instances[i].hold.is_some() {
+                // Two macvlans of one MAC cannot both be up.
+                self.set_vmac(i, false);
+                self.end_hold(i, now);
+            }
+        }
+    }
+
+    // ---- HAProxy ----
+
+    /// HAProxy's section changed, came or went, or (`files`) its files did.
+    pub fn reconfigure_haproxy(&mut self, new: Option<&config::Haproxy>, files: bool, now: Time) {
+        match (self.haproxy.as_ref().map(Supervisor::state), new) {
+            (None, None) => {}
+            (None, Some(cfg)) => self.haproxy = Some(Supervisor::appeared(cfg.clone(), now)),
+            // It comes back before it has gone.
+            (Some(Haproxy::Stopping { .. } | Haproxy::Stopped), Some(cfg)) => {
+                self.haproxy_next = Some(cfg.clone());
+            }
+            (Some(_), Some(cfg)) => self.supervise(now, |h, out, ev| h.reconfigure(cfg, files, now, out, ev)),
+            (Some(_), None) => {
+                self.haproxy_next = None;
+                self.supervise(now, |h, out, ev| {
+                    h.leave();
+                    h.stop(now, now + h.stop_timeout(), out, ev);
+                });
+            }
+        }
+        self.stale = true;
+    }
+
+    /// One that was taken out of the configuration has stopped: the next one, if it came back meanwhile.
+    fn next_haproxy(&mut self, now: Time) {
+        let Some(h) = &self.haproxy else { return };
+        if !h.is_leaving() || self.life != Life::Running {
+            return;
+        }
+        if *h.state() == Haproxy::Stopped {
+            self.haproxy = self.haproxy_next.take().map(|cfg| Supervisor::appeared(cfg, now));
+            self.service = None;
+            self.push(Effect::NewService);
+            self.evaluate_all(now);
+        } else {
+            self.stale = true;
+        }
+    }
+}
+
+impl Link {
+    fn unused() -> Self {
+        Link::new("")
+    }
+
+    fn unwire(&mut self) {
+        (self.demux, self.demux_v6) = Default::default();
+        (self.carries_adverts, self.has_sockets, self.has_v6_vips, self.multicast) = Default::default();
+    }
+
+    /// Recognises what the sockets depend on.
+    fn wiring(&self) -> u64 {
+        let flags = [self.carries_adverts, self.has_v6_vips, self.multicast].map(u8::from);
+        let mut all: Vec<u8> = self.demux.vrids().collect();
+        all.push(0); // no VRID
+        all.extend(self.demux_v6.vrids());
+        all.extend(flags);
+        crate::memory::fnv1a(&all)
+    }
+}
+
+impl Group {
+    fn carry_on(&mut self, before: &Group) {
+        self.state = before.state;
+        self.rivalry = before.rivalry.clone();
+    }
+}
