@@ -68,7 +68,7 @@ fn count(report: &Report, kind: &str) -> usize {
 }
 
 /// SIGKILL for the worker, the master, or both at once.
-fn kill_9(node: &Node, victim: &str) -> Result<()> {
+pub fn kill_9(node: &Node, victim: &str) -> Result<()> {
     let master = node.haproxy_master().ok_or_else(|| Error("no HAProxy".to_owned()))?;
     match victim {
         "master" => kill(Pid::from_raw(master), Signal::SIGKILL)?,
