@@ -16,7 +16,7 @@ use vipd::haproxy::supervisor::Exit;
 #[cfg(feature = "import")]
 use vipd::import;
 use vipd::sys::process;
-use vipd::{control, daemon, logger, post};
+use vipd::{control, daemon, logger, post, words};
 
 const USAGE: &str = "\
 vipd gives a pair of HAProxy machines a floating address.
@@ -180,7 +180,7 @@ fn check(cfg: &Config, file: &Path) -> u8 {
         // Its complaints belong to ours.
         match process::spawn(&daemon::check_argv(h), std::io::stderr().as_fd()) {
             Err(e) => {
-                eprintln!("{}: {}", h.binary.display(), e.desc());
+                eprintln!("{}: {}", h.binary.display(), words::errno(e as i32));
                 return USAGE_ERROR;
             }
             Ok(pid) if process::wait(pid) != Exit::Code(0) => {

@@ -11,8 +11,8 @@ use crate::vrrp::group;
 use crate::vrrp::machine::{Kind, Note, Resigned, Why};
 use crate::vrrp::packet::Discard;
 use log::Level::{self, Debug, Error, Info, Warn};
-use nix::errno::Errno;
 use std::fmt::Write;
+use std::io;
 use std::time::Duration;
 
 /// The name of a state.
@@ -99,10 +99,18 @@ pub fn exit(e: Exit) -> String {
     }
 }
 
+/// An error number in the C library's words; those of nix are tables of 18 KB.
+pub fn errno(number: i32) -> String {
+    let mut text = io::Error::from_raw_os_error(number).to_string();
+    // std adds ` (os error 13)`.
+    text.truncate(text.rfind('(').map_or(text.len(), |at| at.saturating_sub(1)));
+    text
+}
+
 /// Why listening sockets are not held.
-pub fn refusal(r: Refusal) -> &'static str {
-    match r {
-        Refusal::Unreachable(errno) => Errno::from_raw(errno).desc(),
+pub fn refusal(r: Refusal) -> String {
+    let why = match r {
+        Refusal::Unreachable(number) => return errno(number),
         Refusal::NoPlace => "no stats socket can be named after control_socket",
         Refusal::NoAnswer => "no answer",
         Refusal::Timeout => "no answer in time",
@@ -110,13 +118,14 @@ pub fn refusal(r: Refusal) -> &'static str {
         Refusal::TooMany => "too many",
         Refusal::Truncated => "more than the limit of open files",
         Refusal::Garbage => "not an answer to _getsocks",
-    }
+    };
+    why.into()
 }
 
 /// Why an attempt of a check failed.
 pub fn failure(f: Failure) -> String {
     match f {
-        Failure::Errno(errno) => Errno::from_raw(errno).desc().into(),
+        Failure::Errno(number) => errno(number),
         Failure::TimedOut => "timed out".into(),
         Failure::Status(code) => format!("HTTP {code}"),
         Failure::NotHttp => "the answer is no HTTP".into(),
@@ -164,7 +173,7 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
     let name = |inst: &usize| node.instances.get(*inst).map_or("?", |i| i.cfg.name.as_str());
     let link = |link: &usize| node.links.get(*link).map_or("?", |l| l.name.as_str());
     let vip = |entry: &usize| node.addrs.entries.get(*entry);
-    let err = |errno: &i32| Errno::from_raw(*errno).desc();
+    let err = |number: &i32| errno(*number);
     macro_rules! say {
         ($level:expr, $($arg:tt)*) => {{ write!(s, $($arg)*)?; $level }};
     }

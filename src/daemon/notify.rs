@@ -81,9 +81,9 @@ pub fn odd_hooks(cfg: &Config) -> Vec<(u32, String)> {
     let mut look = |line, section: &str, name: &str, argv: &Vec<String>| {
         let Some(program) = argv.first() else { return };
         let why = match nix::sys::stat::stat(program.as_str()).map(|s| s.st_mode) {
-            Err(e) => e.desc(),
-            Ok(mode) if mode & libc::S_IFMT != libc::S_IFREG || mode & 0o111 == 0 => "not executable",
-            Ok(mode) if mode & 0o022 != 0 => "others may change it",
+            Err(e) => words::errno(e as i32),
+            Ok(mode) if mode & libc::S_IFMT != libc::S_IFREG || mode & 0o111 == 0 => "not executable".into(),
+            Ok(mode) if mode & 0o022 != 0 => "others may change it".into(),
             Ok(_) => return,
         };
         all.push((line, format!("[{section}{name}] notify: {program}: {why}")));
@@ -182,7 +182,7 @@ impl Jobs {
                     return Some(Done::Mail(job, Outcome::Refused, String::new()));
                 };
                 let e = self.post(job, &mail).err()?;
-                Some(Done::Mail(job, Outcome::Later, e.desc().into()))
+                Some(Done::Mail(job, Outcome::Later, words::errno(e as i32)))
             }
         }
     }
