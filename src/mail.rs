@@ -5,7 +5,7 @@
 
 pub mod outbox;
 
-use std::fmt::Write;
+use crate::text::Write;
 use std::time::Duration;
 
 /// Longest line of a reply (RFC 5321 §4.5.3.1.5 has 512) and most lines of one.
@@ -41,7 +41,7 @@ impl Job {
         let helo = if self.helo.is_empty() { "-" } else { &self.helo };
         let mut s = format!("{server}\n{port}\n{}\n{helo}\n{from}\n", self.timeout.as_secs());
         for to in &self.to {
-            let _ = writeln!(s, "{to}");
+            writeln!(s, "{to}");
         }
         s + "\n" + &self.message
     }
@@ -67,7 +67,7 @@ impl Job {
 pub fn compose(job: &Job, subject: &str, date: &str, id: &str, body: &str) -> String {
     let mut s = String::new();
     let mut field = |name: &str, value: &str| {
-        let _ = writeln!(s, "{name}: {}", Plain(value));
+        writeln!(s, "{name}: {}", Plain(value));
     };
     field("Date", date);
     field("From", &job.from);
@@ -82,7 +82,7 @@ pub fn compose(job: &Job, subject: &str, date: &str, id: &str, body: &str) -> St
     field("Auto-Submitted", "auto-generated");
     let mut s = s.replace("\0: ", " ");
     for line in [""].into_iter().chain(body.lines()) {
-        let _ = writeln!(s, "{}", Plain(line));
+        writeln!(s, "{}", Plain(line));
     }
     s
 }
@@ -92,7 +92,9 @@ struct Plain<'a>(&'a str);
 
 impl std::fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.chars().try_for_each(|c| f.write_char(if matches!(c, ' '..='~') { c } else { '?' }))
+        self.0
+            .chars()
+            .try_for_each(|c| std::fmt::Write::write_char(f, if matches!(c, ' '..='~') { c } else { '?' }))
     }
 }
 
