@@ -1,6 +1,7 @@
 //! What is legal but unwise, for `vipd -t` only: it looks at files that the daemon has no business with.
 
 use crate::config::{Auth, CheckKind, Config};
+use crate::sys::dir;
 use crate::text::Write;
 use std::fs::{self, File};
 use std::io::Read;
@@ -72,9 +73,10 @@ fn haproxy(cfg: &Config, out: &mut String) {
 
 /// The file, or the `*.cfg` of the directory.
 fn files(path: &Path) -> Vec<PathBuf> {
-    let Ok(dir) = fs::read_dir(path) else { return vec![path.to_owned()] };
-    let all = dir.flatten().map(|entry| entry.path());
-    all.filter(|p| p.extension().is_some_and(|e| e == "cfg") && p.is_file()).take(MAX_FILES).collect()
+    let Ok(mut all) = dir::files(path, "", ".cfg") else { return vec![path.to_owned()] };
+    all.retain(|p| p.is_file());
+    all.truncate(MAX_FILES);
+    all
 }
 
 /// Looks at the lines of a haproxy.cfg; returns whether it has `hard-stop-after`. `say`: a `bind` of one of `vips` that

@@ -5,7 +5,7 @@
 
 pub mod outbox;
 
-use crate::text::Write;
+use crate::text::{Write, split_once};
 use std::time::Duration;
 
 /// Longest line of a reply (RFC 5321 §4.5.3.1.5 has 512) and most lines of one.
@@ -48,7 +48,7 @@ impl Job {
 
     /// The reverse.
     pub fn parse(text: &str) -> Option<Job> {
-        let (head, message) = text.split_once("\n\n")?;
+        let (head, message) = split_once(text, "\n\n")?;
         let mut lines = head.split('\n');
         let mut next = || lines.next().map(str::to_owned);
         Some(Job {
@@ -67,20 +67,19 @@ impl Job {
 pub fn compose(job: &Job, subject: &str, date: &str, id: &str, body: &str) -> String {
     let mut s = String::new();
     let mut field = |name: &str, value: &str| {
-        writeln!(s, "{name}: {}", Plain(value));
+        writeln!(s, "{name} {}", Plain(value));
     };
-    field("Date", date);
-    field("From", &job.from);
+    field("Date:", date);
+    field("From:", &job.from);
     for (n, to) in job.to.iter().enumerate() {
         // Folded: a line has at most 998 octets (RFC 5322 §2.1.1).
         let more = if n + 1 < job.to.len() { "," } else { "" };
-        field(if n == 0 { "To" } else { "\0" }, &format!("{to}{more}"));
+        field(if n == 0 { "To:" } else { "" }, &format!("{to}{more}"));
     }
-    field("Subject", subject);
-    field("Message-ID", id);
+    field("Subject:", subject);
+    field("Message-ID:", id);
     // Nobody's vacation program answers this (RFC 3834).
-    field("Auto-Submitted", "auto-generated");
-    let mut s = s.replace("\0: ", " ");
+    field("Auto-Submitted:", "auto-generated");
     for line in [""].into_iter().chain(body.lines()) {
         writeln!(s, "{}", Plain(line));
     }

@@ -2,19 +2,18 @@
 
 use lexopt::prelude::*;
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
-#[cfg(feature = "import")]
-use vipd::config::ini;
 use vipd::config::{Config, schema};
 use vipd::haproxy::supervisor::Exit;
 #[cfg(feature = "import")]
 use vipd::import;
+#[cfg(feature = "import")]
+use vipd::sys::dir;
 use vipd::sys::process;
 use vipd::{control, daemon, logger, post, words};
 
@@ -244,10 +243,8 @@ fn import_file(file: &Path) -> u8 {
 
 #[cfg(feature = "import")]
 fn text(file: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    let limit = u64::try_from(ini::MAX_SIZE).unwrap_or(u64::MAX);
-    File::open(file)?.take(limit).read_to_string(&mut text)?;
-    Ok(text)
+    let no_text = |_| std::io::Error::new(std::io::ErrorKind::InvalidData, "not UTF-8");
+    String::from_utf8(daemon::read_file(file)?).map_err(no_text)
 }
 
 #[cfg(feature = "import")]
@@ -257,20 +254,7 @@ fn included(dir: &Path, pattern: &str) -> std::io::Result<Vec<(String, String)>>
     let last = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     let files = match last.split_once('*') {
         None => vec![path.clone()],
-        Some((head, tail)) => {
-            let mut files = Vec::new();
-            for entry in std::fs::read_dir(path.parent().unwrap_or(dir))? {
-                let entry = entry?;
-                let name = entry.file_name();
-                let rest = name.to_str().and_then(|n| n.strip_prefix(head));
-                if rest.is_some_and(|r| r.ends_with(tail)) {
-                    let path = entry.path();
-                    let at = files.partition_point(|f| *f < path);
-                    files.insert(at, path);
-                }
-            }
-            files
-        }
+        Some((head, tail)) => dir::files(path.parent().unwrap_or(dir), head, tail)?,
     };
     files.into_iter().map(|f| Ok((f.display().to_string(), text(&f)?))).collect()
 }
