@@ -1,7 +1,8 @@
 //! What is legal but unwise, for `vipd -t` only: it looks at files that the daemon has no business with.
 
 use crate::config::{Auth, CheckKind, Config};
-use std::fmt::Write;
+use crate::sys::dir;
+use crate::text::Write;
 use std::fs::{self, File};
 use std::io::Read;
 use std::net::IpAddr;
@@ -19,26 +20,25 @@ pub fn advice(cfg: &Config, file: &Path) -> String {
     let name = file.display();
     let secret = cfg.vrrp.iter().any(|v| v.auth != Auth::None);
     if secret && fs::metadata(file).is_ok_and(|m| m.permissions().mode() & 0o077 != 0) {
-        let _ = writeln!(out, "{name}: warning: others may read the password in it: chmod 600 {name}");
+        writeln!(out, "{name}: warning: others may read the password in it: chmod 600 {name}");
     }
     for c in &cfg.checks {
         if let CheckKind::Exec { argv, .. } = &c.kind
             && let Some(program) = argv.first()
             && !fs::metadata(program).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
         {
-            let _ =
-                writeln!(out, "{name}: warning: [check {}]: {program} is no program that can be run", c.name);
+            writeln!(out, "{name}: warning: [check {}]: {program} is no program that can be run", c.name);
         }
     }
     for (index, v) in cfg.vrrp.iter().enumerate() {
         let line = v.line;
         if v.is_ipv6() && !v.unicast_peers.is_empty() {
-            let _ = writeln!(out, "{name}:{line}: note: with IPv6 a keepalived needs unicast_ttl 255");
+            writeln!(out, "{name}:{line}: note: with IPv6 a keepalived needs unicast_ttl 255");
         }
         let mut before = cfg.vrrp.iter().take(index).filter(|b| b.is_ipv6() == v.is_ipv6());
         if let Some(b) = before.find(|b| b.vrid == v.vrid) {
             let (one, two) = (&b.interface, &v.interface);
-            let _ = writeln!(
+            writeln!(
                 out,
                 "{name}:{line}: note: virtual_router_id = {} as in [vrrp {}]: wrong if {one} and {two} are one network",
                 v.vrid, b.name
@@ -61,21 +61,22 @@ fn haproxy(cfg: &Config, out: &mut String) {
         // Whatever cannot be read is HAProxy's to complain of.
         let _ = File::open(&file).and_then(|f| f.take(MAX_SIZE).read_to_end(&mut bytes));
         bounded |= scan(&String::from_utf8_lossy(&bytes), &vips, |line, text| {
-            let _ = writeln!(out, "{}:{line}: warning: {text}", file.display());
+            writeln!(out, "{}:{line}: warning: {text}", file.display());
         });
     }
     if let (false, Some(first)) = (bounded, h.config.first()) {
         let text =
             "no hard-stop-after: after a reload the old process stays as long as its longest connection";
-        let _ = writeln!(out, "{}: warning: {text}", first.display());
+        writeln!(out, "{}: warning: {text}", first.display());
     }
 }
 
 /// The file, or the `*.cfg` of the directory.
 fn files(path: &Path) -> Vec<PathBuf> {
-    let Ok(dir) = fs::read_dir(path) else { return vec![path.to_owned()] };
-    let all = dir.flatten().map(|entry| entry.path());
-    all.filter(|p| p.extension().is_some_and(|e| e == "cfg") && p.is_file()).take(MAX_FILES).collect()
+    let Ok(mut all) = dir::files(path, "", ".cfg") else { return vec![path.to_owned()] };
+    all.retain(|p| p.is_file());
+    all.truncate(MAX_FILES);
+    all
 }
 
 /// Looks at the lines of a haproxy.cfg; returns whether it has `hard-stop-after`. `say`: a `bind` of one of `vips` that

@@ -151,8 +151,8 @@ impl Daemon {
         let router_id = cfg.global.router_id.clone().unwrap_or_else(|| host.clone());
         Ok(Daemon {
             node: Node::new(cfg, now),
-            netlink: Netlink::open().map_err(|e| fatal("netlink", e))?,
-            signals: signal::open().map_err(|e| fatal("signalfd", e))?,
+            netlink: Netlink::open().map_err(|e| fatal("netlink", words::errno(e as i32)))?,
+            signals: signal::open().map_err(|e| fatal("signalfd", words::errno(e as i32)))?,
             sockets: Vec::new(),
             service: cfg.haproxy.as_ref().map(|h| Service::new(h, path)),
             checks: Checks::new(cfg)?,
@@ -194,10 +194,10 @@ impl Daemon {
         if cfg.global.lock_memory
             && let Err(e) = schedule::lock_memory()
         {
-            log::warn!("lock_memory: {} (CAP_IPC_LOCK or RLIMIT_MEMLOCK is missing)", e.desc());
+            log::warn!("lock_memory: {} (CAP_IPC_LOCK or RLIMIT_MEMLOCK is missing)", words::errno(e as i32));
         }
         self.take_realtime();
-        self.dump().map_err(|e| fatal("netlink", e))?;
+        self.dump().map_err(|e| fatal("netlink", words::errno(e as i32)))?;
         self.run_effects();
         if let Some(found) = self.service.as_mut().and_then(Service::adopt) {
             let now = clock::now();
@@ -229,7 +229,7 @@ impl Daemon {
 
     /// One turn: wait, read, act.
     fn turn(&mut self) -> Result<(), Fatal> {
-        let ready = self.wait().map_err(|e| fatal("ppoll", e))?;
+        let ready = self.wait().map_err(|e| fatal("ppoll", words::errno(e as i32)))?;
         // Did this process run in time? If not, the addresses go before anything is believed.
         let now = clock::now();
         self.node.woke(now);
@@ -444,7 +444,7 @@ impl Daemon {
             return;
         }
         if let Err(e) = schedule::realtime(self.realtime) {
-            log::warn!("realtime_priority: {} (CAP_SYS_NICE is missing)", e.desc());
+            log::warn!("realtime_priority: {} (CAP_SYS_NICE is missing)", words::errno(e as i32));
         }
     }
 

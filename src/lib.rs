@@ -35,6 +35,7 @@ pub mod stats;
 pub mod status;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod text;
 pub mod time;
 pub mod vrrp;
 pub mod watch;

@@ -9,6 +9,7 @@ use crate::time::Time;
 use crate::vrrp::packet::Carrier;
 use crate::wire::arp::{self, Arp};
 use crate::wire::ndp::{self, Na};
+use crate::words;
 use nix::errno::Errno;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -130,7 +131,7 @@ impl Daemon {
             return;
         }
         if let Err(e) = self.try_disconnect(entries) {
-            log::warn!("connections that cannot move are not told: {}", e.desc());
+            log::warn!("connections that cannot move are not told: {}", words::errno(e as i32));
             // Of anything else the next time may be better.
             self.no_diag = [Errno::ENOENT, Errno::EOPNOTSUPP].contains(&e);
         }

@@ -10,11 +10,11 @@ use crate::event::Event;
 use crate::haproxy::supervisor::Event as Haproxy;
 use crate::node::What;
 use crate::sys::{clock, schedule};
+use crate::text::Write;
 use crate::time::Time;
 use crate::vrrp::machine::Resigned;
 use crate::vrrp::replay::Replay;
 use crate::words;
-use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -61,7 +61,7 @@ pub fn read_config(file: &Path) -> Result<(Config, String), String> {
     };
     let (mut text, name) = (String::new(), file.display());
     for d in said {
-        let _ = match d.line {
+        match d.line {
             0 => writeln!(text, "{name}: {kind}{}", d.message),
             line => writeln!(text, "{name}:{line}: {kind}{}", d.message),
         };
@@ -248,7 +248,7 @@ impl Daemon {
                     if !well {
                         p.status = REFUSED;
                     } else if let Some(s) = aside {
-                        let _ = writeln!(p.text, "    it does not preempt for {s} s");
+                        writeln!(p.text, "    it does not preempt for {s} s");
                     }
                 }
             }
@@ -263,7 +263,7 @@ impl Daemon {
                 let well = matches!(h, Haproxy::Reloaded { .. } | Haproxy::Ready { .. });
                 let (_, line) = words::render(&self.node, event);
                 for p in self.pending.iter_mut().filter(|p| !p.is_resign) {
-                    let _ = writeln!(p.text, "{line}");
+                    writeln!(p.text, "{line}");
                     if !well && p.status == DONE {
                         p.status = REFUSED;
                     }

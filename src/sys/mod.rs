@@ -4,6 +4,7 @@ pub mod batch;
 pub mod clock;
 pub mod crash;
 pub mod diag;
+pub mod dir;
 pub mod netlink;
 pub mod ping;
 pub mod process;
