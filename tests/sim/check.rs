@@ -12,7 +12,7 @@
 //! | it is preempted (not timed out) while it stands still | N × I after its last advert |
 //! | a stall between `keep_valid` and the system call | 5 ms after it, by the clock read after the batch |
 //! | a stall between `may_advertise` and the system call | as if the last adverts were lost |
-//! | the kernel refuses the removal | until 0.25 s after the last refusal |
+//! | the kernel refuses the removal | until 0.25 s after the last refusal in an unbroken row of them |
 //! | I below 1 s | a dead master's lease: I/4 + 1 s + 1.7 s after its last advert |
 //! | clocks whose rates differ by more than 400 ppm | N × I × the difference, less the skew |
 //! | an owner, `lease = off` | no bound |
@@ -24,6 +24,7 @@
 //! - *letting go*: who is neither master nor handing over has no VIP when its turn ends;
 //! - *two masters* that hear each other are one after I + delay.
 
+use crate::haproxy::State;
 use crate::mutant::Mutant;
 use crate::plan::{MS, SEC, primary, vip};
 use crate::shell::{Packet, Proc, Stage};
@@ -51,7 +52,7 @@ pub struct Facts {
     /// The last renewal while handing over, and the first.
     hold_op: Option<u64>,
     hold_since: Option<u64>,
-    /// A renewal that a stall had made late is excused until then.
+    /// A renewal that a stall had made late, and a removal that was refused, is excused until then.
     window: u64,
     entered: u64,
     /// Killed as a master, then.
@@ -242,9 +243,14 @@ impl World {
         if t >= self.plan.rest {
             self.fail(h, format!("at rest: {addr} is gone"));
         }
+        self.outlives(h, t, r, addr);
+    }
+
+    /// A VIP was there until now: was that too long?
+    fn outlives(&mut self, h: usize, t: u64, r: usize, addr: IpAddr) {
         let local = self.local(h, t);
         let router = &self.plan.routers[r];
-        let f = &mut self.hosts[h].facts[r];
+        let f = &self.hosts[h].facts[r];
         let (bound, what) = match (f.hold_op, f.last_sent) {
             (Some(at), _) => (at + SEC + 1700 * MS, "renewal while handing over"),
             (None, Some(at)) => (at + router.outlives(), "advert"),
@@ -253,6 +259,16 @@ impl World {
         if router.leased && local > bound + MS && t > f.window {
             let ms = (local - bound) / MS;
             self.fail(h, format!("{addr} outlived its last {what}: {ms} ms more than it may"));
+        }
+    }
+
+    /// The kernel refuses to remove a VIP, which was there rightly until now: so it is until the next try.
+    pub fn refuses(&mut self, h: usize, t: u64, r: usize, addr: IpAddr) {
+        self.hosts[h].refused = t;
+        if self.hosts[h].kernel.has_tagged(addr) {
+            self.outlives(h, t, r, addr);
+            let f = &mut self.hosts[h].facts[r];
+            f.window = f.window.max(t + 255 * MS);
         }
     }
 
@@ -361,7 +377,7 @@ impl World {
         }
     }
 
-    /// Never master without service: `restart_grace`, or until a hang is noticed.
+    /// Never master without service: until a hang is noticed, and `restart_grace` after a death.
     fn watch_service(&mut self, h: usize, r: usize) {
         let host = &self.hosts[h];
         let Some(p) = &host.proc else { return };
@@ -369,8 +385,10 @@ impl World {
         let Some(down) = host.haproxy.down_since.filter(|_| self.plan.haproxy && !inst.is_owner()) else {
             return;
         };
-        // A hang: two answers missed, 0.3 s each, asked 0.5 s apart.
-        let limit = if host.haproxy.process.is_some() { 1500 * MS } else { 600 * MS };
+        // A hang: two answers missed, 0.3 s each, asked 0.5 s apart. A death begins anew: what hung may die just
+        // before it is given up, and then has `restart_grace` like any other.
+        let hung = host.haproxy.process.is_some_and(|x| x.state == State::Hung);
+        let limit = if hung { 1500 * MS } else { 600 * MS };
         let since = down.max(p.still).max(p.started);
         if inst.cfg.track_haproxy == Track::Fault && self.now > since + limit {
             let ms = (self.now - since) / MS;

@@ -588,7 +588,7 @@ impl World {
             };
             self.say(h, || format!("{:?} {} {:?}: {errno}", op.kind, op.addr, op.lease));
             if errno == libc::ENOBUFS && op.kind == OpKind::Remove {
-                self.hosts[h].refused = t;
+                self.refuses(h, t, p.node.addrs.entries[op.entry].inst, op.addr);
             }
             results.push((op, errno));
         }
