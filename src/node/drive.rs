@@ -244,7 +244,7 @@ impl Node {
     pub fn sent(&mut self, inst: usize, priority: u8, before: Time) {
         let i = &mut self.instances[inst];
         i.stats.adverts_sent += 1;
-        i.unsent = false;
+        i.unsent.sent();
         if priority == 0 {
             i.stats.priority_zero_sent += 1;
         } else if i.is_master() && !i.machine.is_asking() {
@@ -265,16 +265,6 @@ impl Node {
             target.said = Some(now);
             let to = target.to;
             self.tell(Event::SendFailed { inst, to, errno });
-        }
-    }
-
-    /// An advert went to nobody.
-    pub fn unsent(&mut self, inst: usize, now: Time) {
-        let i = &mut self.instances[inst];
-        i.unsent = true;
-        if i.is_master() && i.group.is_some() && self.addrs.last_advert(inst).is_none() {
-            // A group takes over on all LANs or on none.
-            self.step(inst, now, Input::Stall);
         }
     }
 

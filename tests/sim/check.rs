@@ -22,7 +22,8 @@
 //! - *the lease*: a VIP is gone N × I after the last advert of its holder, and is renewed only by a fresh one;
 //! - *the takeover*: nobody begins to advertise within N × I of an advert it has to respect;
 //! - *letting go*: who is neither master nor handing over has no VIP when its turn ends;
-//! - *two masters* that hear each other are one after I + delay.
+//! - *two masters* that hear each other are one after I + delay;
+//! - *no flapping*: who cannot send tries it less and less often.
 
 use crate::haproxy::State;
 use crate::mutant::Mutant;
@@ -55,6 +56,8 @@ pub struct Facts {
     /// A renewal that a stall had made late, and a removal that was refused, is excused until then.
     window: u64,
     entered: u64,
+    /// When it became master in the last second, without an advert since.
+    tries: Vec<u64>,
     /// Killed as a master, then.
     killed: Option<u64>,
     /// It was the last master that the network heard of it, and had not let go.
@@ -65,6 +68,11 @@ impl Facts {
     /// Everything is lost but the count.
     pub fn reboot(&mut self) {
         *self = Facts { sent_id: self.sent_id, ..Facts::default() };
+    }
+
+    /// The interface has changed, or it is another process.
+    pub fn forgive(&mut self) {
+        self.tries.clear();
     }
 }
 
@@ -93,10 +101,21 @@ impl World {
         if let Event::Entered { inst, kind, .. } = e {
             if *kind == Kind::Master {
                 self.hosts[h].facts[*inst].entered = t;
+                self.tries(h, *inst, t);
             }
             if t >= self.plan.rest {
                 self.fail(h, format!("at rest: {e:?}"));
             }
+        }
+    }
+
+    /// Becomes master: if it cannot send, twice at once, and then after a second or more.
+    fn tries(&mut self, h: usize, r: usize, t: u64) {
+        let f = &mut self.hosts[h].facts[r];
+        f.tries.retain(|at| t < at + 990 * MS);
+        f.tries.push(t);
+        if f.tries.len() > 2 && self.hosts[h].send_fails > 0 {
+            self.fail(h, format!("flaps: V{r} cannot send, and tries it again and again"));
         }
     }
 
@@ -113,6 +132,7 @@ impl World {
         if priority == 0 {
             return id;
         }
+        f.tries.clear();
         let goes_on = f.term == Some(inst.since) && f.last_sent.is_some_and(|s| local < s + patience);
         if !goes_on {
             f.takeover = local;
@@ -304,6 +324,9 @@ impl World {
         if self.mutant == Mutant::Clings {
             let held = p.node.instances.iter_mut().filter_map(|i| i.hold.as_mut());
             held.for_each(|x| (x.until, x.release_at) = (self.clock(h, t + 100 * SEC), None));
+        }
+        if self.mutant == Mutant::Untiring {
+            p.node.instances.iter_mut().for_each(|i| i.unsent = Default::default());
         }
         if self.mutant == Mutant::Restless && t / (2 * SEC) % 2 == 1 && h == 0 {
             let mut l = self.hosts[h].kernel.link();

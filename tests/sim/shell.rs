@@ -4,6 +4,7 @@
 //! What the daemon does in one go is a [`Stage`]; what it does between two reads of the clock, or between a check
 //! and the system call that it is for, is a [`Half`].
 
+use crate::check::Facts;
 use crate::haproxy::Ended;
 use crate::kernel::ETH0;
 use crate::mutant::Mutant;
@@ -153,6 +154,7 @@ impl World {
         }
         self.say(h, || "vipd starts".into());
         self.forget_heard(h, None);
+        self.hosts[h].facts.iter_mut().for_each(Facts::forgive);
         let now = self.clock(h, self.now);
         let due = self.due(h);
         let node = Node::new(&self.plan.machines[h].cfg, now);
