@@ -34,7 +34,7 @@ use std::net::IpAddr;
 use vipd::addr::{Op, OpKind};
 use vipd::config::Track;
 use vipd::event::Event;
-use vipd::node::{Memory, Node};
+use vipd::node::Memory;
 use vipd::time::Time;
 use vipd::vrrp::machine::{Kind, Why};
 
@@ -56,7 +56,7 @@ pub struct Facts {
     /// A renewal that a stall had made late, and a removal that was refused, is excused until then.
     window: u64,
     entered: u64,
-    /// When it became master in the last second, without an advert since.
+    /// When it ceased to be master because no advert went out, in the last second, and none went out since.
     tries: Vec<u64>,
     /// Killed as a master, then.
     killed: Option<u64>,
@@ -93,15 +93,17 @@ impl World {
         (self.plan.routers[r].interval / 4).max(50 * MS) + 5 * MS
     }
 
-    pub fn told(&mut self, h: usize, node: &Node, e: &Event, t: u64) {
+    pub fn told(&mut self, h: usize, p: &Proc, e: &Event, t: u64) {
         if self.trace {
-            let (_, text) = vipd::words::render(node, e);
+            let (_, text) = vipd::words::render(&p.node, e);
             self.say(h, || text);
         }
-        if let Event::Entered { inst, kind, .. } = e {
+        if let Event::Entered { inst, kind, why } = e {
             if *kind == Kind::Master {
                 self.hosts[h].facts[*inst].entered = t;
-                self.tries(h, *inst, t);
+            }
+            if *why == Why::Stalled {
+                self.ends_in_vain(h, *inst, p.still, t);
             }
             if t >= self.plan.rest {
                 self.fail(h, format!("at rest: {e:?}"));
@@ -109,12 +111,13 @@ impl World {
         }
     }
 
-    /// Becomes master: if it cannot send, twice at once, and then after a second or more.
-    fn tries(&mut self, h: usize, r: usize, t: u64) {
-        let f = &mut self.hosts[h].facts[r];
-        f.tries.retain(|at| t < at + 990 * MS);
-        f.tries.push(t);
-        if f.tries.len() > 2 && self.hosts[h].send_fails > 0 {
+    /// A mastership ends because nothing went out: twice at once, and then after a second or more.
+    fn ends_in_vain(&mut self, h: usize, r: usize, still: u64, t: u64) {
+        let tries = &mut self.hosts[h].facts[r].tries;
+        // Not if this process ran too late for it.
+        tries.retain(|at| t < at + 990 * MS && *at > still + SEC);
+        tries.push(t);
+        if tries.len() > 2 && self.hosts[h].send_fails > 0 && t > still + SEC {
             self.fail(h, format!("flaps: V{r} cannot send, and tries it again and again"));
         }
     }

@@ -389,7 +389,7 @@ impl World {
             }
             Tell => {
                 while let Some(e) = p.node.next_event() {
-                    self.told(h, &p.node, &e, t);
+                    self.told(h, p, &e, t);
                 }
                 Wait
             }
