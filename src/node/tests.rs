@@ -103,6 +103,8 @@ struct World {
     /// Sizes of the batches of address operations, and a pause ahead of the second one.
     batches: Vec<usize>,
     pause_before_second_batch: Option<Duration>,
+    /// This process stands still in the next batch.
+    pause_in_batch: Option<Duration>,
     /// The addresses that every dump finds.
     own: Vec<rtnl::Addr>,
     /// The macvlans that exist, and how the kernel answers about them.
@@ -134,6 +136,7 @@ impl World {
             worker_is_slow: false,
             batches: Vec::new(),
             pause_before_second_batch: None,
+            pause_in_batch: None,
             own: vec![addr(Ipv4Addr::new(192, 168, 30, 116), 24, None, u32::MAX)],
             macvlans: Vec::new(),
             macvlan_errno: 0,
@@ -280,7 +283,9 @@ impl World {
         let there = !self.there.is_empty();
         let errno = |op: &Op| if op.kind == OpKind::Add && there { libc::EEXIST } else { 0 };
         let results: Vec<(Op, i32)> = ops.into_iter().map(|op| (op.clone(), errno(&op))).collect();
-        self.node.addrs_done(self.now, self.now, &results);
+        let before = self.now;
+        self.now += self.pause_in_batch.take().unwrap_or_default();
+        self.node.addrs_done(before, self.now, &results);
         for (op, _) in results.iter().filter(|(op, errno)| op.addr.is_ipv6() && *errno == 0) {
             let told = rtnl::Addr { ifindex: op.ifindex, prefix: op.prefix, ..leased(op.addr) };
             match op.kind {
@@ -525,6 +530,24 @@ fn a_stall_in_the_middle_of_a_turn_is_noticed_too() {
     w.run(ms(3800));
     assert_eq!(w.kind(), Kind::Backup);
     assert!(!w.take().iter().any(|d| matches!(d, Did::Advert(..) | Did::Add(..))));
+}
+
+#[test]
+fn a_renewal_that_was_too_late_is_taken_back_once() {
+    for (pause, put_back) in [(500, true), (3500, false)] {
+        let mut w = master(&one(""));
+        w.pause_in_batch = Some(ms(pause));
+        w.run(ms(1001));
+        let said = |w: &World, f: fn(&Event) -> bool| w.events.iter().filter(|e| f(e)).count();
+        assert_eq!(said(&w, |e| matches!(e, Event::LateRenewal { .. })), 1);
+        assert_eq!(said(&w, |e| matches!(e, Event::RemovingVips { .. })), 1);
+        assert_eq!(said(&w, |e| matches!(e, Event::VipRemoved { .. })), 1);
+        assert_eq!((w.kind() == Kind::Master, w.resets), (put_back, 0));
+        let did = w.take();
+        assert_eq!(did.iter().filter(|d| **d == Did::Remove(0)).count(), 1);
+        let at = did.iter().position(|d| *d == Did::Remove(0)).unwrap();
+        assert_eq!(did[at..].iter().any(|d| matches!(d, Did::Add(..))), put_back, "{pause} ms");
+    }
 }
 
 #[test]
