@@ -272,7 +272,7 @@ fn held_once(
     routers: impl Fn(Kind, u8) -> Router,
 ) -> Result<()> {
     addressed(w)?;
-    lease::held_once(w, peer, signal, phase, vips, |kind, priority| vec![routers(kind, priority)])
+    succession::held_once(w, peer, signal, phase, vips, |kind, priority| vec![routers(kind, priority)])
 }
 
 fn resumes(w: &World) -> Result<()> {
@@ -280,7 +280,7 @@ fn resumes(w: &World) -> Result<()> {
     let ini = Vipd::ini(&w.one, None, &[router(100)]);
     let one = Vipd::start(&w.one, &ini)?;
     wait_both(w, "node1")?;
-    lease::resumed(w, one, &ini, router(254), GLOBAL)
+    succession::resumed(w, one, &ini, router(254), GLOBAL)
 }
 
 fn puts_back(w: &World) -> Result<()> {

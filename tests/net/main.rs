@@ -14,7 +14,6 @@ mod interop;
 mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
-mod lease;
 mod leave;
 mod life;
 mod mail;
@@ -25,6 +24,7 @@ mod readme;
 mod realtime;
 mod reload;
 mod status;
+mod succession;
 mod supervision;
 mod tracking;
 mod transport;
@@ -75,7 +75,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     supervision::TESTS,
     mistakes::TESTS,
     program::TESTS,
-    lease::TESTS,
+    succession::TESTS,
     haproxy::TESTS,
     interop::TESTS,
     leave::TESTS,

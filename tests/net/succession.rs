@@ -1,4 +1,4 @@
-//! The lease: no second holder, and the memory of a vipd that was killed.
+//! Succession: a holder that is killed or stands still is never joined by a second one, and may come back first.
 
 use super::*;
 
