@@ -22,6 +22,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("survives_a_cut_cable_with_keepalived", |w| survives_cut(w, Kind::Keepalived)),
     ("shares_load", |w| shares_load(w, Kind::Vipd)),
     ("shares_load_with_keepalived", |w| shares_load(w, Kind::Keepalived)),
+    ("who_cannot_send_is_faulty", cannot_send),
 ];
 
 /// `high` on node1 wins against `low` on node2, and they have nothing to say against each other.
@@ -169,4 +170,26 @@ fn shares_load(w: &World, peer: Kind) -> Result<()> {
     ensure!(one.wait_exit(secs(9))?.success(), "the stop was not clean");
     ensure!(w.watcher.holder(OTHER).as_deref() == Some("node2"), "{OTHER} was to stay on node2");
     at_peace(&[&one, &two])
+}
+
+/// A firewall drops what it sends, and nobody else is there: it does not become master a dozen times a second.
+fn cannot_send(w: &World) -> Result<()> {
+    let fast = router(100).v3().advert_int("0.01");
+    transport::nft(&w.one, "add table ip t; add chain ip t out { type filter hook output priority 0; }")?;
+    transport::nft(&w.one, "add rule ip t out ip protocol 112 drop")?;
+    let one = Vipd::run(&w.one, None, &[fast])?;
+    one.wait_log("Now in FAULT state: adverts cannot be sent", secs(5))?;
+    let mark = one.log().mark();
+    // After pauses of 1 and 2 s, once each.
+    one.log().wait_from(mark, "Now in FAULT state: adverts cannot be sent", secs(4))?;
+    let mark = one.log().mark();
+    one.log().wait_from(mark, "Now in FAULT state: adverts cannot be sent", secs(6))?;
+    let masterships = one.log().grep(words::MASTER).len();
+    ensure!(masterships == 4, "{masterships} times master instead of 4");
+    let mark = one.log().mark();
+    transport::nft(&w.one, "delete table ip t")?;
+    w.watcher.wait_holder(VIP, "node1", secs(8))?;
+    one.log().wait_from(mark, words::MASTER, secs(1))?;
+    ensure!(one.log().grep(words::MASTER).len() == 5, "the first advert did not do");
+    Ok(())
 }
