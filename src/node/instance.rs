@@ -48,7 +48,7 @@ impl Faults {
     /// `mcast_src_ip` or `unicast_src_ip` is not an address of the interface.
     pub const NO_SOURCE: Faults = Faults(8192);
     /// No advert can be sent.
-    pub const UNSENT: Faults = Faults(16384);
+    pub const UNSENT: Faults = Faults(32768);
 
     /// Every fault with its words.
     pub const WORDS: [(Faults, &'static str); 15] = [
