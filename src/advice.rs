@@ -35,6 +35,15 @@ pub fn advice(cfg: &Config, file: &Path) -> String {
         if v.is_ipv6() && !v.unicast_peers.is_empty() {
             writeln!(out, "{name}:{line}: note: with IPv6 a keepalived needs unicast_ttl 255");
         }
+        if !v.preempt && !v.preempt_delay.is_zero() {
+            let _ = writeln!(out, "{name}:{line}: warning: preempt_delay has no effect with preempt = no");
+        }
+        for vip in v.held() {
+            if let Some(what) = not_a_host(vip.addr, vip.prefix) {
+                let (addr, prefix) = (vip.addr, vip.prefix);
+                let _ = writeln!(out, "{name}:{line}: warning: {addr}/{prefix} is {what}, not a host's");
+            }
+        }
         let mut before = cfg.vrrp.iter().take(index).filter(|b| b.is_ipv6() == v.is_ipv6());
         if let Some(b) = before.find(|b| b.vrid == v.vrid) {
             let (one, two) = (&b.interface, &v.interface);
@@ -47,6 +56,19 @@ pub fn advice(cfg: &Config, file: &Path) -> String {
     }
     haproxy(cfg, &mut out);
     out
+}
+
+/// What an address is that no host of its subnet should have; of /31, /32, /127 and /128 every one is a host's.
+fn not_a_host(addr: IpAddr, prefix: u8) -> Option<&'static str> {
+    match addr {
+        IpAddr::V4(a) if prefix < 31 => match a.to_bits() << prefix {
+            0 => Some("the network's address"),
+            host if host == u32::MAX << prefix => Some("the broadcast address"),
+            _ => None,
+        },
+        IpAddr::V6(a) if prefix < 127 && a.to_bits() << prefix == 0 => Some("the routers' anycast address"),
+        _ => None,
+    }
 }
 
 fn haproxy(cfg: &Config, out: &mut String) {
@@ -125,6 +147,44 @@ mod tests {
         assert_eq!(said(cfg, &["192.0.2.1", "2001:db8::1"]), (true, vec![4, 5, 6, 7]));
         assert_eq!(said(cfg, &[]), (true, vec![]));
         assert_eq!(said("# hard-stop-after 1s\nglobal # hard-stop-after\n\0\n", &[]), (false, vec![]));
+    }
+
+    #[test]
+    fn of_addresses_and_preemption() {
+        let what = |addr: &str, prefix| not_a_host(addr.parse().expect("an address"), prefix);
+        for (addr, prefix, word) in [
+            ("192.168.1.0", 24, "network"),
+            ("192.168.1.255", 24, "broadcast"),
+            ("192.168.1.4", 30, "network"),
+            ("192.168.1.7", 30, "broadcast"),
+            ("10.0.0.0", 1, ""),
+            ("128.0.0.0", 1, "network"),
+            ("192.168.1.255", 23, "broadcast"),
+            ("192.168.0.255", 23, ""),
+            ("192.168.1.0", 31, ""),
+            ("192.168.1.1", 31, ""),
+            ("192.168.1.255", 32, ""),
+            ("2001:db8::", 64, "anycast"),
+            ("2001:db8::1", 64, ""),
+            ("2001:db8::ffff", 112, ""),
+            ("2001:db8::", 127, ""),
+            ("2001:db8::", 128, ""),
+        ] {
+            match what(addr, prefix) {
+                Some(text) => assert!(!word.is_empty() && text.contains(word), "{addr}/{prefix}: {text}"),
+                None => assert_eq!(word, "", "{addr}/{prefix}"),
+            }
+        }
+        let text = "[vrrp A]\ninterface = eth0\nvirtual_router_id = 1\npreempt = no\npreempt_delay = 5\n\
+                    virtual_ipaddress = 192.0.2.1/24, 192.0.2.255/24\nvirtual_ipaddress_excluded = 192.0.3.0/24\n";
+        let of = |text: &str| advice(&parse(text).expect("valid").0, Path::new("/nowhere.ini"));
+        assert_eq!(
+            of(text),
+            "/nowhere.ini:1: warning: preempt_delay has no effect with preempt = no\n\
+             /nowhere.ini:1: warning: 192.0.2.255/24 is the broadcast address, not a host's\n\
+             /nowhere.ini:1: warning: 192.0.3.0/24 is the network's address, not a host's\n"
+        );
+        assert!(!of(&text.replace("preempt = no\n", "")).contains("preempt"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod reload;
 mod resign;
 mod stop;
 mod tracking;
+mod unsent;
 mod vmac;
 
 pub use foreign::Contest;
@@ -374,6 +375,7 @@ impl Node {
         self.instances[i].stats.stalls += 1;
         self.tell(Event::Stalled { inst: i, silence: now.since(last) });
         self.step(i, now, Input::Stall);
+        self.pause_unsent(i, now);
     }
 
     /// Right before an advert is sent: this process may have stood still since that was `decided`, in the
@@ -412,6 +414,7 @@ impl Node {
     pub fn deadline(&self, now: Time) -> Option<Time> {
         let mut at = earlier(self.addrs.deadline(now), self.announce_at);
         at = earlier(at, self.notify.deadline());
+        at = earlier(at, self.unsent_deadline());
         for (i, inst) in self.instances.iter().enumerate() {
             at = earlier(at, self.machine_deadline(i));
             at = earlier(at, inst.announcer.deadline());
@@ -455,6 +458,7 @@ impl Node {
                 self.open(link);
             }
         }
+        self.tick_unsent(now);
         if self.instances.iter().any(|i| i.faults.has(Faults::DELAY)) && now >= self.take_part_at {
             self.evaluate_all(now);
         }

@@ -1,7 +1,8 @@
 //! Which netlink operations are due, when, and what their results mean.
 
 use super::{
-    AddrBook, Claim, Entry, HANDOVER_LEASE, Held, Op, OpKind, Outcome, RENEWAL_GAP, RETRY, TAG, Terms, Want,
+    AddrBook, Claim, Entry, HANDOVER_LEASE, Held, Op, OpKind, Outcome, RENEWAL_GAP, RETRY, RETRY_REMOVAL,
+    TAG, Terms, Want,
 };
 use crate::time::Time;
 use crate::wire::rtnl;
@@ -57,7 +58,9 @@ impl AddrBook {
             let due = e.want == Want::Absent && e.retry_at.is_none_or(|t| now >= t);
             if let Some(held) = e.held.filter(|_| due) {
                 ops.push(self.op(OpKind::Remove, i, held.ifindex, held.prefix, None));
-                self.entries[i].retry_at = Some(now + RETRY);
+                let e = &mut self.entries[i];
+                e.retry_at = Some(now + (RETRY_REMOVAL * (1 << e.tries)).min(RETRY));
+                e.tries = (e.tries + 1).min(5);
             }
         }
     }
@@ -280,14 +283,18 @@ impl AddrBook {
             }
             return;
         }
-        (e.held, e.complained, e.retry_at) = (None, false, None);
+        // Asked for twice within a turn: the first time was it.
+        let told = errno == 0 || e.held.is_some();
+        (e.held, e.complained, e.retry_at, e.tries) = (None, false, None, 0);
         // Only what is in place: whose interface is another is let alone by the events of this one.
         if errno == 0 && op.addr.is_ipv6() && e.ifindex == Some(op.ifindex) {
             e.own_removals = e.own_removals.saturating_add(1);
         }
         self.kernel
             .retain(|s| !(s.a.ifindex == op.ifindex && s.a.addr == op.addr && s.a.prefix == op.prefix));
-        out.push(Outcome::Removed { entry: op.entry });
+        if told {
+            out.push(Outcome::Removed { entry: op.entry });
+        }
     }
 }
 

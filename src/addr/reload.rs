@@ -20,6 +20,7 @@ impl Entry {
             want: Want::Undecided,
             held: None,
             retry_at: None,
+            tries: 0,
             complained: false,
             tell: false,
             dropped: false,
@@ -89,7 +90,7 @@ impl AddrBook {
         }
         for e in gone {
             let e = &mut self.entries[e];
-            (e.dropped, e.want, e.retry_at) = (true, Want::Absent, None);
+            (e.dropped, e.want, e.retry_at, e.tries) = (true, Want::Absent, None, 0);
         }
         added
     }

@@ -68,6 +68,7 @@ impl Node {
             }
         }
         if changed {
+            self.forgive_unsent(i);
             if self.life != Life::Starting || !running {
                 self.tell(Event::Link { link: i, present: true, running });
             }
