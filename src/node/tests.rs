@@ -192,7 +192,7 @@ impl World {
                 }
                 Effect::Addrs(ops) => self.addrs(ops),
                 Effect::Disconnect { .. } => self.resets += 1,
-                Effect::DisconnectVip { .. } => {}
+                Effect::DisconnectVip { .. } => self.resets += 1,
                 Effect::Forget { name } => self.forgotten.push(name),
                 Effect::NewService => self.new_services += 1,
                 Effect::Announce { entry } => self.did(Did::Announce(entry)),
@@ -220,6 +220,9 @@ impl World {
         self.did(Did::Reread);
         self.node.dump_starts();
         self.link(true);
+        if self.more_links.contains(&3) {
+            self.eth(3, b"eth1");
+        }
         for l in self.macvlans.clone() {
             self.node.link(self.now, &l);
         }
