@@ -102,6 +102,8 @@ struct World {
     /// Sizes of the batches of address operations, and a pause ahead of the second one.
     batches: Vec<usize>,
     pause_before_second_batch: Option<Duration>,
+    /// How long a batch takes.
+    batch_time: Duration,
     /// The addresses that every dump finds.
     own: Vec<rtnl::Addr>,
     /// The macvlans that exist, and how the kernel answers about them.
@@ -133,6 +135,7 @@ impl World {
             worker_is_slow: false,
             batches: Vec::new(),
             pause_before_second_batch: None,
+            batch_time: Duration::ZERO,
             own: vec![addr(Ipv4Addr::new(192, 168, 30, 116), 24, None, u32::MAX)],
             macvlans: Vec::new(),
             macvlan_errno: 0,
@@ -281,7 +284,9 @@ impl World {
         let there = !self.there.is_empty();
         let errno = |op: &Op| if op.kind == OpKind::Add && there { libc::EEXIST } else { 0 };
         let results: Vec<(Op, i32)> = ops.into_iter().map(|op| (op.clone(), errno(&op))).collect();
-        self.node.addrs_done(self.now, self.now, &results);
+        let before = self.now;
+        self.now += self.batch_time;
+        self.node.addrs_done(before, self.now, &results);
         for (op, _) in results.iter().filter(|(op, errno)| op.addr.is_ipv6() && *errno == 0) {
             let told = rtnl::Addr { ifindex: op.ifindex, prefix: op.prefix, ..leased(op.addr) };
             match op.kind {

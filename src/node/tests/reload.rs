@@ -518,3 +518,17 @@ fn the_key_of_an_authentication_header_changes_and_its_numbers_go_on() {
     w.pass(ms(4000));
     assert_eq!(w.node.instances[0].stats.became_master, 1);
 }
+
+/// A batch takes its time, and one that ends too late costs all addresses: whenever a VIP comes, none goes.
+#[test]
+fn a_vip_that_comes_at_any_moment_costs_nobody_anything() {
+    let (without, with) = (vi("VI_1", 51, A, ""), vi("VI_1", 51, &format!("{A}, {B}"), ""));
+    for phase in 0..100 {
+        let (mut w, mut cfg) = World::master(&without);
+        w.pass(ms(1000 + phase * 10));
+        w.batch_time = ms(10);
+        w.reload(&mut cfg, &with);
+        w.pass(ms(1500));
+        assert_eq!((w.times(removed), w.has(A), w.has(B)), (vec![], true, true), "{phase}");
+    }
+}
