@@ -231,7 +231,7 @@ fn no_file(w: &World) -> Result<()> {
     // A pipe that nobody writes to, a directory, nothing.
     let path = one.ini_path().to_owned();
     let made = |path: &Path, what: u8| match what {
-        0 => nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).map_err(|e| std::io::Error::from(e)),
+        0 => nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).map_err(std::io::Error::from),
         1 => std::fs::create_dir(path),
         _ => Ok(()),
     };
