@@ -36,6 +36,9 @@ pub const TESTS: &[(&str, Test)] = &[
     ("resigns_a_group_to_keepalived", |w| resigns_group(w, Kind::Keepalived)),
     ("resigns_twice_and_as_a_backup", resigns_twice),
     ("resigns_under_load", resigns_under_load),
+    ("resigns_with_a_virtual_mac", |w| resigns_with(w, "use_vmac = yes")),
+    ("resigns_without_leases", |w| resigns_with(w, "lease = off")),
+    ("change_of_addresses_of_ipv6", ipv6),
 ];
 
 const GROUP: &str = "[group G]\nmembers = VI_51, VI_52\n";
@@ -417,6 +420,55 @@ fn resigns_twice(w: &World) -> Result<()> {
     two.kill();
     w.watcher.wait_holder(VIP, "node1", secs(5))?;
     w.watcher.no_overlap(VIP, ms(300))
+}
+
+fn resigns_with(w: &World, more: &str) -> Result<()> {
+    let (one, two) = pair(w, |p| vec![router(p).with(more)])?;
+    let from = Instant::now();
+    let (status, text) = ask(&one, &["resign", "--for", "4"])?;
+    ensure!(status == 0, "{status} {text}");
+    w.watcher.wait_holders(VIP, &["node2"], secs(2))?;
+    w.watcher.wait_holders(VIP, &["node1"], secs(12))?;
+    ensure!(from.elapsed() > secs(4), "{:?}", from.elapsed());
+    let gap = w.watcher.longest_gap(VIP, from);
+    ensure!(gap < ms(100), "nobody had the address for {gap:?}: {:?}", w.watcher.timeline(VIP));
+    w.watcher.no_overlap(VIP, ms(300))?;
+    at_peace(&[&one, &two])
+}
+
+fn ipv6(w: &World) -> Result<()> {
+    let all = ["fe80::230", "2001:db8:30::230/64", "2001:db8:30::231/64", "2001:db8:31::230/64"];
+    let of = |p: u8, vips: &[&str]| {
+        let mut router = Router::new(VRID, p, vips[0]).v3();
+        router.vips.extend(vips[1..].iter().map(|v| (*v).to_owned()));
+        vec![router]
+    };
+    let one = Vipd::run(&w.one, None, &of(100, &all[..2]))?;
+    w.watcher.wait_holder("2001:db8:30::230", "node1", ELECTION)?;
+    let two = Vipd::run(&w.two, None, &of(50, &all[..2]))?;
+    two.wait_log(words::BACKUP, secs(3))?;
+    let longer = [all[0], "2001:db8:30::230/128", "2001:db8:30::231/80"];
+    for vips in [&all[..4], &all[..3], &longer[..], &all[..2], &all[..4]] {
+        reload(&two, &Vipd::ini(&w.two, None, &of(50, vips)))?;
+        reload(&one, &Vipd::ini(&w.one, None, &of(100, vips)))?;
+        std::thread::sleep(ms(1500));
+        for vip in all {
+            let (addr, _) = vip.split_once('/').unwrap_or((vip, ""));
+            let wanted = vips.iter().any(|v| v.split('/').next() == Some(addr));
+            let holder = w.watcher.holder(addr);
+            ensure!(holder.as_deref() == wanted.then_some("node1"), "{addr} of {vips:?}: {holder:?}");
+        }
+    }
+    ensure!(w.watcher.timeline("fe80::230").len() == 1, "{:?}", w.watcher.timeline("fe80::230"));
+    let from = Instant::now();
+    let (status, text) = ask(&one, &["resign", "--for", "60"])?;
+    ensure!(status == 0, "{status} {text}");
+    for vip in ["2001:db8:30::230", "2001:db8:31::230"] {
+        w.watcher.wait_holder(vip, "node2", secs(2))?;
+        let gap = w.watcher.longest_gap(vip, from);
+        ensure!(gap < ms(150), "nobody had {vip} for {gap:?}");
+    }
+    Ok(())
 }
 
 /// There and back ten times: nothing is lost but what was in flight on connections that cannot move.
