@@ -54,7 +54,8 @@ impl AddrBook {
         let mut map = Vec::new();
         self.entries.retain_mut(|e| {
             let inst = from.iter().position(|o| *o == Some(e.inst));
-            let keep = inst.filter(|_| !e.dropped || e.held.is_some());
+            // What is still to be heard of its removal is not to be taken for news of another one's.
+            let keep = inst.filter(|_| !e.dropped || e.held.is_some() || e.own_removals > 0);
             map.push(keep.map(|_| at));
             at += usize::from(keep.is_some());
             e.inst = inst.unwrap_or(0);
