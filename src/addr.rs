@@ -480,7 +480,8 @@ impl AddrBook {
             None => e.ifindex.is_none_or(|i| i == a.ifindex),
         };
         let local = matches!(a.addr, IpAddr::V6(ip) if ip.is_unicast_link_local());
-        let find = |f: &dyn Fn(&Entry) -> bool| self.entries.iter().position(|e| e.addr == a.addr && f(e));
+        let is = |e: &Entry| e.addr == a.addr && (!e.dropped || e.held.is_some());
+        let find = |f: &dyn Fn(&Entry) -> bool| self.entries.iter().position(|e| is(e) && f(e));
         // During a reload two virtual routers may have one address: it is that of the one who holds it.
         find(&|e| e.held.is_some() && in_place(e))
             .or_else(|| find(&in_place))

@@ -36,12 +36,12 @@ pub fn advice(cfg: &Config, file: &Path) -> String {
             writeln!(out, "{name}:{line}: note: with IPv6 a keepalived needs unicast_ttl 255");
         }
         if !v.preempt && !v.preempt_delay.is_zero() {
-            let _ = writeln!(out, "{name}:{line}: warning: preempt_delay has no effect with preempt = no");
+            writeln!(out, "{name}:{line}: warning: preempt_delay has no effect with preempt = no");
         }
         for vip in v.held() {
             if let Some(what) = not_a_host(vip.addr, vip.prefix) {
                 let (addr, prefix) = (vip.addr, vip.prefix);
-                let _ = writeln!(out, "{name}:{line}: warning: {addr}/{prefix} is {what}, not a host's");
+                writeln!(out, "{name}:{line}: warning: {addr}/{prefix} is {what}, not a host's");
             }
         }
         let mut before = cfg.vrrp.iter().take(index).filter(|b| b.is_ipv6() == v.is_ipv6());

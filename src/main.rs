@@ -272,7 +272,9 @@ fn ask(file: &Path, line: &str) -> u8 {
     let text = daemon::read_file(file).unwrap_or_default();
     let value = |l: &[u8]| -> Option<PathBuf> {
         let value = l.trim_ascii().strip_prefix(b"control_socket")?.trim_ascii_start().strip_prefix(b"=")?;
-        Some(OsStr::from_bytes(value.trim_ascii()).into())
+        let ends = |w: &[u8]| w[0].is_ascii_whitespace() && matches!(w[1], b'#' | b';');
+        let end = value.windows(2).position(ends).unwrap_or(value.len());
+        Some(OsStr::from_bytes(value[..end].trim_ascii()).into())
     };
     let socket = text.split(|b| *b == b'\n').find_map(value);
     let socket = socket.unwrap_or_else(|| schema::CONTROL_SOCKET.into());

@@ -146,6 +146,8 @@ pub struct Link {
     /// Of each foreign VRID, whether it was told, and whether with one of our VIPs.
     stray_said: [Option<bool>; 256],
     bogus_said: Option<Time>,
+    /// A reload has named it, and the kernel has not said yet what it is.
+    unread: bool,
 }
 
 impl Link {
@@ -169,6 +171,7 @@ impl Link {
             open_error: None,
             stray_said: [None; 256],
             bogus_said: None,
+            unread: false,
         }
     }
 }
@@ -305,10 +308,11 @@ impl Node {
         if let Some(i) = self.links.iter().position(|l| l.name == name) {
             return i;
         }
-        let link = Link::new(name);
+        let mut link = Link::new(name);
         if self.life != Life::Starting {
             // Whatever that interface is, the kernel has to say it.
             self.reread();
+            link.unread = true;
             if let Some(i) = self.links.iter().position(|l| l.name.is_empty()) {
                 self.links[i] = link;
                 return i;

@@ -9,8 +9,9 @@ use crate::wire::rtnl;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// A batch of IPv6 addresses may take this long on a busy machine (1 ms on an idle one).
-const IPV6_TIME: Duration = Duration::from_millis(15);
+/// A batch of IPv6 addresses may take this long on a busy machine (1 ms on an idle one). One that ends too late costs
+/// the addresses, and a batch may be at any moment: a reload adds a VIP when it comes.
+const BATCH_TIME: Duration = Duration::from_millis(15);
 
 impl AddrBook {
     /// The operations that are due. Removals go first, and every addition renews whatever may be renewed, so
@@ -132,10 +133,18 @@ impl AddrBook {
         Op { kind, entry, ifindex, addr: e.addr, prefix, lease, label: e.label.clone() }
     }
 
+    /// Whether the last advert still allows to add and renew.
+    pub fn may_renew(&self, inst: usize, now: Time) -> bool {
+        self.is_fresh(inst, now, &self.terms(inst))
+    }
+
     fn is_fresh(&self, inst: usize, now: Time, terms: &Terms) -> bool {
         match self.leasing[inst].claim {
             Claim::None => false,
-            Claim::Advert(t) => now.since(t) <= terms.fresh,
+            Claim::Advert(t) => {
+                let done = now.since(t) + if terms.safe { BATCH_TIME } else { Duration::ZERO };
+                done <= terms.fresh
+            }
             Claim::Handover(t) => now.since(t) <= Duration::from_secs(u64::from(HANDOVER_LEASE)),
         }
     }
@@ -197,9 +206,7 @@ impl AddrBook {
         ops.retain(|op| {
             let Some(e) = self.entries.get(op.entry) else { return false };
             let terms = self.terms(e.inst);
-            // Not one that would be found to be late when it is done: that costs all the addresses.
-            let done = if op.addr.is_ipv6() && terms.safe { now + IPV6_TIME } else { now };
-            op.kind == OpKind::Remove || self.is_fresh(e.inst, done, &terms)
+            op.kind == OpKind::Remove || self.is_fresh(e.inst, now, &terms)
         });
     }
 

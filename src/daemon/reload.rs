@@ -77,13 +77,12 @@ impl Daemon {
     /// `turn`: the clock before the sockets were read, for `settle`.
     pub(super) fn serve_jobs(&mut self, turn: Time) {
         let now = clock::now();
-        if self.node.may_reconfigure() && std::mem::take(&mut self.hangup) {
+        if self.may_reload() && std::mem::take(&mut self.hangup) {
             self.reload(turn, None);
         }
         for job in std::mem::take(&mut self.asked) {
             match job {
-                // Not while somebody waits for an answer to priority 0.
-                Job::Reload(_) if !self.node.may_reconfigure() => self.asked.push(job),
+                Job::Reload(_) if !self.may_reload() => self.asked.push(job),
                 Job::Reload(to) => self.reload(turn, Some(to)),
                 Job::Resign { to, name, aside, force } => {
                     self.resign(turn, to, name.as_deref(), aside, force)
@@ -104,6 +103,13 @@ impl Daemon {
         });
     }
 
+    /// Not while somebody waits for an answer to priority 0, nor before it is known what came of the last one: what is
+    /// checked and started then is what was read then.
+    fn may_reload(&self) -> bool {
+        let busy = self.node.haproxy.as_ref().is_some_and(|h| h.is_reloading());
+        self.node.may_reconfigure() && (!busy || self.node.is_stopping())
+    }
+
     fn reload(&mut self, turn: Time, to: Option<Asker>) {
         log::info!("reading {} again", self.file.display());
         let (status, text) = match self.try_reload() {
@@ -122,6 +128,10 @@ impl Daemon {
         if self.node.is_stopping() {
             return Err((REFUSED, "vipd is stopping\n".to_owned()));
         }
+        // To open a pipe is to wait for somebody who writes.
+        if self.file.metadata().is_ok_and(|m| !m.is_file()) {
+            return Err((WRONG, format!("{}: this is not a file\n", self.file.display())));
+        }
         let (new, mut text) = read_config(&self.file).map_err(|errors| (WRONG, errors))?;
         let new = Rc::new(new);
         if let Some(error) = check::unknown_user(&new) {
@@ -139,7 +149,7 @@ impl Daemon {
         for (what, same) in [
             ("[global]", old.global == new.global),
             ("checks", old.checks == new.checks),
-            ("groups", old.groups == new.groups),
+            ("groups", diff::are_same_groups(&old, &new)),
         ] {
             if !same {
                 text.extend([what, ": changed\n"]);
@@ -238,7 +248,9 @@ impl Daemon {
                 let Some(i) = self.node.instances.get(*inst) else { return };
                 let line = format!("{}: {}\n", i.cfg.name, words::resigned(*how));
                 let aside = i.machine.aside(clock::now()).map(|d| d.as_secs() + 1);
-                for p in self.pending.iter_mut().filter(|p| p.resigning.contains(inst)) {
+                // That one is under way is for the last to hear who asked.
+                let some = if *how == Resigned::Busy { 1 } else { usize::MAX };
+                for p in self.pending.iter_mut().rev().filter(|p| p.resigning.contains(inst)).take(some) {
                     p.resigning.retain(|i| i != inst);
                     p.text.push_str(&line);
                     let well = matches!(

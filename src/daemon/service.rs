@@ -218,15 +218,27 @@ impl Service {
                 let before = std::mem::replace(&mut self.command, std::mem::take(&mut self.next));
                 if action == Action::Replace {
                     (self.orphan, self.before) = (self.process.take(), before);
+                    self.move_sockets(true);
                 }
             }
             Action::Restore => {
                 self.command = std::mem::take(&mut self.before);
                 self.process = self.orphan.take();
+                self.move_sockets(false);
                 self.remember(&self.command.run);
             }
         }
         Outcome::Nothing
+    }
+
+    /// The sockets on which the HAProxy that runs is asked are set aside, or come back: another one takes their names
+    /// as soon as it starts, and be it only to fail.
+    fn move_sockets(&self, aside: bool) {
+        for path in [&self.master_socket, &self.stats_socket] {
+            let old = runtime::with_suffix(path, ".old");
+            let (from, to) = if aside { (path, &old) } else { (&old, path) };
+            let _ = std::fs::rename(from, to);
+        }
     }
 
     fn signal(&self, signal: Signal, group: bool) {

@@ -321,8 +321,7 @@ impl Node {
 
     /// An address may be added only behind a fresh advert; the next may be far.
     pub(super) fn advert_unless_fresh(&mut self, inst: usize, now: Time) {
-        let fresh = self.addrs.terms(inst).fresh;
-        if self.addrs.last_advert(inst).is_none_or(|t| now.since(t) > fresh) {
+        if !self.addrs.may_renew(inst, now) {
             let priority = self.instances[inst].machine.params.priority;
             self.push_advert(inst, priority, now);
         }

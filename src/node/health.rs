@@ -38,7 +38,7 @@ impl Node {
 
     /// Whether a virtual router can take part; starts or faults its machine.
     fn evaluate(&mut self, i: usize, now: Time) {
-        if self.instances[i].retired {
+        if self.instances[i].retired || self.together(i).into_iter().any(|j| self.is_unread(j)) {
             return;
         }
         let mut making = false;
@@ -73,6 +73,16 @@ impl Node {
         } else if !self.instances[i].may_resume {
             self.addrs.release(i);
         }
+    }
+
+    /// Whether it has an interface of which the kernel has yet to tell: what is there may not be taken for missing.
+    fn is_unread(&self, i: usize) -> bool {
+        let inst = &self.instances[i];
+        self.links.iter().enumerate().any(|(n, l)| {
+            let has = || self.addrs.of(i).any(|(_, e)| e.link == n);
+            let tracks = || inst.cfg.track_interfaces.iter().any(|t| t.name == l.name);
+            l.unread && (n == inst.link || has() || tracks())
+        })
     }
 
     fn is_opening(&self, i: usize) -> bool {

@@ -111,6 +111,8 @@ struct World {
     pause_before_second_batch: Option<Duration>,
     /// This process stands still in the next batch.
     pause_in_batch: Option<Duration>,
+    /// How long a batch takes.
+    batch_time: Duration,
     /// The addresses that every dump finds.
     own: Vec<rtnl::Addr>,
     /// The macvlans that exist, and how the kernel answers about them.
@@ -143,6 +145,7 @@ impl World {
             batches: Vec::new(),
             pause_before_second_batch: None,
             pause_in_batch: None,
+            batch_time: Duration::ZERO,
             own: vec![addr(Ipv4Addr::new(192, 168, 30, 116), 24, None, u32::MAX)],
             macvlans: Vec::new(),
             macvlan_errno: 0,
@@ -203,7 +206,7 @@ impl World {
                 }
                 Effect::Addrs(ops) => self.addrs(ops),
                 Effect::Disconnect { .. } => self.resets += 1,
-                Effect::DisconnectVip { .. } => {}
+                Effect::DisconnectVip { .. } => self.resets += 1,
                 Effect::Forget { name } => self.forgotten.push(name),
                 Effect::NewService => self.new_services += 1,
                 Effect::Announce { entry } => self.did(Did::Announce(entry)),
@@ -231,6 +234,9 @@ impl World {
         self.did(Did::Reread);
         self.node.dump_starts();
         self.link(true);
+        if self.more_links.contains(&3) {
+            self.eth(3, b"eth1");
+        }
         for l in self.macvlans.clone() {
             self.node.link(self.now, &l);
         }
@@ -291,6 +297,7 @@ impl World {
         let results: Vec<(Op, i32)> = ops.into_iter().map(|op| (op.clone(), errno(&op))).collect();
         let before = self.now;
         self.now += self.pause_in_batch.take().unwrap_or_default();
+        self.now += self.batch_time;
         self.node.addrs_done(before, self.now, &results);
         for (op, _) in results.iter().filter(|(op, errno)| op.addr.is_ipv6() && *errno == 0) {
             let told = rtnl::Addr { ifindex: op.ifindex, prefix: op.prefix, ..leased(op.addr) };

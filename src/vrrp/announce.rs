@@ -39,10 +39,9 @@ impl Announcer {
         };
     }
 
-    /// Another schedule: bursts that are under way or planned go on.
+    /// Another schedule of a master: bursts that are under way or planned go on.
     pub fn retune(&mut self, now: Time, garp: &Garp) {
-        let running = *self != Announcer::default();
-        self.refresh = (running && !garp.master_refresh.is_zero()).then(|| now + garp.master_refresh);
+        self.refresh = (!garp.master_refresh.is_zero()).then(|| now + garp.master_refresh);
     }
 
     /// No longer master.

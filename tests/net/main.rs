@@ -4,6 +4,7 @@
 //! `cargo test --test net [FILTER]`; the vipd under test is cargo's, or `$VIPD`. Without namespaces every
 //! test is skipped and named; with `CI=true` that is a failure.
 
+mod change;
 mod election;
 mod flood;
 mod groups;
@@ -85,6 +86,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     ipv6::TESTS,
     transport::TESTS,
     reload::TESTS,
+    change::TESTS,
     hooks::TESTS,
     mail::TESTS,
     vmac::TESTS,

@@ -140,7 +140,9 @@ impl World {
         if !goes_on {
             f.takeover = local;
         }
-        let unlawful = inst.why == Why::Resumed && f.term.is_some() && !reigned;
+        // A question whether there is a successor, and nobody came: the mastership goes on.
+        let same = f.term == Some(inst.since);
+        let unlawful = inst.why == Why::Resumed && f.term.is_some() && !reigned && !same;
         f.hold_since = None;
         // Between `may_advertise` and the send; or a master whose adverts could not be sent, and who has dismissed
         // a lower one meanwhile.
@@ -203,13 +205,14 @@ impl World {
         let (leased, handover) = (router.leased, router.handover);
         let fresh = p.node.addrs.terms(r).fresh.as_nanos() as u64;
         let f = &mut self.hosts[h].facts[r];
-        if p.node.instances[r].hold.is_some() {
+        let asking = p.node.instances[r].machine.is_asking();
+        if p.node.instances[r].hold.is_some() || asking {
             f.hold_op = Some(local);
             if !was && !p.caught && t > self.hosts[h].refused + 5 * MS {
                 return self.fail(h, format!("brings {} back to hand it over", op.addr));
             }
             let f = &mut self.hosts[h].facts[r];
-            let since = *f.hold_since.get_or_insert(local);
+            let since = if asking { local } else { *f.hold_since.get_or_insert(local) };
             // What was decided before a stall may be carried out after it: the lease has not ended yet.
             if local > since + handover + 50 * MS && t > p.still + 50 * MS {
                 self.fail(h, format!("renews {} beyond its handover_timeout", op.addr));
@@ -245,7 +248,10 @@ impl World {
         for y in (0..self.hosts.len()).filter(|y| *y != h) {
             let other = &self.hosts[y];
             let handing = other.facts[r].hold_op.is_some()
-                || other.proc.as_ref().is_some_and(|p| p.node.instances[r].hold.is_some());
+                || other.proc.as_ref().is_some_and(|p| {
+                    let inst = &p.node.instances[r];
+                    inst.hold.is_some() || inst.machine.is_asking()
+                });
             if !self.connected(h, y) || !other.kernel.has_tagged(addr) || handing {
                 continue;
             }

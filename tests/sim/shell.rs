@@ -85,8 +85,24 @@ pub enum Signal {
     Child(Ended),
 }
 
+/// What somebody at the keyboard asks for; done when a turn is over, as in `Daemon::serve_jobs`.
+#[derive(Clone, Copy, Debug)]
+pub enum Job {
+    Resign {
+        router: usize,
+        aside: u64,
+        force: bool,
+    },
+    /// A reload.
+    Priority {
+        router: usize,
+        priority: u8,
+    },
+}
+
 pub struct Proc {
     pub node: Node,
+    pub jobs: VecDeque<Job>,
     pub stage: Stage,
     pub half: Option<Half>,
     pub open: bool,
@@ -161,6 +177,7 @@ impl World {
         host.upset = self.now;
         let mut p = Proc {
             node,
+            jobs: VecDeque::new(),
             stage: Stage::Dump,
             half: None,
             open: false,
@@ -390,10 +407,32 @@ impl World {
                 while let Some(e) = p.node.next_event() {
                     self.told(h, p, &e, t);
                 }
-                Wait
+                if self.serve_job(h, p, now) || p.node.compact(now) { Tick } else { Wait }
             }
             Wait => Wait,
         };
+    }
+
+    /// `Daemon::serve_jobs`: whether anything was done.
+    fn serve_job(&mut self, h: usize, p: &mut Proc, now: Time) -> bool {
+        let stopping = p.node.is_stopping();
+        match p.jobs.front().copied().filter(|_| !stopping) {
+            Some(Job::Resign { router, aside, force }) => {
+                let name = p.node.instances[router].cfg.name.clone();
+                p.node.resign(Some(&name), std::time::Duration::from_nanos(aside), force, now);
+            }
+            Some(Job::Priority { router, priority }) if p.node.may_reconfigure() => {
+                let mut old = self.plan.machines[h].cfg.clone();
+                old.vrrp = p.node.instances.iter().map(|i| i.cfg.clone()).collect();
+                let mut new = old.clone();
+                new.vrrp[router].priority = priority;
+                p.node.reconfigure(&old, &new, now);
+                self.forget_heard(h, Some(router));
+            }
+            _ => return false,
+        }
+        p.jobs.pop_front();
+        true
     }
 
     /// `Daemon::carry_out`, up to the system call.
