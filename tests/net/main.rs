@@ -4,6 +4,7 @@
 //! `cargo test --test net [FILTER]`; the vipd under test is cargo's, or `$VIPD`. Without namespaces every
 //! test is skipped and named; with `CI=true` that is a failure.
 
+mod chaos;
 mod flood;
 mod groups;
 mod haproxy;
@@ -65,6 +66,7 @@ type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
 const TOPICS: &[&[(&str, Test)]] = &[
+    chaos::TESTS, // the longest
     TESTS,
     haproxy::TESTS,
     interop::TESTS,
