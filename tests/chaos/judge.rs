@@ -1,9 +1,10 @@
 //! Which of two holders at one time is excused, and by what: the rules are in the module's documentation.
 
 use super::act::{Done, other};
+use super::late::Late;
 use super::plan::{Edit, Kind};
 use super::{NODES, ROUTERS};
-use crate::lab::{Change, Jitter, ms, secs};
+use crate::lab::{Change, ms, secs};
 use std::time::{Duration, Instant};
 
 /// `handover_timeout` and what a request and its answer take.
@@ -67,14 +68,14 @@ pub fn history(router: usize, addr: &str, changes: &[Change], end: Instant) -> (
 /// What was done, and how late the machine itself was.
 pub struct Judge<'a> {
     pub done: &'a [Done],
-    pub jitter: &'a Jitter,
+    pub late: &'a Late,
 }
 
 impl Judge<'_> {
     /// Its class and the fault that excuses it, or why nothing does.
     pub fn excuse(&self, o: &Overlap) -> Result<(&'static str, String), String> {
         let interval = ROUTERS[o.router].interval();
-        let grace = GRACE + self.jitter.worst(o.from - interval, o.to);
+        let grace = GRACE + self.late.by(&[o.old, o.new], o.from - ms(200), o.to);
         let mut why = Vec::new();
         if let Some(cause) = self.handed_over(o) {
             if o.to <= o.from + grace {
