@@ -79,7 +79,11 @@ impl Judge<'_> {
         let mut why = Vec::new();
         if let Some(cause) = self.handed_over(o) {
             if o.to <= o.from + grace {
-                return Ok(("planned hand-over", cause));
+                let starved = o.to > o.from + GRACE;
+                return Ok((
+                    if starved { "planned hand-over, longer than 100 ms by J" } else { "planned hand-over" },
+                    cause,
+                ));
             }
             why.push(format!("{cause}, but for longer than {} ms", grace.as_millis()));
             if let Some((until, dumb)) = self.dumb(o.old, o.from, o.to, interval, grace)
