@@ -169,17 +169,12 @@ impl Node {
     /// The successor was heard, or nobody came: the VIPs go.
     pub(super) fn end_hold(&mut self, inst: usize, now: Time) {
         let Some(hold) = self.instances[inst].hold.take() else { return };
-        let done = hold.release_at.is_some_and(|t| now >= t);
-        if done {
+        if hold.release_at.is_some_and(|t| now >= t) {
             self.tell(Event::HandOverDone { inst, announced: hold.announced });
         } else if now >= hold.until {
             self.tell(Event::HandOverTimedOut { inst });
         }
         self.release_now(inst, now);
-        // Whoever does not announce was a master already, and has to be told that there were two: it announces anew.
-        if done && !hold.announced && self.instances[inst].machine.kind() == Kind::Backup {
-            self.push_advert(inst, 0, now);
-        }
     }
 
     /// An advert of the successor.

@@ -637,18 +637,6 @@ fn being_preempted_hands_over_and_sends_no_priority_zero() {
 }
 
 #[test]
-fn a_second_master_is_told_of_itself_if_it_does_not_announce() {
-    // After a partition the higher one may advertise first, and would never know that there were two.
-    let mut w = master(&one(""));
-    w.hear(PEER, 200);
-    w.run(ms(51));
-    assert_eq!(w.take().last_chunk(), Some(&[Did::Remove(0), Did::Advert(0, 0)]));
-    let mut w = master(&one(""));
-    w.hear(PEER, 0);
-    assert!(w.take().contains(&Did::Announce(0)), "what a leaving one announced is announced anew");
-}
-
-#[test]
 fn a_successor_that_vanishes_is_replaced_without_losing_the_address() {
     let mut w = master(&one("handover_timeout = 10\n"));
     w.hear(PEER, 200);

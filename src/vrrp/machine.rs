@@ -480,9 +480,9 @@ impl Machine {
         out.push(Action::Advert(self.params.priority));
         if heard.priority == 0 {
             self.rearm(now);
+        } else {
+            out.push(Action::Reannounce);
         }
-        // There is, or was, a second master, and who announced the addresses last is the one that clients ask.
-        out.push(Action::Reannounce);
     }
 
     /// At most one answer per max(I/4, 10 ms): nothing a packet holds may be amplified.
