@@ -1,8 +1,8 @@
 //! Chaos: three nodes with vipd and HAProxy, four virtual routers (IPv4 and IPv6, advert_int 1 and 2; each node is the
-//! right master of one at least, and one of each router's priorities is 254 but for the last), a client of each
-//! address, and a stranger. In rounds: up to 18 faults within 20 s ([`plan`]), done in parallel ([`act`]), mended by the
-//! 24th second or so; then everything has to be in its place again. The seed and the number of the round determine
-//! the faults, their targets and their times; `ROUND=7` with the seed plays that round alone.
+//! right master of one at least, with priority 254), a client of each address, and a stranger. In rounds: up to 18
+//! faults within 20 s ([`plan`]), done in parallel ([`act`]), mended by the 24th second or so; then everything has to be
+//! in its place again. The seed and the number of the round determine the faults, their targets and their times;
+//! `ROUND=7` in the environment plays that round of the seed alone.
 //!
 //! **Two holders.** The theorem (design §1, `src/lease.rs`): A's address is gone N × I after the last advert that A
 //! sent, and B, who heard it, adds it no sooner. Where both have it nevertheless, one of these must be the reason
@@ -23,11 +23,13 @@
 //! themselves: who loses his link or service lets go first.
 //!
 //! **After the last fault of a round** each router's right master has its address alone within N × I + skew + 3 s + J
-//! (for the start of HAProxy, and to see that it died), nothing moves for 3 s more, and the client is answered by it within 2 s more. After a partition it may take 65 s, and
-//! is a figure of its own: if the right master advertises first, the others fall silent at once; it never learns that
-//! they were masters, does not announce the address anew, and the client asks the one that announced it last. No vipd ended but by
-//! our hand. Each process that saw two such moments has no more descriptors at the second and no more than 128 KiB more
-//! of its own memory than at the first.
+//! (for the start of HAProxy, and to see that it died), nothing moves for 3 s more, and the client is answered by it
+//! within 2 s more. After a partition that may take 65 s, and is a figure of its own (STALE): if the right master
+//! advertises first, the others fall silent at once; it never learns that they were masters, does not announce the
+//! address anew, and the client goes on asking the one that announced it last.
+//!
+//! No vipd ended but by our hand. Each process that saw two such moments has no more descriptors at the second and no
+//! more than 128 KiB more of its own memory than at the first.
 
 mod act;
 mod judge;
