@@ -423,10 +423,12 @@ impl Machine {
         let State::Backup { down_at, interval, preempt_at, master, lower } = &mut self.state else { return };
         if heard.priority == 0 {
             // Only the master that was heard can resign; anybody else's priority 0 is a forgery or noise.
-            // Where all that was heard is a master about to be preempted, that one may.
+            // Where all that was heard is a master about to be preempted, that one may; but there may be another
+            // master, to be respected, who is heard within an interval: this node has just begun to listen.
+            let unheard = if master.is_none() { *interval } else { Duration::ZERO };
             match master.as_mut().or(lower.as_mut()) {
                 Some(m) if m.src == heard.src => {
-                    let skew = timers::skew(p.version, p.priority, *interval);
+                    let skew = timers::skew(p.version, p.priority, *interval) + unheard;
                     if m.priority != 0 {
                         out.push(Action::Noted(Note::MasterGone(*m)));
                     }

@@ -5,6 +5,7 @@
 //! test is skipped and named; with `CI=true` that is a failure.
 
 mod change;
+mod chaos;
 mod election;
 mod flood;
 mod groups;
@@ -77,6 +78,8 @@ const TOPICS: &[&[(&str, Test)]] = &[
     mistakes::TESTS,
     program::TESTS,
     succession::TESTS,
+    chaos::TESTS, // the longest
+    TESTS,
     haproxy::TESTS,
     interop::TESTS,
     leave::TESTS,
