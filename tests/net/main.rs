@@ -72,14 +72,13 @@ type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
 const TOPICS: &[&[(&str, Test)]] = &[
+    chaos::TESTS, // the longest
     observe::TESTS,
     election::TESTS,
     supervision::TESTS,
     mistakes::TESTS,
     program::TESTS,
     succession::TESTS,
-    chaos::TESTS, // the longest
-    TESTS,
     haproxy::TESTS,
     interop::TESTS,
     leave::TESTS,
