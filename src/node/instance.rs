@@ -180,6 +180,8 @@ pub struct Instance {
     pub src: Option<IpAddr>,
     /// A hand-over that is under way.
     pub hold: Option<Hold>,
+    /// When it was outranked, until the winner has announced or was told.
+    pub outranked: Option<Time>,
     /// Why it does not take part.
     pub faults: Faults,
     /// Its counters.
@@ -254,6 +256,7 @@ impl Instance {
             vmac: None,
             src: None,
             hold: None,
+            outranked: None,
             faults: Faults::default(),
             stats: Stats::default(),
             foreign: Foreign::default(),

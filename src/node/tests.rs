@@ -9,6 +9,7 @@ mod heard;
 mod ipv6;
 mod links;
 mod notify;
+mod parting;
 mod reload;
 mod renewals;
 mod resign;
