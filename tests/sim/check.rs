@@ -23,6 +23,8 @@
 //! - *the takeover*: nobody begins to advertise within N × I of an advert it has to respect;
 //! - *letting go*: who is neither master nor handing over has no VIP when its turn ends;
 //! - *two masters* that hear each other are one after I + delay;
+//! - *the last word*: a backup advertises once at the most, if it was outranked as a master, within I of that, and lower
+//!   than what it was outranked by;
 //! - *no flapping*: who cannot send tries it less and less often.
 
 use crate::haproxy::State;
@@ -36,7 +38,7 @@ use vipd::config::Track;
 use vipd::event::Event;
 use vipd::node::Memory;
 use vipd::time::Time;
-use vipd::vrrp::machine::{Kind, Why};
+use vipd::vrrp::machine::{Kind, Master, Why};
 
 /// What is known of one virtual router on one machine. Times are the machine's own but for `entered`, `window`.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +55,8 @@ pub struct Facts {
     /// The last renewal while handing over, and the first.
     hold_op: Option<u64>,
     hold_since: Option<u64>,
+    /// When it ceased to be master because it was outranked, and by whom; until it has said its last word.
+    outranked: Option<(u64, Master)>,
     /// A renewal that a stall had made late, and a removal that was refused, is excused until then.
     window: u64,
     entered: u64,
@@ -99,9 +103,15 @@ impl World {
             self.say(h, || text);
         }
         if let Event::Entered { inst, kind, why } = e {
+            let local = self.local(h, t);
+            let f = &mut self.hosts[h].facts[*inst];
             if *kind == Kind::Master {
-                self.hosts[h].facts[*inst].entered = t;
+                f.entered = t;
             }
+            f.outranked = match why {
+                Why::Outranked(by) => Some((local, *by)),
+                _ => None,
+            };
             if *why == Why::Stalled {
                 self.ends_in_vain(h, *inst, p.still, t);
             }
@@ -131,6 +141,18 @@ impl World {
         let f = &mut self.hosts[h].facts[r];
         f.sent_id += 1;
         let id = f.sent_id;
+        if priority != 0 && !inst.is_master() && self.mutant != Mutant::Sleepwalks {
+            let own = Master { src: inst.machine.params.own, priority };
+            let rank = |m: Master| (m.priority, m.src);
+            let interval = self.plan.routers[r].interval;
+            let lawful = f.outranked.take().is_some_and(|(at, by)| {
+                rank(own) < rank(by) && (p.caught || local < at + interval + MS)
+            });
+            if !lawful {
+                self.fail(h, format!("advertises V{r} as a backup, with priority {priority}"));
+            }
+            return id;
+        }
         let reigned = std::mem::replace(&mut f.reigns, priority != 0);
         if priority == 0 {
             return id;
@@ -333,6 +355,11 @@ impl World {
         if self.mutant == Mutant::Clings {
             let held = p.node.instances.iter_mut().filter_map(|i| i.hold.as_mut());
             held.for_each(|x| (x.until, x.release_at) = (self.clock(h, t + 100 * SEC), None));
+        }
+        if self.mutant == Mutant::Garrulous {
+            let now = self.clock(h, t);
+            let each = p.node.instances.iter_mut().filter(|i| matches!(i.why, Why::Outranked(_)));
+            each.for_each(|i| i.outranked = i.outranked.or(Some(now)));
         }
         if self.mutant == Mutant::Untiring {
             p.node.instances.iter_mut().for_each(|i| i.unsent = Default::default());

@@ -40,6 +40,8 @@ pub enum Mutant {
     Meek,
     /// A hand-over does not end.
     Clings,
+    /// The last word of a master that was outranked is said again and again.
+    Garrulous,
     /// ppoll returns at once.
     Spins,
 }
@@ -66,6 +68,7 @@ impl Mutant {
         ("untiring", Mutant::Untiring, "flaps"),
         ("meek", Mutant::Meek, "is better"),
         ("clings", Mutant::Clings, "beyond its handover_timeout"),
+        ("garrulous", Mutant::Garrulous, "as a backup"),
         ("spins", Mutant::Spins, "spins"),
     ];
 
