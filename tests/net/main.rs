@@ -10,6 +10,7 @@ mod election;
 mod flood;
 mod groups;
 mod haproxy;
+mod heal;
 mod hooks;
 mod import;
 mod interop;
@@ -80,6 +81,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     program::TESTS,
     succession::TESTS,
     haproxy::TESTS,
+    heal::TESTS,
     interop::TESTS,
     leave::TESTS,
     life::TESTS,

@@ -145,9 +145,10 @@ impl World {
             let own = Master { src: inst.machine.params.own, priority };
             let rank = |m: Master| (m.priority, m.src);
             let interval = self.plan.routers[r].interval;
-            let lawful = f.outranked.take().is_some_and(|(at, by)| {
-                rank(own) < rank(by) && (p.caught || local < at + interval + MS)
-            });
+            let lawful = f
+                .outranked
+                .take()
+                .is_some_and(|(at, by)| rank(own) < rank(by) && (p.caught || local < at + interval + MS));
             if !lawful {
                 self.fail(h, format!("advertises V{r} as a backup, with priority {priority}"));
             }
