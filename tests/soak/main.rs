@@ -1,6 +1,7 @@
 //! What is too long for `make test`: crashes and stalls at random moments of the interval, many times. `USAGE` says
 //! what there is.
 
+mod faults;
 mod haproxy;
 #[path = "../lab/mod.rs"]
 mod lab;
@@ -21,7 +22,9 @@ kills    12 min  kill -9 of HAProxy's worker, master and both, under load, 11 s 
 script   12 min  the same with keepalived, a check script and HAProxy under a supervisor: figures to compare
 vipd      6 min  kill -9 of vipd under load, respawn after 200 ms, with advert_int 1 and 2
 leaks     7 min  1000 restarts and 1000 reloads of HAProxy: descriptors and memory (50 times COUNT)
-realtime  3 min  VRRPv3 with an advert each 10 ms and realtime priority: cut cables, a minute without failover";
+realtime  3 min  VRRPv3 with an advert each 10 ms and realtime priority: cut cables, a minute without failover
+faults   12 min  every single fault, vipd beside keepalived: a table of who held the address and what a client saw
+                 (COUNT 40: twice each, the worst counts); `faults kill 'link down'`: those whose names have these words";
 
 /// Of three virtual routers, one of them over IPv6.
 const VIPS: [&str; 3] = ["192.168.30.230", "192.168.30.231", "2001:db8:30::232"];
@@ -44,12 +47,13 @@ struct Outcome {
 }
 
 fn main() -> ExitCode {
-    const PARTS: [&str; 6] = ["leases", "kills", "script", "vipd", "leaks", "realtime"];
-    let (mut numbers, mut parts) = (Vec::new(), Vec::new());
+    const PARTS: [&str; 7] = ["leases", "kills", "script", "vipd", "leaks", "realtime", "faults"];
+    let (mut numbers, mut parts, mut words) = (Vec::new(), Vec::new(), Vec::new());
     for arg in std::env::args().skip(1) {
         match arg.parse::<u64>() {
             Ok(n) => numbers.push(n),
             Err(_) if PARTS.contains(&&*arg) => parts.push(arg),
+            Err(_) if parts.iter().any(|p| p == "faults") && arg != "help" => words.push(arg),
             Err(_) => {
                 println!("{USAGE}");
                 return ExitCode::from(2);
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
             "script" => haproxy::script(count),
             "vipd" => haproxy::vipd(seed, count),
             "leaks" => haproxy::leaks(count * 50),
+            "faults" => faults::run(seed, count.div_ceil(20), &words),
             _ => {
                 failed |= !realtime::run(count, secs(60));
                 Ok(())
