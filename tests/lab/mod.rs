@@ -38,7 +38,7 @@ pub use lan::{Lan, Node};
 pub use load::{Burn, Scheduling, Timers};
 pub use proc::{Line, Log, Proc};
 pub use stall::{Freezer, Starvation};
-pub use sys::realtime as with_priority;
+pub use sys::{attach_filter, realtime as with_priority};
 pub use watcher::{Change, Watcher};
 pub use wire::{Advert, Capture, Seen, What, advert, arp_request, checksum};
 

@@ -34,7 +34,7 @@ const fn fault(name: &'static str, happen: fn(&mut Cell) -> Result<()>) -> Fault
     Fault { name, happen, excepted: "" }
 }
 
-const FAULTS: [Fault; 25] = [
+const FAULTS: [Fault; 26] = [
     fault("kill -9", |c| c.kill()),
     fault("kill -9, back after 0.2 s", |c| c.respawn(ms(200))),
     fault("kill -9, back after 1 s", |c| c.respawn(secs(1))),
@@ -73,9 +73,13 @@ const FAULTS: [Fault; 25] = [
     }),
     fault("MAC changed", |c| c.node.ip("link set eth0 address 02:00:00:aa:bb:cc")),
     fault("source address removed for 4 s", |c| {
-        let addr = "192.168.30.116/24 dev eth0";
-        c.for_a_while(secs(4), &format!("addr del {addr}"), &format!("addr add {addr}"))
+        // The foreign one as well: vipd would send from that.
+        c.touching.store(false, Ordering::Relaxed);
+        sleep(secs(2));
+        c.node.ip("addr del 10.66.0.116/24 dev eth0")?;
+        c.without_source()
     }),
+    fault("the same, a foreign address stays", |c| c.without_source()),
     fault("cable cut for 6 s", |c| {
         c.node.cut()?;
         sleep(secs(6));
@@ -410,6 +414,11 @@ impl Cell {
         self.own_v6()
     }
 
+    fn without_source(&self) -> Result<()> {
+        let addr = "192.168.30.116/24 dev eth0";
+        self.for_a_while(secs(4), &format!("addr del {addr}"), &format!("addr add {addr}"))
+    }
+
     fn haproxy(&self, signal: Signal, all: bool) -> Result<()> {
         let master = self.node.haproxy_master().ok_or_else(|| Error("no HAProxy".to_owned()))?;
         let mut pids = if all { vec![master] } else { Vec::new() };
@@ -476,10 +485,13 @@ fn touch(nodes: [Node; 2]) -> Arc<AtomicBool> {
         while touching.load(Ordering::Relaxed) {
             i += 1;
             for node in &nodes {
-                let lines = "addr replace 10.66.0.1/24 dev eth0 valid_lft 60 preferred_lft 60\n\
-                             addr replace 2001:db8:66::1/64 dev eth0 valid_lft 60 preferred_lft 60 nodad\n";
+                let [.., host] = node.addr().octets();
+                let lines = format!(
+                    "addr replace 10.66.0.{host}/24 dev eth0 valid_lft 60 preferred_lft 60\n\
+                     addr replace 2001:db8:66::{host}/64 dev eth0 valid_lft 60 preferred_lft 60 nodad\n"
+                );
                 // The interface may be gone just now.
-                let _ = node.ip(lines);
+                let _ = node.ip(&lines);
             }
             sleep(ms(200) + phase(1, i) / 3);
         }

@@ -1,8 +1,10 @@
 //! What is too long for `make test`: crashes and stalls at random moments of the interval, many times. `USAGE` says
 //! what there is.
 
+mod adverts;
 mod faults;
 mod haproxy;
+mod idle;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod realtime;
@@ -24,7 +26,10 @@ vipd      6 min  kill -9 of vipd under load, respawn after 200 ms, with advert_i
 leaks     7 min  1000 restarts and 1000 reloads of HAProxy: descriptors and memory (50 times COUNT)
 realtime  3 min  VRRPv3 with an advert each 10 ms and realtime priority: cut cables, a minute without failover
 faults   12 min  every single fault, vipd beside keepalived: a table of who held the address and what a client saw
-                 (COUNT 40: twice each, the worst counts); `faults kill 'link down'`: those whose names have these words";
+                 (COUNT 40: twice each, the worst counts); `faults kill 'link down'`: those whose names have these words
+adverts   8 min  10 million adverts of 250 virtual routers, one each 10 ms: lateness, drift, memory; 30 s of keepalived
+                 (500,000 times COUNT)
+idle    1.5 min  each system call of an idle master in a minute, by name: none of them for nothing";
 
 /// Of three virtual routers, one of them over IPv6.
 const VIPS: [&str; 3] = ["192.168.30.230", "192.168.30.231", "2001:db8:30::232"];
@@ -47,7 +52,8 @@ struct Outcome {
 }
 
 fn main() -> ExitCode {
-    const PARTS: [&str; 7] = ["leases", "kills", "script", "vipd", "leaks", "realtime", "faults"];
+    const PARTS: [&str; 9] =
+        ["leases", "kills", "script", "vipd", "leaks", "realtime", "faults", "adverts", "idle"];
     let (mut numbers, mut parts, mut words) = (Vec::new(), Vec::new(), Vec::new());
     for arg in std::env::args().skip(1) {
         match arg.parse::<u64>() {
@@ -78,6 +84,8 @@ fn main() -> ExitCode {
             "script" => haproxy::script(count),
             "vipd" => haproxy::vipd(seed, count),
             "leaks" => haproxy::leaks(count * 50),
+            "adverts" => adverts::run(count as u64 * 500_000),
+            "idle" => idle::run(),
             "faults" => faults::run(seed, count.div_ceil(20), &words),
             _ => {
                 failed |= !realtime::run(count, secs(60));
