@@ -22,15 +22,11 @@ impl AddrBook {
         out: &mut Vec<Outcome>,
     ) {
         self.removals(now, ops);
-        let mut adds = Vec::new();
+        let removals = ops.len();
         for i in 0..self.entries.len() {
-            if let Some(op) = self.addition(i, now, &ifindex, out) {
-                adds.push(op);
-            }
+            ops.extend(self.addition(i, now, &ifindex, out));
         }
-        let renew = !adds.is_empty() || self.renewal_due(now);
-        let mut renewals = Vec::new();
-        if renew {
+        if ops.len() > removals || self.renewal_due(now) {
             for (i, e) in self.entries.iter().enumerate() {
                 let Some(held) = e.held.filter(|_| e.want == Want::Present) else { continue };
                 let terms = self.terms(e.inst);
@@ -38,16 +34,14 @@ impl AddrBook {
                     continue;
                 }
                 if self.is_fresh(e.inst, now, &terms) {
-                    renewals.push(self.op(OpKind::Replace, i, held.ifindex, held.prefix, terms.lease));
+                    ops.push(self.op(OpKind::Replace, i, held.ifindex, held.prefix, terms.lease));
                 }
             }
             (self.advert_since, self.overdue) = (false, false);
         }
-        if !adds.is_empty() || !renewals.is_empty() {
+        if ops.len() > removals {
             self.last_batch = Some(now);
         }
-        ops.append(&mut adds);
-        ops.append(&mut renewals);
     }
 
     fn removals(&mut self, now: Time, ops: &mut Vec<Op>) {

@@ -44,7 +44,7 @@ impl Netlink {
             let _ = nixsock::setsockopt(&events, sockopt::RcvBuf, &RECEIVE_BUFFER);
         }
         // What we did ourselves we know from the answers: with 250 leases, 500 wake-ups a second less.
-        filter(&events, &not_from(own.pid()))?;
+        filter(&events, &not_ours(own.pid()))?;
         nixsock::bind(events.as_raw_fd(), &NetlinkAddr::new(0, GROUPS))?;
         Ok(Netlink { requests, events, seq: 0, out: Vec::new(), buf: vec![0; 32 * 1024] })
     }
@@ -219,13 +219,47 @@ const REPLACE: u16 = libc::NLM_F_REPLACE as u16;
 const IFA_F_NODAD: u32 = 0x02;
 const IFA_F_NOPREFIXROUTE: u32 = 0x200;
 
-/// Drops messages whose `nlmsg_pid` (offset 12, host order) is `portid`.
-fn not_from(portid: u32) -> [libc::sock_filter; 4] {
-    let as_loaded = u32::from_be_bytes(portid.to_ne_bytes()); // BPF loads big-endian
+/// Drops what tells of our own doing: messages whose `nlmsg_pid` (offset 12, host order) is `portid`; and, since those
+/// of IPv6 addresses do not have it, RTM_NEWADDR of an IPv6 address with our tag that was changed since it was made:
+/// a renewal. That it was made is told later, by a worker of the kernel, and is waited for. (Where no tags are kept, all
+/// of IPv6 is heard.)
+fn not_ours(portid: u32) -> [libc::sock_filter; 24] {
+    const ATTRIBUTES: u32 = 24; // behind nlmsghdr and ifaddrmsg
+    const CACHEINFO: u32 = 6; // cstamp at 8, tstamp at 12 of its value
+    const PROTO: u32 = 11;
+    const FIND: u32 = 0xffff_f000 + 12; // SKF_AD_NLATTR: from offset A the attribute X, or 0
+    let (ld, ldx) = (libc::BPF_LD | libc::BPF_IMM, libc::BPF_LDX | libc::BPF_IMM);
+    let abs = libc::BPF_LD | libc::BPF_ABS;
+    let ind = libc::BPF_LD | libc::BPF_IND;
+    let eq = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let tax = stmt(libc::BPF_MISC | libc::BPF_TAX, 0);
+    // BPF loads big-endian.
+    let pid = u32::from_be_bytes(portid.to_ne_bytes());
+    let new_addr = u32::from(u16::from_be_bytes(libc::RTM_NEWADDR.to_ne_bytes()));
     [
-        stmt(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 12),
-        jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, as_loaded, 0, 1),
-        stmt(libc::BPF_RET | libc::BPF_K, DROP),
+        stmt(abs | libc::BPF_W, 12),
+        jump(eq, pid, 21, 0),
+        stmt(abs | libc::BPF_H, 4),
+        jump(eq, new_addr, 0, 18),
+        stmt(abs | libc::BPF_B, 16),
+        jump(eq, libc::AF_INET6 as u32, 0, 16),
+        stmt(ldx, CACHEINFO),
+        stmt(ld, ATTRIBUTES),
+        stmt(abs | libc::BPF_W, FIND),
+        jump(eq, 0, 12, 0),
+        tax,
+        stmt(ind | libc::BPF_W, 4 + 8),
+        stmt(libc::BPF_ST, 0),
+        stmt(ind | libc::BPF_W, 4 + 12),
+        stmt(libc::BPF_LDX | libc::BPF_MEM, 0),
+        jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_X, 0, 6, 0),
+        stmt(ldx, PROTO),
+        stmt(ld, ATTRIBUTES),
+        stmt(abs | libc::BPF_W, FIND),
+        tax,
+        stmt(ind | libc::BPF_B, 4), // without a tag that is of nlmsghdr: its type
+        jump(eq, u32::from(TAG), 1, 0),
         stmt(libc::BPF_RET | libc::BPF_K, ACCEPT),
+        stmt(libc::BPF_RET | libc::BPF_K, DROP),
     ]
 }

@@ -28,13 +28,15 @@ struct Fault {
     happen: fn(&mut Cell) -> Result<()>,
     /// Why the design allows two holders, if it does.
     excepted: &'static str,
+    /// Further lines of vipd.ini of the master's and of the backup's virtual routers.
+    lines: [&'static str; 2],
 }
 
 const fn fault(name: &'static str, happen: fn(&mut Cell) -> Result<()>) -> Fault {
-    Fault { name, happen, excepted: "" }
+    Fault { name, happen, excepted: "", lines: [""; 2] }
 }
 
-const FAULTS: [Fault; 26] = [
+const FAULTS: [Fault; 29] = [
     fault("kill -9", |c| c.kill()),
     fault("kill -9, back after 0.2 s", |c| c.respawn(ms(200))),
     fault("kill -9, back after 1 s", |c| c.respawn(secs(1))),
@@ -114,10 +116,21 @@ const FAULTS: [Fault; 26] = [
         c.haproxy(Signal::SIGKILL, true)
     }),
     fault("HAProxy: planned stop of it (TERM)", |c| c.haproxy(Signal::SIGTERM, true)),
+    Fault {
+        excepted: "nothing takes the address from a dead master",
+        lines: ["lease = off", "lease = off"],
+        ..fault("kill -9, lease = off, back after 5 s", |c| c.respawn(secs(5)))
+    },
+    Fault {
+        excepted: "it waits for 2 adverts where the lease reckons with 3",
+        lines: ["", "down_timer_adverts = 2"],
+        ..fault("kill -9, the backup less patient", |c| c.kill())
+    },
+    Fault { excepted: "an owner has the address before it speaks", ..fault("an owner (255) starts", owner) },
     fault("the backup: kill -9, back after 1 s", |c| {
         c.two = None;
         sleep(secs(1));
-        c.two = Some(c.daemon("node2")?);
+        c.two = Some(c.backup(254)?);
         Ok(())
     }),
 ];
@@ -139,6 +152,7 @@ struct Cell {
     node: Node,
     kind: Kind,
     advert_int: &'static str,
+    lines: [&'static str; 2],
     interval: Duration,
     lan: Lan,
 }
@@ -251,7 +265,7 @@ pub(super) fn run(seed: u64, rounds: usize, words: &[String]) -> Result<()> {
 
 /// The figures of the four settings, and what is not as it should be in the end.
 fn once(f: &Fault, phase: Duration) -> Vec<Result<(Cost, String)>> {
-    let build = |(kind, advert_int)| move || Cell::new(kind, advert_int);
+    let build = |(kind, advert_int)| move || Cell::new(kind, advert_int, f.lines);
     let mut cells: Vec<Result<Cell>> = at_once(SETTINGS.map(build));
     // The moment is the point: at least one advert has been heard, and the announcements are through.
     sleep(secs(1) + phase);
@@ -274,7 +288,7 @@ fn at_once<T: Send, F: FnOnce() -> T + Send>(jobs: impl IntoIterator<Item = F>) 
 }
 
 impl Cell {
-    fn new(kind: Kind, advert_int: &'static str) -> Result<Cell> {
+    fn new(kind: Kind, advert_int: &'static str, lines: [&'static str; 2]) -> Result<Cell> {
         let lan = Lan::new(&[
             ("node1", "192.168.30.116/24"),
             ("node2", "192.168.30.117/24"),
@@ -291,11 +305,11 @@ impl Cell {
                 haproxys.push(supervised_haproxy(&node)?);
             }
         }
-        let one = daemon(kind, advert_int, &lan.node("node1"))?;
+        let one = daemon(kind, advert_int, &lan.node("node1"), [100, 150, 200], lines[0])?;
         for vip in VIPS {
             watcher.wait_holder(vip, "node1", secs(10))?;
         }
-        let two = daemon(kind, advert_int, &lan.node("node2"))?;
+        let two = daemon(kind, advert_int, &lan.node("node2"), [254; 3], lines[1])?;
         two.wait_log("Entering BACKUP STATE", secs(10))?;
         let client = lan.node("client");
         let ask = |service: &&str| Client::start_with(&client, service, ms(10), secs(2));
@@ -319,6 +333,7 @@ impl Cell {
             node,
             kind,
             advert_int,
+            lines,
             interval,
             lan,
         })
@@ -362,8 +377,8 @@ impl Cell {
         Ok((cost, wrong))
     }
 
-    fn daemon(&self, node: &str) -> Result<Daemon> {
-        daemon(self.kind, self.advert_int, &self.lan.node(node))
+    fn backup(&self, priority: u8) -> Result<Daemon> {
+        daemon(self.kind, self.advert_int, &self.lan.node("node2"), [priority; 3], self.lines[1])
     }
 
     /// The processes that speak VRRP, without HAProxy.
@@ -390,7 +405,7 @@ impl Cell {
         let start = Instant::now();
         self.kill()?;
         sleep((start + after).saturating_duration_since(Instant::now()));
-        self.one = self.daemon("node1")?;
+        self.one = daemon(self.kind, self.advert_int, &self.node, [100, 150, 200], self.lines[0])?;
         Ok(())
     }
 
@@ -455,6 +470,15 @@ fn planned_stop(c: &mut Cell) -> Result<()> {
     c.one.wait_exit(secs(15)).map(drop)
 }
 
+/// The backup's machine is one on which the addresses are its own, and starts.
+fn owner(c: &mut Cell) -> Result<()> {
+    c.two = None;
+    c.lan.node("node2").ip("addr add 192.168.30.230/24 dev eth0\naddr add 192.168.30.231/24 dev eth0\n\
+         addr add fe80::232/64 dev eth0 nodad\naddr add 2001:db8:30::232/64 dev eth0 nodad\n")?;
+    c.two = Some(c.backup(255)?);
+    Ok(())
+}
+
 /// More messages than any buffer holds, while the daemon stands still.
 fn flood(c: &mut Cell) -> Result<()> {
     let pids = c.pids();
@@ -501,10 +525,14 @@ fn touch(nodes: [Node; 2]) -> Arc<AtomicBool> {
 
 /// Three virtual routers; node1's priorities differ, so that their masters' first adverts, and keepalived's ever
 /// after, come at different times.
-fn daemon(kind: Kind, advert_int: &str, node: &Node) -> Result<Daemon> {
-    let priorities = if node.name() == "node1" { [100, 150, 200] } else { [254; 3] };
+fn daemon(kind: Kind, advert_int: &str, node: &Node, priorities: [u8; 3], lines: &str) -> Result<Daemon> {
+    let lines = match kind {
+        Kind::Vipd => lines.to_owned(),
+        Kind::Keepalived if lines.contains("lease") => String::new(), // it has none
+        Kind::Keepalived => lines.replace(" =", ""),
+    };
     let routers = VIPS.iter().zip(priorities).zip(51..).map(|((vip, priority), vrid)| {
-        let router = router(vrid, priority, vip).no_preempt().advert_int(advert_int);
+        let router = router(vrid, priority, vip).no_preempt().advert_int(advert_int).with(&lines);
         if advert_int == "1" { router } else { router.v3() }
     });
     let routers: Vec<Router> = routers.collect();
