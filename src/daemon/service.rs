@@ -50,6 +50,8 @@ pub struct Service {
     /// Process groups of those that died.
     remains: Vec<Pid>,
     probe: Option<Probe>,
+    /// What has come to it; kept, so that a check each second takes no memory of its own.
+    answer: Vec<u8>,
     /// `None`: not possible here.
     pub(super) listeners: Option<Listeners>,
     pipes: Vec<Pipe>,
@@ -84,7 +86,6 @@ struct Probe {
     fd: OwnedFd,
     /// Pid of the master that listens; `None`: the process itself is asked.
     master: Option<u32>,
-    answer: Vec<u8>,
 }
 
 /// A child's output, line by line.
@@ -129,6 +130,7 @@ impl Service {
             orphan: None,
             remains: Vec::new(),
             probe: None,
+            answer: Vec::new(),
             listeners,
             pipes: Vec::new(),
             told: 0,
@@ -170,6 +172,7 @@ impl Service {
                 Err(e) => return Outcome::SpawnFailed(e as i32),
             },
             Action::Probe { direct } => {
+                self.answer.clear();
                 self.probe = self.ask(direct).ok();
                 if self.probe.is_none() {
                     return Outcome::ProbeFailed;
@@ -292,7 +295,7 @@ impl Service {
         let peer = socket::getsockopt(&fd, sockopt::PeerCredentials)?;
         let command = show_info::COMMAND.get(skip..).unwrap_or_default();
         socket::send(fd.as_raw_fd(), command, MsgFlags::MSG_NOSIGNAL)?;
-        Ok(Probe { fd, master: (!direct).then(|| peer.pid().unsigned_abs()), answer: Vec::new() })
+        Ok(Probe { fd, master: (!direct).then(|| peer.pid().unsigned_abs()) })
     }
 
     /// The descriptor of the question that is under way.
@@ -303,19 +306,19 @@ impl Service {
     /// Reads the answer. `None`: not complete yet; else the pid of the master that listens, or of who answers if
     /// there was none to ask, and what it said, if anything.
     pub fn read_probe(&mut self) -> Option<(u32, Option<Info>)> {
-        let p = self.probe.as_mut()?;
+        let p = self.probe.as_ref()?;
         let mut buf = [0; 4096];
         let over = match socket::recv(p.fd.as_raw_fd(), &mut buf, MsgFlags::MSG_DONTWAIT) {
             Ok(0) => true,
             Ok(n) => {
-                p.answer.extend_from_slice(buf.get(..n).unwrap_or_default());
-                p.answer.len() > show_info::MAX_ANSWER
+                self.answer.extend_from_slice(buf.get(..n).unwrap_or_default());
+                self.answer.len() > show_info::MAX_ANSWER
             }
             Err(Errno::EAGAIN | Errno::EINTR) => false,
             Err(_) => true,
         };
         // The master socket does not close after an answer, so completeness is seen in the answer itself.
-        let info = show_info::parse(&p.answer);
+        let info = show_info::parse(&self.answer);
         if info.is_none() && !over {
             return None;
         }

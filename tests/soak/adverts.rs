@@ -65,7 +65,7 @@ fn of(kind: Kind, adverts: u64) -> Result<Figures> {
     }
     let receiver = Daemon::start(kind, &two, &routers(100))?;
     receiver.wait_log("Entering BACKUP STATE", secs(10))?;
-    sleep(secs(8)); // over the second burst of announcements
+    sleep(secs(30)); // over the second burst of announcements, and whatever a beginning takes
     let heard_before = heard(&receiver);
     let fd = two.enter(tap)?;
     let pids = [pid(&sender, kind), pid(&receiver, kind)];

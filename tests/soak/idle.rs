@@ -58,7 +58,8 @@ pub(super) fn run() -> Result<()> {
         if c.adverts + 2 < SECONDS as u32 || c.renewals + 2 < SECONDS as u32 {
             wrong.push(format!("{name}: {} adverts, {} renewals", c.adverts, c.renewals));
         }
-        if c.idle > 0 {
+        // Once or twice in a minute is chance.
+        if c.idle > 2 {
             wrong.push(format!("{name}: {} calls for nothing, such as\n{}", c.idle, c.examples.join("\n")));
         }
     }
@@ -110,8 +111,8 @@ fn count(text: &str) -> Calls {
         calls.renewals += u32::from(name.starts_with("send") && what == "RTM_NEWADDR");
         let key = [name, what, errno].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(" ");
         *calls.all.entry(key).or_default() += 1;
-        // What is asked for again at once has brought nothing the first time.
-        if errno == "EAGAIN" || (name == "ppoll" && last.starts_with("ppoll(")) {
+        // What is asked for again at once has brought nothing the first time; and memory is not to come and go.
+        if errno == "EAGAIN" || name == "munmap" || (name == "ppoll" && last.starts_with("ppoll(")) {
             calls.idle += 1;
             if calls.examples.len() < 6 {
                 calls.examples.push(format!("  {last}\n  {line}"));
