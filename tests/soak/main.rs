@@ -25,9 +25,9 @@ script   12 min  the same with keepalived, a check script and HAProxy under a su
 vipd      6 min  kill -9 of vipd under load, respawn after 200 ms, with advert_int 1 and 2
 leaks     7 min  1000 restarts and 1000 reloads of HAProxy: descriptors and memory (50 times COUNT)
 realtime  3 min  VRRPv3 with an advert each 10 ms and realtime priority: cut cables, a minute without failover
-faults   12 min  every single fault, vipd beside keepalived: a table of who held the address and what a client saw
+faults   10 min  every single fault, vipd beside keepalived: a table of who held the address and what a client saw
                  (COUNT 40: twice each, the worst counts); `faults kill 'link down'`: those whose names have these words
-adverts   8 min  10 million adverts of 250 virtual routers, one each 10 ms: lateness, drift, memory; 30 s of keepalived
+adverts   9 min  10 million adverts of 250 virtual routers, one each 10 ms: lateness, drift, memory; 30 s of keepalived
                  (500,000 times COUNT)
 idle    1.5 min  each system call of an idle master in a minute, by name: none of them for nothing";
 
