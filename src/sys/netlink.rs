@@ -263,3 +263,60 @@ fn not_ours(portid: u32) -> [libc::sock_filter; 24] {
         stmt(libc::BPF_RET | libc::BPF_K, DROP),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixDatagram;
+
+    fn message(addr: &str, kind: OpKind) -> Vec<u8> {
+        let addr: IpAddr = addr.parse().unwrap();
+        let prefix = if addr.is_ipv4() { 32 } else { 128 };
+        let mut out = Vec::new();
+        encode(&mut out, 1, &Op { kind, entry: 0, ifindex: 2, addr, prefix, lease: Some(1), label: None });
+        out
+    }
+
+    /// The value of an attribute with that length and type.
+    fn value(m: &mut [u8], len: u16, kind: u16) -> &mut [u8] {
+        let head = [len.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        let at = m.windows(4).position(|w| w == head).unwrap() + 4;
+        &mut m[at..]
+    }
+
+    #[test]
+    fn hears_all_but_its_own_doing() {
+        let (to, from) = UnixDatagram::pair().unwrap();
+        from.set_nonblocking(true).unwrap();
+        filter(&OwnedFd::from(from.try_clone().unwrap()), &not_ours(77)).unwrap();
+        let heard = |m: &[u8]| {
+            to.send(m).unwrap();
+            from.recv(&mut [0; 512]).is_ok()
+        };
+        let renewed = |addr| {
+            let mut m = message(addr, OpKind::Replace);
+            value(&mut m, 20, 6)[12] = 9; // tstamp, that cstamp is not
+            m
+        };
+        assert!(heard(&message("2001:db8::1", OpKind::Add)), "it has come to be");
+        assert!(heard(&message("2001:db8::1", OpKind::Remove)));
+        assert!(!heard(&renewed("2001:db8::1")));
+        assert!(heard(&renewed("192.0.2.1")), "ours would have our port");
+        let mut m = renewed("2001:db8::1");
+        value(&mut m, 5, 11)[0] = 18;
+        assert!(heard(&m), "somebody else's");
+        let mut m = renewed("2001:db8::1");
+        value(&mut m, 5, 11); // it is there
+        m.truncate(24 + 3 * 20); // behind two addresses and the times
+        assert!(heard(&m), "without a tag");
+        for addr in ["2001:db8::1", "192.0.2.1"] {
+            let mut m = message(addr, OpKind::Remove);
+            m[12..16].copy_from_slice(&77_u32.to_ne_bytes());
+            assert!(!heard(&m), "by our own port");
+        }
+        assert!(
+            heard(&[0; 24]) && heard(&message("2001:db8::1", OpKind::Add)[..24]),
+            "too short to be looked into"
+        );
+    }
+}
