@@ -329,9 +329,10 @@ impl Node {
         self.instances[inst].is_master().then_some(inst)
     }
 
-    /// An address may be added only behind a fresh advert; the next may be far.
+    /// An address may be added only behind a fresh advert; the next may be far. One that is about to be too old would
+    /// be so before the address is added.
     pub(super) fn advert_unless_fresh(&mut self, inst: usize, now: Time) {
-        let fresh = self.addrs.terms(inst).fresh;
+        let fresh = self.addrs.terms(inst).fresh / 2;
         if self.addrs.last_advert(inst).is_none_or(|t| now.since(t) > fresh) {
             let priority = self.instances[inst].machine.params.priority;
             self.push_advert(inst, priority, now);
