@@ -9,7 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// A control group (version 2) that freezes what is in it.
-pub struct Freezer(PathBuf);
+pub struct Freezer {
+    group: PathBuf,
+    /// The group that they come from, as this program does.
+    home: PathBuf,
+    pids: Vec<i32>,
+}
 
 impl Freezer {
     /// Makes it and moves the processes there; `Err` if this machine has none.
@@ -25,26 +30,37 @@ impl Freezer {
             .to_string_lossy()
             .replace(|c: char| !c.is_ascii_digit(), "");
         let name = format!("{PREFIX}{ns}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let freezer = Freezer(Path::new(&root).join(name));
-        std::fs::create_dir(&freezer.0).map_err(|e| Error(format!("{}: {e}", freezer.0.display())))?;
-        for pid in pids {
-            std::fs::write(freezer.0.join("cgroup.procs"), pid.to_string())?;
-        }
-        std::fs::write(freezer.0.join("cgroup.freeze"), "1")?;
+        let own = std::fs::read_to_string("/proc/self/cgroup")?;
+        let home = own.lines().find_map(|l| l.strip_prefix("0::/")).unwrap_or_default();
+        let (root, pids) = (Path::new(&root), pids.to_vec());
+        let freezer = Freezer { group: root.join(name), home: root.join(home), pids };
+        std::fs::create_dir(&freezer.group)
+            .map_err(|e| Error(format!("{}: {e}", freezer.group.display())))?;
+        freezer.put(&freezer.group)?;
+        std::fs::write(freezer.group.join("cgroup.freeze"), "1")?;
         Ok(freezer)
+    }
+
+    fn put(&self, group: &Path) -> Result<()> {
+        for pid in &self.pids {
+            std::fs::write(group.join("cgroup.procs"), pid.to_string())?;
+        }
+        Ok(())
     }
 
     /// They run again.
     pub fn thaw(&self) -> Result<()> {
-        Ok(std::fs::write(self.0.join("cgroup.freeze"), "0")?)
+        Ok(std::fs::write(self.group.join("cgroup.freeze"), "0")?)
     }
 }
 
 impl Drop for Freezer {
     fn drop(&mut self) {
-        let _ = self.thaw();
-        // Until nobody is in it any more this fails: then the next run sweeps it away.
-        let _ = std::fs::remove_dir(&self.0);
+        let done = self.thaw().and_then(|()| self.put(&self.home));
+        // What somebody is still in, or a run that was killed, the next run sweeps away.
+        if done.and_then(|()| Ok(std::fs::remove_dir(&self.group)?)).is_err() {
+            eprintln!("lab: {} stays for now", self.group.display());
+        }
     }
 }
 

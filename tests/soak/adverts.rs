@@ -94,7 +94,15 @@ fn of(kind: Kind, adverts: u64) -> Result<Figures> {
         ),
     ];
     for (whats, hist) in [
-        (["after its time on the grid: p50, ms", "  p99", "  p99.9", "  the latest"], &stamps.grid),
+        (
+            [
+                "after its time on the grid: p50, ms",
+                "  p99, on the grid",
+                "  p99.9, on the grid",
+                "  the latest, on the grid",
+            ],
+            &stamps.grid,
+        ),
         (
             ["after the one before by 10 ms and more: p50, ms", "  p99 ", "  p99.9 ", "  the latest "],
             &stamps.pause,
