@@ -16,6 +16,7 @@ mod lab;
 mod leave;
 mod life;
 mod mail;
+mod privilege;
 mod readme;
 mod realtime;
 mod reload;
@@ -82,6 +83,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     realtime::TESTS,
     import::TESTS,
     readme::TESTS,
+    privilege::TESTS,
     status::TESTS,
 ];
 
