@@ -326,7 +326,13 @@ impl Daemon {
             deadline = earlier(deadline, s.stray_after.filter(|t| *t > now));
         }
         let timeout = deadline.map(|t| TimeSpec::from_duration(t.since(now)));
-        match ppoll(&mut fds, timeout, None) {
+        let mut done = ppoll(&mut fds, timeout, None);
+        if done == Err(Errno::EINVAL) {
+            // More than we may have open now: the first ones matter most.
+            fds.truncate(runtime::most_descriptors());
+            done = ppoll(&mut fds, timeout, None);
+        }
+        match done {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return Err(e),
         }
@@ -521,6 +527,7 @@ impl Daemon {
             Effect::Disconnect { inst } => self.disconnect(inst),
             Effect::DisconnectVip { entry } => self.disconnect_vips(&[entry]),
             Effect::Announce { entry } => self.announce(entry),
+            Effect::Probe { entry } => self.probe(entry),
             Effect::Remember { inst, memory } => self.remember(inst, memory),
             Effect::Forget { name } => {
                 let _ = std::fs::remove_file(state_file(&self.control_socket, &name));

@@ -22,6 +22,14 @@ pub fn keep_descriptors() {
     };
 }
 
+/// How many descriptors this process may have now.
+pub fn most_descriptors() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid rlimit to write to.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
+}
+
 /// Creates the runtime directory, 0700, if it is missing.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 //! `cargo test --test net [FILTER]`; the vipd under test is cargo's, or `$VIPD`. Without namespaces every
 //! test is skipped and named; with `CI=true` that is a failure.
 
+mod attacks;
 mod flood;
 mod groups;
 mod haproxy;
@@ -84,6 +85,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     import::TESTS,
     readme::TESTS,
     privilege::TESTS,
+    attacks::TESTS,
     status::TESTS,
 ];
 
