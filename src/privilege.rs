@@ -1,13 +1,9 @@
-//! Which capabilities this configuration needs, and for what. Looks at HAProxy's files: HAProxy inherits them.
+//! Which capabilities a configuration needs, and for what; pure.
 //!
 //! In effect is only what vipd itself does. Kept, for it or for its children, is what a reload could need as well; a
 //! dropped capability does not come back.
 
-use crate::advice;
 use crate::config::{CheckKind, Config};
-use std::fmt::Write;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 const CHOWN: u64 = 1;
 const DAC_OVERRIDE: u64 = 1 << 1;
@@ -33,74 +29,7 @@ const RELOAD: u64 = VITAL | KILL | SETUID | SETGID | SYS_NICE;
 const HAPROXY: u64 =
     KILL | SETUID | SETGID | SYS_CHROOT | NET_BIND_SERVICE | CHOWN | FOWNER | DAC_OVERRIDE | SYS_RESOURCE;
 
-/// What a configuration needs.
-#[derive(Debug)]
-pub struct Needs {
-    /// What vipd itself does.
-    pub own: u64,
-    /// That, what its children may need, and what a reload may.
-    pub kept: u64,
-    /// Commands of somebody's own run as root, or may become it: whatever they do, they can do it.
-    pub commands: bool,
-    /// What is known to be needed, and for what.
-    wanted: Vec<(u64, &'static str)>,
-}
-
-impl Needs {
-    /// `ports`: those below can be bound with a capability only (`ip_unprivileged_port_start`).
-    pub fn of(cfg: &Config, ports: u16) -> Self {
-        let g = &cfg.global;
-        let mut wanted = vec![(NET_ADMIN, "addresses"), (NET_RAW, "adverts")];
-        let mut own = VITAL;
-        let has_user = |kind: &CheckKind| matches!(kind, CheckKind::Exec { user: Some(_), .. });
-        if g.notify_user.is_some() || cfg.checks.iter().any(|c| has_user(&c.kind)) {
-            own |= SETUID | SETGID | KILL;
-            wanted.push((SETUID | SETGID | KILL, "commands of another user"));
-        }
-        if g.mail.is_some() || cfg.haproxy.is_some() {
-            own |= KILL;
-        }
-        if g.realtime_priority != 0 {
-            own |= SYS_NICE;
-        }
-        if g.lock_memory {
-            own |= IPC_LOCK;
-        }
-        let is_exec = |kind: &CheckKind| matches!(kind, CheckKind::Exec { .. });
-        let mut commands = !g.notify.is_empty()
-            || cfg.vrrp.iter().any(|v| !v.notify.is_empty())
-            || cfg.checks.iter().any(|c| is_exec(&c.kind));
-        let mut kept = RELOAD | own;
-        if let Some(h) = &cfg.haproxy {
-            kept |= HAPROXY;
-            for file in h.config.iter().flat_map(|path| advice::files(path)) {
-                commands |= scan(&advice::read(&file), ports, is_foreign, &mut wanted);
-            }
-        }
-        if commands {
-            kept = u64::MAX;
-        }
-        kept |= wanted.iter().fold(0, |set, (caps, _)| set | caps);
-        Needs { own, kept, commands, wanted }
-    }
-
-    /// What of `lacking` is needed: `CAP_SETUID, CAP_KILL (what for), CAP_NET_RAW (what for)`.
-    pub fn name(&self, lacking: u64) -> String {
-        let mut text = String::new();
-        for (caps, what) in &self.wanted {
-            let before = text.len();
-            for (_, name) in NAMES.iter().filter(|(cap, _)| caps & lacking & cap != 0) {
-                let _ = write!(text, "{}CAP_{name}", if text.is_empty() { "" } else { ", " });
-            }
-            if text.len() > before {
-                let _ = write!(text, " ({what})");
-            }
-        }
-        text
-    }
-}
-
-/// Those that can be wanted.
+/// Those that can be missed.
 const NAMES: [(u64, &str); 10] = [
     (CHOWN, "CHOWN"),
     (DAC_OVERRIDE, "DAC_OVERRIDE"),
@@ -114,71 +43,158 @@ const NAMES: [(u64, &str); 10] = [
     (SYS_ADMIN, "SYS_ADMIN"),
 ];
 
-/// Looks at the lines of a haproxy.cfg; returns whether its master runs programs. `foreign`: whether root may not make
-/// a socket with that path.
-fn scan(text: &str, ports: u16, foreign: fn(&str) -> bool, wanted: &mut Vec<(u64, &'static str)>) -> bool {
-    let mut programs = false;
-    for line in text.lines() {
-        let words: Vec<&str> =
-            line.split_ascii_whitespace().take_while(|w| !w.starts_with('#')).take(64).collect();
-        let mut want = |caps, what| {
-            if !wanted.contains(&(caps, what)) {
-                wanted.push((caps, what));
+/// What for. A set of reasons has the bits of their places here.
+const REASONS: [(u64, &str); 10] = [
+    (NET_ADMIN, "addresses"),
+    (NET_RAW, "adverts"),
+    (SETUID | SETGID | KILL, "commands of another user"),
+    (SETUID | KILL, "haproxy.cfg: user"),
+    (SETGID, "haproxy.cfg: group"),
+    (SYS_CHROOT, "haproxy.cfg: chroot"),
+    (NET_BIND_SERVICE, "haproxy.cfg: bind"),
+    (CHOWN, "haproxy.cfg: the owner of a socket"),
+    (DAC_OVERRIDE, "haproxy.cfg: a socket in a directory of another user"),
+    (SYS_ADMIN, "haproxy.cfg: namespace"),
+];
+const ALWAYS: u16 = 0b11;
+const COMMANDS: u16 = 1 << 2;
+const USER: u16 = 1 << 3;
+const GROUP: u16 = 1 << 4;
+const CHROOT: u16 = 1 << 5;
+const BIND: u16 = 1 << 6;
+const OWNER: u16 = 1 << 7;
+const DIRECTORY: u16 = 1 << 8;
+const NAMESPACE: u16 = 1 << 9;
+/// No reason of ours: HAProxy's master runs programs.
+const PROGRAMS: u16 = 1 << 15;
+
+/// What HAProxy's files need, as bits.
+pub type Reasons = u16;
+
+/// What a configuration needs.
+#[derive(Debug)]
+pub struct Needs {
+    /// What vipd itself does.
+    pub own: u64,
+    /// That, what its children may need, and what a reload may.
+    pub kept: u64,
+    /// Commands of somebody's own run as root, or may become it: whatever they do, they can do it.
+    pub commands: bool,
+    reasons: Reasons,
+}
+
+impl Needs {
+    /// `haproxy`: of all its files.
+    pub fn of(cfg: &Config, haproxy: Reasons) -> Self {
+        let g = &cfg.global;
+        let (mut own, mut reasons) = (VITAL, ALWAYS | haproxy);
+        let mut commands =
+            haproxy & PROGRAMS != 0 || !g.notify.is_empty() || cfg.vrrp.iter().any(|v| !v.notify.is_empty());
+        let mut users = g.notify_user.is_some();
+        for c in &cfg.checks {
+            if let CheckKind::Exec { user, .. } = &c.kind {
+                commands = true;
+                users |= user.is_some();
             }
-        };
-        let (socket, options) = match *words.as_slice() {
-            // In a userlist they have more words.
-            ["user" | "uid", _] => {
-                want(SETUID | KILL, "haproxy.cfg: user");
-                continue;
-            }
-            ["group" | "gid", _] => {
-                want(SETGID, "haproxy.cfg: group");
-                continue;
-            }
-            ["chroot", _] => {
-                want(SYS_CHROOT, "haproxy.cfg: chroot");
-                continue;
-            }
-            ["program", ..] => {
-                programs = true;
-                continue;
-            }
-            ["bind", list, ref rest @ ..] => {
-                if list.split(',').filter_map(port).any(|p| p < ports) {
-                    want(NET_BIND_SERVICE, "haproxy.cfg: bind");
+        }
+        if users {
+            own |= SETUID | SETGID | KILL;
+            reasons |= COMMANDS;
+        }
+        if g.mail.is_some() || cfg.haproxy.is_some() {
+            own |= KILL;
+        }
+        if g.realtime_priority != 0 {
+            own |= SYS_NICE;
+        }
+        if g.lock_memory {
+            own |= IPC_LOCK;
+        }
+        let mut kept = RELOAD | own;
+        if cfg.haproxy.is_some() {
+            kept |= HAPROXY;
+        }
+        if reasons & NAMESPACE != 0 {
+            kept |= SYS_ADMIN;
+        }
+        if commands {
+            kept = u64::MAX;
+        }
+        Needs { own, kept, commands, reasons }
+    }
+
+    /// What of `lacking` is needed: `CAP_SETUID, CAP_KILL (what for), CAP_NET_RAW (what for)`.
+    pub fn name(&self, lacking: u64) -> String {
+        let mut text = String::new();
+        for (i, (caps, what)) in REASONS.iter().enumerate() {
+            let lacking = if self.reasons >> i & 1 == 0 { 0 } else { caps & lacking };
+            for (_, name) in NAMES.iter().filter(|(cap, _)| lacking & cap != 0) {
+                for piece in [if text.is_empty() { "" } else { ", " }, "CAP_", name] {
+                    text.push_str(piece);
                 }
-                (list, rest)
             }
-            ["stats", "socket", path, ref rest @ ..] => (path, rest),
-            ["server" | "source", _, ref rest @ ..] => ("", rest),
+            if lacking != 0 {
+                for piece in [" (", what, ")"] {
+                    text.push_str(piece);
+                }
+            }
+        }
+        text
+    }
+}
+
+/// Looks at the lines of a haproxy.cfg. `ports`: those below take a capability (`ip_unprivileged_port_start`);
+/// `foreign`: whether a directory is not root's.
+pub fn scan(text: &str, ports: u32, foreign: fn(&str) -> bool) -> Reasons {
+    let mut reasons = 0;
+    for line in text.lines() {
+        let mut words = [""; 16];
+        let all = line.split_ascii_whitespace().take_while(|w| !w.starts_with('#'));
+        words.iter_mut().zip(all).for_each(|(to, word)| *to = word);
+        let [first, second, third, ..] = words;
+        let socket = match first {
+            "bind" => second,
+            "stats" if second == "socket" => third,
+            "server" | "source" => "",
+            "program" => {
+                reasons |= PROGRAMS;
+                continue;
+            }
+            // In a userlist they have more words.
+            _ if third.is_empty() && !second.is_empty() => {
+                reasons |= match first {
+                    "user" | "uid" => USER,
+                    "group" | "gid" => GROUP,
+                    "chroot" => CHROOT,
+                    _ => 0,
+                };
+                continue;
+            }
             _ => continue,
         };
-        let path = socket.split_once('@').map_or(socket, |(_, path)| path);
-        if path.starts_with('/') && foreign(path) {
-            want(DAC_OVERRIDE, "haproxy.cfg: a socket in a directory of another user");
+        if first == "bind" && socket.split(',').any(|one| port(one) < ports) {
+            reasons |= BIND;
         }
-        for option in options {
-            match *option {
-                "user" | "uid" | "group" | "gid" => want(CHOWN, "haproxy.cfg: the owner of a socket"),
-                "namespace" => want(SYS_ADMIN, "haproxy.cfg: namespace"),
-                _ => {}
-            }
+        let path = socket.split_once('@').map_or(socket, |(_, path)| path);
+        if path.rsplit_once('/').is_some_and(|(dir, _)| dir.starts_with('/') && foreign(dir)) {
+            reasons |= DIRECTORY;
+        }
+        for option in words.get(2..).unwrap_or_default() {
+            reasons |= match *option {
+                // Also of `level user`: it does no harm.
+                "user" | "uid" | "group" | "gid" if first != "server" => OWNER,
+                "namespace" => NAMESPACE,
+                _ => 0,
+            };
         }
     }
-    programs
+    reasons
 }
 
 /// The first port of `[ADDR]:PORT[-PORT]`.
-fn port(bind: &str) -> Option<u16> {
-    let port = bind.rsplit_once(':')?.1;
-    port.split('-').next()?.parse().ok()
-}
-
-/// Whether a socket there is in a directory of somebody else's.
-fn is_foreign(socket: &str) -> bool {
-    let dir = Path::new(socket).parent();
-    dir.and_then(|d| d.metadata().ok()).is_some_and(|m| m.uid() != 0)
+fn port(bind: &str) -> u32 {
+    let port = bind.rsplit_once(':').and_then(|(_, port)| port.split('-').next());
+    port.and_then(|p| p.parse().ok()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -186,14 +202,9 @@ mod tests {
     use super::*;
     use crate::config::schema::parse;
 
-    fn needs(haproxy_cfg: &str) -> (Vec<(u64, &'static str)>, bool) {
-        let mut wanted = Vec::new();
-        let programs = scan(haproxy_cfg, 1024, |path| path.starts_with("/run/haproxy/"), &mut wanted);
-        (wanted, programs)
-    }
-
     fn all(haproxy_cfg: &str) -> u64 {
-        needs(haproxy_cfg).0.iter().fold(0, |set, (caps, _)| set | caps)
+        let reasons = scan(haproxy_cfg, 1024, |dir| dir == "/run/haproxy");
+        (0..REASONS.len()).filter(|i| reasons >> i & 1 != 0).fold(0, |set, i| set | REASONS[i].0)
     }
 
     #[test]
@@ -225,8 +236,8 @@ mod tests {
             let expected = if line.contains("level user") { CHOWN } else { caps };
             assert_eq!(all(line), expected, "{line}");
         }
-        assert_eq!(needs("bind :80\nbind :81\n").0.len(), 1, "named once");
-        assert!(needs("program p\n command x\n").1 && !needs("programs\n").1);
+        let programs = |text| scan(text, 0, |_| false) & PROGRAMS != 0;
+        assert!(programs("program p\n command x\n") && !programs("programs\nbind :80\n"));
     }
 
     #[test]
@@ -234,7 +245,7 @@ mod tests {
         let vrrp = "[vrrp A]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = 192.0.2.10\n";
         let of = |more: &str| {
             let (cfg, _) = parse(&format!("{more}\n{vrrp}")).unwrap_or_else(|e| panic!("{e:?}"));
-            Needs::of(&cfg, 1024)
+            Needs::of(&cfg, 0)
         };
         let plain = of("");
         assert_eq!((plain.own, plain.kept, plain.commands), (VITAL, RELOAD, false));
@@ -250,5 +261,16 @@ mod tests {
         let all = of("[global]\nrealtime_priority = 1\nlock_memory = yes\n");
         assert_eq!((all.own, all.kept), (VITAL | SYS_NICE | IPC_LOCK, RELOAD | IPC_LOCK));
         assert_eq!(of("[global]\nnotify = /bin/true\n").kept, u64::MAX);
+        let (cfg, _) = parse(vrrp).unwrap_or_else(|e| panic!("{e:?}"));
+        let with = |reasons| Needs::of(&cfg, reasons);
+        assert_eq!((with(NAMESPACE).kept, with(PROGRAMS).commands), (RELOAD | SYS_ADMIN, true));
+        assert_eq!(
+            with(USER | CHROOT).name(SETUID | SYS_CHROOT),
+            "CAP_SETUID (haproxy.cfg: user), CAP_SYS_CHROOT (haproxy.cfg: chroot)"
+        );
+        // Every reason has names.
+        for (caps, _) in REASONS {
+            assert_eq!(NAMES.iter().fold(0, |set, (cap, _)| set | cap) & caps, caps);
+        }
     }
 }

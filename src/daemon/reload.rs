@@ -4,7 +4,6 @@
 use super::links::Sockets;
 use super::service::Service;
 use super::{Daemon, check, nonlocal_bind};
-use crate::advice::open_secret;
 use crate::config::{Config, diff, ini, schema};
 use crate::control::Asker;
 use crate::event::Event;
@@ -137,9 +136,6 @@ impl Daemon {
         }
         text +=
             &self.rights.suffice(&new).map_err(|why| (WRONG, format!("{}: {why}\n", self.file.display())))?;
-        if let Some(told) = open_secret(&new, &self.file) {
-            let _ = writeln!(text, "{}: warning: {told}", self.file.display());
-        }
         let before = text.len();
         let old = std::mem::replace(&mut self.config, new.clone());
         for (what, same) in [

@@ -1,8 +1,9 @@
 //! The capabilities of this process and its children: what is not needed is given up at the start.
 
 use super::{Fatal, fatal};
+use crate::advice;
 use crate::config::Config;
-use crate::privilege::{Needs, VITAL};
+use crate::privilege::{self, Needs, VITAL};
 use crate::sys::{capability, runtime};
 
 /// What there is, and what there was.
@@ -14,9 +15,19 @@ pub(super) struct Rights {
     dropped: u64,
 }
 
+/// Looks at HAProxy's files: HAProxy inherits what there is.
 fn needs(cfg: &Config) -> Needs {
     let ports = runtime::read_sysctl("net/ipv4/ip_unprivileged_port_start");
-    Needs::of(cfg, ports.and_then(|p| p.parse().ok()).unwrap_or(1024))
+    let ports = ports.and_then(|p| p.parse().ok()).unwrap_or(1024);
+    let mut reasons = 0;
+    for file in cfg.haproxy.iter().flat_map(|h| &h.config).flat_map(|path| advice::files(path)) {
+        reasons |= privilege::scan(&advice::read(&file), ports, is_foreign);
+    }
+    Needs::of(cfg, reasons)
+}
+
+fn is_foreign(dir: &str) -> bool {
+    nix::sys::stat::stat(dir).is_ok_and(|s| s.st_uid != 0)
 }
 
 impl Rights {

@@ -1,6 +1,7 @@
 //! The world around the process: its directory under /run, locks, sysctls.
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::stat::{FileStat, fstat, lstat};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -37,15 +38,17 @@ pub fn most_descriptors() -> usize {
 /// Also if somebody else may put something of his own there, or has put it into the place of the directory.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let m = std::fs::symlink_metadata(dir)?;
-    match m.is_dir() && is_ours(&m) && m.mode() & 0o022 == 0 {
+    let s = lstat(dir)?;
+    match is_ours(&s, libc::S_IFDIR, 0o022) {
         true => Ok(()),
         false => Err(io::Error::other("not a directory that only its owner can write to")),
     }
 }
 
-fn is_ours(m: &std::fs::Metadata) -> bool {
-    m.uid() == 0 || m.uid() == nix::unistd::geteuid().as_raw()
+/// Of that kind, root's or this user's, and without these permissions.
+fn is_ours(s: &FileStat, kind: libc::mode_t, without: libc::mode_t) -> bool {
+    let owner = s.st_uid == 0 || s.st_uid == nix::unistd::geteuid().as_raw();
+    owner && s.st_mode & (libc::S_IFMT | without) == kind
 }
 
 /// The content of a small file in the runtime directory.
@@ -56,8 +59,7 @@ fn is_ours(m: &std::fs::Metadata) -> bool {
 pub fn read_file(path: &Path) -> io::Result<String> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let m = file.metadata()?;
-    if !m.is_file() || !is_ours(&m) || m.mode() & 0o077 != 0 {
+    if !is_ours(&fstat(&file)?, libc::S_IFREG, 0o077) {
         return Err(io::Error::other("not believed: others may read or change it"));
     }
     let mut text = String::new();

@@ -258,7 +258,7 @@ fn flapping(w: &World) -> Result<()> {
     let moves = one.log().grep(words::MASTER).len();
     println!("{moves} times master; {all} frames");
     // One in 3 × I, with two lines for each address and a few more.
-    cost.bounded("higher and 0 in turn", 9 * 50)?;
+    cost.bounded("higher and 0 in turn", 10 * 60)?;
     ensure!(moves <= 9, "{moves} times master");
     ensure!(all < 4 * sent as usize, "amplified: {all} frames in answer to {sent}");
     Ok(())
@@ -417,7 +417,8 @@ fn nonsense(w: &World) -> Result<()> {
         let ini = Vipd::ini(&w.one, Some(&cfg), &[slow, fast.with("track_haproxy = no")]);
         let ini = ini.replace(&haproxy_path(), &program.display().to_string());
         let one = Vipd::start(&w.one, &ini.replace("[haproxy]\n", "[haproxy]\ncheck_interval = 0.2\n"))?;
-        w.watcher.wait_holder("192.168.30.231", "node1", secs(3))?;
+        // Not by the address: the one before may have left it.
+        one.wait_log("Sending gratuitous ARPs on eth0 for 192.168.30.231", secs(3))?;
         if how == "start" {
             one.wait_log("started", secs(2))?;
         } else {
@@ -570,7 +571,7 @@ fn no_descriptors(w: &World) -> Result<()> {
     let cost = before.after(&one, 4);
     limit(one.pid(), "--nofile=1024:")?;
     cost.bounded("no descriptors", 12)?;
-    ensure!(cost.cpu < 20.0, "{:.0} % CPU", cost.cpu);
+    ensure!((0.0..20.0).contains(&cost.cpu), "{:.0} % CPU", cost.cpu);
     for c in &mut clients {
         c.set_read_timeout(Some(secs(2)))?;
         let mut answer = [0; 2];
