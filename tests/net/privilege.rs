@@ -164,10 +164,9 @@ fn names_missing(w: &World) -> Result<()> {
     let (cfg, _) = debian_cfg(w)?;
     let ini = Vipd::ini(&w.one, Some(&cfg), &[router(100)]);
     let one = without(w, &ini, "-all,+net_admin,+net_raw")?;
-    let said = "missing capability: CAP_SYS_CHROOT (haproxy.cfg: chroot), \
-                CAP_DAC_OVERRIDE (haproxy.cfg: a socket in a directory of another user), \
-                CAP_KILL, CAP_SETUID (haproxy.cfg: user), CAP_SETGID (haproxy.cfg: group), \
-                CAP_NET_BIND_SERVICE (haproxy.cfg: bind)";
+    let said = "missing capability: CAP_KILL, CAP_SETUID (haproxy.cfg: user), CAP_SETGID (haproxy.cfg: group), \
+                CAP_SYS_CHROOT (haproxy.cfg: chroot), CAP_NET_BIND_SERVICE (haproxy.cfg: bind), \
+                CAP_DAC_OVERRIDE (haproxy.cfg: a socket in a directory of another user)";
     let line = one.wait_log("missing capability", secs(2))?;
     ensure!(line.text == said, "{}", line.text);
     has_caps("with two", one.pid(), VITAL, VITAL)?;
@@ -251,6 +250,12 @@ fn believes_nobody(w: &World) -> Result<()> {
     one.wait_log("control.vrrp.VI_51: Too many levels of symbolic links", secs(1))
         .or_else(|_| one.wait_log("control.vrrp.VI_51: Symbolic link loop", secs(1)))?;
     w.node1_is_master()?;
+    one.wait_log("Sending gratuitous ARPs", secs(1))?; // it is written after that
+    let deadline = Instant::now() + secs(1);
+    while !std::fs::symlink_metadata(&state).is_ok_and(|m| m.is_file()) {
+        ensure!(Instant::now() < deadline, "no state file");
+        std::thread::sleep(ms(5));
+    }
     let real = std::fs::symlink_metadata(&state)?;
     ensure!(real.is_file() && real.permissions().mode() & 0o777 == 0o600, "the state file: {real:?}");
     ensure!(std::fs::read_to_string(&victim)? == "mine\n", "a link was followed");
