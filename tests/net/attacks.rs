@@ -207,7 +207,7 @@ fn adverts(w: &World) -> Result<()> {
         ("ARP noise", noise, false),
         ("unknown VRIDs", strange, false),
     ] {
-        let cost = flood(w, &one, frames, RATE, ms(500))?;
+        let cost = flood(w, &one, frames, RATE, ms(350))?;
         // Unknown VRIDs: four a second, two lines each, once.
         cost.bounded(what, 8)?;
         // Regular ones, and an answer every 25 ms where there is any.
@@ -427,7 +427,7 @@ fn nonsense(w: &World) -> Result<()> {
         let (before, fds) = (Before::new(w, &one), descriptors(one.pid()));
         let start = Instant::now();
         let mut most = 0;
-        while start.elapsed() < ms(2000) {
+        while start.elapsed() < ms(1300) {
             most = most.max(descriptors(one.pid()).saturating_sub(fds));
             std::thread::sleep(ms(5));
         }
@@ -521,7 +521,11 @@ fn full_disk(w: &World) -> Result<()> {
     w.watcher.wait_holder("192.168.30.231", "node1", secs(2))?;
     one.wait_log("held over a crash", secs(5))?;
     let state = dir.join("control.vrrp.VI_51");
-    ensure!(std::fs::read_to_string(&state)?.starts_with("master "), "no state");
+    let deadline = Instant::now() + secs(2);
+    while !std::fs::read_to_string(&state).is_ok_and(|s| s.starts_with("master ")) {
+        ensure!(Instant::now() < deadline, "no state");
+        std::thread::sleep(ms(5));
+    }
     fill()?;
     let before = Before::new(w, &one);
     // A hand-over cannot be written down: nothing may be there then.
@@ -604,6 +608,7 @@ fn starved(
     }
     one.log().wait_from(mark, "HAProxy is not ready", secs(3))?;
     w.watcher.wait_holders(VIP, &[], secs(2))?;
+    std::thread::sleep(secs(1)); // how long it lasts is the experiment
     let cost = before.after(&one, 0);
     feed(one.pid())?;
     cost.bounded(what, 30)?;

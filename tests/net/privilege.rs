@@ -159,6 +159,7 @@ fn names_missing(w: &World) -> Result<()> {
     ] {
         let one = without(w, &plain, caps)?;
         ensure!(one.wait_exit(secs(2))?.code() == Some(1), "{caps}: a failure ends with 1");
+        one.wait_log(said, secs(1))?;
         ensure!(one.log().grep(said).len() == 1 && one.log().mark() == 1, "{caps}: one line that says why");
     }
     let (cfg, _) = debian_cfg(w)?;
