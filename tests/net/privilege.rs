@@ -52,6 +52,12 @@ fn gives_up(w: &World) -> Result<()> {
     let check = "[check c]\ntype = exec\ntarget = /bin/sh -c \"sleep 100\"\nuser = nobody\ntimeout = 10\ninterval = 20\n";
     let one = run(&format!("{plain}{check}").replace("[vrrp VI_51]\n", "[vrrp VI_51]\ntrack = c\n"))?;
     has_caps("with a command", one.pid(), VITAL | KILL | 1 << 6 | 1 << 7, all)?;
+    // Until it is another program the command has vipd's lock, too.
+    let deadline = Instant::now() + secs(2);
+    while w.one.pids("sleep").is_empty() {
+        ensure!(Instant::now() < deadline, "no command");
+        std::thread::sleep(ms(5));
+    }
     drop(one);
     let rt = "realtime_priority = 1\nlock_memory = yes\n";
     let one = run(&plain.replace("log = stderr\n", &format!("log = stderr\n{rt}")))?;
