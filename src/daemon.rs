@@ -8,6 +8,7 @@ mod listeners;
 mod notify;
 mod read;
 mod reload;
+mod rights;
 mod service;
 mod tables;
 mod vmac;
@@ -17,6 +18,7 @@ pub use notify::odd_hooks;
 pub use reload::{read_config, read_file};
 pub use service::check_argv;
 
+use crate::advice::open_secret;
 use crate::config::{self, Config};
 use crate::control::Control;
 use crate::event::Event;
@@ -41,6 +43,7 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::time::TimeSpec;
 use notify::{Done, Jobs};
 use reload::{Job, Pending};
+use rights::Rights;
 use service::{Outcome, Service};
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -115,19 +118,20 @@ struct Daemon {
     connections: Option<Connections>,
     /// The kernel cannot reset any, and that has been said.
     no_diag: bool,
+    rights: Rights,
     /// Held as long as the process.
     _locks: (Flock<File>, Flock<File>),
 }
 
 /// Runs with the configuration of `file` until it is told to stop; returns the exit status.
 pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
-    let missing = runtime::missing_capabilities();
-    if !missing.is_empty() {
-        return Err(fatal("missing capability", missing.join(", ")));
+    let rights = Rights::take(cfg)?;
+    if let Some(told) = open_secret(cfg, file) {
+        log::warn!("{}: {told}", file.display());
     }
     runtime::keep_descriptors();
     process::adopt_orphans();
-    let mut daemon = Daemon::open(cfg, file)?;
+    let mut daemon = Daemon::open(cfg, file, rights)?;
     daemon.begin(cfg)?;
     loop {
         daemon.turn()?;
@@ -139,7 +143,7 @@ pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
 }
 
 impl Daemon {
-    fn open(cfg: &Rc<Config>, file: &Path) -> Result<Self, Fatal> {
+    fn open(cfg: &Rc<Config>, file: &Path, rights: Rights) -> Result<Self, Fatal> {
         let path = &cfg.global.control_socket;
         let dir = path.parent().unwrap_or(Path::new("/"));
         runtime::make_dir(dir).map_err(|e| fatal(dir.display(), e))?;
@@ -174,6 +178,7 @@ impl Daemon {
             realtime_at: None,
             connections: None,
             no_diag: false,
+            rights,
             _locks: locks,
         })
     }
@@ -183,7 +188,7 @@ impl Daemon {
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
         for i in 0..self.node.instances.len() {
             let file = sequence_file(&self.control_socket, &self.node.instances[i].cfg);
-            if let Some(replay) = std::fs::read_to_string(file).ok().and_then(|s| Replay::parse(&s)) {
+            if let Some(replay) = remembered(&file).and_then(|s| Replay::parse(&s)) {
                 self.node.instances[i].replay = replay;
             }
         }
@@ -210,8 +215,8 @@ impl Daemon {
             .instances
             .iter()
             .map(|i| {
-                let file = std::fs::read_to_string(self.state_file(&i.cfg));
-                file.is_ok_and(|content| memory::says_master(&content, &i.cfg))
+                let file = remembered(&self.state_file(&i.cfg));
+                file.is_some_and(|content| memory::says_master(&content, &i.cfg))
             })
             .collect();
         // Another master may have been heard meanwhile.
@@ -320,7 +325,13 @@ impl Daemon {
             deadline = earlier(deadline, s.stray_after.filter(|t| *t > now));
         }
         let timeout = deadline.map(|t| TimeSpec::from_duration(t.since(now)));
-        match ppoll(&mut fds, timeout, None) {
+        let mut done = ppoll(&mut fds, timeout, None);
+        if done == Err(Errno::EINVAL) {
+            // More than we may have open now: the first ones matter most.
+            fds.truncate(runtime::most_descriptors());
+            done = ppoll(&mut fds, timeout, None);
+        }
+        match done {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return Err(e),
         }
@@ -406,6 +417,7 @@ impl Daemon {
             Effect::Disconnect { inst } => self.disconnect(inst),
             Effect::DisconnectVip { entry } => self.disconnect_vips(&[entry]),
             Effect::Announce { entry } => self.announce(entry),
+            Effect::Probe { entry } => self.probe(entry),
             Effect::Remember { inst, memory } => self.remember(inst, memory),
             Effect::Forget { name } => {
                 let _ = std::fs::remove_file(state_file(&self.control_socket, &name));
@@ -427,6 +439,7 @@ impl Daemon {
                     Outcome::Spawned(pid) => h.spawned(pid, now, events),
                     Outcome::SpawnFailed(errno) => h.spawn_failed(errno, now, out, events),
                     Outcome::ProbeFailed => h.probe_failed(now, out, events),
+                    Outcome::CannotAsk => h.cannot_ask(now),
                     Outcome::FetchFailed(why) => h.fetched(Err(why), now, out, events),
                     Outcome::CheckFailed => h.checked(supervisor::Exit::Unknown, now, out, events),
                 });
@@ -475,6 +488,17 @@ impl Daemon {
             log::warn!("{}: {e}", file.display());
         }
     }
+}
+
+/// What an earlier vipd wrote down.
+fn remembered(file: &Path) -> Option<String> {
+    let text = runtime::read_file(file);
+    if let Err(e) = &text
+        && e.kind() != std::io::ErrorKind::NotFound
+    {
+        log::warn!("{}: {e}", file.display());
+    }
+    text.ok()
 }
 
 /// Where is kept that a virtual router was master.

@@ -69,6 +69,8 @@ pub enum Effect {
     DisconnectVip { entry: usize },
     /// Announce one VIP, if `may_announce` still says so.
     Announce { entry: usize },
+    /// Ask whether somebody else has it.
+    Probe { entry: usize },
     /// Keep in the state file what a restarted vipd must know.
     Remember { inst: usize, memory: Memory },
     /// Remove the state file of a virtual router that has left or has another name.

@@ -174,6 +174,17 @@ impl Daemon {
         }
     }
 
+    /// Asks whether another host has the address, too.
+    pub(super) fn probe(&mut self, entry: usize) {
+        if let Some(e) =
+            self.node.addrs.entries.get(entry).filter(|_| self.node.may_announce(entry, clock::now()))
+            && let (Some(mac), IpAddr::V4(ip)) = (self.node.links[e.link].mac, e.addr)
+        {
+            // The next one will tell.
+            let _ = self.send_frame(e.link, &arp::probe(mac, ip));
+        }
+    }
+
     fn send_frame(&self, link: usize, frame: &[u8]) -> nix::Result<()> {
         // The frame of a macvlan leaves by its parent.
         self.sockets[self.node.wire(link)].arp.as_ref().map_or(Ok(()), |s| s.send(frame))

@@ -389,6 +389,9 @@ impl Node {
             if let Some(inst) = self.master_of(entry).filter(|_| self.addrs.is_held(entry)) {
                 self.instances[inst].stats.announcements += 1;
                 self.push(Effect::Announce { entry });
+                if self.instances[inst].announcer.probes {
+                    self.push(Effect::Probe { entry });
+                }
                 if std::mem::take(&mut self.instances[inst].unsaved) {
                     unsaved.push(inst);
                 }

@@ -207,6 +207,7 @@ impl World {
                 Effect::Addrs(ops) => self.addrs(ops),
                 Effect::Disconnect { .. } => self.resets += 1,
                 Effect::DisconnectVip { .. } => self.resets += 1,
+                Effect::Probe { .. } => {}
                 Effect::Forget { name } => self.forgotten.push(name),
                 Effect::NewService => self.new_services += 1,
                 Effect::Announce { entry } => self.did(Did::Announce(entry)),

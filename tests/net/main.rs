@@ -4,6 +4,7 @@
 //! `cargo test --test net [FILTER]`; the vipd under test is cargo's, or `$VIPD`. Without namespaces every
 //! test is skipped and named; with `CI=true` that is a failure.
 
+mod attacks;
 mod change;
 mod chaos;
 mod election;
@@ -21,6 +22,7 @@ mod life;
 mod mail;
 mod mistakes;
 mod observe;
+mod privilege;
 mod program;
 mod readme;
 mod realtime;
@@ -96,6 +98,8 @@ const TOPICS: &[&[(&str, Test)]] = &[
     realtime::TESTS,
     import::TESTS,
     readme::TESTS,
+    privilege::TESTS,
+    attacks::TESTS,
     status::TESTS,
 ];
 
