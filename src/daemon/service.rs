@@ -180,7 +180,7 @@ impl Service {
                     Ok(probe) => (self.probe, self.mute) = (Some(probe), false),
                     Err(e @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS)) => {
                         if !std::mem::replace(&mut self.mute, true) {
-                            log::warn!("haproxy cannot be asked: {}", e.desc());
+                            log::warn!("haproxy cannot be asked: {}", crate::words::errno(e as i32));
                         }
                         return Outcome::CannotAsk;
                     }
