@@ -2,7 +2,7 @@
 //! the master that it was. Pure; one line, `master FINGERPRINT` or `leaving FINGERPRINT`.
 
 use crate::config::{Auth, Vrrp};
-use std::fmt::Write;
+use crate::text::Write;
 
 /// The content for a master (`leaving`: for one that handed over and must not resume).
 pub fn render(cfg: &Vrrp, leaving: bool) -> String {
@@ -18,12 +18,12 @@ pub fn says_master(content: &str, cfg: &Vrrp) -> bool {
 /// from 64 bits of it, and nobody but root writes the file.
 fn fingerprint(cfg: &Vrrp) -> u64 {
     let mut text = String::new();
-    let _ = write!(text, "{} {} {}", cfg.vrid, cfg.version as u8, cfg.interface);
+    write!(text, "{} {} {}", cfg.vrid, cfg.version as u8, cfg.interface);
     if let Some(src) = cfg.src_ip {
-        let _ = write!(text, " from {src}");
+        write!(text, " from {src}");
     }
     for peer in &cfg.unicast_peers {
-        let _ = write!(text, " to {peer}");
+        write!(text, " to {peer}");
     }
     if cfg.use_vmac {
         text.push_str(" vmac");
@@ -31,7 +31,7 @@ fn fingerprint(cfg: &Vrrp) -> u64 {
     for (list, vips) in [("", &cfg.vips), (" excluded", &cfg.excluded)] {
         for vip in vips {
             let dev = vip.dev.as_deref().unwrap_or_default();
-            let _ = write!(text, "{list} {}/{} {dev}", vip.addr, vip.prefix);
+            write!(text, "{list} {}/{} {dev}", vip.addr, vip.prefix);
         }
     }
     let mut bytes = text.into_bytes();

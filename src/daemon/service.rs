@@ -52,6 +52,8 @@ pub struct Service {
     probe: Option<Probe>,
     /// What has come to it; kept, so that a check each second takes no memory of its own.
     answer: Vec<u8>,
+    /// It could not be asked, and that has been said.
+    mute: bool,
     /// `None`: not possible here.
     pub(super) listeners: Option<Listeners>,
     pipes: Vec<Pipe>,
@@ -104,8 +106,10 @@ pub enum Outcome {
     Spawned(u32),
     /// Not started.
     SpawnFailed(i32),
-    /// The question could not be asked.
+    /// The question found nobody.
     ProbeFailed,
+    /// The question could not be asked: that is our fault, not HAProxy's.
+    CannotAsk,
     /// The check could not be started.
     CheckFailed,
     /// The listening sockets could not be asked for.
@@ -131,6 +135,7 @@ impl Service {
             remains: Vec::new(),
             probe: None,
             answer: Vec::new(),
+            mute: false,
             listeners,
             pipes: Vec::new(),
             told: 0,
@@ -142,7 +147,7 @@ impl Service {
     /// Looks for the HAProxy of an earlier vipd. `Some(Ok(pid))`: it runs with our command line and is
     /// supervised from now on; `Some(Err(()))`: with another one.
     pub fn adopt(&mut self) -> Option<Result<u32, ()>> {
-        let state = std::fs::read_to_string(&self.state_file).ok()?;
+        let state = super::remembered(&self.state_file)?;
         let mut words = state.split_ascii_whitespace();
         let pid: u32 = words.next()?.parse().ok()?;
         let start_time: u64 = words.next()?.parse().ok()?;
@@ -173,9 +178,16 @@ impl Service {
             },
             Action::Probe { direct } => {
                 self.answer.clear();
-                self.probe = self.ask(direct).ok();
-                if self.probe.is_none() {
-                    return Outcome::ProbeFailed;
+                self.probe = None;
+                match self.ask(direct) {
+                    Ok(probe) => (self.probe, self.mute) = (Some(probe), false),
+                    Err(e @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS)) => {
+                        if !std::mem::replace(&mut self.mute, true) {
+                            log::warn!("haproxy cannot be asked: {}", crate::words::errno(e as i32));
+                        }
+                        return Outcome::CannotAsk;
+                    }
+                    Err(_) => return Outcome::ProbeFailed,
                 }
             }
             Action::CancelProbe => self.probe = None,
@@ -221,15 +233,27 @@ impl Service {
                 let before = std::mem::replace(&mut self.command, std::mem::take(&mut self.next));
                 if action == Action::Replace {
                     (self.orphan, self.before) = (self.process.take(), before);
+                    self.move_sockets(true);
                 }
             }
             Action::Restore => {
                 self.command = std::mem::take(&mut self.before);
                 self.process = self.orphan.take();
+                self.move_sockets(false);
                 self.remember(&self.command.run);
             }
         }
         Outcome::Nothing
+    }
+
+    /// The sockets on which the HAProxy that runs is asked are set aside, or come back: another one takes their names
+    /// as soon as it starts, and be it only to fail.
+    fn move_sockets(&self, aside: bool) {
+        for path in [&self.master_socket, &self.stats_socket] {
+            let old = runtime::with_suffix(path, ".old");
+            let (from, to) = if aside { (path, &old) } else { (&old, path) };
+            let _ = std::fs::rename(from, to);
+        }
     }
 
     fn signal(&self, signal: Signal, group: bool) {

@@ -2,6 +2,8 @@
 //! what there is.
 
 mod adverts;
+#[path = "../chaos/mod.rs"]
+mod chaos;
 mod faults;
 mod haproxy;
 mod idle;
@@ -29,7 +31,8 @@ faults   10 min  every single fault, vipd beside keepalived: a table of who held
                  (COUNT 40: twice each, the worst counts); `faults kill 'link down'`: those whose names have these words
 adverts   9 min  10 million adverts of 250 virtual routers, one each 10 ms: lateness, drift, memory; 30 s of keepalived
                  (500,000 times COUNT)
-idle    1.5 min  each system call of an idle master in a minute, by name: none of them for nothing";
+idle    1.5 min  each system call of an idle master in a minute, by name: none of them for nothing
+chaos    20 min  three nodes, a dozen kinds of faults at once: COUNT minutes; ROUND=7 in the environment plays one round";
 
 /// Of three virtual routers, one of them over IPv6.
 const VIPS: [&str; 3] = ["192.168.30.230", "192.168.30.231", "2001:db8:30::232"];
@@ -52,8 +55,8 @@ struct Outcome {
 }
 
 fn main() -> ExitCode {
-    const PARTS: [&str; 9] =
-        ["leases", "kills", "script", "vipd", "leaks", "realtime", "faults", "adverts", "idle"];
+    const PARTS: [&str; 10] =
+        ["leases", "kills", "script", "vipd", "leaks", "realtime", "faults", "adverts", "idle", "chaos"];
     let (mut numbers, mut parts, mut words) = (Vec::new(), Vec::new(), Vec::new());
     for arg in std::env::args().skip(1) {
         match arg.parse::<u64>() {
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
             "adverts" => adverts::run(count as u64 * 500_000),
             "idle" => idle::run(),
             "faults" => faults::run(seed, count.div_ceil(20), &words),
+            "chaos" => chaos::run(&chaos::Options { seed, length: secs(60) * count as u32, verbose: true }),
             _ => {
                 failed |= !realtime::run(count, secs(60));
                 Ok(())
