@@ -5,6 +5,7 @@ mod check;
 mod files;
 mod links;
 mod listeners;
+mod memory;
 mod notify;
 mod reload;
 mod service;
@@ -20,8 +21,8 @@ use crate::config::{self, Config};
 use crate::control::{Control, Request};
 use crate::event::Event;
 use crate::haproxy::supervisor;
-use crate::memory;
-use crate::node::{Effect, Memory, Node};
+use crate::node::{Effect, Node};
+use crate::repeat::Repeats;
 use crate::status;
 use crate::sys::batch::Batch;
 use crate::sys::diag::Connections;
@@ -29,7 +30,6 @@ use crate::sys::netlink::Netlink;
 use crate::sys::socket::{self, Kind};
 use crate::sys::{clock, process, runtime, schedule, signal};
 use crate::time::{Time, earlier};
-use crate::vrrp::replay::Replay;
 use crate::watch;
 use crate::words;
 use check::Checks;
@@ -114,6 +114,7 @@ struct Daemon {
     realtime_at: Option<Time>,
     /// The TCP connections of this turn, once addresses leave in it.
     connections: Option<Connections>,
+    repeats: Repeats,
     /// The kernel cannot reset any, and that has been said.
     no_diag: bool,
     /// Held as long as the process.
@@ -174,6 +175,7 @@ impl Daemon {
             realtime: cfg.global.realtime_priority,
             realtime_at: None,
             connections: None,
+            repeats: Repeats::default(),
             no_diag: false,
             _locks: locks,
         })
@@ -182,12 +184,7 @@ impl Daemon {
     fn begin(&mut self, cfg: &Config) -> Result<(), Fatal> {
         log::info!("vipd {} starts on {}", env!("CARGO_PKG_VERSION"), self.router_id);
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
-        for i in 0..self.node.instances.len() {
-            let file = sequence_file(&self.control_socket, &self.node.instances[i].cfg);
-            if let Some(replay) = std::fs::read_to_string(file).ok().and_then(|s| Replay::parse(&s)) {
-                self.node.instances[i].replay = replay;
-            }
-        }
+        let (remembered, named) = self.recall();
         if let Some(h) = &cfg.haproxy {
             nonlocal_bind(h);
         }
@@ -199,6 +196,7 @@ impl Daemon {
         self.take_realtime();
         self.dump().map_err(|e| fatal("netlink", e))?;
         self.run_effects();
+        self.remove_leftovers(&named).map_err(|e| fatal("netlink", e))?;
         if let Some(found) = self.service.as_mut().and_then(Service::adopt) {
             let now = clock::now();
             self.node.supervise(now, |h, _, events| match found {
@@ -206,25 +204,12 @@ impl Daemon {
                 Err(()) => h.found_orphan(),
             });
         }
-        let remembered: Vec<bool> = self
-            .node
-            .instances
-            .iter()
-            .map(|i| {
-                let file = std::fs::read_to_string(self.state_file(&i.cfg));
-                file.is_ok_and(|content| memory::says_master(&content, &i.cfg))
-            })
-            .collect();
         // Another master may have been heard meanwhile.
         let now = clock::now();
         self.read_all_adverts();
         self.node.begin(clock::now(), &remembered);
         self.settle(now);
         Ok(())
-    }
-
-    fn state_file(&self, v: &config::Vrrp) -> PathBuf {
-        state_file(&self.control_socket, &v.name)
     }
 
     /// One turn: wait, read, act.
@@ -258,6 +243,7 @@ impl Daemon {
         let now = clock::now();
         let mut deadline = earlier(self.node.deadline(now), self.control.deadline());
         deadline = earlier(earlier(deadline, self.reread_at), self.realtime_at);
+        deadline = earlier(deadline, self.repeats.deadline());
         let mut fds: Vec<PollFd<'_>> = Vec::new();
         let mut sources = Vec::new();
         let mut add = |fd, source, flags| {
@@ -483,11 +469,24 @@ impl Daemon {
             self.note(&event);
             self.tell(&event);
         }
+        while let Some((event, more)) = self.repeats.due(clock::now()) {
+            self.log(&event, more);
+        }
+    }
+
+    fn log(&self, event: &Event, more: u32) {
+        let (level, text) = words::render(&self.node, event);
+        match more {
+            0 => log::log!(level, "{text}"),
+            _ => log::log!(level, "{text} (and {more} more)"),
+        }
     }
 
     fn tell(&mut self, event: &Event) {
         let (level, text) = words::render(&self.node, event);
-        log::log!(level, "{text}");
+        if let Some(more) = self.repeats.pass(clock::now(), event) {
+            self.log(event, more);
+        }
         if level <= log::Level::Info && self.control.is_watched() {
             self.control.tell(&watch::line(&self.node, event, &text, &stamp()));
         }
@@ -518,7 +517,7 @@ impl Daemon {
             Effect::Announce { entry } => self.announce(entry),
             Effect::Remember { inst, memory } => self.remember(inst, memory),
             Effect::Forget { name } => {
-                let _ = std::fs::remove_file(state_file(&self.control_socket, &name));
+                let _ = std::fs::remove_file(memory::state_file(&self.control_socket, &name));
             }
             Effect::Reread => self.reread(),
             Effect::NewService => {
@@ -566,35 +565,6 @@ impl Daemon {
             Done::Mail(job, outcome, text) => self.node.mail_done(now, job, outcome, text),
         }
     }
-
-    fn remember(&self, inst: usize, memory: Memory) {
-        let cfg = &self.node.instances[inst].cfg;
-        let mut file = self.state_file(cfg);
-        let done = match memory {
-            Memory::Sequence => {
-                file = sequence_file(&self.control_socket, cfg);
-                runtime::replace_file(&file, &self.node.instances[inst].replay.render())
-            }
-            Memory::Nothing => match std::fs::remove_file(&file) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
-                _ => Ok(()),
-            },
-            m => runtime::replace_file(&file, &memory::render(cfg, m == Memory::Leaving)),
-        };
-        if let Err(e) = done {
-            log::warn!("{}: {e}", file.display());
-        }
-    }
-}
-
-/// Where is kept that a virtual router was master.
-fn state_file(control_socket: &Path, name: &str) -> PathBuf {
-    runtime::with_suffix(control_socket, &format!(".vrrp.{name}"))
-}
-
-/// Where the sequence numbers are kept. They outlive the mastership, and a change of the key.
-fn sequence_file(control_socket: &Path, v: &config::Vrrp) -> PathBuf {
-    runtime::with_suffix(control_socket, &format!(".ah.{}", v.name))
 }
 
 /// The time of day, for lines that are compared with other machines'.

@@ -22,6 +22,9 @@ impl Entry {
             retry_at: None,
             complained: false,
             tell: false,
+            refused: false,
+            mine: false,
+            deleted: 0,
             dropped: false,
             own_removals: 0,
         }
@@ -145,6 +148,7 @@ impl AddrBook {
                 self.entries[i].retry_at = None;
                 let heir = &mut self.entries[heir];
                 heir.held = heir.held.or(held);
+                heir.mine = true;
             }
         }
     }

@@ -293,7 +293,8 @@ impl Node {
         match o {
             Outcome::Added { entry } => {
                 self.tell(Event::VipAdded { entry });
-                if self.master_of(entry).is_some() {
+                if let Some(inst) = self.master_of(entry) {
+                    self.instances[inst].refusals = 0;
                     self.tell(Event::Announcing { entry });
                     self.queue(entry, now);
                 }
@@ -306,8 +307,8 @@ impl Node {
             }
             Outcome::Foreign { entry } => self.tell(Event::VipForeign { entry }),
             Outcome::TakenOver { entry } => self.tell(Event::VipTakenOver { entry }),
-            Outcome::Deleted { entry } => {
-                self.tell(Event::VipDeleted { entry });
+            Outcome::Deleted { entry, times } => {
+                self.tell(Event::VipDeleted { entry, times });
                 if let Some(inst) = self.master_of(entry) {
                     self.instances[inst].stats.vips_deleted += 1;
                     self.advert_unless_fresh(inst, now);
@@ -320,6 +321,7 @@ impl Node {
                 }
             }
             Outcome::TooLate { inst } => self.too_late(inst, now),
+            Outcome::Refused { inst } => self.refused(inst, now),
         }
     }
 

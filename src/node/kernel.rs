@@ -50,6 +50,7 @@ impl Node {
         let running = l.up && l.running;
         let link = &mut self.links[i];
         let came = link.ifindex.is_none();
+        let resized = std::mem::replace(&mut link.mtu, l.mtu) != l.mtu;
         let changed = came || link.running != running;
         let new_mac = link.mac.is_some() && link.mac != l.mac;
         link.ifindex = Some(l.ifindex);
@@ -66,6 +67,10 @@ impl Node {
                 // If it was renamed to this, the kernel does not tell its addresses of IPv6 again.
                 self.reread();
             }
+        }
+        if resized || changed {
+            self.forgive(i);
+            self.remake_vmacs(i);
         }
         if changed {
             if self.life != Life::Starting || !running {
@@ -114,6 +119,7 @@ impl Node {
             return; // gone again meanwhile
         }
         (self.links[link].sockets, self.links[link].open_error) = (Sockets::Open, None);
+        self.forgive(link);
         self.vmac_opened(now, link);
         self.evaluate_for(link, now);
     }

@@ -147,6 +147,8 @@ pub struct Link {
     pub macvlan_of: Option<u32>,
     /// Group (`IFLA_GROUP`).
     pub group: u32,
+    /// Largest packet (`IFLA_MTU`).
+    pub mtu: u32,
 }
 
 /// An address.

@@ -130,6 +130,7 @@ fn recorded() {
         moved: false,
         macvlan_of: None,
         group: 0,
+        mtu: u32::MAX,
     };
     assert_eq!(parse(&raw(16, 0, 0, &unhex(body))), [Msg::Link(down)]);
     // The same link up, without carrier, with carrier.
@@ -155,6 +156,7 @@ fn macvlan_of_ours() {
         moved: false,
         macvlan_of: Some(2),
         group: macvlan::GROUP,
+        mtu: u32::MAX,
     };
     assert_eq!(parse(&buf), [Msg::Link(made)]);
     // Its parent is in another namespace, whose numbers mean nothing here.

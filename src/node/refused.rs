@@ -1,0 +1,54 @@
+//! A kernel that accepts none of a master's addresses: a master without them serves nobody, and keeps whoever could.
+
+use super::{Life, Node};
+use crate::time::Time;
+use std::time::Duration;
+
+/// FAULT for so long after the first refusal, and twice as long after each one that follows, up to 5 minutes.
+const FIRST: Duration = Duration::from_secs(10);
+/// After that it takes over where nobody else is master, and preempts only when so much time has passed.
+const ASIDE: Duration = Duration::from_secs(3600);
+
+impl Node {
+    /// The kernel has refused all of them.
+    pub(super) fn refused(&mut self, inst: usize, now: Time) {
+        let i = &mut self.instances[inst];
+        if i.is_master() && self.life == Life::Running {
+            i.refused_until = Some(now + FIRST * (1 << i.refusals.min(5)));
+            i.refusals = i.refusals.saturating_add(1);
+            self.evaluate_all(now);
+        }
+    }
+
+    /// Ends what has lasted long enough. Whether the kernel has changed its mind shows only when nobody else is master: to try
+    /// would cost the clients of another one.
+    pub(super) fn tick_refused(&mut self, now: Time) {
+        let mut over = false;
+        for i in self.instances.iter_mut().filter(|i| i.refused_until.is_some_and(|t| now >= t)) {
+            i.refused_until = None;
+            i.machine.stand_aside(now, now + ASIDE);
+            over = true;
+        }
+        if over {
+            self.evaluate_all(now);
+        }
+    }
+
+    /// An interface is another one or has other properties: what was refused may be accepted now.
+    pub(super) fn forgive(&mut self, link: usize) {
+        for inst in 0..self.instances.len() {
+            if self.instances[inst].refusals > 0 && self.addrs.of(inst).any(|(_, e)| e.link == link) {
+                self.forgive_instance(inst);
+            }
+        }
+    }
+
+    /// The same of one virtual router that has other addresses.
+    pub(super) fn forgive_instance(&mut self, inst: usize) {
+        let i = &mut self.instances[inst];
+        if std::mem::take(&mut i.refusals) > 0 {
+            i.refused_until = None;
+            i.machine.come_forward();
+        }
+    }
+}
