@@ -397,7 +397,7 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
         Event::VipDeleted { entry, times } => say_inst_vip!(
             Error,
             entry,
-            "{addr} was deleted on {dev} by somebody else for the {times}th time: put back; what manages the \
+            "{addr} was deleted on {dev} by somebody else, {times} times by now: put back; what manages the \
              addresses of {dev} beside vipd? (`ip monitor` shows when)"
         ),
         Event::VipExpired { entry } => {

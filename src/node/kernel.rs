@@ -68,14 +68,12 @@ impl Node {
                 self.reread();
             }
         }
+        if changed && (self.life != Life::Starting || !running) {
+            self.tell(Event::Link { link: i, present: true, running });
+        }
         if resized || changed {
             self.forgive(i);
             self.remake_vmacs(i);
-        }
-        if changed {
-            if self.life != Life::Starting || !running {
-                self.tell(Event::Link { link: i, present: true, running });
-            }
             self.evaluate_all(now);
         }
         if new_mac || l.moved {

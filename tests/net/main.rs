@@ -13,6 +13,7 @@ mod interop;
 mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
+mod leases;
 mod leave;
 mod life;
 mod mail;
@@ -68,6 +69,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     TESTS,
     haproxy::TESTS,
     interop::TESTS,
+    leases::TESTS,
     leave::TESTS,
     life::TESTS,
     groups::TESTS,
