@@ -15,8 +15,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// linux/rtnetlink.h: the multicast groups as bits.
 const GROUPS: u32 = 0x1 /* LINK */ | 0x10 /* IPV4_IFADDR */ | 0x100 /* IPV6_IFADDR */;
-/// Requests in one send: their answers must fit the receive buffer.
-const CHUNK: usize = 50;
+/// Requests in one send: if all fail, their answers must fit the receive buffer (about 1 KiB each of 208).
+const CHUNK: usize = 100;
 /// Asked for; the kernel gives what it allows.
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// A dump that is overtaken by changes is repeated, but not for ever.
@@ -49,34 +49,45 @@ impl Netlink {
         Ok(Netlink { requests, events, seq: 0, out: Vec::new(), buf: vec![0; 32 * 1024] })
     }
 
-    /// Carries address operations out; returns an errno for each, 0 for success.
+    /// Carries address operations out; returns an errno for each, 0 for success. The kernel answers what fails, and
+    /// the last one: 250 renewals are 3 sends and 3 answers.
     pub fn carry_out(&mut self, ops: Vec<Op>) -> Vec<(Op, i32)> {
-        let mut results: Vec<(Op, i32)> = ops.into_iter().map(|op| (op, libc::EIO)).collect();
+        let mut results: Vec<(Op, i32)> = ops.into_iter().map(|op| (op, 0)).collect();
         for chunk in results.chunks_mut(CHUNK) {
             self.out.clear();
             let first = self.seq.wrapping_add(1);
+            let mut last = 0;
             for (op, _) in chunk.iter() {
+                rtnl::unanswered(&mut self.out, last);
+                last = self.out.len();
                 self.seq = self.seq.wrapping_add(1);
                 encode(&mut self.out, self.seq, op);
             }
-            if let Err(e) = self.send() {
-                chunk.iter_mut().for_each(|(_, errno)| *errno = e as i32);
-                continue;
+            let done = self.send().and_then(|()| self.answers(first, chunk));
+            // Of those that were not answered nothing is known.
+            if let Err(e) = done {
+                let unknown = chunk.iter_mut().filter(|(_, errno)| *errno == 0);
+                unknown.for_each(|(_, errno)| *errno = e as i32);
             }
-            let mut missing = chunk.len();
-            while missing > 0 {
-                let Ok(n) = receive(&self.requests, &mut self.buf) else { break };
-                for msg in rtnl::messages(self.buf.get(..n).unwrap_or_default()) {
-                    if let Msg::Ack { seq, errno } = msg
-                        && let Some((_, e)) = chunk.get_mut(seq.wrapping_sub(first) as usize)
-                    {
-                        *e = errno;
-                        missing = missing.saturating_sub(1);
+        }
+        results
+    }
+
+    /// Takes the answers to requests numbered from `first`, up to that to the last one.
+    fn answers(&mut self, first: u32, chunk: &mut [(Op, i32)]) -> nix::Result<()> {
+        loop {
+            let n = receive(&self.requests, &mut self.buf)?;
+            for msg in rtnl::messages(self.buf.get(..n).unwrap_or_default()) {
+                let Msg::Ack { seq, errno } = msg else { continue };
+                let i = seq.wrapping_sub(first) as usize;
+                if let Some((_, e)) = chunk.get_mut(i) {
+                    *e = errno;
+                    if i + 1 == chunk.len() {
+                        return Ok(());
                     }
                 }
             }
         }
-        results
     }
 
     /// Carries one other request out; returns its errno, 0 for success.

@@ -12,7 +12,7 @@ mod build;
 pub mod macvlan;
 mod parse;
 
-pub use build::{del_addr, dump_addrs, dump_links, new_addr};
+pub use build::{del_addr, dump_addrs, dump_links, new_addr, unanswered};
 pub use parse::messages;
 
 pub(super) use build::{begin, finish};
