@@ -222,10 +222,11 @@ impl Supervisor {
     /// Nothing runs yet; the first `tick` starts it.
     pub fn new(cfg: config::Haproxy, now: Time) -> Self {
         Supervisor {
+            // All of it now: memory does not grow with what goes wrong.
+            deaths: Vec::with_capacity(cfg.crash_limit as usize + 1),
             cfg,
             state: State::Down { retry_at: now },
             failures: 0,
-            deaths: Vec::new(),
             crash_loop: false,
             died_at: None,
             adopting: false,
