@@ -469,26 +469,20 @@ impl Daemon {
             self.note(&event);
             self.tell(&event);
         }
-        while let Some((event, more)) = self.repeats.due(clock::now()) {
-            self.log(&event, more);
-        }
-    }
-
-    fn log(&self, event: &Event, more: u32) {
-        let (level, text) = words::render(&self.node, event);
-        match more {
-            0 => log::log!(level, "{text}"),
-            _ => log::log!(level, "{text} (and {more} more)"),
+        while let Some((text, more)) = self.repeats.due(clock::now()) {
+            log::warn!("{text} (and {more} more)");
         }
     }
 
     fn tell(&mut self, event: &Event) {
         let (level, text) = words::render(&self.node, event);
-        if let Some(more) = self.repeats.pass(clock::now(), event) {
-            self.log(event, more);
-        }
         if level <= log::Level::Info && self.control.is_watched() {
             self.control.tell(&watch::line(&self.node, event, &text, &stamp()));
+        }
+        match self.repeats.pass(clock::now(), event) {
+            Some(0) => log::log!(level, "{text}"),
+            Some(more) => log::log!(level, "{text} (and {more} more)"),
+            None => self.repeats.hold(event, text),
         }
     }
 

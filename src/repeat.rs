@@ -20,61 +20,60 @@ pub struct Repeats {
 
 #[derive(Debug)]
 struct Line {
-    kind: Discriminant<Event>,
-    of: usize,
+    key: (Discriminant<Event>, usize),
     /// Uses that are left, as of `filled`.
     left: u32,
     filled: Time,
     /// The last one held back, and how many were.
-    held: Option<Box<(Event, u32)>>,
+    held: Option<(String, u32)>,
 }
 
 impl Line {
+    fn left(&self, now: Time) -> u32 {
+        let more = now.since(self.filled).as_secs() / REFILL.as_secs();
+        BURST.min(self.left.saturating_add(u32::try_from(more).unwrap_or(BURST)))
+    }
+
     fn refill(&mut self, now: Time) {
-        while self.left < BURST && now.since(self.filled) >= REFILL {
-            self.left += 1;
-            self.filled += REFILL;
-        }
+        let left = self.left(now);
+        // What is left of a pause counts for the next use, unless no more fit.
+        self.filled = if left == BURST { now } else { self.filled + REFILL * (left - self.left) };
+        self.left = left;
     }
 }
 
 impl Repeats {
-    /// Whether to say it now, and how many like it have been held back before.
+    /// Whether to say it now, and how many like it have been held back before; if not, `hold` is to be called.
     pub fn pass(&mut self, now: Time, e: &Event) -> Option<u32> {
         let Some(of) = whose(e) else { return Some(0) };
-        let kind = std::mem::discriminant(e);
-        let line = match self.lines.iter().position(|l| l.kind == kind && l.of == of) {
-            Some(i) => &mut self.lines[i],
-            None => {
-                // What could be said 50 times again is forgotten.
-                self.lines.retain_mut(|l| {
-                    l.refill(now);
-                    l.left < BURST
-                });
-                self.lines.push(Line { kind, of, left: BURST, filled: now, held: None });
-                self.lines.last_mut()?
-            }
-        };
+        let key = (std::mem::discriminant(e), of);
+        let i = self.lines.iter().position(|l| l.key == key).unwrap_or_else(|| {
+            // What could be said 50 times again is forgotten.
+            self.lines.retain(|l| l.held.is_some() || l.left(now) < BURST);
+            self.lines.push(Line { key, left: BURST, filled: now, held: None });
+            self.lines.len() - 1
+        });
+        let line = self.lines.get_mut(i)?;
         line.refill(now);
-        if line.left == BURST {
-            line.filled = now;
+        line.left = line.left.checked_sub(1)?;
+        Some(line.held.take().map_or(0, |h| h.1))
+    }
+
+    /// What `pass` refused is held back, in place of the last one like it.
+    pub fn hold(&mut self, e: &Event, text: String) {
+        let key = (std::mem::discriminant(e), whose(e).unwrap_or(0));
+        if let Some(l) = self.lines.iter_mut().find(|l| l.key == key) {
+            let before = l.held.as_ref().map_or(0, |h| h.1);
+            l.held = Some((text, before.saturating_add(1)));
         }
-        let before = line.held.take().map_or(0, |h| h.1);
-        if line.left > 0 {
-            line.left -= 1;
-            return Some(before);
-        }
-        line.held = Some(Box::new((e.clone(), before.saturating_add(1))));
-        None
     }
 
     /// One that was held back and may be said by now, and how many like it came before.
-    pub fn due(&mut self, now: Time) -> Option<(Event, u32)> {
-        let due = |l: &&mut Line| l.held.is_some() && now.since(l.filled) >= REFILL;
-        let line = self.lines.iter_mut().find(due)?;
-        line.filled = now;
-        let (e, n) = *line.held.take()?;
-        Some((e, n.saturating_sub(1)))
+    pub fn due(&mut self, now: Time) -> Option<(String, u32)> {
+        let line = self.lines.iter_mut().find(|l| l.held.is_some() && l.left(now) > 0)?;
+        line.refill(now);
+        line.left -= 1;
+        line.held.take().map(|(text, n)| (text, n - 1))
     }
 
     /// When `due` has something.
@@ -142,8 +141,9 @@ mod tests {
         for s in 0..86_400 {
             let now = start + Duration::from_secs(s);
             let e = link(0, s % 2 == 1);
-            if let Some(more) = r.pass(now, &e) {
-                (said, told, last) = (said + 1, told + more + 1, Some(e));
+            match r.pass(now, &e) {
+                Some(more) => (said, told, last) = (said + 1, told + more + 1, Some(format!("{e:?}"))),
+                None => r.hold(&e, format!("{e:?}")),
             }
         }
         assert!((8_600..8_700).contains(&said), "{said}");
@@ -157,7 +157,7 @@ mod tests {
             assert!(r.due(now).is_none());
         }
         assert!(now.since(start) < Duration::from_secs(86_410));
-        assert_eq!((told, last), (86_400, Some(link(0, true))), "none is lost in the count");
+        assert_eq!((told, last), (86_400, Some(format!("{:?}", link(0, true)))), "none is lost in the count");
     }
 
     #[test]

@@ -29,11 +29,14 @@ impl AddrBook {
     }
 
     /// What removes the tagged addresses that are no VIPs, there, any more, but that state files name, with their interface.
-    pub fn leftovers(&self, is_named: impl Fn(&rtnl::Addr) -> bool) -> Vec<Op> {
+    pub fn leftovers(&self, named: &[(IpAddr, u32)]) -> Vec<Op> {
         let is_vip =
             |a: &rtnl::Addr| self.entries.iter().any(|e| e.addr == a.addr && e.ifindex == Some(a.ifindex));
-        let left =
-            self.kernel.iter().map(|s| s.a).filter(|a| a.proto == Some(TAG) && is_named(a) && !is_vip(a));
+        let left = self
+            .kernel
+            .iter()
+            .map(|s| s.a)
+            .filter(|a| a.proto == Some(TAG) && named.contains(&(a.addr, a.ifindex)) && !is_vip(a));
         let op = |a: rtnl::Addr| Op {
             kind: OpKind::Remove,
             entry: usize::MAX,

@@ -10,14 +10,15 @@ use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use std::io::ErrorKind;
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What the state files of all virtual routers say, also of those that are not configured any more.
 #[derive(Debug, Default)]
 pub(super) struct Named {
-    /// Addresses and interfaces.
-    addresses: Vec<(IpAddr, String)>,
-    /// The files of those.
+    /// Addresses and the interfaces that still exist.
+    addresses: Vec<(IpAddr, u32)>,
+    /// The files of those that are not configured any more.
     orphans: Vec<PathBuf>,
 }
 
@@ -34,49 +35,43 @@ impl Daemon {
             remembered.push(file.is_ok_and(|content| memory::says_master(&content, &i.cfg)));
         }
         let all = state_file(&self.control_socket, "");
-        let (Some(dir), Some(prefix)) = (all.parent(), all.file_name().and_then(|n| n.to_str())) else {
+        let all = all.as_os_str().as_bytes();
+        let Some(dir) = self.control_socket.parent().and_then(|d| std::fs::read_dir(d).ok()) else {
             return (remembered, named);
         };
-        for file in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            let name = file.file_name();
-            let Some(name) = name.to_str().and_then(|n| n.strip_prefix(prefix)) else { continue };
-            let Ok(content) = std::fs::read_to_string(file.path()) else { continue };
-            named.addresses.extend(memory::addresses(&content).map(|(a, dev)| (a, dev.to_owned())));
-            if self.node.instances.iter().all(|i| i.cfg.name != name) {
-                named.orphans.push(file.path());
+        for file in dir.flatten() {
+            let path = file.path();
+            let Some(name) = path.as_os_str().as_bytes().strip_prefix(all) else { continue };
+            let Ok(content) = std::fs::read_to_string(&path) else { continue };
+            for (addr, dev) in memory::addresses(&content) {
+                self.node.addrs.remember(addr);
+                if let Ok(ifindex) = if_nametoindex(dev) {
+                    super::links::promote_secondaries(dev);
+                    named.addresses.push((addr, ifindex));
+                }
             }
-        }
-        for (addr, _) in &named.addresses {
-            self.node.addrs.remember(*addr);
+            if self.node.instances.iter().all(|i| i.cfg.name.as_bytes() != name) {
+                named.orphans.push(path);
+            }
         }
         (remembered, named)
     }
 
     /// Removes what is not configured any more, before anything is advertised.
     pub(super) fn remove_leftovers(&mut self, named: &Named) -> nix::Result<()> {
-        let index =
-            |(addr, dev): &(IpAddr, String)| Some((*addr, if_nametoindex(dev.as_str()).ok()?, dev.clone()));
-        let there: Vec<(IpAddr, u32, String)> = named.addresses.iter().filter_map(index).collect();
-        let ops = self.node.addrs.leftovers(|a| there.iter().any(|t| (t.0, t.1) == (a.addr, a.ifindex)));
-        let mut done = true;
+        let ops = self.node.addrs.leftovers(&named.addresses);
         if !ops.is_empty() {
-            for (.., dev) in &there {
-                super::links::promote_secondaries(dev);
-            }
-            for (op, errno) in self.netlink.carry_out(ops) {
-                match errno {
-                    0 => log::info!("{} is not configured any more: removed", op.addr),
-                    libc::EADDRNOTAVAIL | libc::ENODEV => {}
-                    errno => {
-                        done = false;
-                        let why = Errno::from_raw(errno).desc();
-                        log::error!("{} is not configured any more and cannot be removed: {why}", op.addr);
-                    }
-                }
+            let results = self.netlink.carry_out(ops);
+            for (op, errno) in &results {
+                let done = if *errno == 0 { "removed" } else { Errno::from_raw(*errno).desc() };
+                log::warn!("{} is not configured any more: {done}", op.addr);
             }
             self.dump()?;
+            if results.iter().any(|(_, errno)| *errno != 0) {
+                return Ok(());
+            }
         }
-        for file in named.orphans.iter().filter(|_| done) {
+        for file in &named.orphans {
             let _ = std::fs::remove_file(file);
         }
         Ok(())

@@ -23,14 +23,15 @@ impl Node {
     /// Ends what has lasted long enough. Whether the kernel has changed its mind shows only when nobody else is master: to try
     /// would cost the clients of another one.
     pub(super) fn tick_refused(&mut self, now: Time) {
-        let mut over = false;
-        for i in self.instances.iter_mut().filter(|i| i.refused_until.is_some_and(|t| now >= t)) {
-            i.refused_until = None;
-            i.machine.stand_aside(now, now + ASIDE);
-            over = true;
-        }
-        if over {
-            self.evaluate_all(now);
+        for i in 0..self.instances.len() {
+            if self.instances[i].refused_until.is_some_and(|t| now >= t) {
+                self.instances[i].refused_until = None;
+                // The others of its group would preempt for it.
+                for j in self.together(i) {
+                    self.instances[j].machine.stand_aside(now, now + ASIDE);
+                }
+                self.evaluate_all(now);
+            }
         }
     }
 
@@ -48,7 +49,9 @@ impl Node {
         let i = &mut self.instances[inst];
         if std::mem::take(&mut i.refusals) > 0 {
             i.refused_until = None;
-            i.machine.come_forward();
+            for j in self.together(inst) {
+                self.instances[j].machine.come_forward();
+            }
         }
     }
 }

@@ -55,7 +55,6 @@ impl Netlink {
         let mut results: Vec<(Op, i32)> = ops.into_iter().map(|op| (op, 0)).collect();
         for chunk in results.chunks_mut(CHUNK) {
             self.out.clear();
-            let first = self.seq.wrapping_add(1);
             let mut last = 0;
             for (op, _) in chunk.iter() {
                 rtnl::unanswered(&mut self.out, last);
@@ -63,7 +62,11 @@ impl Netlink {
                 self.seq = self.seq.wrapping_add(1);
                 encode(&mut self.out, self.seq, op);
             }
-            let done = self.send().and_then(|()| self.answers(first, chunk));
+            let done = self.exchange(&mut |before, errno| {
+                if let Some((_, e)) = chunk.iter_mut().nth_back(before as usize) {
+                    *e = errno;
+                }
+            });
             // Of those that were not answered nothing is known.
             if let Err(e) = done {
                 let unknown = chunk.iter_mut().filter(|(_, errno)| *errno == 0);
@@ -73,41 +76,29 @@ impl Netlink {
         results
     }
 
-    /// Takes the answers to requests numbered from `first`, up to that to the last one.
-    fn answers(&mut self, first: u32, chunk: &mut [(Op, i32)]) -> nix::Result<()> {
+    /// Carries one other request out; returns its errno, 0 for success.
+    pub fn request(&mut self, encode: impl FnOnce(&mut Vec<u8>, u32)) -> i32 {
+        self.seq = self.seq.wrapping_add(1);
+        self.out.clear();
+        encode(&mut self.out, self.seq);
+        let mut result = 0;
+        match self.exchange(&mut |_, errno| result = errno) {
+            Ok(()) => result,
+            Err(e) => e as i32,
+        }
+    }
+
+    /// Sends what is to be sent and takes the answers, up to that to the last request: how many requests before that, and errno.
+    fn exchange(&mut self, f: &mut dyn FnMut(u32, i32)) -> nix::Result<()> {
+        self.send()?;
         loop {
             let n = receive(&self.requests, &mut self.buf)?;
             for msg in rtnl::messages(self.buf.get(..n).unwrap_or_default()) {
                 let Msg::Ack { seq, errno } = msg else { continue };
-                let i = seq.wrapping_sub(first) as usize;
-                if let Some((_, e)) = chunk.get_mut(i) {
-                    *e = errno;
-                    if i + 1 == chunk.len() {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-    }
-
-    /// Carries one other request out; returns its errno, 0 for success.
-    pub fn request(&mut self, encode: impl FnOnce(&mut Vec<u8>, u32)) -> i32 {
-        self.seq = self.seq.wrapping_add(1);
-        let ours = self.seq;
-        self.out.clear();
-        encode(&mut self.out, ours);
-        if let Err(e) = self.send() {
-            return e as i32;
-        }
-        loop {
-            let n = match receive(&self.requests, &mut self.buf) {
-                Ok(n) => n,
-                Err(e) => return e as i32,
-            };
-            for msg in rtnl::messages(self.buf.get(..n).unwrap_or_default()) {
-                match msg {
-                    Msg::Ack { seq, errno } if seq == ours => return errno,
-                    _ => {}
+                let before = self.seq.wrapping_sub(seq);
+                f(before, errno);
+                if before == 0 {
+                    return Ok(());
                 }
             }
         }

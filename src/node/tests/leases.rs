@@ -111,7 +111,9 @@ fn what_is_left_of_another_configuration_is_found() {
     for (cfg, found) in [(&before, true), (&config::Vrrp { priority: 255, ..before.clone() }, false)] {
         let file = memory::render(cfg, true);
         let named: Vec<(IpAddr, &str)> = memory::addresses(&file).collect();
-        let ops = w.node.addrs.leftovers(|a| named.contains(&(a.addr, "eth0")) && a.ifindex == ETH0);
+        assert!(named.iter().all(|(_, dev)| *dev == "eth0"));
+        let named: Vec<(IpAddr, u32)> = named.into_iter().map(|(a, _)| (a, ETH0)).collect();
+        let ops = w.node.addrs.leftovers(&named);
         let ops: Vec<_> = ops.iter().map(|op| (op.kind, op.addr, op.ifindex, op.prefix)).collect();
         let expected = (OpKind::Remove, IpAddr::from(old), ETH0, 24);
         assert_eq!(ops, if found { vec![expected] } else { vec![] });
