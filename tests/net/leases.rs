@@ -318,7 +318,8 @@ fn ends_well(w: &World, what: &str) -> Result<()> {
             "{vip} is on {:?}",
             w.watcher.holders(vip)
         );
-        w.watcher.no_overlap(vip, ms(100))?;
+        // A planned hand-over, both ways, on a busy machine.
+        w.watcher.no_overlap(vip, ms(500))?;
         println!("{what}: {vip} was nobody's for {:?}", w.watcher.longest_gap(vip, broken));
     }
     ensure!(one.is_alive(), "it has ended");
@@ -433,12 +434,16 @@ fn refused(w: &World) -> Result<()> {
 
 /// More messages than the buffer holds come while vipd stands still, among them the end of its addresses.
 fn overrun(w: &World) -> Result<()> {
-    let one = Vipd::run(&w.one, None, &both(100))?;
-    wait_both(w, "node1")?;
+    // The leases take 6 s, however slow the machine.
+    let slow: Vec<Router> = both(100).into_iter().map(|r| r.advert_int("3")).collect();
+    let one = Vipd::run(&w.one, None, &slow)?;
+    for vip in [VIP, GLOBAL] {
+        w.watcher.wait_holder(vip, "node1", secs(15))?;
+    }
     w.one.ip("link add d0 type veth peer name d1\nlink set d0 up")?;
     let flood: String =
         (0..3000).map(|i| format!("addr add 10.8.{}.{}/32 dev d0\n", i / 250, i % 250)).collect();
-    w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?;
+    w.capture.wait_advert("node1", VRID, Instant::now(), secs(4))?;
     let start = Instant::now();
     one.stop();
     w.one.ip(&flood)?;
@@ -459,7 +464,7 @@ fn overrun(w: &World) -> Result<()> {
     one.cont();
     one.wait_log("interface has no address to send from", secs(3))?;
     w.one.ip("addr add 192.168.30.116/24 dev eth0")?;
-    w.watcher.wait_holder(VIP, "node1", ELECTION)?;
+    w.watcher.wait_holder(VIP, "node1", secs(15))?;
     Ok(())
 }
 
