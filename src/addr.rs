@@ -453,7 +453,8 @@ impl AddrBook {
         // again, nothing else would find that out.
         out.push(Outcome::ViewIsWrong);
         if e.want == Want::Present && matches!(self.leasing[e.inst].claim, Claim::Advert(_)) {
-            let had_time = held.lease.is_none_or(|l| now < held.since + Duration::from_secs(u64::from(l)));
+            let had_time =
+                held.lease.is_none_or(|l| now + EARLY < held.since + Duration::from_secs(u64::from(l)));
             e.deleted += u32::from(had_time);
             let times = e.deleted;
             out.push(if had_time {

@@ -1,6 +1,6 @@
 //! From the actions of a state machine, and from what became of addresses, to effects.
 
-use super::{Effect, FRAMES_PER_MS, Hold, Memory, Node};
+use super::{Effect, FRAMES_PER_MS, Hold, Memory, Node, SLOW_TURN};
 use crate::addr::Outcome;
 use crate::event::Event;
 use crate::time::Time;
@@ -334,7 +334,8 @@ impl Node {
     /// An address may be added only behind a fresh advert; the next may be far.
     pub(super) fn advert_unless_fresh(&mut self, inst: usize, now: Time) {
         let fresh = self.addrs.terms(inst).fresh;
-        if self.addrs.last_advert(inst).is_none_or(|t| now.since(t) > fresh) {
+        // It is not to be too old by the time that the batch is done.
+        if self.addrs.last_advert(inst).is_none_or(|t| now.since(t) + SLOW_TURN > fresh) {
             let priority = self.instances[inst].machine.params.priority;
             self.push_advert(inst, priority, now);
         }

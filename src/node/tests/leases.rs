@@ -250,3 +250,37 @@ fn a_macvlan_that_has_no_ipv6_any_more_is_made_again() {
     assert!(w.take().contains(&Did::Vmac(VmacOp::Make { parent: ETH0 })));
     assert!((0..3).all(|e| w.node.addrs.is_held(e)) && w.kind() == Kind::Master);
 }
+
+/// Whenever it is deleted, it is back at once: behind the last advert, or one of its own.
+#[test]
+fn what_is_deleted_at_any_time_is_put_back_at_once() {
+    for age in (0..1000).step_by(5) {
+        let mut w = master(&one("virtual_ipaddress_excluded = 2001:db8::230/64"));
+        w.run(ms(1000));
+        let last = w.last_advert[0].expect("it is master");
+        let next = last + ms(1000 + age);
+        w.run_to(next);
+        let six: IpAddr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x230).into();
+        w.kernel.retain(|(e, ..)| *e != 1);
+        w.take();
+        w.node.addr_gone(w.now, &addr(six, 64, Some(TAG), 1));
+        w.effects();
+        w.settle();
+        assert!(w.take().contains(&Did::Add(1, Some(1))), "{age} ms after an advert");
+    }
+    // The kernel may end a lease 20 ms early: nobody deleted that.
+    for (left, deleted) in [(10, false), (100, true)] {
+        let mut w = master(&one(""));
+        let end = w.kernel[0].1 + ms(1000);
+        w.sends_fail = true;
+        w.now = end - ms(left);
+        w.node.addr_gone(w.now, &addr(VIP, 32, Some(TAG), 1));
+        w.effects();
+        w.events.extend(std::iter::from_fn(|| w.node.next_event()));
+        assert_eq!(
+            w.events.contains(&Event::VipDeleted { entry: 0, times: 1 }),
+            deleted,
+            "{left} ms before its end"
+        );
+    }
+}
