@@ -75,7 +75,7 @@ impl Node {
                 self.relieve(now);
                 self.set_vmac(inst, true);
                 let i = &mut self.instances[inst];
-                i.unsaved = true;
+                (i.unsaved, i.refused_tries) = (true, 0);
                 i.announcer.start(now, &i.cfg.garp, i.vmac.is_some());
                 if i.is_owner() {
                     self.queue_round(inst, now);
@@ -294,7 +294,8 @@ impl Node {
             Outcome::Added { entry } => {
                 self.tell(Event::VipAdded { entry });
                 if let Some(inst) = self.master_of(entry) {
-                    self.instances[inst].refusals = 0;
+                    let i = &mut self.instances[inst];
+                    (i.refusals, i.refused_tries) = (0, 0);
                     self.tell(Event::Announcing { entry });
                     self.queue(entry, now);
                 }

@@ -185,6 +185,8 @@ pub struct Instance {
     pub refused_until: Option<Time>,
     /// See `refused_until`.
     pub refusals: u8,
+    /// How often in a row it was so since it became master.
+    pub refused_tries: u8,
     /// Its counters.
     pub stats: Stats,
     /// Other masters that were heard while it was master.
@@ -260,6 +262,7 @@ impl Instance {
             faults: Faults::default(),
             refused_until: None,
             refusals: 0,
+            refused_tries: 0,
             stats: Stats::default(),
             foreign: Foreign::default(),
             contest: None,

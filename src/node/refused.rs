@@ -4,18 +4,25 @@ use super::{Life, Node};
 use crate::time::Time;
 use std::time::Duration;
 
-/// FAULT for so long after the first refusal, and twice as long after each one that follows, up to 5 minutes.
+/// FAULT for so long after the first refusal, and twice as long after each one that follows, up to 320 s.
 const FIRST: Duration = Duration::from_secs(10);
-/// After that it takes over where nobody else is master, and preempts only when so much time has passed.
-const ASIDE: Duration = Duration::from_secs(3600);
+/// After that it takes over where nobody else is master, and preempts only when so many times that have passed.
+const ASIDE: u32 = 6;
+/// Refusals in a row, with 0.25 s and an advert in between: a lack of memory may be over by then.
+const TRIES: u8 = 3;
+
+fn pause(refusals: u8) -> Duration {
+    FIRST * (1 << refusals.saturating_sub(1).min(5))
+}
 
 impl Node {
     /// The kernel has refused all of them.
     pub(super) fn refused(&mut self, inst: usize, now: Time) {
         let i = &mut self.instances[inst];
-        if i.is_master() && self.life == Life::Running {
-            i.refused_until = Some(now + FIRST * (1 << i.refusals.min(5)));
+        i.refused_tries = i.refused_tries.saturating_add(1);
+        if i.is_master() && self.life == Life::Running && i.refused_tries >= TRIES {
             i.refusals = i.refusals.saturating_add(1);
+            i.refused_until = Some(now + pause(i.refusals));
             self.evaluate_all(now);
         }
     }
@@ -26,9 +33,10 @@ impl Node {
         for i in 0..self.instances.len() {
             if self.instances[i].refused_until.is_some_and(|t| now >= t) {
                 self.instances[i].refused_until = None;
+                let until = now + pause(self.instances[i].refusals) * ASIDE;
                 // The others of its group would preempt for it.
                 for j in self.together(i) {
-                    self.instances[j].machine.stand_aside(now, now + ASIDE);
+                    self.instances[j].machine.stand_aside(now, until);
                 }
                 self.evaluate_all(now);
             }
