@@ -100,15 +100,23 @@ build() {
     # shellcheck disable=SC2086  # SMALL is a word or nothing
     "$cargo" build --release --locked ${SMALL:+--no-default-features} --bin vipd --target-dir target/static --target "$t" \
         --config "target.$t.linker='$cc'" \
-        --config "target.$t.rustflags=[${abort-}'-Ctarget-feature=+crt-static','-Cforce-unwind-tables=no','-Lnative=$lib',
+        --config "target.$t.rustflags=[${small-}'-Ctarget-feature=+crt-static','-Cforce-unwind-tables=no','-Lnative=$lib',
             '-Clink-arg=-Wl,-z,noseparate-code,--build-id=none',$pack]" "$@"
 }
 
+knows() { echo | RUSTC_BOOTSTRAP=1 "${rustc:-rustc}" "$@" --print cfg >/dev/null 2>&1; }
+
 # std is compiled along. That is unstable, hence RUSTC_BOOTSTRAP, which nothing else gets to see.
 # A panic aborts at once, without Rust's message, where the compiler knows how (1.91): 57 KB. See src/sys/crash.rs.
+# Where LLVM knows how (22): blocks in the order of the shortest jumps, 4 KB; no function with a large frame within
+# another, whose offsets it would make long, 2 KB; a jump table only where it is shorter than comparing, 1 KB.
 build_small() {
-    abort="'-Zunstable-options','-Cpanic=immediate-abort',"
-    echo | RUSTC_BOOTSTRAP=1 "${rustc:-rustc}" -Zunstable-options -Cpanic=immediate-abort --print cfg >/dev/null 2>&1 || abort=
+    small=
+    if knows -Zunstable-options -Cpanic=immediate-abort; then
+        small="'-Zunstable-options','-Cpanic=immediate-abort',"
+    fi
+    shape='-apply-ext-tsp-for-size -inline-max-stacksize=256 -min-jump-table-entries=9'
+    if knows "-Cllvm-args=$shape"; then small="$small'-Cllvm-args=$shape',"; fi
     RUSTC_BOOTSTRAP=1 build --config 'unstable.build-std=["std","panic_abort"]' \
         --config 'unstable.build-std-features=["optimize_for_size"]'
 }

@@ -28,6 +28,8 @@ const EARLY: Duration = Duration::from_millis(20);
 const HANDOVER_LEASE: u32 = 1;
 /// Pause before an operation that failed is tried again.
 const RETRY: Duration = Duration::from_millis(250);
+/// And the first time a removal: two may hold the address meanwhile. Each further pause is twice as long, up to `RETRY`.
+const RETRY_REMOVAL: Duration = Duration::from_millis(10);
 /// One VIP of one virtual router.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -48,6 +50,8 @@ pub struct Entry {
     /// What we hold: present in the kernel, and ours.
     held: Option<Held>,
     retry_at: Option<Time>,
+    /// How often its removal was tried.
+    tries: u8,
     complained: bool,
     /// The next success is reported even if it was there already.
     tell: bool,
@@ -290,7 +294,7 @@ impl AddrBook {
     fn want(&mut self, inst: usize, want: Want) {
         for e in self.entries.iter_mut().filter(|e| e.inst == inst && !e.dropped) {
             e.want = want;
-            e.retry_at = None;
+            (e.retry_at, e.tries) = (None, 0);
         }
     }
 
@@ -495,7 +499,8 @@ impl AddrBook {
             None => e.ifindex.is_none_or(|i| i == a.ifindex),
         };
         let local = matches!(a.addr, IpAddr::V6(ip) if ip.is_unicast_link_local());
-        let find = |f: &dyn Fn(&Entry) -> bool| self.entries.iter().position(|e| e.addr == a.addr && f(e));
+        let is = |e: &Entry| e.addr == a.addr && (!e.dropped || e.held.is_some());
+        let find = |f: &dyn Fn(&Entry) -> bool| self.entries.iter().position(|e| is(e) && f(e));
         // During a reload two virtual routers may have one address: it is that of the one who holds it.
         find(&|e| e.held.is_some() && in_place(e))
             .or_else(|| find(&in_place))

@@ -1,7 +1,8 @@
-//! What is legal but unwise, for `vipd -t` only: it looks at files that the daemon has no business with.
+//! What is legal but unwise, mostly for `vipd -t` only.
 
 use crate::config::{Auth, CheckKind, Config};
-use std::fmt::Write;
+use crate::sys::dir;
+use crate::text::Write;
 use std::fs::{self, File};
 use std::io::Read;
 use std::net::IpAddr;
@@ -13,32 +14,46 @@ const MAX_SIZE: u64 = 1 << 20;
 /// Files of a directory that are looked at.
 const MAX_FILES: usize = 256;
 
+/// A password that others may read, or change.
+pub fn open_secret(cfg: &Config, file: &Path) -> Option<String> {
+    let secret = cfg.vrrp.iter().any(|v| v.auth != Auth::None);
+    let open = secret && fs::metadata(file).is_ok_and(|m| m.permissions().mode() & 0o077 != 0);
+    open.then(|| format!("others may read the password in it: chmod 600 {}", file.display()))
+}
+
 /// Lines `file:line: warning: text` or `file: note: text`.
 pub fn advice(cfg: &Config, file: &Path) -> String {
     let mut out = String::new();
     let name = file.display();
-    let secret = cfg.vrrp.iter().any(|v| v.auth != Auth::None);
-    if secret && fs::metadata(file).is_ok_and(|m| m.permissions().mode() & 0o077 != 0) {
-        let _ = writeln!(out, "{name}: warning: others may read the password in it: chmod 600 {name}");
+    if let Some(told) = open_secret(cfg, file) {
+        writeln!(out, "{name}: warning: {told}");
     }
     for c in &cfg.checks {
         if let CheckKind::Exec { argv, .. } = &c.kind
             && let Some(program) = argv.first()
             && !fs::metadata(program).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
         {
-            let _ =
-                writeln!(out, "{name}: warning: [check {}]: {program} is no program that can be run", c.name);
+            writeln!(out, "{name}: warning: [check {}]: {program} is no program that can be run", c.name);
         }
     }
     for (index, v) in cfg.vrrp.iter().enumerate() {
         let line = v.line;
         if v.is_ipv6() && !v.unicast_peers.is_empty() {
-            let _ = writeln!(out, "{name}:{line}: note: with IPv6 a keepalived needs unicast_ttl 255");
+            writeln!(out, "{name}:{line}: note: with IPv6 a keepalived needs unicast_ttl 255");
+        }
+        if !v.preempt && !v.preempt_delay.is_zero() {
+            writeln!(out, "{name}:{line}: warning: preempt_delay has no effect with preempt = no");
+        }
+        for vip in v.held() {
+            if let Some(what) = not_a_host(vip.addr, vip.prefix) {
+                let (addr, prefix) = (vip.addr, vip.prefix);
+                writeln!(out, "{name}:{line}: warning: {addr}/{prefix} is {what}, not a host's");
+            }
         }
         let mut before = cfg.vrrp.iter().take(index).filter(|b| b.is_ipv6() == v.is_ipv6());
         if let Some(b) = before.find(|b| b.vrid == v.vrid) {
             let (one, two) = (&b.interface, &v.interface);
-            let _ = writeln!(
+            writeln!(
                 out,
                 "{name}:{line}: note: virtual_router_id = {} as in [vrrp {}]: wrong if {one} and {two} are one network",
                 v.vrid, b.name
@@ -49,6 +64,19 @@ pub fn advice(cfg: &Config, file: &Path) -> String {
     out
 }
 
+/// What an address is that no host of its subnet should have; of /31, /32, /127 and /128 every one is a host's.
+fn not_a_host(addr: IpAddr, prefix: u8) -> Option<&'static str> {
+    match addr {
+        IpAddr::V4(a) if prefix < 31 => match a.to_bits() << prefix {
+            0 => Some("the network's address"),
+            host if host == u32::MAX << prefix => Some("the broadcast address"),
+            _ => None,
+        },
+        IpAddr::V6(a) if prefix < 127 && a.to_bits() << prefix == 0 => Some("the routers' anycast address"),
+        _ => None,
+    }
+}
+
 fn haproxy(cfg: &Config, out: &mut String) {
     let Some(h) = &cfg.haproxy else { return };
     let vips: Vec<IpAddr> = match h.nonlocal_bind {
@@ -57,25 +85,33 @@ fn haproxy(cfg: &Config, out: &mut String) {
     };
     let mut bounded = false;
     for file in h.config.iter().flat_map(|path| files(path)) {
-        let mut bytes = Vec::new();
-        // Whatever cannot be read is HAProxy's to complain of.
-        let _ = File::open(&file).and_then(|f| f.take(MAX_SIZE).read_to_end(&mut bytes));
-        bounded |= scan(&String::from_utf8_lossy(&bytes), &vips, |line, text| {
-            let _ = writeln!(out, "{}:{line}: warning: {text}", file.display());
+        bounded |= scan(&read(&file), &vips, |line, text| {
+            writeln!(out, "{}:{line}: warning: {text}", file.display());
         });
     }
     if let (false, Some(first)) = (bounded, h.config.first()) {
         let text =
             "no hard-stop-after: after a reload the old process stays as long as its longest connection";
-        let _ = writeln!(out, "{}: warning: {text}", first.display());
+        writeln!(out, "{}: warning: {text}", first.display());
     }
 }
 
+/// The text of a file of HAProxy's. Whatever cannot be read is HAProxy's to complain of.
+pub(crate) fn read(file: &Path) -> String {
+    let mut bytes = Vec::new();
+    // Not one that would keep us waiting.
+    if file.is_file() {
+        let _ = File::open(file).and_then(|f| f.take(MAX_SIZE).read_to_end(&mut bytes));
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// The file, or the `*.cfg` of the directory.
-fn files(path: &Path) -> Vec<PathBuf> {
-    let Ok(dir) = fs::read_dir(path) else { return vec![path.to_owned()] };
-    let all = dir.flatten().map(|entry| entry.path());
-    all.filter(|p| p.extension().is_some_and(|e| e == "cfg") && p.is_file()).take(MAX_FILES).collect()
+pub(crate) fn files(path: &Path) -> Vec<PathBuf> {
+    let Ok(mut all) = dir::files(path, "", ".cfg") else { return vec![path.to_owned()] };
+    all.retain(|p| p.is_file());
+    all.truncate(MAX_FILES);
+    all
 }
 
 /// Looks at the lines of a haproxy.cfg; returns whether it has `hard-stop-after`. `say`: a `bind` of one of `vips` that
@@ -124,6 +160,44 @@ mod tests {
         assert_eq!(said(cfg, &["192.0.2.1", "2001:db8::1"]), (true, vec![4, 5, 6, 7]));
         assert_eq!(said(cfg, &[]), (true, vec![]));
         assert_eq!(said("# hard-stop-after 1s\nglobal # hard-stop-after\n\0\n", &[]), (false, vec![]));
+    }
+
+    #[test]
+    fn of_addresses_and_preemption() {
+        let what = |addr: &str, prefix| not_a_host(addr.parse().expect("an address"), prefix);
+        for (addr, prefix, word) in [
+            ("192.168.1.0", 24, "network"),
+            ("192.168.1.255", 24, "broadcast"),
+            ("192.168.1.4", 30, "network"),
+            ("192.168.1.7", 30, "broadcast"),
+            ("10.0.0.0", 1, ""),
+            ("128.0.0.0", 1, "network"),
+            ("192.168.1.255", 23, "broadcast"),
+            ("192.168.0.255", 23, ""),
+            ("192.168.1.0", 31, ""),
+            ("192.168.1.1", 31, ""),
+            ("192.168.1.255", 32, ""),
+            ("2001:db8::", 64, "anycast"),
+            ("2001:db8::1", 64, ""),
+            ("2001:db8::ffff", 112, ""),
+            ("2001:db8::", 127, ""),
+            ("2001:db8::", 128, ""),
+        ] {
+            match what(addr, prefix) {
+                Some(text) => assert!(!word.is_empty() && text.contains(word), "{addr}/{prefix}: {text}"),
+                None => assert_eq!(word, "", "{addr}/{prefix}"),
+            }
+        }
+        let text = "[vrrp A]\ninterface = eth0\nvirtual_router_id = 1\npreempt = no\npreempt_delay = 5\n\
+                    virtual_ipaddress = 192.0.2.1/24, 192.0.2.255/24\nvirtual_ipaddress_excluded = 192.0.3.0/24\n";
+        let of = |text: &str| advice(&parse(text).expect("valid").0, Path::new("/nowhere.ini"));
+        assert_eq!(
+            of(text),
+            "/nowhere.ini:1: warning: preempt_delay has no effect with preempt = no\n\
+             /nowhere.ini:1: warning: 192.0.2.255/24 is the broadcast address, not a host's\n\
+             /nowhere.ini:1: warning: 192.0.3.0/24 is the network's address, not a host's\n"
+        );
+        assert!(!of(&text.replace("preempt = no\n", "")).contains("preempt"));
     }
 
     #[test]

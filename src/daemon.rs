@@ -7,7 +7,9 @@ mod links;
 mod listeners;
 mod memory;
 mod notify;
+mod read;
 mod reload;
+mod rights;
 mod service;
 mod tables;
 mod vmac;
@@ -17,17 +19,17 @@ pub use notify::odd_hooks;
 pub use reload::{read_config, read_file};
 pub use service::check_argv;
 
+use crate::advice::open_secret;
 use crate::config::{self, Config};
-use crate::control::{Control, Request};
+use crate::control::Control;
 use crate::event::Event;
 use crate::haproxy::supervisor;
 use crate::node::{Effect, Node};
 use crate::repeat::Repeats;
-use crate::status;
 use crate::sys::batch::Batch;
 use crate::sys::diag::Connections;
 use crate::sys::netlink::Netlink;
-use crate::sys::socket::{self, Kind};
+use crate::sys::socket::Kind;
 use crate::sys::{clock, process, runtime, schedule, signal};
 use crate::time::{Time, earlier};
 use crate::watch;
@@ -37,11 +39,11 @@ use links::Sockets;
 use nix::errno::Errno;
 use nix::fcntl::Flock;
 use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::time::TimeSpec;
 use notify::{Done, Jobs};
 use reload::{Job, Pending};
+use rights::Rights;
 use service::{Outcome, Service};
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -117,19 +119,20 @@ struct Daemon {
     repeats: Repeats,
     /// The kernel cannot reset any, and that has been said.
     no_diag: bool,
+    rights: Rights,
     /// Held as long as the process.
     _locks: (Flock<File>, Flock<File>),
 }
 
 /// Runs with the configuration of `file` until it is told to stop; returns the exit status.
 pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
-    let missing = runtime::missing_capabilities();
-    if !missing.is_empty() {
-        return Err(fatal("missing capability", missing.join(", ")));
+    let rights = Rights::take(cfg)?;
+    if let Some(told) = open_secret(cfg, file) {
+        log::warn!("{}: {told}", file.display());
     }
     runtime::keep_descriptors();
     process::adopt_orphans();
-    let mut daemon = Daemon::open(cfg, file)?;
+    let mut daemon = Daemon::open(cfg, file, rights)?;
     daemon.begin(cfg)?;
     loop {
         daemon.turn()?;
@@ -141,7 +144,7 @@ pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
 }
 
 impl Daemon {
-    fn open(cfg: &Rc<Config>, file: &Path) -> Result<Self, Fatal> {
+    fn open(cfg: &Rc<Config>, file: &Path, rights: Rights) -> Result<Self, Fatal> {
         let path = &cfg.global.control_socket;
         let dir = path.parent().unwrap_or(Path::new("/"));
         runtime::make_dir(dir).map_err(|e| fatal(dir.display(), e))?;
@@ -152,8 +155,8 @@ impl Daemon {
         let router_id = cfg.global.router_id.clone().unwrap_or_else(|| host.clone());
         Ok(Daemon {
             node: Node::new(cfg, now),
-            netlink: Netlink::open().map_err(|e| fatal("netlink", e))?,
-            signals: signal::open().map_err(|e| fatal("signalfd", e))?,
+            netlink: Netlink::open().map_err(|e| fatal("netlink", words::errno(e as i32)))?,
+            signals: signal::open().map_err(|e| fatal("signalfd", words::errno(e as i32)))?,
             sockets: Vec::new(),
             service: cfg.haproxy.as_ref().map(|h| Service::new(h, path)),
             checks: Checks::new(cfg)?,
@@ -177,6 +180,7 @@ impl Daemon {
             connections: None,
             repeats: Repeats::default(),
             no_diag: false,
+            rights,
             _locks: locks,
         })
     }
@@ -191,10 +195,10 @@ impl Daemon {
         if cfg.global.lock_memory
             && let Err(e) = schedule::lock_memory()
         {
-            log::warn!("lock_memory: {} (CAP_IPC_LOCK or RLIMIT_MEMLOCK is missing)", e.desc());
+            log::warn!("lock_memory: {} (CAP_IPC_LOCK or RLIMIT_MEMLOCK is missing)", words::errno(e as i32));
         }
         self.take_realtime();
-        self.dump().map_err(|e| fatal("netlink", e))?;
+        self.dump().map_err(|e| fatal("netlink", words::errno(e as i32)))?;
         self.run_effects();
         self.remove_leftovers(&named).map_err(|e| fatal("netlink", e))?;
         if let Some(found) = self.service.as_mut().and_then(Service::adopt) {
@@ -214,7 +218,7 @@ impl Daemon {
 
     /// One turn: wait, read, act.
     fn turn(&mut self) -> Result<(), Fatal> {
-        let ready = self.wait().map_err(|e| fatal("ppoll", e))?;
+        let ready = self.wait().map_err(|e| fatal("ppoll", words::errno(e as i32)))?;
         // Did this process run in time? If not, the addresses go before anything is believed.
         let now = clock::now();
         self.node.woke(now);
@@ -307,7 +311,13 @@ impl Daemon {
             deadline = earlier(deadline, s.stray_after.filter(|t| *t > now));
         }
         let timeout = deadline.map(|t| TimeSpec::from_duration(t.since(now)));
-        match ppoll(&mut fds, timeout, None) {
+        let mut done = ppoll(&mut fds, timeout, None);
+        if done == Err(Errno::EINVAL) {
+            // More than we may have open now: the first ones matter most.
+            fds.truncate(runtime::most_descriptors());
+            done = ppoll(&mut fds, timeout, None);
+        }
+        match done {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return Err(e),
         }
@@ -321,116 +331,13 @@ impl Daemon {
         Ok(ready)
     }
 
-    fn read(&mut self, source: Source) -> Result<(), Fatal> {
-        let now = clock::now();
-        match source {
-            Source::Netlink => self.read_netlink(now)?,
-            Source::Signals => {
-                while let Some(s) = signal::next(&mut self.signals) {
-                    self.signal(now, s);
-                }
-            }
-            Source::Vrrp(i, kind) => self.read_adverts(i, kind),
-            Source::Stray(i) => self.read_strays(now, i),
-            Source::VrrpV6(i) => self.read_adverts_v6(i),
-            Source::Vmac(i) => self.read_vmac(i),
-            Source::StrayV6(i) => self.read_strays_v6(now, i),
-            Source::Arp(i) => self.read_announcements(now, i),
-            Source::Neighbours(i) => self.read_neighbours(now, i),
-            Source::Probe => match self.service.as_mut().and_then(Service::read_probe) {
-                Some((pid, Some(info))) => {
-                    self.node.supervise(now, |h, out, events| h.answered(pid, info, now, out, events));
-                }
-                Some((_, None)) => {
-                    self.node.supervise(now, |h, out, events| h.probe_failed(now, out, events))
-                }
-                None => {}
-            },
-            Source::Pidfd => {
-                if let Some((pid, exit)) = self.service.as_mut().and_then(Service::orphan_exited) {
-                    self.exited(now, pid, exit);
-                }
-            }
-            Source::Listeners => {
-                let listeners = self.service.as_mut().and_then(|s| s.listeners.as_mut());
-                if let Some(result) = listeners.and_then(|l| l.serve()) {
-                    self.node.supervise(now, |h, out, events| h.fetched(result, now, out, events));
-                }
-            }
-            Source::Pipe => {
-                let node = &mut self.node;
-                if let Some(service) = &mut self.service {
-                    service.read_pipes(now, |line| {
-                        log::log!(words::haproxy_level(line), "haproxy: {line}");
-                        node.haproxy_said(now, line);
-                    });
-                }
-            }
-            Source::Check(i) => {
-                if let Some(result) = self.checks.ready(i) {
-                    self.node.check_done(now, i, result, String::new());
-                }
-            }
-            Source::Jobs => self.jobs.read(),
-            Source::Control => {
-                for (l, s) in self.node.links.iter_mut().zip(&self.sockets) {
-                    l.overruns = [&s.vrrp, &s.ah].into_iter().flatten().map(socket::Vrrp::overruns).sum();
-                }
-                let node = &self.node;
-                let context = status::Context { router_id: &self.router_id, started: self.started, now };
-                let (asked, waiting) = (&mut self.asked, self.pending.len());
-                self.control.serve(now, |request, to| match request {
-                    Request::Reload | Request::Resign { .. } if asked.len() + waiting >= MAX_JOBS => {
-                        Some((1, "too many requests are under way\n".to_owned()))
-                    }
-                    Request::Status(form) => {
-                        Some((status::exit_status(node), status::render(form, node, &context)))
-                    }
-                    Request::Watch => Some((0, watch::present(node, now, &stamp()))),
-                    Request::Reload => {
-                        asked.push(Job::Reload(to));
-                        None
-                    }
-                    Request::Resign { name, aside, force } => {
-                        asked.push(Job::Resign { to, name, aside, force });
-                        None
-                    }
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn signal(&mut self, now: Time, s: Signal) {
-        match s {
-            Signal::SIGTERM | Signal::SIGINT | Signal::SIGUSR1 => self.node.stop(now),
-            Signal::SIGCHLD => {
-                while let Some((pid, exit)) = process::reap(|pid| self.checks.exiting(pid)) {
-                    if let Some((check, result, output)) = self.checks.reaped(pid, exit) {
-                        self.node.check_done(now, check, result, output);
-                    } else if let Some(done) = self.jobs.reaped(pid, exit) {
-                        self.job_done(now, done);
-                    } else if self.service.as_mut().is_some_and(|s| s.reaped(pid)) {
-                        self.node.supervise(now, |h, out, events| h.checked(exit, now, out, events));
-                    } else {
-                        self.exited(now, pid, exit);
-                    }
-                }
-            }
-            schedule::STEPPED_DOWN => self.stepped_down(now),
-            Signal::SIGUSR2 => self.node.supervise(now, |h, out, events| h.reload(now, out, events)),
-            Signal::SIGHUP => self.hangup = true,
-            _ => {}
-        }
-    }
-
     fn take_realtime(&mut self) {
         self.realtime_at = None;
         if self.realtime == 0 {
             return;
         }
         if let Err(e) = schedule::realtime(self.realtime) {
-            log::warn!("realtime_priority: {} (CAP_SYS_NICE is missing)", e.desc());
+            log::warn!("realtime_priority: {} (CAP_SYS_NICE is missing)", words::errno(e as i32));
         }
     }
 
@@ -438,12 +345,6 @@ impl Daemon {
     fn stepped_down(&mut self, now: Time) {
         self.realtime_at = Some(now + STEP_DOWN);
         log::warn!("busy without a pause: no realtime priority for {} s", STEP_DOWN.as_secs());
-    }
-
-    fn exited(&mut self, now: Time, pid: u32, exit: supervisor::Exit) {
-        self.node.supervise(now, |h, out, events| {
-            h.exited(pid, exit, now, out, events);
-        });
     }
 
     /// Timers, then everything that follows, until nothing is left to do at once. `now` was read before the
@@ -509,6 +410,7 @@ impl Daemon {
             Effect::Disconnect { inst } => self.disconnect(inst),
             Effect::DisconnectVip { entry } => self.disconnect_vips(&[entry]),
             Effect::Announce { entry } => self.announce(entry),
+            Effect::Probe { entry } => self.probe(entry),
             Effect::Remember { inst, memory } => self.remember(inst, memory),
             Effect::Forget { name } => {
                 let _ = std::fs::remove_file(memory::state_file(&self.control_socket, &name));
@@ -530,6 +432,7 @@ impl Daemon {
                     Outcome::Spawned(pid) => h.spawned(pid, now, events),
                     Outcome::SpawnFailed(errno) => h.spawn_failed(errno, now, out, events),
                     Outcome::ProbeFailed => h.probe_failed(now, out, events),
+                    Outcome::CannotAsk => h.cannot_ask(now),
                     Outcome::FetchFailed(why) => h.fetched(Err(why), now, out, events),
                     Outcome::CheckFailed => h.checked(supervisor::Exit::Unknown, now, out, events),
                 });

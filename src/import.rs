@@ -6,6 +6,7 @@ mod router;
 
 pub use parse::{Include, Node};
 
+use crate::text::split_once;
 use parse::Tree;
 
 /// The configuration, as far as it is translated.
@@ -187,10 +188,12 @@ pub fn import(name: &str, text: &str, include: &mut Include) -> Result<String, S
 
 /// `killall -0 haproxy`, `pidof haproxy`, `/etc/keepalived/check_haproxy.sh`, a process of that name, ...
 fn looks_at_haproxy(script: &Node) -> bool {
-    script.word(1).contains("haproxy")
-        || script.block.iter().any(|d| {
-            matches!(d.keyword(), "script" | "process") && d.words.iter().any(|w| w.contains("haproxy"))
-        })
+    let named = |word: &str| split_once(word, "haproxy").is_some();
+    named(script.word(1))
+        || script
+            .block
+            .iter()
+            .any(|d| matches!(d.keyword(), "script" | "process") && d.words.iter().any(|w| named(w)))
 }
 
 fn global(out: &mut Out, d: &Node) {

@@ -31,11 +31,13 @@ pub mod mail;
 pub mod memory;
 pub mod node;
 pub mod post;
+pub mod privilege;
 pub mod repeat;
 pub mod stats;
 pub mod status;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod text;
 pub mod time;
 pub mod vrrp;
 pub mod watch;

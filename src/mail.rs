@@ -5,7 +5,7 @@
 
 pub mod outbox;
 
-use std::fmt::Write;
+use crate::text::{Write, split_once};
 use std::time::Duration;
 
 /// Longest line of a reply (RFC 5321 §4.5.3.1.5 has 512) and most lines of one.
@@ -41,14 +41,14 @@ impl Job {
         let helo = if self.helo.is_empty() { "-" } else { &self.helo };
         let mut s = format!("{server}\n{port}\n{}\n{helo}\n{from}\n", self.timeout.as_secs());
         for to in &self.to {
-            let _ = writeln!(s, "{to}");
+            writeln!(s, "{to}");
         }
         s + "\n" + &self.message
     }
 
     /// The reverse.
     pub fn parse(text: &str) -> Option<Job> {
-        let (head, message) = text.split_once("\n\n")?;
+        let (head, message) = split_once(text, "\n\n")?;
         let mut lines = head.split('\n');
         let mut next = || lines.next().map(str::to_owned);
         Some(Job {
@@ -67,22 +67,21 @@ impl Job {
 pub fn compose(job: &Job, subject: &str, date: &str, id: &str, body: &str) -> String {
     let mut s = String::new();
     let mut field = |name: &str, value: &str| {
-        let _ = writeln!(s, "{name}: {}", Plain(value));
+        writeln!(s, "{name} {}", Plain(value));
     };
-    field("Date", date);
-    field("From", &job.from);
+    field("Date:", date);
+    field("From:", &job.from);
     for (n, to) in job.to.iter().enumerate() {
         // Folded: a line has at most 998 octets (RFC 5322 §2.1.1).
         let more = if n + 1 < job.to.len() { "," } else { "" };
-        field(if n == 0 { "To" } else { "\0" }, &format!("{to}{more}"));
+        field(if n == 0 { "To:" } else { "" }, &format!("{to}{more}"));
     }
-    field("Subject", subject);
-    field("Message-ID", id);
+    field("Subject:", subject);
+    field("Message-ID:", id);
     // Nobody's vacation program answers this (RFC 3834).
-    field("Auto-Submitted", "auto-generated");
-    let mut s = s.replace("\0: ", " ");
+    field("Auto-Submitted:", "auto-generated");
     for line in [""].into_iter().chain(body.lines()) {
-        let _ = writeln!(s, "{}", Plain(line));
+        writeln!(s, "{}", Plain(line));
     }
     s
 }
@@ -92,7 +91,9 @@ struct Plain<'a>(&'a str);
 
 impl std::fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.chars().try_for_each(|c| f.write_char(if matches!(c, ' '..='~') { c } else { '?' }))
+        self.0
+            .chars()
+            .try_for_each(|c| std::fmt::Write::write_char(f, if matches!(c, ' '..='~') { c } else { '?' }))
     }
 }
 

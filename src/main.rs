@@ -2,21 +2,20 @@
 
 use lexopt::prelude::*;
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
-#[cfg(feature = "import")]
-use vipd::config::ini;
 use vipd::config::{Config, schema};
 use vipd::haproxy::supervisor::Exit;
 #[cfg(feature = "import")]
 use vipd::import;
+#[cfg(feature = "import")]
+use vipd::sys::dir;
 use vipd::sys::process;
-use vipd::{control, daemon, logger, post};
+use vipd::{control, daemon, logger, post, words};
 
 const USAGE: &str = "\
 vipd gives a pair of HAProxy machines a floating address.
@@ -58,7 +57,7 @@ enum Task {
 fn main() -> ExitCode {
     let status = match command_line() {
         Err(e) => {
-            eprintln!("vipd: {e}\n\n{USAGE}");
+            eprintln!("vipd: {}\n\n{USAGE}", e.0);
             USAGE_ERROR
         }
         Ok((Task::Import(file), _)) => import_file(&file),
@@ -85,7 +84,27 @@ fn say(text: &[u8]) -> bool {
     out.write_all(text).and_then(|()| out.flush()).is_ok()
 }
 
-fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
+/// What is wrong with the command line.
+struct Wrong(String);
+
+/// Not by the error's own `Display`: with it comes `{:?}` of an `OsString`, 1 KB.
+impl From<lexopt::Error> for Wrong {
+    fn from(e: lexopt::Error) -> Self {
+        Wrong(match e {
+            lexopt::Error::MissingValue { option: None } => "missing argument".into(),
+            lexopt::Error::MissingValue { option: Some(o) } => format!("missing argument for option '{o}'"),
+            lexopt::Error::UnexpectedOption(o) => format!("invalid option '{o}'"),
+            lexopt::Error::UnexpectedValue { option: o, value } => {
+                format!("unexpected argument for option '{o}': '{}'", value.display())
+            }
+            lexopt::Error::UnexpectedArgument(a) => format!("unexpected argument '{}'", a.display()),
+            lexopt::Error::NonUnicodeValue(a) => format!("argument is invalid unicode: '{}'", a.display()),
+            _ => "wrong argument".into(), // `parse` makes it, which is not used
+        })
+    }
+}
+
+fn command_line() -> Result<(Task, PathBuf), Wrong> {
     let mut file = PathBuf::from("/etc/vipd.ini");
     let mut task = Task::Run;
     let (mut aside, mut force, mut name) = ("60".to_owned(), "no", String::new());
@@ -96,34 +115,37 @@ fn command_line() -> Result<(Task, PathBuf), lexopt::Error> {
             Short('t') => task = Task::Check,
             Short('h') | Long("help") => return Ok((Task::Print(USAGE.into()), file)),
             Short('V') | Long("version") => {
-                return Ok((Task::Print(format!("vipd {}\n", env!("CARGO_PKG_VERSION"))), file));
+                let text = concat!("vipd ", env!("CARGO_PKG_VERSION"), "\n");
+                return Ok((Task::Print(text.into()), file));
             }
             Long("send-mail") => return Ok((Task::SendMail, file)),
-            Value(word) if word == "import" && matches!(task, Task::Run) => {
-                task = Task::Import(args.value()?.into())
-            }
-            Value(word) if word == "status" && matches!(task, Task::Run) => task = Task::Ask(plain().into()),
-            Value(word) if word == "reload" && matches!(task, Task::Run) => {
-                task = Task::Ask("reload".into());
-            }
-            Value(word) if word == "resign" && matches!(task, Task::Run) => task = Task::Ask(String::new()),
             Long("for") if is_resign(&task) => {
                 aside = args.value()?.string()?;
                 if !aside.parse().is_ok_and(|s: u64| s <= control::MAX_ASIDE) {
-                    return Err("--for: 0 to 86400 seconds".into());
+                    return Err(Wrong("--for: 0 to 86400 seconds".into()));
                 }
             }
             Long("force") if is_resign(&task) => force = "yes",
-            Value(word) if is_resign(&task) && name.is_empty() => name = word.string()?,
             Long(how) if matches!(&task, Task::Ask(l) if l == "status" || l == "status colour") => {
-                task = Task::Ask(match how {
-                    "json" => "status json".into(),
-                    "metrics" => "status metrics".into(),
-                    "watch" => WATCH.into(),
-                    _ => return Err(arg.unexpected()),
-                });
+                let line = match how {
+                    "json" => "status json",
+                    "metrics" => "status metrics",
+                    "watch" => WATCH,
+                    _ => return Err(arg.unexpected().into()),
+                };
+                task = Task::Ask(line.into());
             }
-            arg => return Err(arg.unexpected()),
+            Value(word) if is_resign(&task) && name.is_empty() => name = word.string()?,
+            Value(word) if matches!(task, Task::Run) => {
+                task = match word.to_str() {
+                    Some("import") => Task::Import(args.value()?.into()),
+                    Some("status") => Task::Ask(plain().into()),
+                    Some("reload") => Task::Ask("reload".into()),
+                    Some("resign") => Task::Ask(String::new()),
+                    _ => return Err(Value(word).unexpected().into()),
+                };
+            }
+            arg => return Err(arg.unexpected().into()),
         }
     }
     if is_resign(&task) {
@@ -180,7 +202,7 @@ fn check(cfg: &Config, file: &Path) -> u8 {
         // Its complaints belong to ours.
         match process::spawn(&daemon::check_argv(h), std::io::stderr().as_fd()) {
             Err(e) => {
-                eprintln!("{}: {}", h.binary.display(), e.desc());
+                eprintln!("{}: {}", h.binary.display(), words::errno(e as i32));
                 return USAGE_ERROR;
             }
             Ok(pid) if process::wait(pid) != Exit::Code(0) => {
@@ -221,10 +243,8 @@ fn import_file(file: &Path) -> u8 {
 
 #[cfg(feature = "import")]
 fn text(file: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    let limit = u64::try_from(ini::MAX_SIZE).unwrap_or(u64::MAX);
-    File::open(file)?.take(limit).read_to_string(&mut text)?;
-    Ok(text)
+    let no_text = |_| std::io::Error::new(std::io::ErrorKind::InvalidData, "not UTF-8");
+    String::from_utf8(daemon::read_file(file)?).map_err(no_text)
 }
 
 #[cfg(feature = "import")]
@@ -234,20 +254,7 @@ fn included(dir: &Path, pattern: &str) -> std::io::Result<Vec<(String, String)>>
     let last = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     let files = match last.split_once('*') {
         None => vec![path.clone()],
-        Some((head, tail)) => {
-            let mut files = Vec::new();
-            for entry in std::fs::read_dir(path.parent().unwrap_or(dir))? {
-                let entry = entry?;
-                let name = entry.file_name();
-                let rest = name.to_str().and_then(|n| n.strip_prefix(head));
-                if rest.is_some_and(|r| r.ends_with(tail)) {
-                    let path = entry.path();
-                    let at = files.partition_point(|f| *f < path);
-                    files.insert(at, path);
-                }
-            }
-            files
-        }
+        Some((head, tail)) => dir::files(path.parent().unwrap_or(dir), head, tail)?,
     };
     files.into_iter().map(|f| Ok((f.display().to_string(), text(&f)?))).collect()
 }
@@ -265,7 +272,9 @@ fn ask(file: &Path, line: &str) -> u8 {
     let text = daemon::read_file(file).unwrap_or_default();
     let value = |l: &[u8]| -> Option<PathBuf> {
         let value = l.trim_ascii().strip_prefix(b"control_socket")?.trim_ascii_start().strip_prefix(b"=")?;
-        Some(OsStr::from_bytes(value.trim_ascii()).into())
+        let ends = |w: &[u8]| w[0].is_ascii_whitespace() && matches!(w[1], b'#' | b';');
+        let end = value.windows(2).position(ends).unwrap_or(value.len());
+        Some(OsStr::from_bytes(value[..end].trim_ascii()).into())
     };
     let socket = text.split(|b| *b == b'\n').find_map(value);
     let socket = socket.unwrap_or_else(|| schema::CONTROL_SOCKET.into());

@@ -3,7 +3,7 @@
 //! `ADDRESS INTERFACE`.
 
 use crate::config::{Auth, Vrrp};
-use std::fmt::Write;
+use crate::text::Write;
 use std::net::IpAddr;
 
 /// The content for a master (`leaving`: for one that handed over and must not resume).
@@ -11,7 +11,7 @@ pub fn render(cfg: &Vrrp, leaving: bool) -> String {
     let mut text = format!("{} {:016x}\n", if leaving { "leaving" } else { "master" }, fingerprint(cfg));
     // The owner's are not vipd's.
     for vip in cfg.held().filter(|_| cfg.priority != 255) {
-        let _ = writeln!(text, "{} {}", vip.addr, vip.dev.as_ref().unwrap_or(&cfg.interface));
+        writeln!(text, "{} {}", vip.addr, vip.dev.as_ref().unwrap_or(&cfg.interface));
     }
     text
 }
@@ -30,12 +30,12 @@ pub fn says_master(content: &str, cfg: &Vrrp) -> bool {
 /// from 64 bits of it, and nobody but root writes the file.
 fn fingerprint(cfg: &Vrrp) -> u64 {
     let mut text = String::new();
-    let _ = write!(text, "{} {} {}", cfg.vrid, cfg.version as u8, cfg.interface);
+    write!(text, "{} {} {}", cfg.vrid, cfg.version as u8, cfg.interface);
     if let Some(src) = cfg.src_ip {
-        let _ = write!(text, " from {src}");
+        write!(text, " from {src}");
     }
     for peer in &cfg.unicast_peers {
-        let _ = write!(text, " to {peer}");
+        write!(text, " to {peer}");
     }
     if cfg.use_vmac {
         text.push_str(" vmac");
@@ -43,7 +43,7 @@ fn fingerprint(cfg: &Vrrp) -> u64 {
     for (list, vips) in [("", &cfg.vips), (" excluded", &cfg.excluded)] {
         for vip in vips {
             let dev = vip.dev.as_deref().unwrap_or_default();
-            let _ = write!(text, "{list} {}/{} {dev}", vip.addr, vip.prefix);
+            write!(text, "{list} {}/{} {dev}", vip.addr, vip.prefix);
         }
     }
     let mut bytes = text.into_bytes();

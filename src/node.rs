@@ -19,6 +19,7 @@ mod reload;
 mod resign;
 mod stop;
 mod tracking;
+mod unsent;
 mod vmac;
 
 pub use foreign::Contest;
@@ -69,6 +70,8 @@ pub enum Effect {
     DisconnectVip { entry: usize },
     /// Announce one VIP, if `may_announce` still says so.
     Announce { entry: usize },
+    /// Ask whether somebody else has it.
+    Probe { entry: usize },
     /// Keep in the state file what a restarted vipd must know.
     Remember { inst: usize, memory: Memory },
     /// Remove the state file of a virtual router that has left or has another name.
@@ -147,6 +150,8 @@ pub struct Link {
     /// Of each foreign VRID, whether it was told, and whether with one of our VIPs.
     stray_said: [Option<bool>; 256],
     bogus_said: Option<Time>,
+    /// A reload has named it, and the kernel has not said yet what it is.
+    unread: bool,
 }
 
 impl Link {
@@ -171,6 +176,7 @@ impl Link {
             open_error: None,
             stray_said: [None; 256],
             bogus_said: None,
+            unread: false,
         }
     }
 }
@@ -307,10 +313,11 @@ impl Node {
         if let Some(i) = self.links.iter().position(|l| l.name == name) {
             return i;
         }
-        let link = Link::new(name);
+        let mut link = Link::new(name);
         if self.life != Life::Starting {
             // Whatever that interface is, the kernel has to say it.
             self.reread();
+            link.unread = true;
             if let Some(i) = self.links.iter().position(|l| l.name.is_empty()) {
                 self.links[i] = link;
                 return i;
@@ -377,6 +384,7 @@ impl Node {
         self.instances[i].stats.stalls += 1;
         self.tell(Event::Stalled { inst: i, silence: now.since(last) });
         self.step(i, now, Input::Stall);
+        self.pause_unsent(i, now);
     }
 
     /// Right before an advert is sent: this process may have stood still since that was `decided`, in the
@@ -415,6 +423,7 @@ impl Node {
     pub fn deadline(&self, now: Time) -> Option<Time> {
         let mut at = earlier(self.addrs.deadline(now), self.announce_at);
         at = earlier(at, self.notify.deadline());
+        at = earlier(at, self.unsent_deadline());
         for (i, inst) in self.instances.iter().enumerate() {
             at = earlier(at, self.machine_deadline(i));
             at = earlier(at, inst.announcer.deadline());
@@ -460,6 +469,7 @@ impl Node {
             }
         }
         self.tick_refused(now);
+        self.tick_unsent(now);
         if self.instances.iter().any(|i| i.faults.has(Faults::DELAY)) && now >= self.take_part_at {
             self.evaluate_all(now);
         }

@@ -6,6 +6,7 @@ use crate::mail::{Dialogue, End, Job};
 use crate::sys::{clock, user};
 use crate::time::Time;
 use crate::wire::dns;
+use crate::words;
 use nix::errno::Errno;
 use nix::sys::socket::{
     self, AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt,
@@ -63,7 +64,7 @@ fn deliver(job: &Job) -> End {
             Ok(end) => return end,
             // What a connect that takes longer than SO_SNDTIMEO ends with (socket(7)).
             Err(Errno::EINPROGRESS) => format!("{addr}: timed out"),
-            Err(e) => format!("{addr}: {}", e.desc()),
+            Err(e) => format!("{addr}: {}", words::errno(e as i32)),
         };
     }
     End::Later(why)

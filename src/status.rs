@@ -9,12 +9,12 @@ use crate::addr::Entry;
 use crate::config::Track;
 use crate::haproxy::supervisor::{State, Supervisor};
 use crate::node::{Group, Instance, Link, Node};
+use crate::text::Write;
 use crate::time::Time;
 use crate::vrrp::machine::{Kind, State as Vrrp};
 use crate::words;
 use json::Json;
 use metrics::Metrics;
-use std::fmt::Write;
 use std::time::Duration;
 use walk::{Sink, Value};
 
@@ -89,13 +89,13 @@ fn escape(out: &mut String, text: &str) {
 
 /// A value that is a number, in JSON as in metrics.
 fn number(out: &mut String, v: Value) {
-    let _ = match v {
+    match v {
         Value::Code(n) => write!(out, "{n}"),
         Value::Flag(b) => write!(out, "{}", u8::from(b)),
         Value::Number(n) => write!(out, "{n}"),
         Value::Count(n) => write!(out, "{n}"),
         Value::Seconds(d) | Value::Spent(d) => write!(out, "{}.{:03}", d.as_secs(), d.subsec_millis()),
-        Value::Null | Value::Text(_) | Value::Label(_) => Ok(()),
+        Value::Null | Value::Text(_) | Value::Label(_) => {}
     };
 }
 
@@ -142,29 +142,29 @@ pub fn text(node: &Node, router_id: &str, started: Time, now: Time) -> String {
 fn people(node: &Node, c: &Context, colour: bool) -> String {
     let mut s = String::new();
     let (version, now) = (env!("CARGO_PKG_VERSION"), c.now);
-    let _ = writeln!(s, "{}: vipd {version}, up {}", c.router_id, ago(now.since(c.started)));
+    writeln!(s, "{}: vipd {version}, up {}", c.router_id, ago(now.since(c.started)));
     let width = node.instances.iter().fold(0, |w, i| w.max(i.cfg.name.len()));
     for (i, inst) in node.instances.iter().enumerate() {
-        let _ = write!(s, "\n{:width$}  ", inst.cfg.name);
+        write!(s, "\n{:width$}  ", inst.cfg.name);
         state(&mut s, colour, words::state(inst.machine.kind(), inst.faults));
         let (since, why) = (ago(now.since(inst.since)), reason(inst));
-        let _ = match inst.machine.kind() {
+        match inst.machine.kind() {
             Kind::Init if !inst.faults.none() => writeln!(s, " for {since}: {why}"),
             _ => writeln!(s, " for {since} ({why})"),
-        };
+        }
         instance(&mut s, node, i, inst, c, colour);
     }
     for g in &node.groups {
-        let _ = write!(s, "\n{}  ", g.name);
+        write!(s, "\n{}  ", g.name);
         state(&mut s, colour, words::group_state(g.state));
         group(&mut s, node, g, now);
     }
     for check in &node.checks {
-        let _ = write!(s, "\nCheck {}  ", check.name);
+        write!(s, "\nCheck {}  ", check.name);
         state(&mut s, colour, up(check.is_up()));
-        let _ = write!(s, " for {}", ago(now.since(check.since)));
+        write!(s, " for {}", ago(now.since(check.since)));
         if let Some(f) = check.failure {
-            let _ = write!(s, ", last attempt: {}", words::failure(f));
+            write!(s, ", last attempt: {}", words::failure(f));
         }
         s.push('\n');
     }
@@ -183,66 +183,70 @@ fn state(s: &mut String, colour: bool, word: &str) {
         "FAULT" | "DOWN" | "down" => 31,
         _ => 33,
     };
-    let _ = if colour { write!(s, "\x1b[{code}m{word}\x1b[0m") } else { write!(s, "{word}") };
+    if colour {
+        write!(s, "\x1b[{code}m{word}\x1b[0m")
+    } else {
+        write!(s, "{word}")
+    };
 }
 
 /// Begins a row: what is behind is in one column.
 fn row(s: &mut String, title: &str) {
-    let _ = write!(s, "  {title:<9} ");
+    write!(s, "  {title:<9} ");
 }
 
 fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, context: &Context, colour: bool) {
     let (kind, c, now) = (inst.machine.kind(), &inst.cfg, context.now);
     row(s, "router");
-    let _ = write!(s, "VRID {} on {}, VRRPv{}", c.vrid, c.interface, c.version as u8 + 2);
-    let _ = write!(s, ", priority {}", inst.machine.params.priority);
+    write!(s, "VRID {} on {}, VRRPv{}", c.vrid, c.interface, c.version as u8 + 2);
+    write!(s, ", priority {}", inst.machine.params.priority);
     let tracked = node.tracked(i, now);
     let mut weighs = false;
     for t in &tracked {
         if t.weight() != 0 {
             if !std::mem::replace(&mut weighs, true) {
-                let _ = write!(s, " ({}", c.priority);
+                write!(s, " ({}", c.priority);
             }
             let (what, name) = words::tracked(node, t.what);
-            let _ = write!(s, ", {:+} {what}{name} {}", i32::from(t.weight()), up(t.up));
+            write!(s, ", {:+} {what}{name} {}", i32::from(t.weight()), up(t.up));
         }
     }
     if weighs {
         s.push(')');
     }
-    let _ = write!(s, ", advert_int {}", seconds(c.advert_int));
-    let _ = match inst.src {
+    write!(s, ", advert_int {}", seconds(c.advert_int));
+    match inst.src {
         Some(src) => writeln!(s, ", from {src}"),
         None => writeln!(s, ", no source address"),
     };
     match inst.machine.state() {
         Vrrp::Backup { master, down_at, preempt_at, .. } => {
             row(s, "master");
-            let _ = match master {
+            match master {
                 Some(m) => write!(s, "{} with priority {}", m.src, m.priority),
                 None => write!(s, "no master heard"),
             };
-            let _ = write!(s, ", down timer {}", seconds(down_at.since(now)));
+            write!(s, ", down timer {}", seconds(down_at.since(now)));
             if let Some(at) = preempt_at.filter(|t| *t > now) {
-                let _ = write!(s, ", preempt_delay {}", seconds(at.since(now)));
+                write!(s, ", preempt_delay {}", seconds(at.since(now)));
             }
             s.push('\n');
         }
         Vrrp::Master { advert_at, .. } => {
             row(s, "master");
-            let _ = writeln!(s, "this node, next advert in {}", seconds(advert_at.since(now)));
+            writeln!(s, "this node, next advert in {}", seconds(advert_at.since(now)));
         }
         Vrrp::Init => {}
     }
     for t in tracked.iter().filter(|t| t.how == Track::Fault && t.up != Some(true)) {
         let (what, name) = words::tracked(node, t.what);
         row(s, "needs");
-        let _ = write!(s, "{what}{name} ");
+        write!(s, "{what}{name} ");
         state(s, colour, up(t.up));
         s.push('\n');
     }
     if let Some(left) = inst.machine.aside(now) {
-        let _ = writeln!(s, "  resigned: does not preempt for {}", seconds(left));
+        writeln!(s, "  resigned: does not preempt for {}", seconds(left));
     }
     if inst.machine.is_asking() {
         s.push_str("  told to resign: asks whether there is a successor\n");
@@ -252,13 +256,13 @@ fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, context: &Co
     }
     if let Some(h) = inst.hold {
         row(s, "hand-over");
-        let _ = writeln!(s, "waits for its successor, {} left", seconds(h.until.since(now)));
+        writeln!(s, "waits for its successor, {} left", seconds(h.until.since(now)));
     }
     let width = node.addrs.of(i).map(|(_, vip)| shown(node, vip).len()).max().unwrap_or(0);
     for (e, vip) in node.addrs.of(i) {
         row(s, "address");
-        let _ = write!(s, "{:width$} ", shown(node, vip));
-        let _ = match (node.addrs.is_held(e), node.addrs.lease_left(e, now)) {
+        write!(s, "{:width$} ", shown(node, vip));
+        match (node.addrs.is_held(e), node.addrs.lease_left(e, now)) {
             (true, Some(left)) => writeln!(s, "held, lease {}", seconds(left)),
             (true, None) => writeln!(s, "held, permanent"),
             (false, _) if node.addrs.is_refused(e) => {
@@ -278,7 +282,7 @@ fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, context: &Co
     // With one target, send_errors below says it all.
     for t in inst.targets.iter().filter(|t| inst.targets.len() > 1 && t.send_errors > 0) {
         row(s, "unsent");
-        let _ = writeln!(s, "{} adverts could not be sent to {}", t.send_errors, t.to);
+        writeln!(s, "{} adverts could not be sent to {}", t.send_errors, t.to);
     }
     counters(s, "  counters  ", inst.stats.all());
 }
@@ -297,16 +301,16 @@ fn split_brain(s: &mut String, node: &Node, inst: &Instance, now: Time, colour: 
             state(s, colour, "SPLIT BRAIN");
             s.push_str(": ");
         }
-        let _ = write!(s, "master {} with priority {}", other.src, other.priority);
+        write!(s, "master {} with priority {}", other.src, other.priority);
         if let Some(why) = other.refused {
-            let _ = write!(s, ", refused ({})", why.name());
+            write!(s, ", refused ({})", why.name());
         }
-        let _ = writeln!(s, ", {} in all", seconds(f.total));
+        writeln!(s, ", {} in all", seconds(f.total));
     }
     if let Some((c, vip)) = inst.contest.and_then(|c| Some((c, node.addrs.entries.get(c.entry)?))) {
         row(s, "foreign");
         let (by, ago) = (words::mac(c.mac), ago(now.since(c.heard)));
-        let _ = writeln!(s, "{} announced by {by}, another host, {ago} ago", vip.addr);
+        writeln!(s, "{} announced by {by}, another host, {ago} ago", vip.addr);
     }
 }
 
@@ -314,7 +318,7 @@ fn split_brain(s: &mut String, node: &Node, inst: &Instance, now: Time, colour: 
 fn counters(s: &mut String, title: &str, all: impl Iterator<Item = (&'static str, u64)>) {
     let mut before = title;
     for (name, n) in all.filter(|(_, n)| *n > 0) {
-        let _ = write!(s, "{before}{name} {n}");
+        write!(s, "{before}{name} {n}");
         before = ", ";
     }
     if before != title {
@@ -327,7 +331,7 @@ fn group(s: &mut String, node: &Node, g: &Group, now: Time) {
     let mut sign = ':';
     for inst in g.members.iter().filter_map(|i| node.instances.get(*i)) {
         let waits = matches!(inst.machine.state(), Vrrp::Backup { down_at, .. } if now >= *down_at);
-        let _ = write!(s, "{sign} {}{}", inst.cfg.name, if waits { " (would be master)" } else { "" });
+        write!(s, "{sign} {}{}", inst.cfg.name, if waits { " (would be master)" } else { "" });
         sign = ',';
     }
     s.push('\n');
@@ -344,10 +348,10 @@ fn haproxy(s: &mut String, h: &Supervisor, now: Time, colour: bool) {
     state(s, colour, haproxy_state(h));
     let (pid, worker, since, retry) = processes(h);
     if let Some(t) = since {
-        let _ = write!(s, " for {}", ago(now.since(t)));
+        write!(s, " for {}", ago(now.since(t)));
     }
     if let Some(t) = retry {
-        let _ = write!(s, ", next start in {}", seconds(t.since(now)));
+        write!(s, ", next start in {}", seconds(t.since(now)));
     }
     if h.is_crash_loop() {
         s.push_str(", died too often: FAULT until it has been well for crash_window");
@@ -355,26 +359,26 @@ fn haproxy(s: &mut String, h: &Supervisor, now: Time, colour: bool) {
     s.push('\n');
     if let Some(pid) = pid {
         row(s, "process");
-        let _ = write!(s, "pid {pid}");
+        write!(s, "pid {pid}");
         if let Some(worker) = worker {
-            let _ = write!(s, ", worker {worker}");
+            write!(s, ", worker {worker}");
         }
         if !h.version.is_empty() {
-            let _ = write!(s, ", version {}", h.version);
+            write!(s, ", version {}", h.version);
         }
         s.push('\n');
     }
     if h.restarts > 0 || h.last_exit.is_some() {
         row(s, "restarts");
-        let _ = write!(s, "{}", h.restarts);
+        write!(s, "{}", h.restarts);
         if let Some(e) = h.last_exit {
-            let _ = write!(s, ", last exit: {}", words::exit(e));
+            write!(s, ", last exit: {}", words::exit(e));
         }
         s.push('\n');
     }
     if h.held_listeners() > 0 {
         row(s, "sockets");
-        let _ = writeln!(s, "{} listening socket(s) held over a crash", h.held_listeners());
+        writeln!(s, "{} listening socket(s) held over a crash", h.held_listeners());
     }
 }
 

@@ -11,9 +11,9 @@
 use crate::event::Event;
 use crate::node::Node;
 use crate::status;
+use crate::text::Write;
 use crate::time::Time;
 use crate::words;
-use std::fmt::Write;
 use std::time::Duration;
 
 /// What an event is about; indices into the node's.
@@ -73,8 +73,8 @@ fn subject(node: &Node, e: &Event) -> Subject {
 
 /// The columns up to the fourth.
 fn columns(out: &mut String, node: &Node, s: Subject, event: Option<&Event>, stamp: &str) {
-    let _ = write!(out, "{stamp} ");
-    let _ = match s {
+    write!(out, "{stamp} ");
+    match s {
         Subject::Vrrp(i) => {
             let Some(inst) = node.instances.get(i) else { return };
             // Of two transitions in one turn, each has its own.
@@ -135,7 +135,7 @@ pub fn present(node: &Node, now: Time, stamp: &str) -> String {
     let mut out = String::new();
     for (i, inst) in node.instances.iter().enumerate() {
         columns(&mut out, node, Subject::Vrrp(i), None, stamp);
-        let _ = writeln!(out, "for {}: {}", status::ago(now.since(inst.since)), status::reason(inst));
+        writeln!(out, "for {}: {}", status::ago(now.since(inst.since)), status::reason(inst));
     }
     let groups = (0..node.groups.len()).map(Subject::Group);
     let checks = (0..node.checks.len()).map(Subject::Check);

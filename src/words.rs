@@ -7,12 +7,12 @@ use crate::haproxy::supervisor::{Event as Haproxy, Exit};
 use crate::hook::{Notice, Subject};
 use crate::mail::outbox;
 use crate::node::{Faults, Node, Tracked};
+use crate::text::Write;
 use crate::vrrp::group;
 use crate::vrrp::machine::{Kind, Note, Resigned, Why};
 use crate::vrrp::packet::Discard;
 use log::Level::{self, Debug, Error, Info, Warn};
-use nix::errno::Errno;
-use std::fmt::Write;
+use std::io;
 use std::time::Duration;
 
 /// The name of a state.
@@ -99,10 +99,18 @@ pub fn exit(e: Exit) -> String {
     }
 }
 
+/// An error number in the C library's words; those of nix are tables of 18 KB.
+pub fn errno(number: i32) -> String {
+    let mut text = io::Error::from_raw_os_error(number).to_string();
+    // std adds ` (os error 13)`.
+    text.truncate(text.rfind('(').map_or(text.len(), |at| at.saturating_sub(1)));
+    text
+}
+
 /// Why listening sockets are not held.
-pub fn refusal(r: Refusal) -> &'static str {
-    match r {
-        Refusal::Unreachable(errno) => Errno::from_raw(errno).desc(),
+pub fn refusal(r: Refusal) -> String {
+    let why = match r {
+        Refusal::Unreachable(number) => return errno(number),
         Refusal::NoPlace => "no stats socket can be named after control_socket",
         Refusal::NoAnswer => "no answer",
         Refusal::Timeout => "no answer in time",
@@ -110,13 +118,14 @@ pub fn refusal(r: Refusal) -> &'static str {
         Refusal::TooMany => "too many",
         Refusal::Truncated => "more than the limit of open files",
         Refusal::Garbage => "not an answer to _getsocks",
-    }
+    };
+    why.into()
 }
 
 /// Why an attempt of a check failed.
 pub fn failure(f: Failure) -> String {
     match f {
-        Failure::Errno(errno) => Errno::from_raw(errno).desc().into(),
+        Failure::Errno(number) => errno(number),
         Failure::TimedOut => "timed out".into(),
         Failure::Status(code) => format!("HTTP {code}"),
         Failure::NotHttp => "the answer is no HTTP".into(),
@@ -138,7 +147,7 @@ pub fn tracked(node: &Node, what: Tracked) -> (&'static str, &str) {
 pub fn mac(m: [u8; 6]) -> String {
     let mut s = String::new();
     for b in m {
-        let _ = write!(s, ":{b:02x}");
+        write!(s, ":{b:02x}");
     }
     s.split_off(1)
 }
@@ -155,39 +164,46 @@ fn notice(n: &Notice) -> String {
 /// One line for an event, with its level.
 pub fn render(node: &Node, e: &Event) -> (Level, String) {
     let mut s = String::new();
-    let level = write(&mut s, node, e).unwrap_or(Error);
+    let level = write(&mut s, node, e);
     (level, s)
 }
 
-/// Writing to a `String` does not fail; the `?` below only pleases `write!`.
-fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::Error> {
-    let name = |inst: &usize| node.instances.get(*inst).map_or("?", |i| i.cfg.name.as_str());
+/// `VRRP_Instance(VI_1) `, with which most lines begin.
+#[inline(never)]
+fn instance(s: &mut String, node: &Node, inst: usize) {
+    let name = node.instances.get(inst).map_or("?", |i| i.cfg.name.as_str());
+    for part in ["VRRP_Instance(", name, ") "] {
+        s.push_str(part);
+    }
+}
+
+fn write(s: &mut String, node: &Node, event: &Event) -> Level {
     let link = |link: &usize| node.links.get(*link).map_or("?", |l| l.name.as_str());
     let vip = |entry: &usize| node.addrs.entries.get(*entry);
-    let err = |errno: &i32| Errno::from_raw(*errno).desc();
+    let err = |number: &i32| errno(*number);
     macro_rules! say {
-        ($level:expr, $($arg:tt)*) => {{ write!(s, $($arg)*)?; $level }};
+        ($level:expr, $($arg:tt)*) => {{ write!(s, $($arg)*); $level }};
     }
     macro_rules! say_inst {
         ($level:expr, $inst:expr, $($arg:tt)*) => {{
-            write!(s, "VRRP_Instance({}) ", name($inst))?;
+            instance(s, node, *$inst);
             say!($level, $($arg)*)
         }};
     }
     // Every such line names the address and the device.
     macro_rules! say_vip {
         ($level:expr, $entry:expr, $fmt:literal $($arg:tt)*) => {{
-            let Some(v) = vip($entry) else { return Ok(Debug) };
+            let Some(v) = vip($entry) else { return Debug };
             say!($level, $fmt, addr = v.addr, dev = link(&v.link) $($arg)*)
         }};
     }
     macro_rules! say_inst_vip {
         ($level:expr, $entry:expr, $($arg:tt)*) => {{
-            write!(s, "VRRP_Instance({}) ", vip($entry).map_or("?", |v| name(&v.inst)))?;
+            instance(s, node, vip($entry).map_or(usize::MAX, |v| v.inst));
             say_vip!($level, $entry, $($arg)*)
         }};
     }
-    Ok(match event {
+    match event {
         Event::Entered { inst, kind: Kind::Master, why: w } => {
             say_inst!(Info, inst, "Transition to MASTER STATE ({})\n", why(*w));
             say_inst!(Info, inst, "Entering MASTER STATE")
@@ -276,13 +292,13 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
                 other => say_inst!(Warn, inst, "invalid advert from {src}: {}", other.name()),
             };
             let dev = node.instances.get(*inst).map_or("?", |i| link(&i.link));
-            write!(s, "\nbogus VRRP packet received on {dev} !!!\n")?;
+            write!(s, "\nbogus VRRP packet received on {dev} !!!\n");
             say_inst!(Warn, inst, "ignoring received advertisment...")
         }
         Event::Bogus { link: l, src, why: d } => {
-            write!(s, "bogus VRRP packet received on {} !!! ({}", link(l), d.name())?;
+            write!(s, "bogus VRRP packet received on {} !!! ({}", link(l), d.name());
             if let Some(src) = src {
-                write!(s, ", from {src}")?;
+                write!(s, ", from {src}");
             }
             // keepalived's IPv6 unicast has 64.
             let hint =
@@ -316,7 +332,7 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             say!(Info, "advert with VRID {vrid} from {src} on {}: not ours", link(l))
         }
         Event::Stray { link: l, vrid, src, vip: Some(entry) } => {
-            writeln!(s, "bogus VRRP packet received on {} !!!", link(l))?;
+            writeln!(s, "bogus VRRP packet received on {} !!!", link(l));
             say_inst_vip!(
                 Error,
                 entry,
@@ -451,16 +467,16 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             let binary = node.haproxy.as_ref().map_or("haproxy".into(), |h| h.binary().to_string_lossy());
             say!(Error, "{binary} cannot be executed: {}; next try in {} ms", err(errno), ms(retry))
         }
-        Event::Haproxy(h) => haproxy(s, h)?,
+        Event::Haproxy(h) => haproxy(s, h),
         Event::Check { check, said, output } => {
-            write!(s, "VRRP_Script({}) ", node.checks.get(*check).map_or("?", |c| c.name.as_str()))?;
+            write!(s, "VRRP_Script({}) ", node.checks.get(*check).map_or("?", |c| c.name.as_str()));
             let level = match said {
-                Said::Up => return Ok(say!(Info, "succeeded")),
+                Said::Up => return say!(Info, "succeeded"),
                 Said::Down(why) => say!(Warn, "failed ({})", failure(*why)),
                 Said::Failing(why, n) => say!(Debug, "{}, {n} in a row", failure(*why)),
             };
             if !output.is_empty() {
-                write!(s, ": {output}")?;
+                write!(s, ": {output}");
             }
             level
         }
@@ -476,7 +492,7 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
             say!(Warn, "notify {} failed ({})", notice(n), failure(*f))
         }
         Event::Mail { notice: n, said, text } => {
-            write!(s, "mail about {}: ", notice(n))?;
+            write!(s, "mail about {}: ", notice(n));
             match said {
                 outbox::Said::Sent if text.is_empty() => say!(Info, "sent"),
                 outbox::Said::Sent => say!(Warn, "sent, but not to all: {text}"),
@@ -489,14 +505,14 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Result<Level, std::fmt::
         Event::Stopping { again: false } => say!(Info, "Stopping"),
         Event::Stopping { again: true } => say!(Warn, "Stopping: asked again, not waiting any longer"),
         Event::Overrun => say!(Warn, "netlink: messages were lost, reading everything again"),
-    })
+    }
 }
 
-fn haproxy(s: &mut String, e: &Haproxy) -> Result<Level, std::fmt::Error> {
+fn haproxy(s: &mut String, e: &Haproxy) -> Level {
     macro_rules! say {
-        ($level:expr, $($arg:tt)*) => {{ write!(s, $($arg)*)?; $level }};
+        ($level:expr, $($arg:tt)*) => {{ write!(s, $($arg)*); $level }};
     }
-    Ok(match e {
+    match e {
         Haproxy::Started { pid } => say!(Info, "haproxy[{pid}] started"),
         Haproxy::Adopted { pid } => say!(Info, "haproxy[{pid}] runs already: taking it over"),
         Haproxy::Ready { pid, worker, version, after } => {
@@ -565,5 +581,5 @@ fn haproxy(s: &mut String, e: &Haproxy) -> Result<Level, std::fmt::Error> {
         }
         Haproxy::StopForced { kill: false } => say!(Warn, "haproxy still has connections: terminating it"),
         Haproxy::StopForced { kill: true } => say!(Warn, "haproxy does not stop: killing it"),
-    })
+    }
 }

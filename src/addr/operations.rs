@@ -1,15 +1,17 @@
 //! Which netlink operations are due, when, and what their results mean.
 
 use super::{
-    AddrBook, Claim, Entry, HANDOVER_LEASE, Held, Op, OpKind, Outcome, RENEWAL_GAP, RETRY, TAG, Terms, Want,
+    AddrBook, Claim, Entry, HANDOVER_LEASE, Held, Op, OpKind, Outcome, RENEWAL_GAP, RETRY, RETRY_REMOVAL,
+    TAG, Terms, Want,
 };
 use crate::time::Time;
 use crate::wire::rtnl;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// A batch of IPv6 addresses may take this long on a busy machine (1 ms on an idle one).
-const IPV6_TIME: Duration = Duration::from_millis(15);
+/// A batch of IPv6 addresses may take this long on a busy machine (1 ms on an idle one). One that ends too late costs
+/// the addresses, and a batch may be at any moment: a reload adds a VIP when it comes.
+const BATCH_TIME: Duration = Duration::from_millis(15);
 
 impl AddrBook {
     /// The operations that are due. Removals go first, and every addition renews whatever may be renewed, so
@@ -57,7 +59,9 @@ impl AddrBook {
             let due = e.want == Want::Absent && e.retry_at.is_none_or(|t| now >= t);
             if let Some(held) = e.held.filter(|_| due) {
                 ops.push(self.op(OpKind::Remove, i, held.ifindex, held.prefix, None));
-                self.entries[i].retry_at = Some(now + RETRY);
+                let e = &mut self.entries[i];
+                e.retry_at = Some(now + (RETRY_REMOVAL * (1 << e.tries)).min(RETRY));
+                e.tries = (e.tries + 1).min(5);
             }
         }
     }
@@ -129,10 +133,18 @@ impl AddrBook {
         Op { kind, entry, ifindex, addr: e.addr, prefix, lease, label: e.label.clone() }
     }
 
+    /// Whether the last advert still allows to add and renew.
+    pub fn may_renew(&self, inst: usize, now: Time) -> bool {
+        self.is_fresh(inst, now, &self.terms(inst))
+    }
+
     fn is_fresh(&self, inst: usize, now: Time, terms: &Terms) -> bool {
         match self.leasing[inst].claim {
             Claim::None => false,
-            Claim::Advert(t) => now.since(t) <= terms.fresh,
+            Claim::Advert(t) => {
+                let done = now.since(t) + if terms.safe { BATCH_TIME } else { Duration::ZERO };
+                done <= terms.fresh
+            }
             Claim::Handover(t) => now.since(t) <= Duration::from_secs(u64::from(HANDOVER_LEASE)),
         }
     }
@@ -194,9 +206,7 @@ impl AddrBook {
         ops.retain(|op| {
             let Some(e) = self.entries.get(op.entry) else { return false };
             let terms = self.terms(e.inst);
-            // Not one that would be found to be late when it is done: that costs all the addresses.
-            let done = if op.addr.is_ipv6() && terms.safe { now + IPV6_TIME } else { now };
-            op.kind == OpKind::Remove || self.is_fresh(e.inst, done, &terms)
+            op.kind == OpKind::Remove || self.is_fresh(e.inst, now, &terms)
         });
     }
 
@@ -287,14 +297,18 @@ impl AddrBook {
             }
             return;
         }
-        (e.held, e.complained, e.retry_at, e.mine) = (None, false, None, false);
+        // Asked for twice within a turn: the first time was it.
+        let told = errno == 0 || e.held.is_some();
+        (e.held, e.complained, e.retry_at, e.tries, e.mine) = (None, false, None, 0, false);
         // Only what is in place: whose interface is another is let alone by the events of this one.
         if errno == 0 && op.addr.is_ipv6() && e.ifindex == Some(op.ifindex) {
             e.own_removals = e.own_removals.saturating_add(1);
         }
         self.kernel
             .retain(|s| !(s.a.ifindex == op.ifindex && s.a.addr == op.addr && s.a.prefix == op.prefix));
-        out.push(Outcome::Removed { entry: op.entry });
+        if told {
+            out.push(Outcome::Removed { entry: op.entry });
+        }
     }
 }
 

@@ -20,6 +20,7 @@ impl Entry {
             want: Want::Undecided,
             held: None,
             retry_at: None,
+            tries: 0,
             complained: false,
             tell: false,
             refused: false,
@@ -30,8 +31,12 @@ impl Entry {
         }
     }
 
+    /// Whether it may go on as `vip`. A host address stays one, whatever prefix length it would bring in another place.
     fn is(&self, vip: &Vip, link: usize) -> bool {
-        (self.addr, self.prefix, self.link) == (vip.addr, vip.prefix, link) && self.label == vip.label
+        let host = if self.addr.is_ipv4() { 32 } else { 128 };
+        (self.addr, self.link) == (vip.addr, link)
+            && self.label == vip.label
+            && (self.prefix == vip.prefix || self.held.is_some_and(|h| h.prefix == host))
     }
 
     /// Whether the kernel's address of `self` may become that of `other` as it is.
@@ -53,7 +58,8 @@ impl AddrBook {
         let mut map = Vec::new();
         self.entries.retain_mut(|e| {
             let inst = from.iter().position(|o| *o == Some(e.inst));
-            let keep = inst.filter(|_| !e.dropped || e.held.is_some());
+            // What is still to be heard of its removal is not to be taken for news of another one's.
+            let keep = inst.filter(|_| !e.dropped || e.held.is_some() || e.own_removals > 0);
             map.push(keep.map(|_| at));
             at += usize::from(keep.is_some());
             e.inst = inst.unwrap_or(0);
@@ -80,7 +86,7 @@ impl AddrBook {
         for (vip, place) in v.held().zip(links.iter().copied()) {
             let same = |e: &usize| self.entries.get(*e).is_some_and(|e| e.is(vip, place.0));
             match gone.iter().position(same) {
-                Some(i) => drop(gone.remove(i)),
+                Some(i) => self.entries[gone.remove(i)].prefix = vip.prefix,
                 None => {
                     let mut e = Entry::new(inst, vip, place);
                     e.want = if master { Want::Present } else { Want::Absent };
@@ -92,7 +98,7 @@ impl AddrBook {
         }
         for e in gone {
             let e = &mut self.entries[e];
-            (e.dropped, e.want, e.retry_at) = (true, Want::Absent, None);
+            (e.dropped, e.want, e.retry_at, e.tries) = (true, Want::Absent, None, 0);
         }
         added
     }

@@ -68,3 +68,42 @@ fn a_lease_that_may_have_ended_is_not_handed_over() {
         assert_eq!(ops.len(), renewed, "{age} ms after the renewal");
     }
 }
+
+/// Somebody else may have it by then: the first tries follow each other closely, and it is reported once.
+#[test]
+fn a_removal_that_was_refused_is_tried_again_at_once_and_then_less_often() {
+    let text = "[vrrp V]\ninterface = eth0\nvirtual_router_id = 1\nvirtual_ipaddress = 192.0.2.1/24\n";
+    let (cfg, _) = schema::parse(text).unwrap_or_else(|e| panic!("{e:?}"));
+    let mut book = AddrBook::default();
+    book.add_instance(&cfg.vrrp[0], |_| 0);
+    book.acquire(0);
+    let start = Time::ZERO + Duration::from_secs(1);
+    book.advert_sent(0, start);
+    let (mut ops, mut out) = (Vec::new(), Vec::new());
+    book.flush(start, |_| Some(2), &mut ops, &mut out);
+    book.done(start, start, &[(ops.remove(0), 0)], &mut out);
+    book.release(0);
+    out.clear();
+    let mut pauses = Vec::new();
+    let mut now = start;
+    for n in 0..8 {
+        book.flush(now, |_| Some(2), &mut ops, &mut out);
+        assert_eq!(ops.len(), 1, "try {n}");
+        book.done(now, now, &[(ops.remove(0), libc::ENOBUFS)], &mut out);
+        let next = book.deadline(now).unwrap();
+        pauses.push(next.since(now).as_millis());
+        book.flush(next - Duration::from_millis(1), |_| Some(2), &mut ops, &mut out);
+        assert_eq!(ops, []);
+        now = next;
+    }
+    assert_eq!(pauses, [10, 20, 40, 80, 160, 250, 250, 250]);
+    book.flush(now, |_| Some(2), &mut ops, &mut out);
+    // Asked for twice within one turn, it is told once.
+    let results = [(ops[0].clone(), 0), (ops.remove(0), libc::EADDRNOTAVAIL)];
+    book.done(now, now, &results, &mut out);
+    assert_eq!(
+        out,
+        [Outcome::RemoveFailed { entry: 0, errno: libc::ENOBUFS }, Outcome::Removed { entry: 0 }]
+    );
+    assert_eq!(book.deadline(now), None);
+}

@@ -1,6 +1,6 @@
 //! The difference of two configurations: what goes on as it is, and what is replaced.
 
-use super::{Haproxy, Vrrp};
+use super::{Config, Haproxy, Vrrp};
 
 /// Whether two sections are one virtual router to its peers, so that one may become the other in place. Its name is
 /// not among what makes it one; nor are its addresses.
@@ -16,10 +16,20 @@ pub fn is_same_command(a: &Haproxy, b: &Haproxy) -> bool {
     a.binary == b.binary && a.config == b.config && a.args == b.args
 }
 
+/// Whether the groups have the same names and members, wherever those are in the file.
+pub fn are_same_groups(a: &Config, b: &Config) -> bool {
+    let name = |c: &'_ Config, i: usize| c.vrrp.get(i).map(|v| v.name.clone());
+    a.groups.len() == b.groups.len()
+        && a.groups.iter().zip(&b.groups).all(|(x, y)| {
+            let members = x.members.iter().map(|i| name(a, *i));
+            x.name == y.name && members.eq(y.members.iter().map(|i| name(b, *i)))
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, schema};
+    use crate::config::schema;
 
     fn one(more: &str) -> Config {
         let text = format!(

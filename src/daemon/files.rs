@@ -1,6 +1,7 @@
 //! Whether HAProxy's configuration files are still those that it has read.
 
 use crate::memory;
+use crate::sys::dir;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,13 +12,9 @@ pub(super) fn mark(config: &[PathBuf]) -> u64 {
     let mut bytes = Vec::new();
     for path in config {
         note(path, &mut bytes);
-        let Ok(dir) = std::fs::read_dir(path) else { continue };
-        let mut files: Vec<PathBuf> = dir.flatten().map(|e| e.path()).collect();
-        files.sort_unstable();
-        files
-            .iter()
-            .filter(|f| f.as_os_str().as_bytes().ends_with(b".cfg"))
-            .for_each(|f| note(f, &mut bytes));
+        for file in dir::files(path, "", ".cfg").unwrap_or_default() {
+            note(&file, &mut bytes);
+        }
     }
     memory::fnv1a(&bytes)
 }

@@ -9,6 +9,7 @@ use crate::time::Time;
 use crate::vrrp::packet::Carrier;
 use crate::wire::arp::{self, Arp};
 use crate::wire::ndp::{self, Na};
+use crate::words;
 use nix::errno::Errno;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -130,7 +131,7 @@ impl Daemon {
             return;
         }
         if let Err(e) = self.try_disconnect(entries) {
-            log::warn!("connections that cannot move are not told: {}", e.desc());
+            log::warn!("connections that cannot move are not told: {}", words::errno(e as i32));
             // Of anything else the next time may be better.
             self.no_diag = [Errno::ENOENT, Errno::EOPNOTSUPP].contains(&e);
         }
@@ -170,6 +171,17 @@ impl Daemon {
         };
         if let Err(e) = sent {
             self.tell(&Event::AnnounceFailed { entry, errno: e as i32 });
+        }
+    }
+
+    /// Asks whether another host has the address, too.
+    pub(super) fn probe(&mut self, entry: usize) {
+        if let Some(e) =
+            self.node.addrs.entries.get(entry).filter(|_| self.node.may_announce(entry, clock::now()))
+            && let (Some(mac), IpAddr::V4(ip)) = (self.node.links[e.link].mac, e.addr)
+        {
+            // The next one will tell.
+            let _ = self.send_frame(e.link, &arp::probe(mac, ip));
         }
     }
 

@@ -6,7 +6,7 @@ use crate::memory;
 use crate::node::Memory;
 use crate::sys::runtime;
 use crate::vrrp::replay::Replay;
-use nix::errno::Errno;
+use crate::words;
 use nix::net::if_::if_nametoindex;
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -25,24 +25,24 @@ pub(super) struct Named {
 impl Daemon {
     /// Reads them. Of each virtual router whether it was master.
     pub(super) fn recall(&mut self) -> (Vec<bool>, Named) {
-        let (mut remembered, mut named) = (Vec::new(), Named::default());
+        let (mut was_master, mut named) = (Vec::new(), Named::default());
         for i in &mut self.node.instances {
             let file = sequence_file(&self.control_socket, &i.cfg);
-            if let Some(replay) = std::fs::read_to_string(file).ok().and_then(|s| Replay::parse(&s)) {
+            if let Some(replay) = remembered(&file).and_then(|s| Replay::parse(&s)) {
                 i.replay = replay;
             }
-            let file = std::fs::read_to_string(state_file(&self.control_socket, &i.cfg.name));
-            remembered.push(file.is_ok_and(|content| memory::says_master(&content, &i.cfg)));
+            let content = remembered(&state_file(&self.control_socket, &i.cfg.name));
+            was_master.push(content.is_some_and(|content| memory::says_master(&content, &i.cfg)));
         }
         let all = state_file(&self.control_socket, "");
         let all = all.as_os_str().as_bytes();
         let Some(dir) = self.control_socket.parent().and_then(|d| std::fs::read_dir(d).ok()) else {
-            return (remembered, named);
+            return (was_master, named);
         };
         for file in dir.flatten() {
             let path = file.path();
             let Some(name) = path.as_os_str().as_bytes().strip_prefix(all) else { continue };
-            let Ok(content) = std::fs::read_to_string(&path) else { continue };
+            let Some(content) = remembered(&path) else { continue };
             for (addr, dev) in memory::addresses(&content) {
                 self.node.addrs.remember(addr);
                 if let Ok(ifindex) = if_nametoindex(dev) {
@@ -54,7 +54,7 @@ impl Daemon {
                 named.orphans.push(path);
             }
         }
-        (remembered, named)
+        (was_master, named)
     }
 
     /// Removes what is not configured any more, before anything is advertised.
@@ -63,7 +63,7 @@ impl Daemon {
         if !ops.is_empty() {
             let results = self.netlink.carry_out(ops);
             for (op, errno) in &results {
-                let done = if *errno == 0 { "removed" } else { Errno::from_raw(*errno).desc() };
+                let done = if *errno == 0 { "removed".into() } else { words::errno(*errno) };
                 log::warn!("{} is not configured any more: {done}", op.addr);
             }
             self.dump()?;
@@ -95,6 +95,17 @@ impl Daemon {
             log::warn!("{}: {e}", file.display());
         }
     }
+}
+
+/// What an earlier vipd wrote down.
+pub(super) fn remembered(file: &Path) -> Option<String> {
+    let text = runtime::read_file(file);
+    if let Err(e) = &text
+        && e.kind() != ErrorKind::NotFound
+    {
+        log::warn!("{}: {e}", file.display());
+    }
+    text.ok()
 }
 
 /// Where is kept that a virtual router was master.

@@ -13,12 +13,12 @@ use crate::post;
 use crate::sys::clock::{self, Local};
 use crate::sys::process;
 use crate::sys::user::{User, spawn_as};
+use crate::text::Write;
 use crate::words;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::ffi::CString;
-use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -81,9 +81,9 @@ pub fn odd_hooks(cfg: &Config) -> Vec<(u32, String)> {
     let mut look = |line, section: &str, name: &str, argv: &Vec<String>| {
         let Some(program) = argv.first() else { return };
         let why = match nix::sys::stat::stat(program.as_str()).map(|s| s.st_mode) {
-            Err(e) => e.desc(),
-            Ok(mode) if mode & libc::S_IFMT != libc::S_IFREG || mode & 0o111 == 0 => "not executable",
-            Ok(mode) if mode & 0o022 != 0 => "others may change it",
+            Err(e) => words::errno(e as i32),
+            Ok(mode) if mode & libc::S_IFMT != libc::S_IFREG || mode & 0o111 == 0 => "not executable".into(),
+            Ok(mode) if mode & 0o022 != 0 => "others may change it".into(),
             Ok(_) => return,
         };
         all.push((line, format!("[{section}{name}] notify: {program}: {why}")));
@@ -182,7 +182,7 @@ impl Jobs {
                     return Some(Done::Mail(job, Outcome::Refused, String::new()));
                 };
                 let e = self.post(job, &mail).err()?;
-                Some(Done::Mail(job, Outcome::Later, e.desc().into()))
+                Some(Done::Mail(job, Outcome::Later, words::errno(e as i32)))
             }
         }
     }
@@ -217,10 +217,10 @@ impl Jobs {
         body.push_str("\n\n");
         for detail in details(node, notice, &self.router_id) {
             let (key, value) = detail.split_once('=').unwrap_or_default();
-            let _ = writeln!(body, "{}: {value}", key.to_ascii_lowercase());
+            writeln!(body, "{}: {value}", key.to_ascii_lowercase());
         }
         if lost > 0 {
-            let _ = writeln!(body, "\n{lost} mails before this one were left out: there were too many.");
+            writeln!(body, "\n{lost} mails before this one were left out: there were too many.");
         }
         let date = date(&clock::local(clock::unix().saturating_sub(age.as_secs())));
         let domain = job.from.rsplit_once('@').map_or(host, |(_, domain)| domain);
@@ -337,7 +337,7 @@ fn details(node: &Node, notice: &Notice, router_id: &str) -> Vec<String> {
             all.push(format!("INTERFACE={}", cfg.interface));
             all.push(format!("VRID={}", cfg.vrid));
             for vip in cfg.held() {
-                let _ = write!(list, " {}", vip.addr);
+                write!(list, " {}", vip.addr);
             }
             all.push(format!("VIPS={}", list.trim_start()));
         }

@@ -10,11 +10,11 @@ use crate::event::Event;
 use crate::haproxy::supervisor::Event as Haproxy;
 use crate::node::What;
 use crate::sys::{clock, schedule};
+use crate::text::Write;
 use crate::time::Time;
 use crate::vrrp::machine::Resigned;
 use crate::vrrp::replay::Replay;
 use crate::words;
-use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -61,7 +61,7 @@ pub fn read_config(file: &Path) -> Result<(Config, String), String> {
     };
     let (mut text, name) = (String::new(), file.display());
     for d in said {
-        let _ = match d.line {
+        match d.line {
             0 => writeln!(text, "{name}: {kind}{}", d.message),
             line => writeln!(text, "{name}:{line}: {kind}{}", d.message),
         };
@@ -77,13 +77,12 @@ impl Daemon {
     /// `turn`: the clock before the sockets were read, for `settle`.
     pub(super) fn serve_jobs(&mut self, turn: Time) {
         let now = clock::now();
-        if self.node.may_reconfigure() && std::mem::take(&mut self.hangup) {
+        if self.may_reload() && std::mem::take(&mut self.hangup) {
             self.reload(turn, None);
         }
         for job in std::mem::take(&mut self.asked) {
             match job {
-                // Not while somebody waits for an answer to priority 0.
-                Job::Reload(_) if !self.node.may_reconfigure() => self.asked.push(job),
+                Job::Reload(_) if !self.may_reload() => self.asked.push(job),
                 Job::Reload(to) => self.reload(turn, Some(to)),
                 Job::Resign { to, name, aside, force } => {
                     self.resign(turn, to, name.as_deref(), aside, force)
@@ -104,6 +103,13 @@ impl Daemon {
         });
     }
 
+    /// Not while somebody waits for an answer to priority 0, nor before it is known what came of the last one: what is
+    /// checked and started then is what was read then.
+    fn may_reload(&self) -> bool {
+        let busy = self.node.haproxy.as_ref().is_some_and(|h| h.is_reloading());
+        self.node.may_reconfigure() && (!busy || self.node.is_stopping())
+    }
+
     fn reload(&mut self, turn: Time, to: Option<Asker>) {
         log::info!("reading {} again", self.file.display());
         let (status, text) = match self.try_reload() {
@@ -122,6 +128,10 @@ impl Daemon {
         if self.node.is_stopping() {
             return Err((REFUSED, "vipd is stopping\n".to_owned()));
         }
+        // To open a pipe is to wait for somebody who writes.
+        if self.file.metadata().is_ok_and(|m| !m.is_file()) {
+            return Err((WRONG, format!("{}: this is not a file\n", self.file.display())));
+        }
         let (new, mut text) = read_config(&self.file).map_err(|errors| (WRONG, errors))?;
         let new = Rc::new(new);
         if let Some(error) = check::unknown_user(&new) {
@@ -134,12 +144,14 @@ impl Daemon {
             let keys = "another control_socket, log, log_facility or lock_memory needs a restart";
             return Err((WRONG, format!("{}: {keys}\n", self.file.display())));
         }
+        text +=
+            &self.rights.suffice(&new).map_err(|why| (WRONG, format!("{}: {why}\n", self.file.display())))?;
         let before = text.len();
         let old = std::mem::replace(&mut self.config, new.clone());
         for (what, same) in [
             ("[global]", old.global == new.global),
             ("checks", old.checks == new.checks),
-            ("groups", old.groups == new.groups),
+            ("groups", diff::are_same_groups(&old, &new)),
         ] {
             if !same {
                 text.extend([what, ": changed\n"]);
@@ -153,7 +165,7 @@ impl Daemon {
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
         for inst in self.node.instances.iter_mut().filter(|i| i.ah_key().is_some() && !i.replay.has_mark()) {
             let file = super::memory::sequence_file(&self.control_socket, &inst.cfg);
-            if let Some(replay) = std::fs::read_to_string(file).ok().and_then(|s| Replay::parse(&s)) {
+            if let Some(replay) = super::memory::remembered(&file).and_then(|s| Replay::parse(&s)) {
                 inst.replay = replay;
             }
         }
@@ -238,7 +250,9 @@ impl Daemon {
                 let Some(i) = self.node.instances.get(*inst) else { return };
                 let line = format!("{}: {}\n", i.cfg.name, words::resigned(*how));
                 let aside = i.machine.aside(clock::now()).map(|d| d.as_secs() + 1);
-                for p in self.pending.iter_mut().filter(|p| p.resigning.contains(inst)) {
+                // That one is under way is for the last to hear who asked.
+                let some = if *how == Resigned::Busy { 1 } else { usize::MAX };
+                for p in self.pending.iter_mut().rev().filter(|p| p.resigning.contains(inst)).take(some) {
                     p.resigning.retain(|i| i != inst);
                     p.text.push_str(&line);
                     let well = matches!(
@@ -248,7 +262,7 @@ impl Daemon {
                     if !well {
                         p.status = REFUSED;
                     } else if let Some(s) = aside {
-                        let _ = writeln!(p.text, "    it does not preempt for {s} s");
+                        writeln!(p.text, "    it does not preempt for {s} s");
                     }
                 }
             }
@@ -263,7 +277,7 @@ impl Daemon {
                 let well = matches!(h, Haproxy::Reloaded { .. } | Haproxy::Ready { .. });
                 let (_, line) = words::render(&self.node, event);
                 for p in self.pending.iter_mut().filter(|p| !p.is_resign) {
-                    let _ = writeln!(p.text, "{line}");
+                    writeln!(p.text, "{line}");
                     if !well && p.status == DONE {
                         p.status = REFUSED;
                     }

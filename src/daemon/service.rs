@@ -50,6 +50,8 @@ pub struct Service {
     /// Process groups of those that died.
     remains: Vec<Pid>,
     probe: Option<Probe>,
+    /// It could not be asked, and that has been said.
+    mute: bool,
     /// `None`: not possible here.
     pub(super) listeners: Option<Listeners>,
     pipes: Vec<Pipe>,
@@ -103,8 +105,10 @@ pub enum Outcome {
     Spawned(u32),
     /// Not started.
     SpawnFailed(i32),
-    /// The question could not be asked.
+    /// The question found nobody.
     ProbeFailed,
+    /// The question could not be asked: that is our fault, not HAProxy's.
+    CannotAsk,
     /// The check could not be started.
     CheckFailed,
     /// The listening sockets could not be asked for.
@@ -129,6 +133,7 @@ impl Service {
             orphan: None,
             remains: Vec::new(),
             probe: None,
+            mute: false,
             listeners,
             pipes: Vec::new(),
             told: 0,
@@ -140,7 +145,7 @@ impl Service {
     /// Looks for the HAProxy of an earlier vipd. `Some(Ok(pid))`: it runs with our command line and is
     /// supervised from now on; `Some(Err(()))`: with another one.
     pub fn adopt(&mut self) -> Option<Result<u32, ()>> {
-        let state = std::fs::read_to_string(&self.state_file).ok()?;
+        let state = super::memory::remembered(&self.state_file)?;
         let mut words = state.split_ascii_whitespace();
         let pid: u32 = words.next()?.parse().ok()?;
         let start_time: u64 = words.next()?.parse().ok()?;
@@ -170,9 +175,16 @@ impl Service {
                 Err(e) => return Outcome::SpawnFailed(e as i32),
             },
             Action::Probe { direct } => {
-                self.probe = self.ask(direct).ok();
-                if self.probe.is_none() {
-                    return Outcome::ProbeFailed;
+                self.probe = None;
+                match self.ask(direct) {
+                    Ok(probe) => (self.probe, self.mute) = (Some(probe), false),
+                    Err(e @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS)) => {
+                        if !std::mem::replace(&mut self.mute, true) {
+                            log::warn!("haproxy cannot be asked: {}", e.desc());
+                        }
+                        return Outcome::CannotAsk;
+                    }
+                    Err(_) => return Outcome::ProbeFailed,
                 }
             }
             Action::CancelProbe => self.probe = None,
@@ -218,15 +230,27 @@ impl Service {
                 let before = std::mem::replace(&mut self.command, std::mem::take(&mut self.next));
                 if action == Action::Replace {
                     (self.orphan, self.before) = (self.process.take(), before);
+                    self.move_sockets(true);
                 }
             }
             Action::Restore => {
                 self.command = std::mem::take(&mut self.before);
                 self.process = self.orphan.take();
+                self.move_sockets(false);
                 self.remember(&self.command.run);
             }
         }
         Outcome::Nothing
+    }
+
+    /// The sockets on which the HAProxy that runs is asked are set aside, or come back: another one takes their names
+    /// as soon as it starts, and be it only to fail.
+    fn move_sockets(&self, aside: bool) {
+        for path in [&self.master_socket, &self.stats_socket] {
+            let old = runtime::with_suffix(path, ".old");
+            let (from, to) = if aside { (path, &old) } else { (&old, path) };
+            let _ = std::fs::rename(from, to);
+        }
     }
 
     fn signal(&self, signal: Signal, group: bool) {

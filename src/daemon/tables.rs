@@ -4,6 +4,7 @@ use super::{Daemon, Fatal, fatal};
 use crate::sys::clock;
 use crate::time::Time;
 use crate::wire::rtnl::Msg;
+use crate::words;
 use nix::errno::Errno;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ impl Daemon {
         let lost = match self.netlink.events(EVENTS_PER_TURN, &mut msgs) {
             Ok(()) => msgs.contains(&Msg::Overrun),
             Err(Errno::ENOBUFS) => true,
-            Err(e) => return Err(fatal("netlink", e)),
+            Err(e) => return Err(fatal("netlink", words::errno(e as i32))),
         };
         if lost {
             self.lost();
@@ -51,7 +52,7 @@ impl Daemon {
             stale.clear();
         }
         if let Err(e) = self.dump() {
-            log::error!("netlink: cannot read everything again: {e}");
+            log::error!("netlink: cannot read everything again: {}", words::errno(e as i32));
             self.reread_at = Some(clock::now() + REREAD);
         }
     }

@@ -8,6 +8,7 @@ use crate::vrrp::packet::{Carrier, GROUP_V4, GROUP_V6, PROTOCOL};
 use crate::wire::ethernet;
 use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::rtnl::macvlan;
+use crate::words;
 use nix::errno::Errno;
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -32,7 +33,7 @@ impl Daemon {
             None => macvlan::del_group(buf, seq),
         });
         if errno != 0 && errno != libc::ENODEV {
-            log::error!("cannot remove an interface of a virtual MAC: {}", Errno::from_raw(errno).desc());
+            log::error!("cannot remove an interface of a virtual MAC: {}", words::errno(errno));
         }
     }
 

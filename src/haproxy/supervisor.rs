@@ -6,6 +6,7 @@
 //! answers is killed and started again. One that dies more than `crash_limit` times within `crash_window` serves,
 //! but does not count as well before it has been ready for a window.
 
+mod death;
 mod listeners;
 mod plain;
 mod reload;
@@ -16,6 +17,7 @@ use super::listeners::Refusal;
 use super::show_info::Info;
 use crate::config;
 use crate::time::{Time, earlier};
+use death::STEADY;
 use listeners::Listeners;
 use plain::Plain;
 use reload::{RELOAD_PAUSE, Reload};
@@ -32,10 +34,6 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 const ADOPTION_TIMEOUT: Duration = Duration::from_millis(200);
 /// What comes with every failed start is told once in this time.
 const UNBOUND_PAUSE: Duration = Duration::from_secs(300);
-/// First pause after a failed start.
-const BACKOFF_MIN: Duration = Duration::from_millis(250);
-/// Ready for this long, and earlier failures are forgotten.
-const STEADY: Duration = Duration::from_secs(10);
 /// What the daemon is to do.
 #[allow(missing_docs)] // the fields are named in the variants' comments
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -419,6 +417,16 @@ impl Supervisor {
         }
     }
 
+    /// The question could not be asked, for want of a descriptor: that tells nothing of HAProxy.
+    pub fn cannot_ask(&mut self, now: Time) {
+        let next = self.next_check(now);
+        match &mut self.state {
+            State::Starting { probe, .. } => *probe = Probe::At(now + PROBE_PAUSE),
+            State::Ready { probe, .. } => *probe = next,
+            _ => {}
+        }
+    }
+
     /// One `check_interval` after the question was asked, however long the answer took.
     fn next_check(&self, now: Time) -> Probe {
         let asked = match self.state {
@@ -501,104 +509,11 @@ impl Supervisor {
         }
     }
 
-    /// A process ended. Returns whether it was ours.
-    pub fn exited(
-        &mut self,
-        pid: u32,
-        exit: Exit,
-        now: Time,
-        out: &mut Vec<Action>,
-        events: &mut Vec<Event>,
-    ) -> bool {
-        if self.replaced_exited(pid, exit, now, events) {
-            return true;
-        }
-        let ready = matches!(self.state, State::Ready { pid: p, .. } if p == pid);
-        if ready && let Some(Reload::Checking { .. }) = self.reload.take() {
-            self.next = None;
-            out.push(Action::CancelCheck);
-        }
-        match self.state {
-            State::Starting { pid: p, killed, .. } if p == pid && self.replaced.is_some() => {
-                if !killed {
-                    out.push(Action::CancelProbe);
-                }
-                self.restore(Some(exit), now, out, events);
-            }
-            State::Ready { pid: p, since, probe, .. } if p == pid => {
-                if now.since(since) >= STEADY {
-                    self.failures = 0;
-                }
-                self.died_at = Some(now);
-                self.restarts += 1;
-                self.state = State::Down { retry_at: now };
-                if let Probe::Asking(_) = probe {
-                    out.push(Action::CancelProbe);
-                }
-                events.push(Event::Died { exit });
-                self.count_death(now, events);
-                if self.crash_loop {
-                    self.back_off(now);
-                }
-            }
-            State::Starting { pid: p, killed: true, .. } if p == pid => {
-                self.adopting = false;
-                let retry = self.back_off(now);
-                events.push(Event::Killed { retry });
-            }
-            State::Starting { pid: p, .. } if p == pid => {
-                out.push(Action::CancelProbe);
-                if std::mem::take(&mut self.adopting) {
-                    self.state = State::Down { retry_at: now };
-                    events.push(Event::Died { exit });
-                } else {
-                    let retry = self.back_off(now);
-                    events.push(Event::StartFailed { exit, retry });
-                }
-            }
-            State::Stopping { pid: p, since, .. } if p == pid => {
-                self.state = State::Stopped;
-                out.push(Action::KillRemains);
-                events.push(Event::Stopped { exit, after: now.since(since) });
-            }
-            _ => return false,
-        }
-        self.remains = true;
-        self.last_exit = Some(exit);
-        true
-    }
-
-    fn count_death(&mut self, now: Time, events: &mut Vec<Event>) {
-        let window = self.cfg.crash_window;
-        self.deaths.retain(|t| now.since(*t) < window);
-        self.deaths.push(now);
-        let deaths = self.deaths.len();
-        if deaths > self.cfg.crash_limit as usize {
-            self.deaths.remove(0);
-            if !std::mem::replace(&mut self.crash_loop, true) {
-                events.push(Event::CrashLoop { deaths, window });
-            }
-        }
-    }
-
     /// It said that it cannot bind to one of our VIPs.
     pub fn unbound(&mut self, vip: IpAddr, now: Time, events: &mut Vec<Event>) {
         if self.unbound_told.is_none_or(|t| now.since(t) >= UNBOUND_PAUSE) {
             self.unbound_told = Some(now);
             events.push(Event::Unbound { vip });
         }
-    }
-
-    /// Whether it died too often and has not been well for a window since.
-    pub fn is_crash_loop(&self) -> bool {
-        self.crash_loop
-    }
-
-    fn back_off(&mut self, now: Time) -> Duration {
-        let retry = (BACKOFF_MIN * 2u32.saturating_pow(self.failures)).min(self.cfg.restart_backoff_max);
-        self.failures = (self.failures + 1).min(16);
-        self.died_at = None; // no grace for a start that failed
-        self.state = State::Down { retry_at: now + retry };
-        retry
     }
 }

@@ -1,5 +1,7 @@
 //! keepalived.conf as a tree: a directive is a line of words, and may have a block in braces.
 
+use crate::text::split_once;
+
 /// Blocks within blocks; keepalived has three levels.
 const MAX_DEPTH: usize = 8;
 /// Words and braces of a file with all that it includes.
@@ -137,7 +139,13 @@ impl Tree {
         let mut line = line.to_owned();
         for (name, value) in &self.variables {
             for form in [["${", name, "}"], ["$", name, ""]] {
-                line = line.replace(&form.concat(), value);
+                let form = form.concat();
+                let (mut done, mut rest) = (String::new(), line.as_str());
+                while let Some((before, behind)) = split_once(rest, &form) {
+                    done.extend([before, value]);
+                    rest = behind;
+                }
+                line = done + rest;
             }
         }
         line

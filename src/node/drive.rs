@@ -244,7 +244,7 @@ impl Node {
     pub fn sent(&mut self, inst: usize, priority: u8, before: Time) {
         let i = &mut self.instances[inst];
         i.stats.adverts_sent += 1;
-        i.unsent = false;
+        i.unsent.sent();
         if priority == 0 {
             i.stats.priority_zero_sent += 1;
         } else if i.is_master() && !i.machine.is_asking() {
@@ -265,16 +265,6 @@ impl Node {
             target.said = Some(now);
             let to = target.to;
             self.tell(Event::SendFailed { inst, to, errno });
-        }
-    }
-
-    /// An advert went to nobody.
-    pub fn unsent(&mut self, inst: usize, now: Time) {
-        let i = &mut self.instances[inst];
-        i.unsent = true;
-        if i.is_master() && i.group.is_some() && self.addrs.last_advert(inst).is_none() {
-            // A group takes over on all LANs or on none.
-            self.step(inst, now, Input::Stall);
         }
     }
 
@@ -334,9 +324,8 @@ impl Node {
 
     /// An address may be added only behind a fresh advert; the next may be far.
     pub(super) fn advert_unless_fresh(&mut self, inst: usize, now: Time) {
-        let fresh = self.addrs.terms(inst).fresh;
         // It is not to be too old by the time that the batch is done.
-        if self.addrs.last_advert(inst).is_none_or(|t| now.since(t) + SLOW_TURN > fresh) {
+        if !self.addrs.may_renew(inst, now + SLOW_TURN) {
             let priority = self.instances[inst].machine.params.priority;
             self.push_advert(inst, priority, now);
         }
@@ -344,24 +333,21 @@ impl Node {
 
     /// A renewal may have brought an address back that a backup has by now: remove first, then look.
     fn too_late(&mut self, inst: usize, now: Time) {
-        let last = self.addrs.last_advert(inst);
         self.tell(Event::LateRenewal { inst });
-        match last {
-            // They are put back in an instant: connections outlive that.
-            Some(_) => self.remove_now(inst, now),
-            None => self.release_now(inst, now),
-        }
         self.instances[inst].hold = None;
-        if !self.instances[inst].is_master() {
-            return;
-        }
-        match last {
-            Some(last) if now.since(last) < self.instances[inst].machine.patience() => {
-                let priority = self.instances[inst].machine.params.priority;
+        let i = &self.instances[inst];
+        let in_time = |last: &Time| now.since(*last) < i.machine.patience();
+        match self.addrs.last_advert(inst).as_ref().map(in_time) {
+            // They are put back in an instant: connections outlive that.
+            Some(true) if i.is_master() => {
+                let priority = i.machine.params.priority;
+                self.remove_now(inst, now);
                 self.addrs.acquire(inst);
                 self.push_advert(inst, priority, now);
             }
-            _ => self.step(inst, now, Input::Stall),
+            _ if i.is_master() => self.step(inst, now, Input::Stall),
+            Some(_) => self.remove_now(inst, now),
+            None => self.release_now(inst, now),
         }
     }
 
@@ -407,6 +393,9 @@ impl Node {
             if let Some(inst) = self.master_of(entry).filter(|_| self.addrs.is_held(entry)) {
                 self.instances[inst].stats.announcements += 1;
                 self.push(Effect::Announce { entry });
+                if self.instances[inst].announcer.probes {
+                    self.push(Effect::Probe { entry });
+                }
                 if std::mem::take(&mut self.instances[inst].unsaved) {
                     unsaved.push(inst);
                 }

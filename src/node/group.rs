@@ -99,7 +99,7 @@ impl Node {
         let all = self.together(i);
         for failed in [true, false] {
             for &j in &all {
-                if self.instances[j].unsent == failed {
+                if self.instances[j].unsent.last == failed {
                     self.step(j, now, Input::Tick);
                 }
             }

@@ -38,7 +38,7 @@ impl Node {
 
     /// Whether a virtual router can take part; starts or faults its machine.
     fn evaluate(&mut self, i: usize, now: Time) {
-        if self.instances[i].retired {
+        if self.instances[i].retired || self.together(i).into_iter().any(|j| self.is_unread(j)) {
             return;
         }
         let mut making = false;
@@ -75,6 +75,16 @@ impl Node {
         }
     }
 
+    /// Whether it has an interface of which the kernel has yet to tell: what is there may not be taken for missing.
+    fn is_unread(&self, i: usize) -> bool {
+        let inst = &self.instances[i];
+        self.links.iter().enumerate().any(|(n, l)| {
+            let has = || self.addrs.of(i).any(|(_, e)| e.link == n);
+            let tracks = || inst.cfg.track_interfaces.iter().any(|t| t.name == l.name);
+            l.unread && (n == inst.link || has() || tracks())
+        })
+    }
+
     fn is_opening(&self, i: usize) -> bool {
         let links = self.addrs.of(i).map(|(_, e)| e.link).chain([self.instances[i].link]);
         links.into_iter().any(|l| self.links[l].sockets == Sockets::Opening)
@@ -102,6 +112,7 @@ impl Node {
         f.set(Faults::NOT_OWNER, exists && inst.is_owner() && !self.owner_has_all(i));
         f.set(Faults::DELAY, now < self.take_part_at);
         f.set(Faults::REFUSED, inst.refused_until.is_some());
+        f.set(Faults::UNSENT, inst.unsent.is_fault());
         let missing = match &self.haproxy {
             Some(h) if h.is_first_start() => Faults::STARTING,
             _ => Faults::HAPROXY,

@@ -1,6 +1,7 @@
 //! One virtual router as the node sees it: its machine and what surrounds it.
 
 use super::Contest;
+use super::unsent::Unsent;
 use crate::config::{self, Auth, Version};
 use crate::hook;
 use crate::stats::Stats;
@@ -48,9 +49,11 @@ impl Faults {
     pub const NO_SOURCE: Faults = Faults(8192);
     /// The kernel has refused all its addresses.
     pub const REFUSED: Faults = Faults(16384);
+    /// No advert can be sent.
+    pub const UNSENT: Faults = Faults(32768);
 
     /// Every fault with its words.
-    pub const WORDS: [(Faults, &'static str); 15] = [
+    pub const WORDS: [(Faults, &'static str); 16] = [
         (Faults::NO_INTERFACE, "interface does not exist"),
         (Faults::LINK_DOWN, "interface is down"),
         (Faults::NO_ADDRESS, "interface has no address to send from"),
@@ -66,6 +69,7 @@ impl Faults {
         (Faults::CHECKING, "waiting for a check"),
         (Faults::VMAC, "the virtual MAC cannot be had"),
         (Faults::REFUSED, "the kernel refuses the addresses"),
+        (Faults::UNSENT, "adverts cannot be sent"),
     ];
 
     /// Adds `f` if `on`.
@@ -167,8 +171,8 @@ pub struct Instance {
     pub announcer: Announcer,
     /// Its interface, an index into the node's links.
     pub link: usize,
-    /// The last advert went to nobody.
-    pub unsent: bool,
+    /// Adverts that went to nobody.
+    pub unsent: Unsent,
     /// Its sync group, an index into the node's groups.
     pub group: Option<usize>,
     /// With `use_vmac` the link of its macvlan.
@@ -254,7 +258,7 @@ impl Instance {
             machine: Machine::new(params),
             announcer: Announcer::default(),
             link,
-            unsent: false,
+            unsent: Unsent::default(),
             group: None,
             vmac: None,
             src: None,

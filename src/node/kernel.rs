@@ -23,6 +23,9 @@ impl Node {
                 self.link_gone(now, ifindex);
             }
         }
+        for l in &mut self.links {
+            l.unread = false;
+        }
         let mut outcomes = Vec::new();
         self.addrs.dump_ends(now, &mut outcomes);
         self.vmacs_read(now);
@@ -70,6 +73,9 @@ impl Node {
         }
         if changed && (self.life != Life::Starting || !running) {
             self.tell(Event::Link { link: i, present: true, running });
+        }
+        if changed {
+            self.forgive_unsent(i);
         }
         if resized || changed {
             self.forgive(i);

@@ -106,7 +106,7 @@ impl Node {
             }
         }
         self.notify.reconfigure(new, now);
-        self.regroup(new, now);
+        self.regroup(&from, new, now);
         self.rewire();
         self.let_dropped_go(now);
         self.evaluate_all(now);
@@ -176,7 +176,7 @@ impl Node {
         }
         inst.targets = targets;
         inst.vips = v.vips.iter().map(|v| v.addr).collect();
-        if before.garp != v.garp {
+        if before.garp != v.garp && inst.is_master() {
             inst.announcer.retune(now, &v.garp);
         }
         // What a restart resumes is the virtual router that it was started as.
@@ -231,7 +231,10 @@ impl Node {
     fn let_dropped_go(&mut self, now: Time) {
         let ops = self.addrs.removals_now(now);
         for op in &ops {
-            self.push(Effect::DisconnectVip { entry: op.entry });
+            // Connections outlive that their address is away for a moment.
+            if !self.addrs.has_other(op.entry) {
+                self.push(Effect::DisconnectVip { entry: op.entry });
+            }
         }
         self.push_addrs(ops);
     }
@@ -248,9 +251,9 @@ impl Node {
         }
     }
 
-    /// Groups keep their state by name. Where one of the members follows somebody and another is master, that one
-    /// hands over: they are masters together or not at all.
-    fn regroup(&mut self, new: &Config, now: Time) {
+    /// Groups keep their state by name. Where somebody joins one and one of the members follows somebody and another
+    /// is master, that one hands over: they are masters together or not at all.
+    fn regroup(&mut self, from: &[Option<usize>], new: &Config, now: Time) {
         let before = std::mem::take(&mut self.groups);
         for inst in &mut self.instances {
             inst.group = None;
@@ -264,7 +267,12 @@ impl Node {
         for g in 0..self.groups.len() {
             let members = self.groups[g].members.clone();
             let follows = |i: &usize| matches!(self.instances[*i].machine.state(), State::Backup { master: Some(m), .. } if m.priority != 0);
-            if !members.iter().any(follows) {
+            let before = before.iter().find(|b| b.name == self.groups[g].name);
+            let was_in = |i: &usize| {
+                let old = from.get(*i).copied().flatten();
+                before.zip(old).is_some_and(|(b, old)| b.members.contains(&old))
+            };
+            if members.iter().all(was_in) || !members.iter().any(follows) {
                 continue;
             }
             for i in members {

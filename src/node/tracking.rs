@@ -51,7 +51,7 @@ impl Node {
             return all;
         }
         for t in &cfg.track_interfaces {
-            if let Some(link) = self.links.iter().position(|l| l.name == t.name) {
+            if let Some(link) = self.links.iter().position(|l| l.name == t.name && !l.unread) {
                 let up = Some(self.links[link].running);
                 all.push(Tracking { what: Tracked::Interface(link), how: t.track, up });
             }

@@ -1,9 +1,11 @@
 //! Everything that talks to the kernel, and all `unsafe` of the program, each block with its reason.
 
 pub mod batch;
+pub mod capability;
 pub mod clock;
 pub mod crash;
 pub mod diag;
+pub mod dir;
 pub mod netlink;
 pub mod ping;
 pub mod process;

@@ -78,8 +78,10 @@ fn rttime() -> nix::Result<libc::rlimit> {
 }
 
 fn set_rttime(limit: libc::rlimit) -> nix::Result<()> {
-    // SAFETY: `limit` is a valid rlimit, which is only read.
-    Errno::result(unsafe { libc::setrlimit(libc::RLIMIT_RTTIME, &raw const limit) }).map(drop)
+    // Not musl's setrlimit: for kernels before 2.6.36 it can tell all threads, which is 2 KB.
+    // SAFETY: `limit` is a valid rlimit, which is only read; the old one is not asked for.
+    Errno::result(unsafe { libc::prlimit(0, libc::RLIMIT_RTTIME, &raw const limit, std::ptr::null_mut()) })
+        .map(drop)
 }
 
 /// Keeps every page of the process in memory: those it has, those it will have, and the program itself, whose

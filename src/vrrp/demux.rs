@@ -20,12 +20,14 @@ impl Default for Demux {
 impl Demux {
     /// Registers a virtual router.
     pub fn insert(&mut self, vrid: u8, inst: usize) {
-        self.by_vrid[usize::from(vrid)] = u16::try_from(inst).ok();
+        if let Some(slot) = self.by_vrid.get_mut(usize::from(vrid)) {
+            *slot = u16::try_from(inst).ok();
+        }
     }
 
     /// The virtual router with this VRID.
     pub fn get(&self, vrid: u8) -> Option<usize> {
-        self.by_vrid[usize::from(vrid)].map(usize::from)
+        self.by_vrid.get(usize::from(vrid)).copied().flatten().map(usize::from)
     }
 
     /// The VRIDs in use, for the kernel's filter.

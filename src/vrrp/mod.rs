@@ -1,38 +1,15 @@
 //! VRRP: packets, the state machine and its timers, announcements.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]
 
 pub mod announce;
-#[cfg_attr(
-    not(test),
-    deny(
-        clippy::indexing_slicing,
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::arithmetic_side_effects
-    )
-)]
+#[cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 pub mod auth;
 pub mod demux;
 pub mod foreign;
 pub mod group;
 pub mod machine;
-#[cfg_attr(
-    not(test),
-    deny(
-        clippy::indexing_slicing,
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::arithmetic_side_effects
-    )
-)]
+#[cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 pub mod packet;
-#[cfg_attr(
-    not(test),
-    deny(
-        clippy::indexing_slicing,
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::arithmetic_side_effects
-    )
-)]
+#[cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 pub mod replay;
 pub mod timers;

@@ -9,11 +9,7 @@ const FAST: u8 = 52;
 const INTERVAL: Duration = Duration::from_millis(100);
 
 pub fn figures(kind: Kind) -> Result<Vec<(&'static str, f64)>> {
-    let lan = Lan::new(&[
-        ("node1", "192.168.30.116/24"),
-        ("node2", "192.168.30.117/24"),
-        ("client", "192.168.30.10/24"),
-    ])?;
+    let lan = Lan::pair()?;
     let (watcher, capture) = (Watcher::start(&lan)?, Capture::start(&lan)?);
     let nodes = [lan.node("node1"), lan.node("node2")];
     let routers = |priority| {

@@ -110,11 +110,7 @@ fn start(kind: Kind, node: &Node, priority: u8, haproxys: &mut Vec<Haproxy>) -> 
 }
 
 fn pair(kind: Kind) -> Result<Pair> {
-    let lan = Lan::new(&[
-        ("node1", "192.168.30.116/24"),
-        ("node2", "192.168.30.117/24"),
-        ("client", "192.168.30.10/24"),
-    ])?;
+    let lan = Lan::pair()?;
     let (watcher, capture) = (Watcher::start(&lan)?, Capture::start(&lan)?);
     let mut haproxys = Vec::new();
     let one = start(kind, &lan.node("node1"), 100, &mut haproxys)?;

@@ -208,11 +208,7 @@ struct Scene {
 
 impl Scene {
     fn set() -> Result<Scene> {
-        let lan = Lan::new(&[
-            ("node1", "192.168.30.116/24"),
-            ("node2", "192.168.30.117/24"),
-            ("client", "192.168.30.10/24"),
-        ])?;
+        let lan = Lan::pair()?;
         let (watcher, capture) = (Watcher::start(&lan)?, Capture::start(&lan)?);
         let (node1, node2, clients) = (lan.node("node1"), lan.node("node2"), lan.node("client"));
         Ok(Scene { lan, watcher, capture, jitter: Jitter::start(), node1, node2, clients })

@@ -165,6 +165,18 @@ impl Client {
         })
     }
 
+    /// The times without an answer that were longer than `min`, by their beginnings, the ends of the window included.
+    pub fn silences(&self, from: Instant, to: Instant, min: Duration) -> Vec<(Instant, Duration)> {
+        self.done.read(|done| {
+            let answered =
+                done.iter().filter(|r| r.answer.is_ok() && (from..=to).contains(&r.end)).map(|r| r.end);
+            let mut answers: Vec<Instant> = answered.chain([from, to]).collect();
+            answers.sort_unstable();
+            let spans = answers.windows(2).map(|pair| (pair[0], pair[1] - pair[0]));
+            spans.filter(|(_, length)| *length > min).collect()
+        })
+    }
+
     /// Who began to answer when in the window, and how long after the last answer of the one before.
     pub fn answerers(&self, from: Instant, to: Instant) -> Vec<(Instant, String, Duration)> {
         self.done.read(|done| {

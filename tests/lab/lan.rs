@@ -40,6 +40,15 @@ struct Machine {
 }
 
 impl Lan {
+    /// node1, node2 and a client.
+    pub fn pair() -> Result<Lan> {
+        Lan::new(&[
+            ("node1", "192.168.30.116/24"),
+            ("node2", "192.168.30.117/24"),
+            ("client", "192.168.30.10/24"),
+        ])
+    }
+
     /// A switch and these nodes: name and IPv4 address with prefix length.
     pub fn new(nodes: &[(&str, &str)]) -> Result<Lan> {
         static COUNT: AtomicU32 = AtomicU32::new(1);

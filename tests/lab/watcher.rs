@@ -25,6 +25,8 @@ pub struct Change {
     pub addr: IpAddr,
     /// Came, or went.
     pub held: bool,
+    /// When it was added or renewed last, the addition itself included.
+    pub renewed: Instant,
 }
 
 /// The observer of all nodes that its LAN had when it was started.
@@ -232,12 +234,16 @@ fn watch(
                 };
                 for (addr, add) in addresses(&buf[..len]) {
                     let key = (node.clone(), addr);
-                    if add {
-                        renewals.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), at);
-                    }
+                    let renewed = {
+                        let mut all = renewals.lock().unwrap_or_else(PoisonError::into_inner);
+                        if add {
+                            all.insert(key.clone(), at);
+                        }
+                        all.get(&key).copied().unwrap_or(at)
+                    };
                     // A renewal of a lease says RTM_NEWADDR again.
                     if if add { held.insert(key) } else { held.remove(&key) } {
-                        changes.push(Change { at, node: node.clone(), addr, held: add });
+                        changes.push(Change { at, node: node.clone(), addr, held: add, renewed });
                     }
                 }
             }

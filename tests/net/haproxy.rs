@@ -265,7 +265,7 @@ pub fn crashes_leak_nothing(w: &World, cycles: usize) -> Result<()> {
         kill_9(&w.one, if i % 2 == 0 { "worker" } else { "all" })?;
         one.log().wait_from(mark, HELD, secs(8))?;
         if i % 10 == 9 {
-            levels.push((fds()?, pss_kib(one.pid())?));
+            levels.push((fds()?, program::pss_kib(one.pid())?));
         }
     }
     let report = seen(&clients, begin, Instant::now())?;

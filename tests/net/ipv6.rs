@@ -262,7 +262,7 @@ fn excluded_killed(w: &World, peer: Kind) -> Result<()> {
     held_once(w, peer, Signal::SIGKILL, ms(0), &[VIP, GLOBAL], mixed)
 }
 
-/// node1 is killed or stopped, and node2 takes over as soon as the protocol lets it.
+/// As over IPv4.
 fn held_once(
     w: &World,
     peer: Kind,
@@ -272,33 +272,7 @@ fn held_once(
     routers: impl Fn(Kind, u8) -> Router,
 ) -> Result<()> {
     addressed(w)?;
-    let vips = || vips.iter().copied();
-    let one = Daemon::start(Kind::Vipd, &w.one, &[routers(Kind::Vipd, 100).no_preempt()])?;
-    for vip in vips() {
-        w.watcher.wait_holder(vip, "node1", ELECTION)?;
-    }
-    let two = Daemon::start(peer, &w.two, &[routers(peer, 254).no_preempt()])?;
-    two.wait_log(words::BACKUP, secs(2))?;
-    let advert = w.capture.wait_advert("node1", VRID, Instant::now() + ms(300), secs(2))?;
-    std::thread::sleep((advert.at + phase).saturating_duration_since(Instant::now()));
-    one.signal(signal);
-    let start = Instant::now();
-    for vip in vips() {
-        let gone = w.watcher.wait_change(vip, "node1", false, start, secs(4))?;
-        ensure!(gone - start < ms(3050), "{vip} outlived its lease: {:?}", gone - start);
-        w.watcher.wait_holder(vip, "node2", secs(4))?;
-    }
-    if signal == Signal::SIGSTOP {
-        let mark = one.log().mark();
-        one.cont();
-        one.log().wait_from(mark, words::BACKUP, secs(3))?;
-        w.capture.wait_advert("node2", VRID, Instant::now() + secs(1), secs(4))?;
-    }
-    for vip in vips() {
-        w.watcher.no_overlap(vip, Duration::ZERO)?;
-        ensure!(w.watcher.holder(vip).as_deref() == Some("node2"), "{vip} did not stay on node2");
-    }
-    Ok(())
+    succession::held_once(w, peer, signal, phase, vips, |kind, priority| vec![routers(kind, priority)])
 }
 
 fn resumes(w: &World) -> Result<()> {
@@ -306,19 +280,7 @@ fn resumes(w: &World) -> Result<()> {
     let ini = Vipd::ini(&w.one, None, &[router(100)]);
     let one = Vipd::start(&w.one, &ini)?;
     wait_both(w, "node1")?;
-    let two = Daemon::start(Kind::Vipd, &w.two, &[router(254).no_preempt()])?;
-    two.wait_log(words::BACKUP, secs(2))?;
-    let start = w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?.at;
-    one.kill();
-    one.wait_exit(secs(1))?;
-    let again = Vipd::start(&w.one, &ini)?;
-    again.wait_log(words::MASTER, secs(1))?;
-    for i in 1..=4 {
-        w.capture.wait_advert("node1", VRID, start + secs(i), secs(2))?;
-    }
-    ensure!(w.watcher.timeline(GLOBAL).len() == 1, "the address moved: {:?}", w.watcher.timeline(GLOBAL));
-    ensure!(two.log().grep(words::MASTER).is_empty(), "node2 became master");
-    Ok(())
+    succession::resumed(w, one, &ini, router(254), GLOBAL)
 }
 
 fn puts_back(w: &World) -> Result<()> {

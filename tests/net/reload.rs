@@ -25,7 +25,7 @@ const THIRD: &str = "192.168.30.232";
 const FOURTH: &str = "192.168.30.233";
 
 /// How many kinds of changes there are.
-const KINDS: usize = 14;
+const KINDS: usize = 17;
 
 /// What can be changed, and how often it was.
 #[derive(Default)]
@@ -40,6 +40,9 @@ struct Wish {
     slow: bool,
     check: bool,
     debug: bool,
+    interface: bool,
+    group: bool,
+    prefix: bool,
 }
 
 impl Wish {
@@ -69,6 +72,14 @@ impl Wish {
         if self.check {
             first = first.with("track = gate weight -2");
         }
+        if self.interface {
+            // vipd has to ask the kernel what that is.
+            first = first.with("track_interface = lo");
+        }
+        if self.prefix {
+            second.vips[0] = format!("{SECOND}/32");
+        }
+        let group = format!("[group G]\nmembers = VI_51, {}\n", second.name);
         let mut all = vec![first, second];
         if self.third {
             all.insert(0, Router::new(53, priority, "192.168.30.234/24"));
@@ -80,6 +91,9 @@ impl Wish {
         ini = ini.replace("[haproxy]\n", "[haproxy]\ncrash_limit = 1000\n");
         if self.check {
             ini += "[check gate]\ntype = ping\ntarget = 127.0.0.1\n";
+        }
+        if self.group {
+            ini += &group;
         }
         if self.debug {
             ini = ini.replace("log = stderr\n", "log = stderr\nlog_level = debug\n");
@@ -99,6 +113,9 @@ impl Wish {
             6 => (&mut self.slow, true),
             7 => (&mut self.check, false),
             8 => (&mut self.debug, false),
+            14 => (&mut self.interface, false),
+            15 => (&mut self.group, false),
+            16 => (&mut self.prefix, false),
             _ => (&mut self.args, false),
         };
         *what = !*what;
@@ -196,7 +213,8 @@ fn rounds_under_load(w: &World, rounds: usize) -> Result<()> {
             12 => (1, "configuration is refused"),
             13 => (0, "unchanged"), // HAProxy's file is the good one again
             9 => (0, "haproxy["),
-            0 => (0, "VI_51: changed"),
+            0 | 14 => (0, "VI_51: changed"),
+            15 => (0, "groups: changed"),
             _ => (0, ""),
         };
         let _ = write!(said, "-- {kind}: {text}");

@@ -416,7 +416,7 @@ fn lost_peer(w: &World) -> Result<()> {
     Ok(())
 }
 
-fn nft(node: &Node, rules: &str) -> Result<()> {
+pub fn nft(node: &Node, rules: &str) -> Result<()> {
     let done = node.output(std::process::Command::new("nft").arg(rules))?;
     ensure!(done.status.success(), "nft {rules}: {}", String::from_utf8_lossy(&done.stderr));
     Ok(())

@@ -12,7 +12,7 @@
 //! | it is preempted (not timed out) while it stands still | N × I after its last advert |
 //! | a stall between `keep_valid` and the system call | 5 ms after it, by the clock read after the batch |
 //! | a stall between `may_advertise` and the system call | as if the last adverts were lost |
-//! | the kernel refuses the removal | until 0.25 s after the last refusal |
+//! | the kernel refuses the removal | until 0.25 s after the last refusal in an unbroken row of them |
 //! | I below 1 s | a dead master's lease: I/4 + 1 s + 1.7 s after its last advert |
 //! | clocks whose rates differ by more than 400 ppm | N × I × the difference, less the skew |
 //! | an owner, `lease = off` | no bound |
@@ -22,8 +22,10 @@
 //! - *the lease*: a VIP is gone N × I after the last advert of its holder, and is renewed only by a fresh one;
 //! - *the takeover*: nobody begins to advertise within N × I of an advert it has to respect;
 //! - *letting go*: who is neither master nor handing over has no VIP when its turn ends;
-//! - *two masters* that hear each other are one after I + delay.
+//! - *two masters* that hear each other are one after I + delay;
+//! - *no flapping*: who cannot send tries it less and less often.
 
+use crate::haproxy::State;
 use crate::mutant::Mutant;
 use crate::plan::{MS, SEC, primary, vip};
 use crate::shell::{Packet, Proc, Stage};
@@ -32,7 +34,7 @@ use std::net::IpAddr;
 use vipd::addr::{Op, OpKind};
 use vipd::config::Track;
 use vipd::event::Event;
-use vipd::node::{Memory, Node};
+use vipd::node::Memory;
 use vipd::time::Time;
 use vipd::vrrp::machine::{Kind, Why};
 
@@ -51,9 +53,11 @@ pub struct Facts {
     /// The last renewal while handing over, and the first.
     hold_op: Option<u64>,
     hold_since: Option<u64>,
-    /// A renewal that a stall had made late is excused until then.
+    /// A renewal that a stall had made late, and a removal that was refused, is excused until then.
     window: u64,
     entered: u64,
+    /// When it ceased to be master because no advert went out, in the last second, and none went out since.
+    tries: Vec<u64>,
     /// Killed as a master, then.
     killed: Option<u64>,
     /// It was the last master that the network heard of it, and had not let go.
@@ -64,6 +68,11 @@ impl Facts {
     /// Everything is lost but the count.
     pub fn reboot(&mut self) {
         *self = Facts { sent_id: self.sent_id, ..Facts::default() };
+    }
+
+    /// The interface has changed, or it is another process.
+    pub fn forgive(&mut self) {
+        self.tries.clear();
     }
 }
 
@@ -84,18 +93,32 @@ impl World {
         (self.plan.routers[r].interval / 4).max(50 * MS) + 5 * MS
     }
 
-    pub fn told(&mut self, h: usize, node: &Node, e: &Event, t: u64) {
+    pub fn told(&mut self, h: usize, p: &Proc, e: &Event, t: u64) {
         if self.trace {
-            let (_, text) = vipd::words::render(node, e);
+            let (_, text) = vipd::words::render(&p.node, e);
             self.say(h, || text);
         }
-        if let Event::Entered { inst, kind, .. } = e {
+        if let Event::Entered { inst, kind, why } = e {
             if *kind == Kind::Master {
                 self.hosts[h].facts[*inst].entered = t;
+            }
+            if *why == Why::Stalled {
+                self.ends_in_vain(h, *inst, p.still, t);
             }
             if t >= self.plan.rest {
                 self.fail(h, format!("at rest: {e:?}"));
             }
+        }
+    }
+
+    /// A mastership ends because nothing went out: twice at once, and then after a second or more.
+    fn ends_in_vain(&mut self, h: usize, r: usize, still: u64, t: u64) {
+        let tries = &mut self.hosts[h].facts[r].tries;
+        // Not if this process ran too late for it.
+        tries.retain(|at| t < at + 990 * MS && *at > still + SEC);
+        tries.push(t);
+        if tries.len() > 2 && self.hosts[h].send_fails > 0 && t > still + SEC {
+            self.fail(h, format!("flaps: V{r} cannot send, and tries it again and again"));
         }
     }
 
@@ -112,11 +135,14 @@ impl World {
         if priority == 0 {
             return id;
         }
+        f.tries.clear();
         let goes_on = f.term == Some(inst.since) && f.last_sent.is_some_and(|s| local < s + patience);
         if !goes_on {
             f.takeover = local;
         }
-        let unlawful = inst.why == Why::Resumed && f.term.is_some() && !reigned;
+        // A question whether there is a successor, and nobody came: the mastership goes on.
+        let same = f.term == Some(inst.since);
+        let unlawful = inst.why == Why::Resumed && f.term.is_some() && !reigned && !same;
         f.hold_since = None;
         // Between `may_advertise` and the send; or a master whose adverts could not be sent, and who has dismissed
         // a lower one meanwhile.
@@ -179,13 +205,14 @@ impl World {
         let (leased, handover) = (router.leased, router.handover);
         let fresh = p.node.addrs.terms(r).fresh.as_nanos() as u64;
         let f = &mut self.hosts[h].facts[r];
-        if p.node.instances[r].hold.is_some() {
+        let asking = p.node.instances[r].machine.is_asking();
+        if p.node.instances[r].hold.is_some() || asking {
             f.hold_op = Some(local);
             if !was && !p.caught && t > self.hosts[h].refused + 5 * MS {
                 return self.fail(h, format!("brings {} back to hand it over", op.addr));
             }
             let f = &mut self.hosts[h].facts[r];
-            let since = *f.hold_since.get_or_insert(local);
+            let since = if asking { local } else { *f.hold_since.get_or_insert(local) };
             // What was decided before a stall may be carried out after it: the lease has not ended yet.
             if local > since + handover + 50 * MS && t > p.still + 50 * MS {
                 self.fail(h, format!("renews {} beyond its handover_timeout", op.addr));
@@ -221,7 +248,10 @@ impl World {
         for y in (0..self.hosts.len()).filter(|y| *y != h) {
             let other = &self.hosts[y];
             let handing = other.facts[r].hold_op.is_some()
-                || other.proc.as_ref().is_some_and(|p| p.node.instances[r].hold.is_some());
+                || other.proc.as_ref().is_some_and(|p| {
+                    let inst = &p.node.instances[r];
+                    inst.hold.is_some() || inst.machine.is_asking()
+                });
             if !self.connected(h, y) || !other.kernel.has_tagged(addr) || handing {
                 continue;
             }
@@ -242,9 +272,14 @@ impl World {
         if t >= self.plan.rest {
             self.fail(h, format!("at rest: {addr} is gone"));
         }
+        self.outlives(h, t, r, addr);
+    }
+
+    /// A VIP was there until now: was that too long?
+    fn outlives(&mut self, h: usize, t: u64, r: usize, addr: IpAddr) {
         let local = self.local(h, t);
         let router = &self.plan.routers[r];
-        let f = &mut self.hosts[h].facts[r];
+        let f = &self.hosts[h].facts[r];
         let (bound, what) = match (f.hold_op, f.last_sent) {
             (Some(at), _) => (at + SEC + 1700 * MS, "renewal while handing over"),
             (None, Some(at)) => (at + router.outlives(), "advert"),
@@ -253,6 +288,16 @@ impl World {
         if router.leased && local > bound + MS && t > f.window {
             let ms = (local - bound) / MS;
             self.fail(h, format!("{addr} outlived its last {what}: {ms} ms more than it may"));
+        }
+    }
+
+    /// The kernel refuses to remove a VIP, which was there rightly until now: so it is until the next try.
+    pub fn refuses(&mut self, h: usize, t: u64, r: usize, addr: IpAddr) {
+        self.hosts[h].refused = t;
+        if self.hosts[h].kernel.has_tagged(addr) {
+            self.outlives(h, t, r, addr);
+            let f = &mut self.hosts[h].facts[r];
+            f.window = f.window.max(t + 255 * MS);
         }
     }
 
@@ -288,6 +333,9 @@ impl World {
         if self.mutant == Mutant::Clings {
             let held = p.node.instances.iter_mut().filter_map(|i| i.hold.as_mut());
             held.for_each(|x| (x.until, x.release_at) = (self.clock(h, t + 100 * SEC), None));
+        }
+        if self.mutant == Mutant::Untiring {
+            p.node.instances.iter_mut().for_each(|i| i.unsent = Default::default());
         }
         if self.mutant == Mutant::Restless && t / (2 * SEC) % 2 == 1 && h == 0 {
             let mut l = self.hosts[h].kernel.link();
@@ -361,7 +409,7 @@ impl World {
         }
     }
 
-    /// Never master without service: `restart_grace`, or until a hang is noticed.
+    /// Never master without service: until a hang is noticed, and `restart_grace` after a death.
     fn watch_service(&mut self, h: usize, r: usize) {
         let host = &self.hosts[h];
         let Some(p) = &host.proc else { return };
@@ -369,8 +417,10 @@ impl World {
         let Some(down) = host.haproxy.down_since.filter(|_| self.plan.haproxy && !inst.is_owner()) else {
             return;
         };
-        // A hang: two answers missed, 0.3 s each, asked 0.5 s apart.
-        let limit = if host.haproxy.process.is_some() { 1500 * MS } else { 600 * MS };
+        // A hang: two answers missed, 0.3 s each, asked 0.5 s apart. A death begins anew: what hung may die just
+        // before it is given up, and then has `restart_grace` like any other.
+        let hung = host.haproxy.process.is_some_and(|x| x.state == State::Hung);
+        let limit = if hung { 1500 * MS } else { 600 * MS };
         let since = down.max(p.still).max(p.started);
         if inst.cfg.track_haproxy == Track::Fault && self.now > since + limit {
             let ms = (self.now - since) / MS;

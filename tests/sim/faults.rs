@@ -4,7 +4,7 @@ use crate::check::Facts;
 use crate::haproxy::{Haproxy, State};
 use crate::kernel::Kernel;
 use crate::plan::{Fault, MS, Plan, SEC, US, primary, vip};
-use crate::shell::Signal;
+use crate::shell::{Job, Signal};
 use crate::world::{Ev, World};
 use std::net::IpAddr;
 use vipd::wire::rtnl::Msg;
@@ -96,13 +96,11 @@ impl World {
             Fault::Priority { host, router, priority } => {
                 if self.plan.machines[host].cfg.vrrp[router].priority != 255 {
                     self.hosts[host].priorities[router] = Some(priority);
-                    if let Some(p) = &mut self.hosts[host].proc {
-                        // The configured one: the effective one is made of it again and again.
-                        p.node.instances[router].cfg.priority = priority;
-                        p.node.instances[router].machine.params.priority = priority;
-                    }
-                    self.forget_heard(host, Some(router));
+                    self.ask(host, Job::Priority { router, priority });
                 }
+            }
+            Fault::Resign { host, router, aside, force } => {
+                self.ask(host, Job::Resign { router, aside, force })
             }
             Fault::Calm => {
                 self.loss = 0;
@@ -146,6 +144,13 @@ impl World {
             Fault::NetlinkFails { host, .. } => self.hosts[host].netlink_fails = 0,
             Fault::HaproxyBroken { host, .. } => self.hosts[host].haproxy.broken -= 1,
             _ => {}
+        }
+    }
+
+    fn ask(&mut self, host: usize, job: Job) {
+        if let Some(p) = &mut self.hosts[host].proc {
+            p.jobs.push_back(job);
+            self.nudge(host);
         }
     }
 

@@ -31,7 +31,7 @@ pub struct Haproxy {
     pub pids: u32,
     /// vipd's file that names it.
     pub remembered: Option<u32>,
-    /// It has served nobody since; `None`: it serves.
+    /// It has been hung, or dead or starting, since; `None`: it serves.
     pub down_since: Option<u64>,
 }
 
@@ -41,6 +41,8 @@ impl Haproxy {
     }
 
     pub fn set(&mut self, now: u64, state: Option<State>) {
+        let hung = |p: &Option<Process>| p.is_some_and(|x| x.state == State::Hung);
+        let was = hung(&self.process);
         match (state, &mut self.process) {
             (Some(s), Some(p)) => p.state = s,
             (None, _) => self.process = None,
@@ -49,6 +51,7 @@ impl Haproxy {
         match (self.serves(), self.down_since) {
             (true, _) => self.down_since = None,
             (false, None) => self.down_since = Some(now),
+            (false, _) if was && !hung(&self.process) => self.down_since = Some(now),
             _ => {}
         }
     }

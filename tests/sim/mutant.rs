@@ -34,6 +34,8 @@ pub enum Mutant {
     BelievesEverySend,
     /// The link seems to go down and up, all the time.
     Restless,
+    /// What could not be sent is forgotten at once.
+    Untiring,
     /// Nobody preempts.
     Meek,
     /// A hand-over does not end.
@@ -61,6 +63,7 @@ impl Mutant {
         ("early-clock", Mutant::EarlyClock, "takes over although"),
         ("believes-every-send", Mutant::BelievesEverySend, "too late"),
         ("restless", Mutant::Restless, "at rest: "),
+        ("untiring", Mutant::Untiring, "flaps"),
         ("meek", Mutant::Meek, "is better"),
         ("clings", Mutant::Clings, "beyond its handover_timeout"),
         ("spins", Mutant::Spins, "spins"),

@@ -141,6 +141,13 @@ pub enum Fault {
         router: usize,
         priority: u8,
     },
+    /// `vipd resign`
+    Resign {
+        host: usize,
+        router: usize,
+        aside: u64,
+        force: bool,
+    },
     /// The end of the network's own faults.
     Calm,
 }
@@ -301,7 +308,7 @@ impl Plan {
             let short = rng.chance(400);
             // Most of what matters happens around the time that a backup waits.
             let time = if short { rng.below(unit) } else { rng.below(6 * unit) } + MS;
-            let fault = match rng.below(if self.haproxy { 19 } else { 16 }) {
+            let fault = match rng.below(if self.haproxy { 21 } else { 18 }) {
                 0 | 1 => Fault::Kill {
                     host,
                     restart: match (rng.chance(150), short) {
@@ -340,8 +347,14 @@ impl Plan {
                     router: rng.below(self.routers.len() as u64) as usize,
                     priority: rng.range(1, 254) as u8,
                 },
-                16 => Fault::HaproxyDies { host },
-                17 => Fault::HaproxyHangs { host },
+                16 | 17 => Fault::Resign {
+                    host,
+                    router: rng.below(self.routers.len() as u64) as usize,
+                    aside: rng.pick(&[0, 500 * MS, 2 * SEC]),
+                    force: rng.chance(300),
+                },
+                18 => Fault::HaproxyDies { host },
+                19 => Fault::HaproxyHangs { host },
                 _ => Fault::HaproxyBroken { host, time },
             };
             if let Fault::Stop { .. } = fault
@@ -372,6 +385,7 @@ impl Fault {
         match *self {
             Fault::Kill { restart, .. } | Fault::Reboot { restart, .. } => restart,
             Fault::Stop { restart, .. } => restart + 9 * SEC,
+            Fault::Resign { aside, .. } => aside + 4 * SEC,
             Fault::Cut { time, .. }
             | Fault::OneWay { time, .. }
             | Fault::LinkDown { time, .. }

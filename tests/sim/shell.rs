@@ -4,19 +4,19 @@
 //! What the daemon does in one go is a [`Stage`]; what it does between two reads of the clock, or between a check
 //! and the system call that it is for, is a [`Half`].
 
+mod calls;
+
+use crate::check::Facts;
 use crate::haproxy::Ended;
-use crate::kernel::ETH0;
 use crate::mutant::Mutant;
 use crate::plan::{MS, US};
 use crate::world::{Ev, World};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use vipd::addr::{Op, OpKind};
-use vipd::haproxy::show_info::Info;
+use vipd::addr::Op;
 use vipd::haproxy::supervisor;
 use vipd::node::{Effect, Memory, Node};
 use vipd::time::{Time, earlier};
-use vipd::wire::arp::{self, Arp};
 use vipd::wire::rtnl::Msg;
 
 /// An advert on its way.
@@ -85,8 +85,24 @@ pub enum Signal {
     Child(Ended),
 }
 
+/// What somebody at the keyboard asks for; done when a turn is over, as in `Daemon::serve_jobs`.
+#[derive(Clone, Copy, Debug)]
+pub enum Job {
+    Resign {
+        router: usize,
+        aside: u64,
+        force: bool,
+    },
+    /// A reload.
+    Priority {
+        router: usize,
+        priority: u8,
+    },
+}
+
 pub struct Proc {
     pub node: Node,
+    pub jobs: VecDeque<Job>,
     pub stage: Stage,
     pub half: Option<Half>,
     pub open: bool,
@@ -153,6 +169,7 @@ impl World {
         }
         self.say(h, || "vipd starts".into());
         self.forget_heard(h, None);
+        self.hosts[h].facts.iter_mut().for_each(Facts::forgive);
         let now = self.clock(h, self.now);
         let due = self.due(h);
         let node = Node::new(&self.plan.machines[h].cfg, now);
@@ -160,6 +177,7 @@ impl World {
         host.upset = self.now;
         let mut p = Proc {
             node,
+            jobs: VecDeque::new(),
             stage: Stage::Dump,
             half: None,
             open: false,
@@ -387,12 +405,34 @@ impl World {
             }
             Tell => {
                 while let Some(e) = p.node.next_event() {
-                    self.told(h, &p.node, &e, t);
+                    self.told(h, p, &e, t);
                 }
-                Wait
+                if self.serve_job(h, p, now) || p.node.compact(now) { Tick } else { Wait }
             }
             Wait => Wait,
         };
+    }
+
+    /// `Daemon::serve_jobs`: whether anything was done.
+    fn serve_job(&mut self, h: usize, p: &mut Proc, now: Time) -> bool {
+        let stopping = p.node.is_stopping();
+        match p.jobs.front().copied().filter(|_| !stopping) {
+            Some(Job::Resign { router, aside, force }) => {
+                let name = p.node.instances[router].cfg.name.clone();
+                p.node.resign(Some(&name), std::time::Duration::from_nanos(aside), force, now);
+            }
+            Some(Job::Priority { router, priority }) if p.node.may_reconfigure() => {
+                let mut old = self.plan.machines[h].cfg.clone();
+                old.vrrp = p.node.instances.iter().map(|i| i.cfg.clone()).collect();
+                let mut new = old.clone();
+                new.vrrp[router].priority = priority;
+                p.node.reconfigure(&old, &new, now);
+                self.forget_heard(h, Some(router));
+            }
+            _ => return false,
+        }
+        p.jobs.pop_front();
+        true
     }
 
     /// `Daemon::carry_out`, up to the system call.
@@ -430,6 +470,7 @@ impl World {
             Effect::DisconnectVip { .. } | Effect::Forget { .. } | Effect::NewService => {}
             // And no virtual MAC.
             Effect::Vmac { .. } | Effect::Unmake { .. } | Effect::UnmakeAll => {}
+            Effect::Probe { .. } => {}
             Effect::Announce { entry } => {
                 if p.node.may_announce(entry, now) {
                     p.half = Some(Half::Announce { entry });
@@ -445,164 +486,5 @@ impl World {
             Effect::Hook(_) | Effect::Mail(_) => {}
             Effect::Exit(_) => p.exit = true,
         }
-    }
-
-    /// The system call, or what follows it.
-    fn second_half(&mut self, h: usize, p: &mut Proc, t: u64, half: Half) {
-        let now = self.clock(h, t);
-        match half {
-            Half::Send { inst, priority, before } => {
-                let mut bytes = Vec::new();
-                let errno = match p.node.encode_advert(inst, priority, 0, &mut bytes) {
-                    None => libc::EADDRNOTAVAIL,
-                    Some(_) if !p.open => libc::ENODEV,
-                    Some(_) => self.send(h, p, t, inst, priority, bytes),
-                };
-                p.half = Some(Half::Sent { inst, priority, before, errno });
-            }
-            Half::Sent { inst, priority, before, errno } => {
-                if errno == 0 || self.mutant == Mutant::BelievesEverySend {
-                    p.node.sent(inst, priority, before);
-                } else {
-                    p.node.send_failed(inst, 0, before, errno);
-                    p.node.unsent(inst, before);
-                }
-            }
-            Half::Carry { ops, before } => {
-                let results = self.netlink(h, p, t, ops);
-                p.half = Some(Half::Carried { results, before });
-            }
-            Half::Carried { results, before } => p.node.addrs_done(before, now, &results),
-            Half::Announce { entry } => {
-                let e = &p.node.addrs.entries[entry];
-                if let (std::net::IpAddr::V4(ip), Some(mac)) = (e.addr, p.node.links[e.link].mac) {
-                    self.broadcast(h, t, &arp::gratuitous(mac, ip));
-                }
-            }
-            Half::Drain { source, now } => self.drain(h, p, t, source, now),
-        }
-    }
-
-    /// `Daemon::read`: everything that is queued by now; all but the adverts with a clock that was read before.
-    fn drain(&mut self, h: usize, p: &mut Proc, t: u64, source: Source, now: Time) {
-        match source {
-            Source::Netlink => {
-                if std::mem::take(&mut p.lost) {
-                    p.node.overrun();
-                    return self.reread(h, p, t);
-                }
-                for msg in std::mem::take(&mut p.netlink) {
-                    tell(&mut p.node, now, &msg);
-                }
-            }
-            Source::Signals => {
-                while let Some(s) = p.signals.pop_front() {
-                    match s {
-                        Signal::Term => p.node.stop(now),
-                        Signal::Child(e) => self.exited(h, p, now, e),
-                    }
-                }
-            }
-            Source::Vrrp => {
-                // `read_adverts` reads the clock behind each packet.
-                let now = if self.mutant == Mutant::EarlyClock { now } else { self.clock(h, t) };
-                while let Some(packet) = p.vrrp.pop_front() {
-                    p.node.packet(now, 0, &packet.bytes);
-                }
-            }
-            Source::Arp => {
-                for _ in 0..64 {
-                    let Some(frame) = p.arp.pop_front() else { break };
-                    if let Some(a) = frame.get(14..).and_then(Arp::parse) {
-                        p.node.arp(now, 0, &a);
-                    }
-                }
-            }
-            Source::Probe => {
-                if let Some((_, Some(pid))) = p.probe {
-                    p.probe = None;
-                    let info = Info { version: "2.6".into(), pid: pid + 100_000 };
-                    p.node.supervise(now, |s, out, events| s.answered(pid, info, now, out, events));
-                }
-            }
-            Source::Pidfd => {
-                if let Some(e) = p.pidfd.take() {
-                    self.exited(h, p, now, e);
-                }
-            }
-        }
-    }
-
-    fn exited(&mut self, h: usize, p: &mut Proc, now: Time, e: Ended) {
-        let known = &mut self.hosts[h].haproxy.remembered;
-        *known = known.filter(|pid| *pid != e.pid);
-        p.node.supervise(now, |s, out, events| {
-            s.exited(e.pid, e.exit, now, out, events);
-        });
-    }
-
-    /// `Daemon::reread`
-    fn reread(&mut self, h: usize, p: &mut Proc, t: u64) {
-        p.reread_at = None;
-        p.netlink.clear();
-        p.lost = false;
-        if self.hosts[h].netlink_fails > 0 && self.rng.chance(self.hosts[h].netlink_fails) {
-            p.reread_at = Some(self.clock(h, t) + std::time::Duration::from_millis(100));
-            self.hosts[h].refused = t;
-        } else {
-            self.dump(h, p, t);
-        }
-    }
-
-    /// `Daemon::dump`
-    fn dump(&mut self, h: usize, p: &mut Proc, t: u64) {
-        let now = self.clock(h, t);
-        let k = &self.hosts[h].kernel;
-        p.node.dump_starts();
-        p.node.link(now, &k.link());
-        for a in &k.addrs {
-            p.node.addr(now, &k.message(now.as_nanos(), a));
-        }
-        p.node.dump_ends(now, &[ETH0]);
-    }
-
-    /// `Netlink::carry_out`
-    fn netlink(&mut self, h: usize, p: &Proc, t: u64, ops: Vec<Op>) -> Vec<(Op, i32)> {
-        let local = self.clock(h, t).as_nanos();
-        let permille = self.hosts[h].netlink_fails;
-        let all = self.rng.chance(permille / 2);
-        let mut results = Vec::new();
-        for mut op in ops {
-            let errno = if all || self.rng.chance(permille) {
-                libc::ENOBUFS
-            } else if self.mutant == Mutant::DropsRemovals && op.kind == OpKind::Remove {
-                0
-            } else {
-                if self.mutant == Mutant::Permanent {
-                    op.lease = None;
-                }
-                let was = self.hosts[h].kernel.has(op.addr);
-                let errno = self.hosts[h].kernel.carry_out(local, &op);
-                self.changed(h, p, t, &op, was, errno);
-                errno
-            };
-            self.say(h, || format!("{:?} {} {:?}: {errno}", op.kind, op.addr, op.lease));
-            if errno == libc::ENOBUFS && op.kind == OpKind::Remove {
-                self.hosts[h].refused = t;
-            }
-            results.push((op, errno));
-        }
-        self.expire(h, t);
-        results
-    }
-}
-
-/// What the kernel tells.
-fn tell(node: &mut Node, now: Time, msg: &Msg) {
-    match msg {
-        Msg::Link(l) => node.link(now, l),
-        Msg::Addr(a) => node.addr(now, a),
-        Msg::AddrGone(a) => node.addr_gone(now, a),
-        _ => {}
     }
 }

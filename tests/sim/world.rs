@@ -420,6 +420,7 @@ impl World {
     pub fn set_link(&mut self, h: usize, up: bool) {
         self.hosts[h].kernel.up = up;
         self.hosts[h].upset = self.now;
+        self.hosts[h].facts.iter_mut().for_each(Facts::forgive);
         for other in 0..self.hosts.len() {
             self.disturb(h, other);
         }

@@ -36,11 +36,7 @@ impl Pair {
     }
 
     fn new() -> Result<Pair> {
-        let lan = Lan::new(&[
-            ("node1", "192.168.30.116/24"),
-            ("node2", "192.168.30.117/24"),
-            ("client", "192.168.30.10/24"),
-        ])?;
+        let lan = Lan::pair()?;
         let watcher = Watcher::start(&lan)?;
         let (one, two) = (lan.node("node1"), lan.node("node2"));
         Ok(Pair { lan, watcher, one, two, clients: Vec::new() })

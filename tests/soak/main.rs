@@ -1,6 +1,8 @@
 //! What is too long for `make test`: crashes and stalls at random moments of the interval, many times. `USAGE` says
 //! what there is.
 
+#[path = "../chaos/mod.rs"]
+mod chaos;
 mod haproxy;
 #[path = "../lab/mod.rs"]
 mod lab;
@@ -21,7 +23,8 @@ kills    12 min  kill -9 of HAProxy's worker, master and both, under load, 11 s 
 script   12 min  the same with keepalived, a check script and HAProxy under a supervisor: figures to compare
 vipd      6 min  kill -9 of vipd under load, respawn after 200 ms, with advert_int 1 and 2
 leaks     7 min  1000 restarts and 1000 reloads of HAProxy: descriptors and memory (50 times COUNT)
-realtime  3 min  VRRPv3 with an advert each 10 ms and realtime priority: cut cables, a minute without failover";
+realtime  3 min  VRRPv3 with an advert each 10 ms and realtime priority: cut cables, a minute without failover
+chaos    20 min  three nodes, a dozen kinds of faults at once: COUNT minutes; ROUND=7 in the environment plays one round";
 
 /// Of three virtual routers, one of them over IPv6.
 const VIPS: [&str; 3] = ["192.168.30.230", "192.168.30.231", "2001:db8:30::232"];
@@ -44,7 +47,7 @@ struct Outcome {
 }
 
 fn main() -> ExitCode {
-    const PARTS: [&str; 6] = ["leases", "kills", "script", "vipd", "leaks", "realtime"];
+    const PARTS: [&str; 7] = ["leases", "kills", "script", "vipd", "leaks", "realtime", "chaos"];
     let (mut numbers, mut parts) = (Vec::new(), Vec::new());
     for arg in std::env::args().skip(1) {
         match arg.parse::<u64>() {
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
             "script" => haproxy::script(count),
             "vipd" => haproxy::vipd(seed, count),
             "leaks" => haproxy::leaks(count * 50),
+            "chaos" => chaos::run(&chaos::Options { seed, length: secs(60) * count as u32, verbose: true }),
             _ => {
                 failed |= !realtime::run(count, secs(60));
                 Ok(())

@@ -39,11 +39,7 @@ struct Pair {
 }
 
 fn pair() -> Result<Pair> {
-    let lan = Lan::new(&[
-        ("node1", "192.168.30.116/24"),
-        ("node2", "192.168.30.117/24"),
-        ("client", "192.168.30.10/24"),
-    ])?;
+    let lan = Lan::pair()?;
     let watcher = Watcher::start(&lan)?;
     let start = |name: &str, priority| -> Result<Vipd> {
         let node = lan.node(name);

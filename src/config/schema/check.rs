@@ -6,6 +6,7 @@ use super::vips::{host, is_link_local};
 use crate::config::ini::{Entry, Section};
 use crate::config::report::Report;
 use crate::config::{Check, CheckKind};
+use crate::text::split_once;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -74,7 +75,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], report: &mut Report) -> Option
 
 /// `192.0.2.1:80` or `[2001:db8::1]:80`
 fn socket(r: &mut Reader<'_, '_>, target: &Entry<'_>, text: &str, form: &str) -> Option<SocketAddr> {
-    let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once("]:"));
+    let bracketed = text.strip_prefix('[').and_then(|rest| split_once(rest, "]:"));
     let parts = bracketed.or_else(|| text.split_once(':').filter(|(_, port)| !port.contains(':')));
     let port = parts.and_then(|(_, port)| super::reader::digits(port));
     let port = port.and_then(|port| u16::try_from(port).ok()).filter(|&port| port != 0);

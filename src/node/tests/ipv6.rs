@@ -1,7 +1,6 @@
 //! IPv6, and addresses that are held but not advertised.
 
 use super::*;
-use crate::vrrp::packet::{GROUP_V6, Outgoing, encode};
 use crate::wire::ndp::Na;
 
 const OWN: &str = "fe80::116";
@@ -41,11 +40,7 @@ fn world(cfg: &Config) -> World {
 }
 
 fn master(cfg: &Config) -> World {
-    let mut w = world(cfg);
-    w.begin(false);
-    w.run(ms(4000));
-    assert_eq!(w.kind(), Kind::Master);
-    w.take();
+    let mut w = elected(world(cfg));
     w.batches.clear();
     w
 }
@@ -372,19 +367,7 @@ fn unicast_copies_have_a_checksum_each() {
     let carrier = Carrier { src: v6("fe80::117").into(), dst: v6(OWN).into(), ttl: 255 };
     let mut hear = |carrier: Carrier| {
         let cfg = w.node.instances[0].cfg.clone();
-        let vips: Vec<IpAddr> = cfg.vips.iter().map(|v| v.addr).collect();
-        let o = Outgoing {
-            version: cfg.version,
-            vrid: cfg.vrid,
-            interval: cfg.advert_int,
-            auth: &cfg.auth,
-            vips: &vips,
-            src: carrier.src,
-            dst: carrier.dst,
-            v3_checksum_as_v2: false,
-        };
-        let mut message = Vec::new();
-        encode(&mut message, &o, 200);
+        let message = message(&cfg, carrier.src, carrier.dst, 200);
         w.node.packet_v6(w.now, 0, carrier, &message);
         w.kind()
     };

@@ -334,6 +334,63 @@ fn interfaces_come_and_go() {
 }
 
 #[test]
+fn an_interface_that_is_there_is_not_missing_before_the_kernel_has_told_of_it() {
+    let plain = vi("VI_1", 51, A, "");
+    for more in [
+        vi("VI_1", 51, A, "track_interface = eth1"),
+        vi("VI_1", 51, A, "track_interface = eth1 weight 5"),
+        vi("VI_1", 51, &format!("{A}, 192.168.30.9 dev eth1"), ""),
+    ] {
+        let (mut w, mut cfg) = World::master(&plain);
+        w.more_links.push(3);
+        w.reload(&mut cfg, &more);
+        let expected = if more.contains("weight") { 105 } else { 100 };
+        assert_eq!(w.node.instances[0].machine.params.priority, expected);
+        w.pass(ms(3000));
+        assert_eq!((w.kind(), w.node.instances[0].stats.became_master), (Kind::Master, 1), "{more}");
+        assert_eq!(w.times(removed), [0u64; 0]);
+        // One that is not there is missing all the same.
+        w.reload(&mut cfg, &more.replace("eth1", "eth7"));
+        assert_eq!(w.kind() == Kind::Init, !more.contains("weight"), "{more}");
+    }
+}
+
+#[test]
+fn another_prefix_length_of_a_host_address_is_nothing_to_the_kernel() {
+    let (mut w, mut cfg) = World::master(&vi("VI_1", 51, &format!("{A}/24"), ""));
+    w.pass(ms(1500));
+    w.take();
+    assert_eq!(w.reload(&mut cfg, &vi("VI_1", 51, &format!("{A}/32"), "")), [changed("VI_1")]);
+    w.pass(ms(3000));
+    assert_eq!((w.times(removed), w.resets), (vec![], 0));
+    // One that brings the subnet is installed anew, and no connection is reset.
+    let net = |len: u8| vi("VI_1", 51, &format!("10.7.0.1/{len}"), "");
+    let (mut w, mut cfg) = World::master(&net(24));
+    w.pass(ms(1500));
+    w.take();
+    w.reload(&mut cfg, &net(25));
+    assert_eq!((w.times(removed).len(), w.resets, w.has("10.7.0.1")), (1, 0, true));
+    // And one that goes is told.
+    w.reload(&mut cfg, &vi("VI_1", 51, A, ""));
+    assert_eq!((w.resets, w.has("10.7.0.1")), (1, false));
+}
+
+#[test]
+fn a_refresh_that_was_off_begins() {
+    let text = |n: u32| vi("VI_1", 51, A, &format!("garp_master_refresh = {n}"));
+    let (mut w, mut cfg) = World::master(&text(0));
+    w.pass(ms(60_000));
+    assert_eq!(w.node.instances[0].announcer.deadline(), None);
+    w.reload(&mut cfg, &text(7));
+    assert_eq!(w.node.instances[0].announcer.deadline(), Some(w.now + ms(7000)));
+    // A backup announces nothing.
+    w.hear(PEER, 200);
+    w.settle();
+    w.reload(&mut cfg, &text(8));
+    assert_eq!(w.node.instances[0].announcer.deadline(), None);
+}
+
+#[test]
 fn haproxy_appears_and_disappears() {
     let one = vi("VI_1", 51, A, "");
     let with = format!("[haproxy]\nkeep_listeners = no\ncheck_interval = 3600\n{one}");
@@ -460,4 +517,18 @@ fn the_key_of_an_authentication_header_changes_and_its_numbers_go_on() {
     assert_eq!(w.node.instances[0].ah_key(), None);
     w.pass(ms(4000));
     assert_eq!(w.node.instances[0].stats.became_master, 1);
+}
+
+/// A batch takes its time, and one that ends too late costs all addresses: whenever a VIP comes, none goes.
+#[test]
+fn a_vip_that_comes_at_any_moment_costs_nobody_anything() {
+    let (without, with) = (vi("VI_1", 51, A, ""), vi("VI_1", 51, &format!("{A}, {B}"), ""));
+    for phase in 0..100 {
+        let (mut w, mut cfg) = World::master(&without);
+        w.pass(ms(1000 + phase * 10));
+        w.batch_time = ms(10);
+        w.reload(&mut cfg, &with);
+        w.pass(ms(1500));
+        assert_eq!((w.times(removed), w.has(A), w.has(B)), (vec![], true, true), "{phase}");
+    }
 }

@@ -191,3 +191,26 @@ fn a_group_resigns_as_a_whole() {
         assert!(w.node.instances.iter().all(|i| i.machine.aside(w.now).is_some()), "{by}");
     }
 }
+
+#[test]
+fn a_group_is_forced_as_a_whole() {
+    let cfg = config(
+        "[vrrp VI_1]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = 192.168.30.230\n\
+         [vrrp VI_2]\ninterface = eth0\nvirtual_router_id = 52\nvirtual_ipaddress = 192.168.30.231\n\
+         [group G]\nmembers = VI_1, VI_2\n",
+    );
+    let mut w = World::new(&cfg);
+    w.begin(false);
+    w.run(ms(10_000));
+    w.take();
+    w.node.resign(Some("G"), MINUTE, true, w.now);
+    w.effects();
+    w.settle();
+    w.run(ms(1300));
+    assert!(w.present.is_empty(), "nobody is waited for any more");
+    let forced = |e: &&Event| matches!(e, Event::Resigned { how: Resigned::Forced(_), .. });
+    assert_eq!(w.events.iter().filter(forced).count(), 2);
+    assert!(w.did.iter().filter(|(_, d)| matches!(d, Did::Advert(_, 0))).count() == 2, "once each");
+    w.run(ms(58_000));
+    assert!(w.node.instances.iter().all(|i| !i.is_master()));
+}

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::vrrp::auth;
-use crate::vrrp::packet::{Discard, GROUP_V4, Outgoing, PROTOCOL, encode};
+use crate::vrrp::packet::Discard;
 use crate::vrrp::replay::Replay;
 use crate::wire::ipv4::{self, Ipv4};
 
@@ -27,21 +27,11 @@ fn sealed(
     seq: u32,
     key: &[u8; 8],
 ) -> Vec<u8> {
-    let vips: Vec<IpAddr> = cfg.vips.iter().map(|v| v.addr).collect();
-    let o = Outgoing {
-        version: cfg.version,
-        vrid: cfg.vrid,
-        interval: cfg.advert_int,
-        auth: &cfg.auth,
-        vips: &vips,
-        src: src.into(),
-        dst: dst.into(),
-        v3_checksum_as_v2: false,
-    };
+    let message = message(cfg, src.into(), dst.into(), priority);
     let mut out = Vec::new();
-    ipv4::header(&mut out, src, dst, 1, auth::PROTOCOL, auth::AH_LEN + o.message_len());
+    ipv4::header(&mut out, src, dst, 1, auth::PROTOCOL, auth::AH_LEN + message.len() as u16);
     auth::header(&mut out, seq);
-    encode(&mut out, &o, priority);
+    out.extend(message);
     auth::seal(&mut out, key);
     out
 }

@@ -106,7 +106,8 @@ impl Machine {
                 self.follow(now, interval, Some(successor), Why::Resigned, out);
                 out.push(Action::Resigned(Resigned::To(successor, waited)));
             }
-            Input::Tick if now >= asking.until && asking.force => {
+            // Of a group the first one's time makes the others yield: it is theirs as well.
+            Input::Tick | Input::Yield if now >= asking.until && asking.force => {
                 (self.asking, self.aside_until) = (None, aside_until);
                 out.push(Action::Release(Release::Now));
                 self.follow(now, self.params.advert_int, None, Why::Resigned, out);

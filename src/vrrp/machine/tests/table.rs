@@ -86,6 +86,8 @@ fn deadline(word: &str, m: &Machine, before: Option<Time>, now: Time) -> Option<
         "down, learned" => Some(down(p, now, learned(p.version))),
         // A second after the last one was heard or started.
         "skew" => Some(now + skew(p, ms(1000))),
+        // Only a lower one was heard: one to be respected would be within an interval.
+        "skew, unheard" => Some(now + skew(p, ms(1000)) + ms(1000)),
         "grid" => Some(timers::next_on_grid(now, p.epoch, ms(1000))),
         _ => panic!("{word}"),
     }
@@ -156,7 +158,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("backup, lower", "stall", "", "same"),
     ("backup, lower", "tick", "", "same"),
     ("backup, lower", "tick, due", "advert 100, acquire, Master:Preempted", "grid"),
-    ("backup, lower", "0 of HIGH", "(gone)", "skew"),
+    ("backup, lower", "0 of HIGH", "(gone)", "skew, unheard"),
     ("backup, lower", "0 of LOW", "(stranger)", "same"),
     ("backup, lower", "99 of HIGH", "", "same"),
     ("backup, lower", "100 of LOW", "", "down, learned"),

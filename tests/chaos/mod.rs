@@ -1,0 +1,422 @@
+//! Chaos: three nodes with vipd and HAProxy, four virtual routers (IPv4 and IPv6, advert_int 1 and 2; each node is the
+//! right master of one at least, with priority 254), a client of each address, and a stranger. In rounds: up to 18
+//! faults within 20 s ([`plan`]), done in parallel ([`act`]), mended by the 24th second or so; then everything has to be
+//! in its place again. The seed and the number of the round determine the faults, their targets and their times;
+//! `ROUND=7` in the environment plays that round of the seed alone.
+//!
+//! **Two holders.** The theorem (design §1, `src/lease.rs`): A's address is gone N × I after the last advert that A
+//! sent, and B, who heard it, adds it no sooner. Where both have it nevertheless, one of these must be the reason
+//! ([`judge`]), else the run fails. A had it, B came at `from`, and it was over at `to`:
+//!
+//! | excuse | condition | `to` at the latest |
+//! |---|---|---|
+//! | planned hand-over | B's priority is above A's (it preempts), or A was told to leave: TERM, resign, a reload without the router or the VIP | `from` + 100 ms + J |
+//! | the same, and A was killed or stopped before it could let go | A was so between `from` and `to` | N × I after that; 100 ms + J after SIGCONT |
+//! | partition | A and B did not hear each other; `from` is after its beginning | its end + I + 100 ms + J |
+//! | the same, and one was killed or stopped | between its beginning and its end + I + 100 ms + J | N × I after that; I + 100 ms + J after SIGCONT |
+//! | cut, and killed or stopped before it noticed | A's cable or interface went, and it was killed or stopped within 100 ms + J of it | N × I after that |
+//!
+//! J is how late the machine made A or B around that time ([`late`]): as much as they waited for a CPU, and as long as
+//! others held the kernel's lock of addresses. It makes no difference to the N × I of the theorem, but only to what
+//! ends with an answer of A.
+//! Two faults excuse together only where the table says so; a flood, a cut cable or a dead HAProxy excuse nothing by
+//! themselves: who loses his link or service lets go first.
+//!
+//! **After the last fault of a round** each router's right master has its address alone within N × I + skew + 3 s + J
+//! (for the start of HAProxy, and to see that it died), nothing moves for 3 s more, and the client is answered by it
+//! within 2 s more. After a partition that may take 65 s, and is a figure of its own (STALE): if the right master
+//! advertises first, the others fall silent at once; it never learns that they were masters, does not announce the
+//! address anew, and the client goes on asking the one that announced it last.
+//!
+//! No vipd ended but by our hand. Each process that saw two such moments has no more descriptors at the second and no
+//! more than 128 KiB more of its own memory than at the first.
+
+mod act;
+mod judge;
+mod late;
+mod plan;
+#[path = "../sim/rng.rs"]
+mod rng;
+
+use crate::ensure;
+use crate::lab::*;
+use act::{Field, lock};
+use judge::{Gap, Judge, Overlap, history};
+use late::Late;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub const NODES: [&str; 3] = ["node1", "node2", "node3"];
+/// Beside the routers' own: the link-local address that the IPv6 router has, and what a reload adds to the first.
+const LINK_LOCAL: &str = "fe80::232";
+const SPARE: &str = "192.168.30.240";
+/// What HAProxy needs for a start on a busy machine, or until vipd tries it again.
+const START: Duration = secs(3);
+/// How long a client may ask the wrong node after a partition.
+const STALE: Duration = secs(65);
+/// Nothing may move for so long when all is in its place.
+const REST: Duration = secs(3);
+/// Memory that comes with the first time that something happens: buffers, and the moments of HAProxy's deaths.
+const WARM_KIB: u64 = 128;
+
+/// A virtual router.
+pub struct Spec {
+    pub vrid: u8,
+    pub seconds: u64,
+    /// Of the nodes.
+    pub priorities: [u8; 3],
+    pub vip: &'static str,
+}
+
+pub const ROUTERS: [Spec; 4] = [
+    Spec { vrid: 51, seconds: 1, priorities: [254, 150, 100], vip: "192.168.30.230" },
+    Spec { vrid: 52, seconds: 1, priorities: [100, 254, 150], vip: "192.168.30.231" },
+    Spec { vrid: 53, seconds: 1, priorities: [150, 100, 254], vip: "2001:db8:30::232" },
+    Spec { vrid: 54, seconds: 2, priorities: [100, 150, 254], vip: "192.168.30.233" },
+];
+
+impl Spec {
+    pub fn interval(&self) -> Duration {
+        secs(self.seconds)
+    }
+
+    /// Of its right master.
+    fn down(&self) -> Duration {
+        3 * self.interval() + ms(1000 * (256 - 254) / 256 + 1) * self.seconds as u32
+    }
+
+    /// The node that should have it: index in [`NODES`].
+    fn right(&self) -> usize {
+        (0..NODES.len()).max_by_key(|n| self.priorities[*n]).unwrap_or(0)
+    }
+
+    fn is_v6(&self) -> bool {
+        self.vip.contains(':')
+    }
+
+    fn service(&self) -> String {
+        if self.is_v6() { format!("[{}]:5000", self.vip) } else { format!("{}:5000", self.vip) }
+    }
+
+    fn router(&self, priority: u8) -> Router {
+        if self.is_v6() {
+            let mut router = Router::new(self.vrid, priority, LINK_LOCAL).v3();
+            router.vips.push(format!("{}/64", self.vip));
+            return router;
+        }
+        let router = Router::new(self.vrid, priority, &format!("{}/24", self.vip));
+        router.advert_int(&self.seconds.to_string())
+    }
+}
+
+/// What a process has: descriptors, and KiB of its own.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    pid: i32,
+    fds: usize,
+    kib: u64,
+}
+
+fn size(pid: i32) -> Result<Size> {
+    let fds = std::fs::read_dir(format!("/proc/{pid}/fd"))?.count();
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = text.lines().find_map(|l| l.strip_prefix("Anonymous:"));
+    let kib = line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0);
+    Ok(Size { pid, fds, kib })
+}
+
+/// Everything that is measured.
+#[derive(Default)]
+struct Figures {
+    rounds: u64,
+    faults: BTreeMap<&'static str, (usize, usize)>,
+    converged: Vec<Duration>,
+    /// How long clients asked the wrong node after a partition.
+    stale: Vec<Duration>,
+    sizes: [Vec<Size>; 3],
+}
+
+/// How and how long.
+pub struct Options {
+    pub seed: u64,
+    /// Rounds are begun for so long.
+    pub length: Duration,
+    /// Whether the faults of all rounds are printed, or only those of one that failed.
+    pub verbose: bool,
+}
+
+/// Plays rounds; `Err` if one of the promises was broken. Figures either way.
+pub fn run(options: &Options) -> Result<()> {
+    let start = Instant::now();
+    let only = std::env::var("ROUND").ok().and_then(|n| n.parse::<u64>().ok());
+    println!("seed {}, {:.0} s", options.seed, options.length.as_secs_f64());
+    let field = Arc::new(Field::start()?);
+    let client = field.lan.node("client");
+    let clients: Result<Vec<Client>> =
+        ROUTERS.iter().map(|r| Client::start_with(&client, &r.service(), ms(20), secs(2))).collect();
+    let (clients, late) = (clients?, Late::start(&field)?);
+    for (r, c) in ROUTERS.iter().zip(&clients) {
+        c.wait_answer_by(NODES[r.right()], secs(10))?;
+    }
+    let (begin, mut figures) = (Instant::now(), Figures::default());
+    measure(&field, &mut figures)?;
+    let mut number = only.unwrap_or(1);
+    while figures.rounds == 0 || only.is_none() && start.elapsed() + secs(36) <= options.length {
+        let (faults, from) = (plan::round(options.seed, number), Instant::now());
+        let before = lock(&field.failures).len();
+        if options.verbose {
+            println!("round {number} at {:.3}:", since_start(from));
+            faults.iter().for_each(|f| println!("  {f}"));
+        }
+        let mended = field.play(&faults);
+        let partitioned = faults.iter().any(|f| matches!(f.kind, plan::Kind::Partition { .. }));
+        let settled = settle(&field, &clients, &late, &mut figures, mended, partitioned);
+        if let Err(e) = &settled {
+            field.fail(format!("round {number}: {e}"));
+        }
+        field.all_alive();
+        judge(&field, &late, from, number);
+        if lock(&field.failures).len() > before {
+            println!("seed {} round {number} began at {:.3}:", options.seed, since_start(from));
+            if !options.verbose {
+                faults.iter().for_each(|f| println!("  {f}"));
+            }
+            println!("{}", field.lan.tails(200, from));
+        }
+        if settled.is_err() {
+            break; // what follows might only follow from this
+        }
+        figures.rounds += 1;
+        number += 1;
+    }
+    let end = Instant::now();
+    report(&field, &clients, &late, &mut figures, begin, end)?;
+    let failures = lock(&field.failures);
+    ensure!(failures.is_empty(), "seed {} round {number}: {}", options.seed, failures.join("; "));
+    Ok(())
+}
+
+/// Everything is mended: everything comes to its place.
+fn settle(
+    field: &Field,
+    clients: &[Client],
+    late: &Late,
+    figures: &mut Figures,
+    mended: Instant,
+    partitioned: bool,
+) -> Result<()> {
+    let bound = |r: &Spec| r.down() + START + late.by(&[0, 1, 2], mended, mended + r.down() + START);
+    let last = |addr: &str| field.watcher.timeline(addr).last().map_or(mended, |c| c.at.max(mended));
+    // Longer than it may take, to tell late from never.
+    let deadline = mended + ROUTERS.iter().map(bound).max().unwrap_or_default() + secs(10);
+    loop {
+        for r in &ROUTERS {
+            field.watcher.wait_holder(
+                r.vip,
+                NODES[r.right()],
+                deadline.saturating_duration_since(Instant::now()),
+            )?;
+        }
+        let quiet = ROUTERS.iter().flat_map(addresses).map(last).max().unwrap_or(mended) + REST;
+        if quiet <= Instant::now() {
+            break;
+        }
+        ensure!(quiet <= deadline, "it does not come to rest");
+        std::thread::sleep(quiet.saturating_duration_since(Instant::now()));
+    }
+    let (mut slowest, mut wrong) = (Duration::ZERO, Vec::new());
+    for (r, client) in ROUTERS.iter().zip(clients) {
+        let right = NODES[r.right()];
+        for addr in addresses(r) {
+            let holder = field.watcher.holders(addr);
+            ensure!(holder == [right], "{addr} is on {holder:?}, not on {right} alone");
+            let took = last(addr) - mended;
+            slowest = slowest.max(took);
+            if took > bound(r) {
+                wrong.push(format!(
+                    "{addr} came to its place {:.3} s after the last fault was mended",
+                    took.as_secs_f64()
+                ));
+            }
+        }
+        if client.wait_answer_by(right, secs(2)).is_err() {
+            let node = field.lan.node("client");
+            let known = node.output(std::process::Command::new("ip").args(["neigh", "show", r.vip]))?;
+            let known = String::from_utf8_lossy(&known.stdout).trim().to_owned();
+            let asked = Instant::now();
+            // Its neighbour table finds out by itself within some 15 s, or with garp_master_refresh.
+            let wait = if partitioned { STALE } else { Duration::ZERO };
+            client
+                .wait_answer_by(right, wait)
+                .map_err(|e| Error(format!("{e}; the client knows {known}")))?;
+            let took = asked.elapsed() + secs(2);
+            println!("  STALE: the client of {} knew {known}, {:.1} s longer", r.vip, took.as_secs_f64());
+            figures.stale.push(took);
+        }
+    }
+    ensure!(field.watcher.holders(SPARE).is_empty(), "{SPARE} is still there");
+    figures.converged.push(slowest);
+    ensure!(wrong.is_empty(), "{}", wrong.join(", "));
+    measure(field, figures)
+}
+
+fn addresses(r: &Spec) -> Vec<&'static str> {
+    if r.is_v6() { vec![LINK_LOCAL, r.vip] } else { vec![r.vip] }
+}
+
+fn measure(field: &Field, figures: &mut Figures) -> Result<()> {
+    for (site, sizes) in field.sites.iter().zip(&mut figures.sizes) {
+        sizes.push(size(site.pid().ok_or_else(|| Error("no vipd".to_owned()))?)?);
+        let haproxys = site.node.pids("haproxy").len();
+        ensure!(haproxys == 2, "{haproxys} processes of HAProxy on {}", site.node.name());
+    }
+    Ok(())
+}
+
+/// All overlaps and gaps since then.
+fn seen(field: &Field, from: Instant) -> (Vec<Overlap>, Vec<Gap>) {
+    let (mut overlaps, mut gaps) = (Vec::new(), Vec::new());
+    let end = Instant::now();
+    for (i, r) in ROUTERS.iter().enumerate() {
+        let spare = (i == 0).then_some(SPARE);
+        for addr in addresses(r).into_iter().chain(spare) {
+            let (o, g) = history(i, addr, &field.watcher.timeline(addr), end);
+            overlaps.extend(o.into_iter().filter(|o| o.to >= from));
+            if addr == r.vip {
+                gaps.extend(g.into_iter().filter(|g| g.to >= from));
+            }
+        }
+    }
+    (overlaps, gaps)
+}
+
+fn judge(field: &Field, late: &Late, from: Instant, number: u64) {
+    let done = lock(&field.done).clone();
+    let judge = Judge { done: &done, late };
+    for o in seen(field, from).0 {
+        let what = format!(
+            "{:9.3}  {} on {} and {} for {:.1} ms",
+            since_start(o.from),
+            o.addr,
+            NODES[o.old],
+            NODES[o.new],
+            millis(o.to - o.from)
+        );
+        match judge.excuse(&o) {
+            Ok((class, cause)) => println!("{what}: {class}: {cause}"),
+            Err(why) => field.fail(format!("round {number}: {what}: {why}")),
+        }
+    }
+}
+
+fn millis(d: Duration) -> f64 {
+    d.as_secs_f64() * 1e3
+}
+
+/// Median, 99 of 100, and the longest.
+fn spread(mut all: Vec<Duration>) -> String {
+    all.sort_unstable();
+    let at = |part: usize| all.get(all.len().saturating_sub(1) * part / 100).copied();
+    let [p50, p99, max] = [50, 99, 100].map(|p| millis(at(p).unwrap_or_default()));
+    format!("{} times, p50 {p50:.0} ms, p99 {p99:.0} ms, max {max:.0} ms", all.len())
+}
+
+fn report(
+    field: &Field,
+    clients: &[Client],
+    late: &Late,
+    figures: &mut Figures,
+    begin: Instant,
+    end: Instant,
+) -> Result<()> {
+    let done = lock(&field.done).clone();
+    let judge = Judge { done: &done, late };
+    for d in &done {
+        let (n, missed) = figures.faults.entry(d.fault.kind.name()).or_default();
+        *n += 1;
+        *missed += usize::from(d.missed);
+    }
+    println!("{} rounds, {} faults in {:.0} s:", figures.rounds, done.len(), (end - begin).as_secs_f64());
+    for (name, (n, missed)) in &figures.faults {
+        println!(
+            "  {n:4} {name}{}",
+            if *missed > 0 { format!(" ({missed} hit nothing)") } else { String::new() }
+        );
+    }
+    println!("after the last fault of a round all is in its place: {}", spread(figures.converged.clone()));
+    println!("clients that asked the wrong node after a partition: {}", spread(figures.stale.clone()));
+    let (overlaps, gaps) = seen(field, begin);
+    let mut by: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
+    for o in &overlaps {
+        let class = judge.excuse(o).map_or("NOT EXCUSED", |(class, _)| class);
+        by.entry(class).or_default().push(o.to - o.from);
+    }
+    println!("two holders: {} times", overlaps.len());
+    by.into_iter().for_each(|(class, all)| println!("  {class}: {}", spread(all)));
+    println!(
+        "no holder: {}; by what began last before:",
+        spread(gaps.iter().map(|g| g.to - g.from).collect())
+    );
+    let mut by: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
+    for g in &gaps {
+        by.entry(judge.cause(g)).or_default().push(g.to - g.from);
+    }
+    by.into_iter().for_each(|(cause, all)| println!("  {cause}: {}", spread(all)));
+    println!(
+        "a lease of 1 s outlived in a dead or stopped vipd by {:.0} ms at the most",
+        millis(lateness(field, &done))
+    );
+    for (r, client) in ROUTERS.iter().zip(clients) {
+        let report = client.report(begin, end)?;
+        let silent: Duration = client.silences(begin, end, ms(200)).iter().map(|(_, d)| *d).sum();
+        println!(
+            "client of {}: {} requests, failed {:?}, {:.1} s of silence, {:.1} s the longest",
+            r.vip,
+            report.requests,
+            report.failed,
+            silent.as_secs_f64(),
+            report.silence.as_secs_f64()
+        );
+    }
+    println!("{}", late.words(begin, end));
+    for (node, sizes) in NODES.iter().zip(&figures.sizes) {
+        let (Some(first), Some(last)) = (sizes.first(), sizes.last()) else { continue };
+        println!(
+            "{node}: {} descriptors and {} KiB of its own at the beginning, {} and {} at the end, {} and {} at the most",
+            first.fds,
+            first.kib,
+            last.fds,
+            last.kib,
+            sizes.iter().map(|s| s.fds).max().unwrap_or(0),
+            sizes.iter().map(|s| s.kib).max().unwrap_or(0)
+        );
+        let longest = sizes.chunk_by(|a, b| a.pid == b.pid).max_by_key(|p| p.len()).unwrap_or_default();
+        println!("  the longest process: {:?} KiB", longest.iter().map(|s| s.kib).collect::<Vec<_>>());
+        for process in sizes.chunk_by(|a, b| a.pid == b.pid) {
+            let [early, .., late] = process else { continue };
+            if late.fds > early.fds || late.kib > early.kib + WARM_KIB {
+                field.fail(format!("vipd on {node} grows: {early:?}, {late:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How long after its end the kernel ended a lease of 1 s that nobody was there to end.
+fn lateness(field: &Field, done: &[act::Done]) -> Duration {
+    let mut worst = Duration::ZERO;
+    for r in ROUTERS.iter().filter(|r| r.seconds == 1) {
+        for c in field.watcher.timeline(r.vip).iter().filter(|c| !c.held) {
+            let dumb = |d: &&act::Done| {
+                use plan::Kind::{Kill, Stop};
+                let is = matches!(d.fault.kind, Kill { .. } | Stop { .. });
+                is && NODES[d.fault.node] == c.node && d.hit <= c.at && c.at <= d.end
+            };
+            if done.iter().any(|d| dumb(&d)) {
+                worst = worst.max(c.at.saturating_duration_since(c.renewed + secs(1)));
+            }
+        }
+    }
+    worst
+}

@@ -1,0 +1,141 @@
+//! The program: its end, its exit codes and its size.
+
+use super::*;
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("has_last_words", has_last_words),
+    ("refuses_a_second_instance", refuses_second_instance),
+    ("exits_with_the_documented_codes", exit_codes),
+    ("carries_250_routers", carries_250_routers),
+    ("is_one_small_process", is_small),
+];
+
+/// What a fault of its own looks like in the small build, which has no message of Rust's.
+fn has_last_words(w: &World) -> Result<()> {
+    let one = Vipd::start(&w.one, &Vipd::ini(&w.one, None, &[router(100)]))?;
+    one.wait_log(words::BACKUP, secs(2))?;
+    one.signal(Signal::SIGILL);
+    one.wait_log("internal error at 0x", secs(2))?;
+    let status = one.wait_exit(secs(2))?;
+    ensure!(
+        std::os::unix::process::ExitStatusExt::signal(&status) == Some(libc::SIGILL),
+        "it ended by {status}"
+    );
+    Ok(())
+}
+
+fn refuses_second_instance(w: &World) -> Result<()> {
+    let one = Vipd::run(&w.one, None, &[router(100)])?;
+    w.node1_is_master()?;
+    let second = Vipd::run(&w.one, None, &[router(100)])?;
+    let status = second.wait_exit(secs(3))?;
+    ensure!(status.code() == Some(1), "the second instance ended with {status}");
+    second.log().wait_any(0, words::LOCKED, secs(1))?;
+    w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?;
+    ensure!(w.watcher.timeline(VIP).len() == 1 && one.is_alive(), "the first instance was disturbed");
+    Ok(())
+}
+
+fn exit_codes(w: &World) -> Result<()> {
+    let good = w.one.write("good.ini", &Vipd::ini(&w.one, None, &[router(100)]))?;
+    let bad = w
+        .one
+        .write("bad.ini", "[vrrp VI_1]\ninterface = eth0\nvirtual_router_id = 256\nno_such_key = 1\n")?;
+    let (good, bad) = (good.display().to_string(), bad.display().to_string());
+    let vipd = vipd_path()?;
+    let run = |args: &[&str]| -> Result<(Option<i32>, String)> {
+        let out = w.one.output(std::process::Command::new("timeout").arg("5").arg(&vipd).args(args))?;
+        let text = [out.stdout, out.stderr].concat();
+        Ok((out.status.code(), String::from_utf8_lossy(&text).into_owned()))
+    };
+    for (args, code) in [
+        (&["--version"][..], 0),
+        (&["--help"][..], 0),
+        (&["-t", "-c", &good][..], 0),
+        (&["-t", "-c", &bad][..], 2),
+        (&["-c", &bad][..], 2),
+        (&["-c", "/nonexistent.ini"][..], 2),
+        (&["--no-such-option"][..], 2),
+        (&["status", "-c", &good][..], 5),
+    ] {
+        let (got, text) = run(args)?;
+        ensure!(got == Some(code), "vipd {args:?} ended with {got:?} instead of {code}: {text}");
+    }
+    let (_, text) = run(&["-t", "-c", &bad])?;
+    for place in ["bad.ini:3", "bad.ini:4"] {
+        ensure!(text.contains(place), "the error does not name {place}: {text}");
+    }
+    let one = Vipd::run(&w.one, None, &[router(100)])?;
+    w.node1_is_master()?;
+    let status = one.cli(&["status"])?;
+    let text = String::from_utf8_lossy(&status.stdout);
+    ensure!(
+        status.status.code() == Some(0) && text.contains(VIP),
+        "status of a master: {} {text}",
+        status.status
+    );
+    one.terminate();
+    ensure!(one.wait_exit(secs(9))?.code() == Some(0), "a clean stop ends with 0");
+    w.watcher.wait_holders(VIP, &[], secs(1))?;
+    Ok(())
+}
+
+/// The most that one interface can have: all on one side, none on both, after a change of sides and back.
+fn carries_250_routers(w: &World) -> Result<()> {
+    let vip = |i: u8| format!("10.1.0.{i}");
+    let routers =
+        |priority| -> Vec<Router> { (1..=250).map(|i| Router::new(i, priority, &vip(i))).collect() };
+    let settled = |node: &str, since: Instant| -> Result<()> {
+        for i in 1..=250 {
+            w.watcher.wait_holder(&vip(i), node, ELECTION)?;
+        }
+        // Whoever should hold nothing had the time to make a mistake.
+        w.capture.wait_advert(node, 250, since + secs(5), secs(8))?;
+        for i in 1..=250 {
+            let holder = w.watcher.holder(&vip(i));
+            ensure!(holder.as_deref() == Some(node), "{} is on {holder:?}, not on {node} alone", vip(i));
+        }
+        Ok(())
+    };
+    let one = Daemon::start(Kind::Vipd, &w.one, &routers(100))?;
+    w.watcher.wait_holder(&vip(250), "node1", ELECTION)?;
+    let two = Daemon::start(Kind::Vipd, &w.two, &routers(99))?;
+    settled("node1", Instant::now())?;
+    let pss = pss_kib(one.pid())?;
+    println!("250 virtual routers: PSS {pss} KiB");
+    ensure!(pss < 1536, "PSS {pss} KiB");
+    one.terminate();
+    settled("node2", Instant::now())?;
+    ensure!(one.wait_exit(secs(10))?.success(), "the stop was not clean");
+    let one = Daemon::start(Kind::Vipd, &w.one, &routers(100))?;
+    settled("node1", Instant::now())?;
+    at_peace(&[&one, &two])
+}
+
+/// One process besides HAProxy, one thread, little memory.
+fn is_small(w: &World) -> Result<()> {
+    let (one, _) = w.with_haproxy(Kind::Vipd, &w.one, router(100))?;
+    w.node1_is_master()?;
+    let pid = one.pid();
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))?.count();
+    ensure!(tasks == 1, "{tasks} threads");
+    let vipds = w.one.pids("vipd");
+    ensure!(vipds == [pid], "more than one process: {vipds:?}");
+    let haproxys = w.one.pids("haproxy").len();
+    let all = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    ensure!(
+        all.split_whitespace().count() == 1 && haproxys == 2,
+        "children: {all}, haproxy processes: {haproxys}"
+    );
+    let pss = pss_kib(pid)?;
+    println!("1 virtual router: PSS {pss} KiB");
+    ensure!(pss < 600, "PSS {pss} KiB");
+    Ok(())
+}
+
+pub fn pss_kib(pid: i32) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = text.lines().find_map(|l| l.strip_prefix("Pss:"));
+    let number = line.and_then(|l| l.split_whitespace().next()?.parse().ok());
+    number.ok_or_else(|| Error(format!("no PSS in {text}")))
+}
