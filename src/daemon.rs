@@ -5,6 +5,7 @@ mod check;
 mod files;
 mod links;
 mod listeners;
+mod memory;
 mod notify;
 mod read;
 mod reload;
@@ -23,15 +24,14 @@ use crate::config::{self, Config};
 use crate::control::Control;
 use crate::event::Event;
 use crate::haproxy::supervisor;
-use crate::memory;
-use crate::node::{Effect, Memory, Node};
+use crate::node::{Effect, Node};
+use crate::repeat::Repeats;
 use crate::sys::batch::Batch;
 use crate::sys::diag::Connections;
 use crate::sys::netlink::Netlink;
 use crate::sys::socket::Kind;
 use crate::sys::{clock, process, runtime, schedule, signal};
 use crate::time::{Time, earlier};
-use crate::vrrp::replay::Replay;
 use crate::watch;
 use crate::words;
 use check::Checks;
@@ -116,6 +116,7 @@ struct Daemon {
     realtime_at: Option<Time>,
     /// The TCP connections of this turn, once addresses leave in it.
     connections: Option<Connections>,
+    repeats: Repeats,
     /// The kernel cannot reset any, and that has been said.
     no_diag: bool,
     rights: Rights,
@@ -177,6 +178,7 @@ impl Daemon {
             realtime: cfg.global.realtime_priority,
             realtime_at: None,
             connections: None,
+            repeats: Repeats::default(),
             no_diag: false,
             rights,
             _locks: locks,
@@ -186,12 +188,7 @@ impl Daemon {
     fn begin(&mut self, cfg: &Config) -> Result<(), Fatal> {
         log::info!("vipd {} starts on {}", env!("CARGO_PKG_VERSION"), self.router_id);
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
-        for i in 0..self.node.instances.len() {
-            let file = sequence_file(&self.control_socket, &self.node.instances[i].cfg);
-            if let Some(replay) = remembered(&file).and_then(|s| Replay::parse(&s)) {
-                self.node.instances[i].replay = replay;
-            }
-        }
+        let (remembered, named) = self.recall();
         if let Some(h) = &cfg.haproxy {
             nonlocal_bind(h);
         }
@@ -203,6 +200,7 @@ impl Daemon {
         self.take_realtime();
         self.dump().map_err(|e| fatal("netlink", words::errno(e as i32)))?;
         self.run_effects();
+        self.remove_leftovers(&named).map_err(|e| fatal("netlink", e))?;
         if let Some(found) = self.service.as_mut().and_then(Service::adopt) {
             let now = clock::now();
             self.node.supervise(now, |h, _, events| match found {
@@ -210,25 +208,12 @@ impl Daemon {
                 Err(()) => h.found_orphan(),
             });
         }
-        let remembered: Vec<bool> = self
-            .node
-            .instances
-            .iter()
-            .map(|i| {
-                let file = remembered(&self.state_file(&i.cfg));
-                file.is_some_and(|content| memory::says_master(&content, &i.cfg))
-            })
-            .collect();
         // Another master may have been heard meanwhile.
         let now = clock::now();
         self.read_all_adverts();
         self.node.begin(clock::now(), &remembered);
         self.settle(now);
         Ok(())
-    }
-
-    fn state_file(&self, v: &config::Vrrp) -> PathBuf {
-        state_file(&self.control_socket, &v.name)
     }
 
     /// One turn: wait, read, act.
@@ -262,6 +247,7 @@ impl Daemon {
         let now = clock::now();
         let mut deadline = earlier(self.node.deadline(now), self.control.deadline());
         deadline = earlier(earlier(deadline, self.reread_at), self.realtime_at);
+        deadline = earlier(deadline, self.repeats.deadline());
         let mut fds: Vec<PollFd<'_>> = Vec::new();
         let mut sources = Vec::new();
         let mut add = |fd, source, flags| {
@@ -384,13 +370,20 @@ impl Daemon {
             self.note(&event);
             self.tell(&event);
         }
+        while let Some((text, more)) = self.repeats.due(clock::now()) {
+            log::warn!("{text} (and {more} more)");
+        }
     }
 
     fn tell(&mut self, event: &Event) {
         let (level, text) = words::render(&self.node, event);
-        log::log!(level, "{text}");
         if level <= log::Level::Info && self.control.is_watched() {
             self.control.tell(&watch::line(&self.node, event, &text, &stamp()));
+        }
+        match self.repeats.pass(clock::now(), event) {
+            Some(0) => log::log!(level, "{text}"),
+            Some(more) => log::log!(level, "{text} (and {more} more)"),
+            None => self.repeats.hold(event, text),
         }
     }
 
@@ -420,7 +413,7 @@ impl Daemon {
             Effect::Probe { entry } => self.probe(entry),
             Effect::Remember { inst, memory } => self.remember(inst, memory),
             Effect::Forget { name } => {
-                let _ = std::fs::remove_file(state_file(&self.control_socket, &name));
+                let _ = std::fs::remove_file(memory::state_file(&self.control_socket, &name));
             }
             Effect::Reread => self.reread(),
             Effect::NewService => {
@@ -469,46 +462,6 @@ impl Daemon {
             Done::Mail(job, outcome, text) => self.node.mail_done(now, job, outcome, text),
         }
     }
-
-    fn remember(&self, inst: usize, memory: Memory) {
-        let cfg = &self.node.instances[inst].cfg;
-        let mut file = self.state_file(cfg);
-        let done = match memory {
-            Memory::Sequence => {
-                file = sequence_file(&self.control_socket, cfg);
-                runtime::replace_file(&file, &self.node.instances[inst].replay.render())
-            }
-            Memory::Nothing => match std::fs::remove_file(&file) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
-                _ => Ok(()),
-            },
-            m => runtime::replace_file(&file, &memory::render(cfg, m == Memory::Leaving)),
-        };
-        if let Err(e) = done {
-            log::warn!("{}: {e}", file.display());
-        }
-    }
-}
-
-/// What an earlier vipd wrote down.
-fn remembered(file: &Path) -> Option<String> {
-    let text = runtime::read_file(file);
-    if let Err(e) = &text
-        && e.kind() != std::io::ErrorKind::NotFound
-    {
-        log::warn!("{}: {e}", file.display());
-    }
-    text.ok()
-}
-
-/// Where is kept that a virtual router was master.
-fn state_file(control_socket: &Path, name: &str) -> PathBuf {
-    runtime::with_suffix(control_socket, &format!(".vrrp.{name}"))
-}
-
-/// Where the sequence numbers are kept. They outlive the mastership, and a change of the key.
-fn sequence_file(control_socket: &Path, v: &config::Vrrp) -> PathBuf {
-    runtime::with_suffix(control_socket, &format!(".ah.{}", v.name))
 }
 
 /// The time of day, for lines that are compared with other machines'.

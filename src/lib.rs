@@ -32,6 +32,7 @@ pub mod memory;
 pub mod node;
 pub mod post;
 pub mod privilege;
+pub mod repeat;
 pub mod stats;
 pub mod status;
 #[allow(unsafe_code)]

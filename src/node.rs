@@ -14,6 +14,7 @@ mod instance;
 mod kernel;
 mod notify;
 mod receive;
+mod refused;
 mod reload;
 mod resign;
 mod stop;
@@ -129,6 +130,7 @@ pub struct Link {
     pub carries_adverts: bool,
     /// Whether it needs sockets; one that is only tracked does not.
     has_sockets: bool,
+    mtu: u32,
     /// What it is a macvlan of itself: then the kernel makes ours on that, too.
     lower: Option<u32>,
     /// A macvlan that vipd makes, and not one that it finds.
@@ -163,6 +165,7 @@ impl Link {
             demux_v6: Demux::default(),
             carries_adverts: false,
             has_sockets: false,
+            mtu: u32::MAX,
             lower: None,
             vmac: None,
             has_v6_vips: false,
@@ -426,6 +429,7 @@ impl Node {
             at = earlier(at, inst.announcer.deadline());
             at = earlier(at, self.hold_deadline(i));
             at = earlier(at, inst.foreign.deadline());
+            at = earlier(at, inst.refused_until);
         }
         for l in &self.links {
             if let Sockets::Failed { retry_at } = l.sockets {
@@ -464,6 +468,7 @@ impl Node {
                 self.open(link);
             }
         }
+        self.tick_refused(now);
         self.tick_unsent(now);
         if self.instances.iter().any(|i| i.faults.has(Faults::DELAY)) && now >= self.take_part_at {
             self.evaluate_all(now);

@@ -288,10 +288,18 @@ impl Daemon {
 /// An expiring primary would take its secondaries along; and an ARP request of the old master, sent with the VIP
 /// as its source, would turn a client back to it.
 fn quiet_arp(ifname: &str) {
-    for (name, value) in [("promote_secondaries", "1"), ("arp_announce", "2")] {
-        if let Err(e) = runtime::sysctl(&format!("net/ipv4/conf/{ifname}/{name}"), value) {
-            log::warn!("net.ipv4.conf.{ifname}.{name} is not {value} and cannot be set: {e}");
-        }
+    promote_secondaries(ifname);
+    set_ipv4(ifname, "arp_announce", "2");
+}
+
+/// What is removed takes nobody else's addresses along.
+pub(super) fn promote_secondaries(ifname: &str) {
+    set_ipv4(ifname, "promote_secondaries", "1");
+}
+
+fn set_ipv4(ifname: &str, name: &str, value: &str) {
+    if let Err(e) = runtime::sysctl(&format!("net/ipv4/conf/{ifname}/{name}"), value) {
+        log::warn!("net.ipv4.conf.{ifname}.{name} is not {value} and cannot be set: {e}");
     }
 }
 

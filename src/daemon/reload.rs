@@ -164,8 +164,8 @@ impl Daemon {
         let changes = self.node.reconfigure(&old, &new, now);
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
         for inst in self.node.instances.iter_mut().filter(|i| i.ah_key().is_some() && !i.replay.has_mark()) {
-            let file = super::sequence_file(&self.control_socket, &inst.cfg);
-            if let Some(replay) = super::remembered(&file).and_then(|s| Replay::parse(&s)) {
+            let file = super::memory::sequence_file(&self.control_socket, &inst.cfg);
+            if let Some(replay) = super::memory::remembered(&file).and_then(|s| Replay::parse(&s)) {
                 inst.replay = replay;
             }
         }

@@ -147,7 +147,7 @@ impl Service {
     /// Looks for the HAProxy of an earlier vipd. `Some(Ok(pid))`: it runs with our command line and is
     /// supervised from now on; `Some(Err(()))`: with another one.
     pub fn adopt(&mut self) -> Option<Result<u32, ()>> {
-        let state = super::remembered(&self.state_file)?;
+        let state = super::memory::remembered(&self.state_file)?;
         let mut words = state.split_ascii_whitespace();
         let pid: u32 = words.next()?.parse().ok()?;
         let start_time: u64 = words.next()?.parse().ok()?;

@@ -75,7 +75,7 @@ impl Node {
                 self.relieve(now);
                 self.set_vmac(inst, true);
                 let i = &mut self.instances[inst];
-                i.unsaved = true;
+                (i.unsaved, i.refused_tries) = (true, 0);
                 i.announcer.start(now, &i.cfg.garp, i.vmac.is_some());
                 if i.is_owner() {
                     self.queue_round(inst, now);
@@ -283,7 +283,9 @@ impl Node {
         match o {
             Outcome::Added { entry } => {
                 self.tell(Event::VipAdded { entry });
-                if self.master_of(entry).is_some() {
+                if let Some(inst) = self.master_of(entry) {
+                    let i = &mut self.instances[inst];
+                    (i.refusals, i.refused_tries) = (0, 0);
                     self.tell(Event::Announcing { entry });
                     self.queue(entry, now);
                 }
@@ -296,8 +298,8 @@ impl Node {
             }
             Outcome::Foreign { entry } => self.tell(Event::VipForeign { entry }),
             Outcome::TakenOver { entry } => self.tell(Event::VipTakenOver { entry }),
-            Outcome::Deleted { entry } => {
-                self.tell(Event::VipDeleted { entry });
+            Outcome::Deleted { entry, times } => {
+                self.tell(Event::VipDeleted { entry, times });
                 if let Some(inst) = self.master_of(entry) {
                     self.instances[inst].stats.vips_deleted += 1;
                     self.advert_unless_fresh(inst, now);
@@ -310,6 +312,7 @@ impl Node {
                 }
             }
             Outcome::TooLate { inst } => self.too_late(inst, now),
+            Outcome::Refused { inst } => self.refused(inst, now),
         }
     }
 

@@ -15,8 +15,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// linux/rtnetlink.h: the multicast groups as bits.
 const GROUPS: u32 = 0x1 /* LINK */ | 0x10 /* IPV4_IFADDR */ | 0x100 /* IPV6_IFADDR */;
-/// Requests in one send: their answers must fit the receive buffer.
-const CHUNK: usize = 50;
+/// Requests in one send: if all fail, their answers must fit the receive buffer (about 1 KiB each of 208).
+const CHUNK: usize = 100;
 /// Asked for; the kernel gives what it allows.
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// A dump that is overtaken by changes is repeated, but not for ever.
@@ -49,31 +49,28 @@ impl Netlink {
         Ok(Netlink { requests, events, seq: 0, out: Vec::new(), buf: vec![0; 32 * 1024] })
     }
 
-    /// Carries address operations out; returns an errno for each, 0 for success.
+    /// Carries address operations out; returns an errno for each, 0 for success. The kernel answers what fails, and
+    /// the last one: 250 renewals are 3 sends and 3 answers.
     pub fn carry_out(&mut self, ops: Vec<Op>) -> Vec<(Op, i32)> {
-        let mut results: Vec<(Op, i32)> = ops.into_iter().map(|op| (op, libc::EIO)).collect();
+        let mut results: Vec<(Op, i32)> = ops.into_iter().map(|op| (op, 0)).collect();
         for chunk in results.chunks_mut(CHUNK) {
             self.out.clear();
-            let first = self.seq.wrapping_add(1);
+            let mut last = 0;
             for (op, _) in chunk.iter() {
+                rtnl::unanswered(&mut self.out, last);
+                last = self.out.len();
                 self.seq = self.seq.wrapping_add(1);
                 encode(&mut self.out, self.seq, op);
             }
-            if let Err(e) = self.send() {
-                chunk.iter_mut().for_each(|(_, errno)| *errno = e as i32);
-                continue;
-            }
-            let mut missing = chunk.len();
-            while missing > 0 {
-                let Ok(n) = receive(&self.requests, &mut self.buf) else { break };
-                for msg in rtnl::messages(self.buf.get(..n).unwrap_or_default()) {
-                    if let Msg::Ack { seq, errno } = msg
-                        && let Some((_, e)) = chunk.get_mut(seq.wrapping_sub(first) as usize)
-                    {
-                        *e = errno;
-                        missing = missing.saturating_sub(1);
-                    }
+            let done = self.exchange(&mut |before, errno| {
+                if let Some((_, e)) = chunk.iter_mut().nth_back(before as usize) {
+                    *e = errno;
                 }
+            });
+            // Of those that were not answered nothing is known.
+            if let Err(e) = done {
+                let unknown = chunk.iter_mut().filter(|(_, errno)| *errno == 0);
+                unknown.for_each(|(_, errno)| *errno = e as i32);
             }
         }
         results
@@ -82,21 +79,26 @@ impl Netlink {
     /// Carries one other request out; returns its errno, 0 for success.
     pub fn request(&mut self, encode: impl FnOnce(&mut Vec<u8>, u32)) -> i32 {
         self.seq = self.seq.wrapping_add(1);
-        let ours = self.seq;
         self.out.clear();
-        encode(&mut self.out, ours);
-        if let Err(e) = self.send() {
-            return e as i32;
+        encode(&mut self.out, self.seq);
+        let mut result = 0;
+        match self.exchange(&mut |_, errno| result = errno) {
+            Ok(()) => result,
+            Err(e) => e as i32,
         }
+    }
+
+    /// Sends what is to be sent and takes the answers, up to that to the last request: how many requests before that, and errno.
+    fn exchange(&mut self, f: &mut dyn FnMut(u32, i32)) -> nix::Result<()> {
+        self.send()?;
         loop {
-            let n = match receive(&self.requests, &mut self.buf) {
-                Ok(n) => n,
-                Err(e) => return e as i32,
-            };
+            let n = receive(&self.requests, &mut self.buf)?;
             for msg in rtnl::messages(self.buf.get(..n).unwrap_or_default()) {
-                match msg {
-                    Msg::Ack { seq, errno } if seq == ours => return errno,
-                    _ => {}
+                let Msg::Ack { seq, errno } = msg else { continue };
+                let before = self.seq.wrapping_sub(seq);
+                f(before, errno);
+                if before == 0 {
+                    return Ok(());
                 }
             }
         }

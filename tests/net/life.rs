@@ -89,7 +89,7 @@ fn children(parent: i32) -> Vec<(i32, String)> {
 }
 
 /// Asks until it is so.
-fn wait_until(what: &str, timeout: Duration, f: impl Fn() -> bool) -> Result<()> {
+pub fn wait_until(what: &str, timeout: Duration, f: impl Fn() -> bool) -> Result<()> {
     let deadline = Instant::now() + timeout;
     while !f() {
         ensure!(Instant::now() < deadline, "waited {timeout:?} in vain for {what}");

@@ -17,6 +17,7 @@ mod interop;
 mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
+mod leases;
 mod leave;
 mod life;
 mod mail;
@@ -83,6 +84,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     succession::TESTS,
     haproxy::TESTS,
     interop::TESTS,
+    leases::TESTS,
     leave::TESTS,
     life::TESTS,
     groups::TESTS,
