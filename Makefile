@@ -58,7 +58,7 @@ demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 30 s after
 bench: deps all ## measure failover, memory, load, a flood, vipd beside keepalived: 4 min
 	$(with_vipd) $(CARGO) run --locked --release --example bench
 
-soak: deps all ## a million seeds of the simulator, kills and stalls of real processes, leaks, realtime, 20 min of chaos: 95 min; PART= SEEDS= SEED= COUNT= FUZZ=
+soak: deps all ## a million seeds of the simulator, a table of faults, kills and stalls of real processes, ten million adverts, leaks, 20 min of chaos: 115 min; PART= SEEDS= SEED= COUNT= FUZZ=
 	test -n '$(PART)' || SEEDS=$(SEEDS) $(CARGO) test --locked --profile sim --test sim seeds
 	$(with_vipd) $(CARGO) run --locked --release --example soak -- $(PART) $(SEED) $(COUNT)
 	test -n '$(PART)' || $(with_vipd) RELOADS=100 $(CARGO) test --locked --test net reloads_under -- --nocapture

@@ -4,6 +4,7 @@
 //! the arithmetic.
 
 mod operations;
+mod ours;
 mod reload;
 
 pub use reload::Place;
@@ -56,6 +57,12 @@ pub struct Entry {
     tell: bool,
     /// Not configured any more: it is removed, and then forgotten.
     dropped: bool,
+    /// The kernel refused to add it.
+    refused: bool,
+    /// Added by us, or, as its state file says, by the vipd before us: what counts where the kernel keeps no tag.
+    mine: bool,
+    /// How often somebody deleted it.
+    deleted: u32,
     /// Removals by ourselves whose events are still to come; up to them everything told is old news. Of IPv4
     /// our own doing is not heard of.
     own_removals: u32,
@@ -169,12 +176,14 @@ pub enum Outcome {
     ViewIsWrong,
     /// keepalived left it; it is ours now.
     TakenOver { entry: usize },
-    /// Somebody deleted it although its lease had time left.
-    Deleted { entry: usize },
+    /// Somebody deleted it although its lease had time left, for the so-manieth time.
+    Deleted { entry: usize, times: u32 },
     /// Its lease ended while it was wanted.
     Expired { entry: usize },
     /// The renewal came too late: a backup may be master.
     TooLate { inst: usize },
+    /// The kernel accepts none of the addresses of a master.
+    Refused { inst: usize },
 }
 
 /// One address of the node as the kernel reports it.
@@ -192,6 +201,8 @@ pub struct AddrBook {
     pub entries: Vec<Entry>,
     leasing: Vec<Leasing>,
     kernel: Vec<Seen>,
+    /// The kernel keeps IFA_PROTO: some address has one. Those before 5.18 do not.
+    keeps_tags: bool,
     last_batch: Option<Time>,
     /// An advert went out since the last batch.
     advert_since: bool,
@@ -290,8 +301,7 @@ impl AddrBook {
     /// Whether the kernel has the VIP and it is announced by us: leased, or the owner's own.
     pub fn is_held(&self, entry: usize) -> bool {
         let Some(e) = self.entries.get(entry) else { return false };
-        // An owner is master only while it has them all.
-        e.held.is_some() || self.leasing[e.inst].owner
+        e.held.is_some() || self.leasing[e.inst].owner && self.owned(e, e.ifindex)
     }
 
     /// Whether `inst` holds any VIP.
@@ -336,7 +346,7 @@ impl AddrBook {
     ) -> Option<Duration> {
         let age = |e: &Entry| {
             let ours = |s: &&Seen| {
-                s.a.addr == e.addr && Some(s.a.ifindex) == ifindex(e.link) && s.a.proto == Some(TAG)
+                s.a.addr == e.addr && Some(s.a.ifindex) == ifindex(e.link) && self.is_ours(e, &s.a)
             };
             self.kernel.iter().find(ours).map(|s| s.a.age(now))
         };
@@ -389,12 +399,14 @@ impl AddrBook {
 
     /// RTM_NEWADDR.
     pub fn seen(&mut self, now: Time, a: &rtnl::Addr, out: &mut Vec<Outcome>) {
+        self.keeps_tags |= a.proto.is_some();
         if self.outdated(a).is_some() {
             return;
         }
         self.note(a);
-        let ours = a.proto == Some(TAG) || a.proto == Some(TAG_KEEPALIVED);
-        let Some(i) = self.entry_at(a, !ours) else { return };
+        let exact = self.entry_at(a, false).filter(|i| self.is_ours(&self.entries[*i], a));
+        let ours = exact.is_some() || a.proto == Some(TAG) || a.proto == Some(TAG_KEEPALIVED);
+        let Some(i) = exact.or_else(|| self.entry_at(a, !ours)) else { return };
         let owner = self.leasing[self.entries[i].inst].owner;
         let e = &mut self.entries[i];
         if owner {
@@ -438,22 +450,29 @@ impl AddrBook {
         self.kernel.retain(|s| !(s.a.ifindex == a.ifindex && s.a.addr == a.addr && s.a.prefix == a.prefix));
         let Some(i) = self.entry_at(a, true) else { return };
         let e = &mut self.entries[i];
-        e.complained = false;
+        (e.complained, e.refused) = (false, false);
         let Some(held) = e.held.filter(|h| h.prefix == a.prefix) else { return };
         e.held = None;
         // It may have come back since, by a renewal after a stall. If it is not wanted any more before it is added
         // again, nothing else would find that out.
         out.push(Outcome::ViewIsWrong);
         if e.want == Want::Present && matches!(self.leasing[e.inst].claim, Claim::Advert(_)) {
-            let had_time = held.lease.is_none_or(|l| now < held.since + Duration::from_secs(u64::from(l)));
-            out.push(if had_time { Outcome::Deleted { entry: i } } else { Outcome::Expired { entry: i } });
+            let had_time =
+                held.lease.is_none_or(|l| now + EARLY < held.since + Duration::from_secs(u64::from(l)));
+            e.deleted += u32::from(had_time);
+            let times = e.deleted;
+            out.push(if had_time {
+                Outcome::Deleted { entry: i, times }
+            } else {
+                Outcome::Expired { entry: i }
+            });
         }
     }
 
     /// The VIP that an event is about, if it is of before the last removal that we know of.
     fn outdated(&mut self, a: &rtnl::Addr) -> Option<&mut Entry> {
-        let about =
-            |e: &Entry| e.addr == a.addr && e.ifindex.is_none_or(|i| i == a.ifindex) && a.proto == Some(TAG);
+        let ours = a.proto == Some(TAG) || a.proto.is_none() && !self.keeps_tags;
+        let about = |e: &Entry| e.addr == a.addr && e.ifindex.is_none_or(|i| i == a.ifindex) && ours;
         self.entries.iter_mut().find(|e| e.own_removals > 0 && about(e))
     }
 

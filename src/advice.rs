@@ -1,4 +1,4 @@
-//! What is legal but unwise, for `vipd -t` only: it looks at files that the daemon has no business with.
+//! What is legal but unwise, mostly for `vipd -t` only.
 
 use crate::config::{Auth, CheckKind, Config};
 use crate::sys::dir;
@@ -14,13 +14,19 @@ const MAX_SIZE: u64 = 1 << 20;
 /// Files of a directory that are looked at.
 const MAX_FILES: usize = 256;
 
+/// A password that others may read, or change.
+pub fn open_secret(cfg: &Config, file: &Path) -> Option<String> {
+    let secret = cfg.vrrp.iter().any(|v| v.auth != Auth::None);
+    let open = secret && fs::metadata(file).is_ok_and(|m| m.permissions().mode() & 0o077 != 0);
+    open.then(|| format!("others may read the password in it: chmod 600 {}", file.display()))
+}
+
 /// Lines `file:line: warning: text` or `file: note: text`.
 pub fn advice(cfg: &Config, file: &Path) -> String {
     let mut out = String::new();
     let name = file.display();
-    let secret = cfg.vrrp.iter().any(|v| v.auth != Auth::None);
-    if secret && fs::metadata(file).is_ok_and(|m| m.permissions().mode() & 0o077 != 0) {
-        writeln!(out, "{name}: warning: others may read the password in it: chmod 600 {name}");
+    if let Some(told) = open_secret(cfg, file) {
+        writeln!(out, "{name}: warning: {told}");
     }
     for c in &cfg.checks {
         if let CheckKind::Exec { argv, .. } = &c.kind
@@ -79,10 +85,7 @@ fn haproxy(cfg: &Config, out: &mut String) {
     };
     let mut bounded = false;
     for file in h.config.iter().flat_map(|path| files(path)) {
-        let mut bytes = Vec::new();
-        // Whatever cannot be read is HAProxy's to complain of.
-        let _ = File::open(&file).and_then(|f| f.take(MAX_SIZE).read_to_end(&mut bytes));
-        bounded |= scan(&String::from_utf8_lossy(&bytes), &vips, |line, text| {
+        bounded |= scan(&read(&file), &vips, |line, text| {
             writeln!(out, "{}:{line}: warning: {text}", file.display());
         });
     }
@@ -93,8 +96,18 @@ fn haproxy(cfg: &Config, out: &mut String) {
     }
 }
 
+/// The text of a file of HAProxy's. Whatever cannot be read is HAProxy's to complain of.
+pub(crate) fn read(file: &Path) -> String {
+    let mut bytes = Vec::new();
+    // Not one that would keep us waiting.
+    if file.is_file() {
+        let _ = File::open(file).and_then(|f| f.take(MAX_SIZE).read_to_end(&mut bytes));
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// The file, or the `*.cfg` of the directory.
-fn files(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(path: &Path) -> Vec<PathBuf> {
     let Ok(mut all) = dir::files(path, "", ".cfg") else { return vec![path.to_owned()] };
     all.retain(|p| p.is_file());
     all.truncate(MAX_FILES);

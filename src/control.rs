@@ -20,6 +20,9 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a client may wait for an answer that comes later.
 pub const LATER: Duration = Duration::from_secs(120);
 
+/// How long nobody is let in after that has failed: without descriptors, who waits would wake us again and again.
+const DEAF: Duration = Duration::from_secs(1);
+
 /// Of these, clients that watch.
 const MAX_WATCHERS: usize = 4;
 /// Lines that wait for a watcher, in octets; what is beyond is counted and told.
@@ -82,6 +85,8 @@ pub struct Control {
     clients: Vec<Client>,
     /// The last one's number.
     last: Asker,
+    /// Nobody is let in until then.
+    deaf: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -107,23 +112,25 @@ struct Missed {
 impl Control {
     /// Listens.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Control { listener: runtime::listen(path)?, clients: Vec::new(), last: 0 })
+        Ok(Control { listener: runtime::listen(path)?, clients: Vec::new(), last: 0, deaf: None })
     }
 
-    /// What to wait on: the listener first, then each client, with whether it is to be written to.
+    /// What to wait on: the listener, then each client, with whether it is to be written to.
     pub fn fds(&self) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
         let clients = self.clients.iter().map(|c| (c.stream.as_fd(), c.answer.is_some()));
-        std::iter::once((self.listener.as_fd(), false)).chain(clients)
+        let listener = self.deaf.is_none().then(|| (self.listener.as_fd(), false));
+        listener.into_iter().chain(clients)
     }
 
     /// When the next client's time is over.
     pub fn deadline(&self) -> Option<Time> {
-        self.clients.iter().filter(|c| c.watch.is_none()).map(|c| c.until).min()
+        self.clients.iter().filter(|c| c.watch.is_none()).map(|c| c.until).chain(self.deaf).min()
     }
 
     /// Drops clients whose time is over.
     pub fn expire(&mut self, now: Time) {
         self.clients.retain(|c| now < c.until || c.watch.is_some());
+        self.deaf = self.deaf.filter(|until| now < *until);
     }
 
     /// The answer for one that waits, if it still does.
@@ -138,7 +145,13 @@ impl Control {
     /// if the answer comes later, by `reply`.
     pub fn serve(&mut self, now: Time, mut answer: impl FnMut(Request, Asker) -> Option<(u8, String)>) {
         for _ in 0..MAX_CLIENTS {
-            let Ok((stream, _)) = self.listener.accept() else { break };
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(e) => {
+                    self.deaf = (!is_patient(&e)).then(|| now + DEAF);
+                    break;
+                }
+            };
             if stream.set_nonblocking(true).is_ok() {
                 if self.clients.len() == MAX_CLIENTS {
                     // The oldest, but who waits for an answer has more patience than who has not asked yet.
@@ -243,7 +256,8 @@ impl Client {
     }
 }
 
-fn is_patient(e: &io::Error) -> bool {
+/// Whether an error is none: later there may be more.
+pub fn is_patient(e: &io::Error) -> bool {
     matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 

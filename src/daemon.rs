@@ -5,9 +5,11 @@ mod check;
 mod files;
 mod links;
 mod listeners;
+mod memory;
 mod notify;
 mod read;
 mod reload;
+mod rights;
 mod service;
 mod tables;
 mod vmac;
@@ -17,19 +19,19 @@ pub use notify::odd_hooks;
 pub use reload::{read_config, read_file};
 pub use service::check_argv;
 
+use crate::advice::open_secret;
 use crate::config::{self, Config};
 use crate::control::Control;
 use crate::event::Event;
 use crate::haproxy::supervisor;
-use crate::memory;
-use crate::node::{Effect, Memory, Node};
+use crate::node::{Effect, Node};
+use crate::repeat::Repeats;
 use crate::sys::batch::Batch;
 use crate::sys::diag::Connections;
 use crate::sys::netlink::Netlink;
 use crate::sys::socket::Kind;
 use crate::sys::{clock, process, runtime, schedule, signal};
 use crate::time::{Time, earlier};
-use crate::vrrp::replay::Replay;
 use crate::watch;
 use crate::words;
 use check::Checks;
@@ -41,6 +43,7 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::time::TimeSpec;
 use notify::{Done, Jobs};
 use reload::{Job, Pending};
+use rights::Rights;
 use service::{Outcome, Service};
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -113,21 +116,23 @@ struct Daemon {
     realtime_at: Option<Time>,
     /// The TCP connections of this turn, once addresses leave in it.
     connections: Option<Connections>,
+    repeats: Repeats,
     /// The kernel cannot reset any, and that has been said.
     no_diag: bool,
+    rights: Rights,
     /// Held as long as the process.
     _locks: (Flock<File>, Flock<File>),
 }
 
 /// Runs with the configuration of `file` until it is told to stop; returns the exit status.
 pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
-    let missing = runtime::missing_capabilities();
-    if !missing.is_empty() {
-        return Err(fatal("missing capability", missing.join(", ")));
+    let rights = Rights::take(cfg)?;
+    if let Some(told) = open_secret(cfg, file) {
+        log::warn!("{}: {told}", file.display());
     }
     runtime::keep_descriptors();
     process::adopt_orphans();
-    let mut daemon = Daemon::open(cfg, file)?;
+    let mut daemon = Daemon::open(cfg, file, rights)?;
     daemon.begin(cfg)?;
     loop {
         daemon.turn()?;
@@ -139,7 +144,7 @@ pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
 }
 
 impl Daemon {
-    fn open(cfg: &Rc<Config>, file: &Path) -> Result<Self, Fatal> {
+    fn open(cfg: &Rc<Config>, file: &Path, rights: Rights) -> Result<Self, Fatal> {
         let path = &cfg.global.control_socket;
         let dir = path.parent().unwrap_or(Path::new("/"));
         runtime::make_dir(dir).map_err(|e| fatal(dir.display(), e))?;
@@ -173,7 +178,9 @@ impl Daemon {
             realtime: cfg.global.realtime_priority,
             realtime_at: None,
             connections: None,
+            repeats: Repeats::default(),
             no_diag: false,
+            rights,
             _locks: locks,
         })
     }
@@ -181,12 +188,7 @@ impl Daemon {
     fn begin(&mut self, cfg: &Config) -> Result<(), Fatal> {
         log::info!("vipd {} starts on {}", env!("CARGO_PKG_VERSION"), self.router_id);
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
-        for i in 0..self.node.instances.len() {
-            let file = sequence_file(&self.control_socket, &self.node.instances[i].cfg);
-            if let Some(replay) = std::fs::read_to_string(file).ok().and_then(|s| Replay::parse(&s)) {
-                self.node.instances[i].replay = replay;
-            }
-        }
+        let (remembered, named) = self.recall();
         if let Some(h) = &cfg.haproxy {
             nonlocal_bind(h);
         }
@@ -198,6 +200,7 @@ impl Daemon {
         self.take_realtime();
         self.dump().map_err(|e| fatal("netlink", words::errno(e as i32)))?;
         self.run_effects();
+        self.remove_leftovers(&named).map_err(|e| fatal("netlink", e))?;
         if let Some(found) = self.service.as_mut().and_then(Service::adopt) {
             let now = clock::now();
             self.node.supervise(now, |h, _, events| match found {
@@ -205,25 +208,12 @@ impl Daemon {
                 Err(()) => h.found_orphan(),
             });
         }
-        let remembered: Vec<bool> = self
-            .node
-            .instances
-            .iter()
-            .map(|i| {
-                let file = std::fs::read_to_string(self.state_file(&i.cfg));
-                file.is_ok_and(|content| memory::says_master(&content, &i.cfg))
-            })
-            .collect();
         // Another master may have been heard meanwhile.
         let now = clock::now();
         self.read_all_adverts();
         self.node.begin(clock::now(), &remembered);
         self.settle(now);
         Ok(())
-    }
-
-    fn state_file(&self, v: &config::Vrrp) -> PathBuf {
-        state_file(&self.control_socket, &v.name)
     }
 
     /// One turn: wait, read, act.
@@ -257,6 +247,7 @@ impl Daemon {
         let now = clock::now();
         let mut deadline = earlier(self.node.deadline(now), self.control.deadline());
         deadline = earlier(earlier(deadline, self.reread_at), self.realtime_at);
+        deadline = earlier(deadline, self.repeats.deadline());
         let mut fds: Vec<PollFd<'_>> = Vec::new();
         let mut sources = Vec::new();
         let mut add = |fd, source, flags| {
@@ -320,7 +311,13 @@ impl Daemon {
             deadline = earlier(deadline, s.stray_after.filter(|t| *t > now));
         }
         let timeout = deadline.map(|t| TimeSpec::from_duration(t.since(now)));
-        match ppoll(&mut fds, timeout, None) {
+        let mut done = ppoll(&mut fds, timeout, None);
+        if done == Err(Errno::EINVAL) {
+            // More than we may have open now: the first ones matter most.
+            fds.truncate(runtime::most_descriptors());
+            done = ppoll(&mut fds, timeout, None);
+        }
+        match done {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return Err(e),
         }
@@ -373,13 +370,20 @@ impl Daemon {
             self.note(&event);
             self.tell(&event);
         }
+        while let Some((text, more)) = self.repeats.due(clock::now()) {
+            log::warn!("{text} (and {more} more)");
+        }
     }
 
     fn tell(&mut self, event: &Event) {
         let (level, text) = words::render(&self.node, event);
-        log::log!(level, "{text}");
         if level <= log::Level::Info && self.control.is_watched() {
             self.control.tell(&watch::line(&self.node, event, &text, &stamp()));
+        }
+        match self.repeats.pass(clock::now(), event) {
+            Some(0) => log::log!(level, "{text}"),
+            Some(more) => log::log!(level, "{text} (and {more} more)"),
+            None => self.repeats.hold(event, text),
         }
     }
 
@@ -406,9 +410,10 @@ impl Daemon {
             Effect::Disconnect { inst } => self.disconnect(inst),
             Effect::DisconnectVip { entry } => self.disconnect_vips(&[entry]),
             Effect::Announce { entry } => self.announce(entry),
+            Effect::Probe { entry } => self.probe(entry),
             Effect::Remember { inst, memory } => self.remember(inst, memory),
             Effect::Forget { name } => {
-                let _ = std::fs::remove_file(state_file(&self.control_socket, &name));
+                let _ = std::fs::remove_file(memory::state_file(&self.control_socket, &name));
             }
             Effect::Reread => self.reread(),
             Effect::NewService => {
@@ -427,6 +432,7 @@ impl Daemon {
                     Outcome::Spawned(pid) => h.spawned(pid, now, events),
                     Outcome::SpawnFailed(errno) => h.spawn_failed(errno, now, out, events),
                     Outcome::ProbeFailed => h.probe_failed(now, out, events),
+                    Outcome::CannotAsk => h.cannot_ask(now),
                     Outcome::FetchFailed(why) => h.fetched(Err(why), now, out, events),
                     Outcome::CheckFailed => h.checked(supervisor::Exit::Unknown, now, out, events),
                 });
@@ -456,35 +462,6 @@ impl Daemon {
             Done::Mail(job, outcome, text) => self.node.mail_done(now, job, outcome, text),
         }
     }
-
-    fn remember(&self, inst: usize, memory: Memory) {
-        let cfg = &self.node.instances[inst].cfg;
-        let mut file = self.state_file(cfg);
-        let done = match memory {
-            Memory::Sequence => {
-                file = sequence_file(&self.control_socket, cfg);
-                runtime::replace_file(&file, &self.node.instances[inst].replay.render())
-            }
-            Memory::Nothing => match std::fs::remove_file(&file) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
-                _ => Ok(()),
-            },
-            m => runtime::replace_file(&file, &memory::render(cfg, m == Memory::Leaving)),
-        };
-        if let Err(e) = done {
-            log::warn!("{}: {e}", file.display());
-        }
-    }
-}
-
-/// Where is kept that a virtual router was master.
-fn state_file(control_socket: &Path, name: &str) -> PathBuf {
-    runtime::with_suffix(control_socket, &format!(".vrrp.{name}"))
-}
-
-/// Where the sequence numbers are kept. They outlive the mastership, and a change of the key.
-fn sequence_file(control_socket: &Path, v: &config::Vrrp) -> PathBuf {
-    runtime::with_suffix(control_socket, &format!(".ah.{}", v.name))
 }
 
 /// The time of day, for lines that are compared with other machines'.

@@ -63,8 +63,8 @@ pub enum Event {
     VipForeign { entry: usize },
     /// Left by keepalived, ours now.
     VipTakenOver { entry: usize },
-    /// Deleted by somebody else; put back.
-    VipDeleted { entry: usize },
+    /// Deleted by somebody else, for the so-manieth time; put back.
+    VipDeleted { entry: usize, times: u32 },
     /// Its lease ended while it was wanted.
     VipExpired { entry: usize },
     /// A burst of announcements of this VIP begins.

@@ -31,6 +31,8 @@ pub mod mail;
 pub mod memory;
 pub mod node;
 pub mod post;
+pub mod privilege;
+pub mod repeat;
 pub mod stats;
 pub mod status;
 #[allow(unsafe_code)]

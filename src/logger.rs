@@ -44,7 +44,7 @@ enum Stamp {
 }
 
 enum Sink {
-    Stderr { terminal: Option<File>, stamp: Stamp },
+    Stderr { own: Option<File>, stamp: Stamp },
     Syslog { socket: Option<UnixDatagram>, facility: Facility },
 }
 
@@ -62,7 +62,8 @@ pub fn install(target: LogTarget, level: LevelFilter, facility: LogFacility) {
             libc::S_IFREG => Stamp::Date,
             _ => Stamp::None,
         };
-        Sink::Stderr { terminal: stderr().is_terminal().then(terminal).flatten(), stamp }
+        let own = stderr().is_terminal() || kind == libc::S_IFIFO;
+        Sink::Stderr { own: own.then(reopened).flatten(), stamp }
     } else {
         Sink::Syslog { socket: connect(), facility: syslog_facility(facility) }
     };
@@ -136,7 +137,7 @@ impl Sink {
     fn send(&mut self, level: Level, line: &str) -> bool {
         let mut out = Vec::with_capacity(line.len() + 64);
         match self {
-            Sink::Stderr { terminal, stamp } => {
+            Sink::Stderr { own, stamp } => {
                 if *stamp != Stamp::None {
                     let now = std::time::SystemTime::now();
                     let now = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -149,8 +150,8 @@ impl Sink {
                 escape(line, &mut out);
                 out.truncate(MAX_LINE);
                 out.push(b'\n');
-                match terminal {
-                    Some(tty) => tty.write_all(&out).is_ok(),
+                match own {
+                    Some(own) => own.write_all(&out).is_ok(),
                     None => write_stderr(&out),
                 }
             }
@@ -190,14 +191,15 @@ fn date(out: &mut Vec<u8>, t: &Local) {
     let _ = write!(out, "{month} {:2} {h:02}:{m:02}:{s:02}", t.day);
 }
 
-/// The terminal behind stderr, opened anew: O_NONBLOCK on stderr itself would be shared with whoever else has
-/// it, and that it is writable does not mean that a line fits.
-fn terminal() -> Option<File> {
+/// The terminal or pipe behind stderr, opened anew: O_NONBLOCK on stderr itself would be shared with whoever else has
+/// it, and that it is writable does not mean that a line fits when it is written. A pipe takes a line as a whole or not
+/// at all (PIPE_BUF).
+fn reopened() -> Option<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
     OpenOptions::new().write(true).custom_flags(flags).open("/proc/self/fd/2").ok()
 }
 
-/// A pipe that takes no more is not waited for; one that is writable takes a line as a whole (PIPE_BUF).
+/// What takes no more is not waited for.
 fn write_stderr(out: &[u8]) -> bool {
     let stderr = stderr().lock();
     let fd = stderr.as_fd();

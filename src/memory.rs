@@ -1,12 +1,24 @@
 //! The state file of a virtual router, `/run/vipd/control.vrrp.NAME`: what a restarted vipd must know to resume as
-//! the master that it was. Pure; one line, `master FINGERPRINT` or `leaving FINGERPRINT`.
+//! the master that it was, and what to clean up. Pure; a line `master FINGERPRINT` or `leaving FINGERPRINT`, then for each VIP a line
+//! `ADDRESS INTERFACE`.
 
 use crate::config::{Auth, Vrrp};
 use crate::text::Write;
+use std::net::IpAddr;
 
 /// The content for a master (`leaving`: for one that handed over and must not resume).
 pub fn render(cfg: &Vrrp, leaving: bool) -> String {
-    format!("{} {:016x}\n", if leaving { "leaving" } else { "master" }, fingerprint(cfg))
+    let mut text = format!("{} {:016x}\n", if leaving { "leaving" } else { "master" }, fingerprint(cfg));
+    // The owner's are not vipd's.
+    for vip in cfg.held().filter(|_| cfg.priority != 255) {
+        writeln!(text, "{} {}", vip.addr, vip.dev.as_ref().unwrap_or(&cfg.interface));
+    }
+    text
+}
+
+/// The VIPs that a file names, with their interfaces.
+pub fn addresses(content: &str) -> impl Iterator<Item = (IpAddr, &str)> {
+    content.lines().filter_map(|l| l.split_once(' ')).filter_map(|(a, dev)| Some((a.parse().ok()?, dev)))
 }
 
 /// Whether a file says that this very virtual router was master.

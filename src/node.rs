@@ -15,6 +15,7 @@ mod kernel;
 mod notify;
 mod parting;
 mod receive;
+mod refused;
 mod reload;
 mod resign;
 mod stop;
@@ -70,6 +71,8 @@ pub enum Effect {
     DisconnectVip { entry: usize },
     /// Announce one VIP, if `may_announce` still says so.
     Announce { entry: usize },
+    /// Ask whether somebody else has it.
+    Probe { entry: usize },
     /// Keep in the state file what a restarted vipd must know.
     Remember { inst: usize, memory: Memory },
     /// Remove the state file of a virtual router that has left or has another name.
@@ -128,6 +131,7 @@ pub struct Link {
     pub carries_adverts: bool,
     /// Whether it needs sockets; one that is only tracked does not.
     has_sockets: bool,
+    mtu: u32,
     /// What it is a macvlan of itself: then the kernel makes ours on that, too.
     lower: Option<u32>,
     /// A macvlan that vipd makes, and not one that it finds.
@@ -162,6 +166,7 @@ impl Link {
             demux_v6: Demux::default(),
             carries_adverts: false,
             has_sockets: false,
+            mtu: u32::MAX,
             lower: None,
             vmac: None,
             has_v6_vips: false,
@@ -427,6 +432,7 @@ impl Node {
             at = earlier(at, self.hold_deadline(i));
             at = earlier(at, inst.parting_at());
             at = earlier(at, inst.foreign.deadline());
+            at = earlier(at, inst.refused_until);
         }
         for l in &self.links {
             if let Sockets::Failed { retry_at } = l.sockets {
@@ -465,6 +471,7 @@ impl Node {
                 self.open(link);
             }
         }
+        self.tick_refused(now);
         self.tick_unsent(now);
         if self.instances.iter().any(|i| i.faults.has(Faults::DELAY)) && now >= self.take_part_at {
             self.evaluate_all(now);
@@ -505,20 +512,16 @@ impl Node {
 
     /// A renewal of an IPv6 address takes the kernel 44 µs where an IPv4 one takes 3: in batches, each with a
     /// look at the clock of its own.
-    fn push_addrs(&mut self, ops: Vec<Op>) {
-        let mut ops = ops.into_iter().peekable();
-        while ops.peek().is_some() {
+    fn push_addrs(&mut self, mut ops: Vec<Op>) {
+        while !ops.is_empty() {
             let mut v6 = 0;
-            let fits = |op: &Op| {
+            let too_many = |op: &Op| {
                 v6 += usize::from(op.addr.is_ipv6());
-                v6 <= IPV6_BATCH
+                v6 > IPV6_BATCH
             };
-            let batch = std::iter::from_fn({
-                let (ops, mut fits) = (&mut ops, fits);
-                move || ops.next_if(&mut fits)
-            });
-            let batch = batch.collect();
-            self.push(Effect::Addrs(batch));
+            let rest = ops.split_off(ops.iter().position(too_many).unwrap_or(ops.len()));
+            self.push(Effect::Addrs(ops));
+            ops = rest;
         }
     }
 

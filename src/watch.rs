@@ -53,7 +53,7 @@ fn subject(node: &Node, e: &Event) -> Subject {
         | Event::VipRemoveFailed { entry, .. }
         | Event::VipForeign { entry }
         | Event::VipTakenOver { entry }
-        | Event::VipDeleted { entry }
+        | Event::VipDeleted { entry, .. }
         | Event::VipExpired { entry }
         | Event::VipContested { entry, .. }
         | Event::Announcing { entry }

@@ -407,9 +407,15 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Level {
         Event::VipTakenOver { entry } => {
             say_inst_vip!(Warn, entry, "{addr} on {dev} was left by keepalived: taken over")
         }
-        Event::VipDeleted { entry } => {
+        Event::VipDeleted { entry, times: 1 } => {
             say_inst_vip!(Warn, entry, "{addr} was deleted on {dev} by somebody else: put back")
         }
+        Event::VipDeleted { entry, times } => say_inst_vip!(
+            Error,
+            entry,
+            "{addr} was deleted on {dev} by somebody else, {times} times by now: put back; what manages the \
+             addresses of {dev} beside vipd? (`ip monitor` shows when)"
+        ),
         Event::VipExpired { entry } => {
             say_inst_vip!(Warn, entry, "the lease of {addr} on {dev} ended before it was renewed")
         }

@@ -24,15 +24,11 @@ impl AddrBook {
         out: &mut Vec<Outcome>,
     ) {
         self.removals(now, ops);
-        let mut adds = Vec::new();
+        let removals = ops.len();
         for i in 0..self.entries.len() {
-            if let Some(op) = self.addition(i, now, &ifindex, out) {
-                adds.push(op);
-            }
+            ops.extend(self.addition(i, now, &ifindex, out));
         }
-        let renew = !adds.is_empty() || self.renewal_due(now);
-        let mut renewals = Vec::new();
-        if renew {
+        if ops.len() > removals || self.renewal_due(now) {
             for (i, e) in self.entries.iter().enumerate() {
                 let Some(held) = e.held.filter(|_| e.want == Want::Present) else { continue };
                 let terms = self.terms(e.inst);
@@ -40,16 +36,14 @@ impl AddrBook {
                     continue;
                 }
                 if self.is_fresh(e.inst, now, &terms) {
-                    renewals.push(self.op(OpKind::Replace, i, held.ifindex, held.prefix, terms.lease));
+                    ops.push(self.op(OpKind::Replace, i, held.ifindex, held.prefix, terms.lease));
                 }
             }
             (self.advert_since, self.overdue) = (false, false);
         }
-        if !adds.is_empty() || !renewals.is_empty() {
+        if ops.len() > removals {
             self.last_batch = Some(now);
         }
-        ops.append(&mut adds);
-        ops.append(&mut renewals);
     }
 
     fn removals(&mut self, now: Time, ops: &mut Vec<Op>) {
@@ -100,7 +94,7 @@ impl AddrBook {
                 let prefix = self.prefix_for(e, [Some(ifindex), bases(e.base)]);
                 Some(self.op(OpKind::Add, i, ifindex, prefix, terms.lease))
             }
-            Some(a) if a.proto == Some(TAG) => {
+            Some(a) if self.is_ours(e, &a) => {
                 Some(self.op(OpKind::Replace, i, ifindex, a.prefix, terms.lease))
             }
             Some(_) => {
@@ -213,13 +207,18 @@ impl AddrBook {
     /// The results of a batch: the clock was `before` when it was put together and is `after` now. An
     /// errno of 0 is success.
     pub fn done(&mut self, before: Time, after: Time, results: &[(Op, i32)], out: &mut Vec<Outcome>) {
-        let mut late = Vec::new();
+        let (mut late, mut refused) = (Vec::new(), None);
         for (op, errno) in results {
             let Some(inst) = self.entries.get(op.entry).map(|e| e.inst) else { continue };
             match op.kind {
                 OpKind::Remove => self.removed(op, *errno, out),
                 OpKind::Add | OpKind::Replace => {
                     if !self.installed(op, *errno, before, out) {
+                        if refused != Some(inst) && self.of(inst).all(|(_, e)| e.refused && e.held.is_none())
+                        {
+                            refused = Some(inst);
+                            out.push(Outcome::Refused { inst });
+                        }
                         continue;
                     }
                     let terms = self.terms(inst);
@@ -247,6 +246,8 @@ impl AddrBook {
         let e = &mut self.entries[op.entry];
         if errno != 0 {
             e.retry_at = Some(before + RETRY);
+            // An interface that is gone is about to be heard of.
+            e.refused = ![libc::EEXIST, libc::ENODEV].contains(&errno);
             if errno == libc::EEXIST {
                 out.push(Outcome::ViewIsWrong); // it is there after all: whose, a dump must tell
             } else if e.held.is_none() && !std::mem::replace(&mut e.complained, true) {
@@ -259,7 +260,7 @@ impl AddrBook {
         // worker, which tells of it when that is done.
         let tell = (op.addr.is_ipv4() || op.kind == OpKind::Replace) && std::mem::take(&mut e.tell);
         e.held = Some(Held { ifindex: op.ifindex, prefix: op.prefix, since: before, lease: op.lease });
-        (e.complained, e.retry_at) = (false, None);
+        (e.complained, e.refused, e.retry_at, e.mine) = (false, false, None, true);
         let addr = rtnl::Addr {
             ifindex: op.ifindex,
             addr: op.addr,
@@ -292,7 +293,7 @@ impl AddrBook {
         }
         // Asked for twice within a turn: the first time was it.
         let told = errno == 0 || e.held.is_some();
-        (e.held, e.complained, e.retry_at, e.tries) = (None, false, None, 0);
+        (e.held, e.complained, e.retry_at, e.tries, e.mine) = (None, false, None, 0, false);
         // Only what is in place: whose interface is another is let alone by the events of this one.
         if errno == 0 && op.addr.is_ipv6() && e.ifindex == Some(op.ifindex) {
             e.own_removals = e.own_removals.saturating_add(1);

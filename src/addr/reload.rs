@@ -23,6 +23,9 @@ impl Entry {
             tries: 0,
             complained: false,
             tell: false,
+            refused: false,
+            mine: false,
+            deleted: 0,
             dropped: false,
             own_removals: 0,
         }
@@ -151,6 +154,7 @@ impl AddrBook {
                 self.entries[i].retry_at = None;
                 let heir = &mut self.entries[heir];
                 heir.held = heir.held.or(held);
+                heir.mine = true;
             }
         }
     }

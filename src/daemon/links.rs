@@ -174,6 +174,17 @@ impl Daemon {
         }
     }
 
+    /// Asks whether another host has the address, too.
+    pub(super) fn probe(&mut self, entry: usize) {
+        if let Some(e) =
+            self.node.addrs.entries.get(entry).filter(|_| self.node.may_announce(entry, clock::now()))
+            && let (Some(mac), IpAddr::V4(ip)) = (self.node.links[e.link].mac, e.addr)
+        {
+            // The next one will tell.
+            let _ = self.send_frame(e.link, &arp::probe(mac, ip));
+        }
+    }
+
     fn send_frame(&self, link: usize, frame: &[u8]) -> nix::Result<()> {
         // The frame of a macvlan leaves by its parent.
         self.sockets[self.node.wire(link)].arp.as_ref().map_or(Ok(()), |s| s.send(frame))
@@ -277,10 +288,18 @@ impl Daemon {
 /// An expiring primary would take its secondaries along; and an ARP request of the old master, sent with the VIP
 /// as its source, would turn a client back to it.
 fn quiet_arp(ifname: &str) {
-    for (name, value) in [("promote_secondaries", "1"), ("arp_announce", "2")] {
-        if let Err(e) = runtime::sysctl(&format!("net/ipv4/conf/{ifname}/{name}"), value) {
-            log::warn!("net.ipv4.conf.{ifname}.{name} is not {value} and cannot be set: {e}");
-        }
+    promote_secondaries(ifname);
+    set_ipv4(ifname, "arp_announce", "2");
+}
+
+/// What is removed takes nobody else's addresses along.
+pub(super) fn promote_secondaries(ifname: &str) {
+    set_ipv4(ifname, "promote_secondaries", "1");
+}
+
+fn set_ipv4(ifname: &str, name: &str, value: &str) {
+    if let Err(e) = runtime::sysctl(&format!("net/ipv4/conf/{ifname}/{name}"), value) {
+        log::warn!("net.ipv4.conf.{ifname}.{name} is not {value} and cannot be set: {e}");
     }
 }
 

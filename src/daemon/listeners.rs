@@ -1,6 +1,7 @@
 //! HAProxy's listening sockets: fetched from a worker, held, and offered to the next HAProxy. System calls; what
 //! is done when is decided in `haproxy::supervisor`, and what the octets mean in `haproxy::listeners`.
 
+use crate::control;
 use crate::haproxy::listeners::{Answer, REQUEST, Refusal, message};
 use crate::sys::{process, runtime, scm};
 use nix::errno::Errno;
@@ -79,7 +80,11 @@ impl Listeners {
             "# Made by vipd, which holds the listening sockets over a crash.\n\
              global\n    stats socket unix@{stats} mode 600 level user expose-fd listeners\n"
         );
-        runtime::replace_file(&self.config, &text)
+        // On a full disk it stays.
+        match runtime::read_file(&self.config) {
+            Ok(there) if there == text => Ok(()),
+            _ => runtime::replace_file(&self.config, &text),
+        }
     }
 
     /// The file that HAProxy is to read.
@@ -222,13 +227,16 @@ impl Offer {
     fn serve(&mut self, held: &[Held]) -> bool {
         let Some(client) = &self.client else {
             // The master comes, or from 3.1 on the worker; both are in the group that the master leads.
-            if let Ok((client, _)) = self.listener.accept()
-                && client.set_nonblocking(true).is_ok()
-                && process::peer_group(&client) == self.to
-            {
-                self.client = Some(client);
+            match self.listener.accept() {
+                Ok((client, _)) => {
+                    if client.set_nonblocking(true).is_ok() && process::peer_group(&client) == self.to {
+                        self.client = Some(client);
+                    }
+                    return false;
+                }
+                // Out of descriptors, say: who waits would wake us again and again.
+                Err(e) => return !control::is_patient(&e),
             }
-            return false;
         };
         let mut buf = [0; 32];
         let octets = match socket::recv(client.as_raw_fd(), &mut buf, MsgFlags::MSG_DONTWAIT) {

@@ -144,6 +144,8 @@ impl Daemon {
             let keys = "another control_socket, log, log_facility or lock_memory needs a restart";
             return Err((WRONG, format!("{}: {keys}\n", self.file.display())));
         }
+        text +=
+            &self.rights.suffice(&new).map_err(|why| (WRONG, format!("{}: {why}\n", self.file.display())))?;
         let before = text.len();
         let old = std::mem::replace(&mut self.config, new.clone());
         for (what, same) in [
@@ -162,8 +164,8 @@ impl Daemon {
         let changes = self.node.reconfigure(&old, &new, now);
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
         for inst in self.node.instances.iter_mut().filter(|i| i.ah_key().is_some() && !i.replay.has_mark()) {
-            let file = super::sequence_file(&self.control_socket, &inst.cfg);
-            if let Some(replay) = std::fs::read_to_string(file).ok().and_then(|s| Replay::parse(&s)) {
+            let file = super::memory::sequence_file(&self.control_socket, &inst.cfg);
+            if let Some(replay) = super::memory::remembered(&file).and_then(|s| Replay::parse(&s)) {
                 inst.replay = replay;
             }
         }

@@ -50,6 +50,10 @@ pub struct Service {
     /// Process groups of those that died.
     remains: Vec<Pid>,
     probe: Option<Probe>,
+    /// What has come to it; kept, so that a check each second takes no memory of its own.
+    answer: Vec<u8>,
+    /// It could not be asked, and that has been said.
+    mute: bool,
     /// `None`: not possible here.
     pub(super) listeners: Option<Listeners>,
     pipes: Vec<Pipe>,
@@ -84,7 +88,6 @@ struct Probe {
     fd: OwnedFd,
     /// Pid of the master that listens; `None`: the process itself is asked.
     master: Option<u32>,
-    answer: Vec<u8>,
 }
 
 /// A child's output, line by line.
@@ -103,8 +106,10 @@ pub enum Outcome {
     Spawned(u32),
     /// Not started.
     SpawnFailed(i32),
-    /// The question could not be asked.
+    /// The question found nobody.
     ProbeFailed,
+    /// The question could not be asked: that is our fault, not HAProxy's.
+    CannotAsk,
     /// The check could not be started.
     CheckFailed,
     /// The listening sockets could not be asked for.
@@ -129,6 +134,8 @@ impl Service {
             orphan: None,
             remains: Vec::new(),
             probe: None,
+            answer: Vec::new(),
+            mute: false,
             listeners,
             pipes: Vec::new(),
             told: 0,
@@ -140,7 +147,7 @@ impl Service {
     /// Looks for the HAProxy of an earlier vipd. `Some(Ok(pid))`: it runs with our command line and is
     /// supervised from now on; `Some(Err(()))`: with another one.
     pub fn adopt(&mut self) -> Option<Result<u32, ()>> {
-        let state = std::fs::read_to_string(&self.state_file).ok()?;
+        let state = super::memory::remembered(&self.state_file)?;
         let mut words = state.split_ascii_whitespace();
         let pid: u32 = words.next()?.parse().ok()?;
         let start_time: u64 = words.next()?.parse().ok()?;
@@ -170,9 +177,17 @@ impl Service {
                 Err(e) => return Outcome::SpawnFailed(e as i32),
             },
             Action::Probe { direct } => {
-                self.probe = self.ask(direct).ok();
-                if self.probe.is_none() {
-                    return Outcome::ProbeFailed;
+                self.answer.clear();
+                self.probe = None;
+                match self.ask(direct) {
+                    Ok(probe) => (self.probe, self.mute) = (Some(probe), false),
+                    Err(e @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS)) => {
+                        if !std::mem::replace(&mut self.mute, true) {
+                            log::warn!("haproxy cannot be asked: {}", crate::words::errno(e as i32));
+                        }
+                        return Outcome::CannotAsk;
+                    }
+                    Err(_) => return Outcome::ProbeFailed,
                 }
             }
             Action::CancelProbe => self.probe = None,
@@ -304,7 +319,7 @@ impl Service {
         let peer = socket::getsockopt(&fd, sockopt::PeerCredentials)?;
         let command = show_info::COMMAND.get(skip..).unwrap_or_default();
         socket::send(fd.as_raw_fd(), command, MsgFlags::MSG_NOSIGNAL)?;
-        Ok(Probe { fd, master: (!direct).then(|| peer.pid().unsigned_abs()), answer: Vec::new() })
+        Ok(Probe { fd, master: (!direct).then(|| peer.pid().unsigned_abs()) })
     }
 
     /// The descriptor of the question that is under way.
@@ -315,19 +330,19 @@ impl Service {
     /// Reads the answer. `None`: not complete yet; else the pid of the master that listens, or of who answers if
     /// there was none to ask, and what it said, if anything.
     pub fn read_probe(&mut self) -> Option<(u32, Option<Info>)> {
-        let p = self.probe.as_mut()?;
+        let p = self.probe.as_ref()?;
         let mut buf = [0; 4096];
         let over = match socket::recv(p.fd.as_raw_fd(), &mut buf, MsgFlags::MSG_DONTWAIT) {
             Ok(0) => true,
             Ok(n) => {
-                p.answer.extend_from_slice(buf.get(..n).unwrap_or_default());
-                p.answer.len() > show_info::MAX_ANSWER
+                self.answer.extend_from_slice(buf.get(..n).unwrap_or_default());
+                self.answer.len() > show_info::MAX_ANSWER
             }
             Err(Errno::EAGAIN | Errno::EINTR) => false,
             Err(_) => true,
         };
         // The master socket does not close after an answer, so completeness is seen in the answer itself.
-        let info = show_info::parse(&p.answer);
+        let info = show_info::parse(&self.answer);
         if info.is_none() && !over {
             return None;
         }

@@ -417,6 +417,16 @@ impl Supervisor {
         }
     }
 
+    /// The question could not be asked, for want of a descriptor: that tells nothing of HAProxy.
+    pub fn cannot_ask(&mut self, now: Time) {
+        let next = self.next_check(now);
+        match &mut self.state {
+            State::Starting { probe, .. } => *probe = Probe::At(now + PROBE_PAUSE),
+            State::Ready { probe, .. } => *probe = next,
+            _ => {}
+        }
+    }
+
     /// One `check_interval` after the question was asked, however long the answer took.
     fn next_check(&self, now: Time) -> Probe {
         let asked = match self.state {

@@ -75,7 +75,7 @@ impl Node {
                 self.relieve(now);
                 self.set_vmac(inst, true);
                 let i = &mut self.instances[inst];
-                i.unsaved = true;
+                (i.unsaved, i.refused_tries) = (true, 0);
                 i.announcer.start(now, &i.cfg.garp, i.vmac.is_some());
                 if i.is_owner() {
                     self.queue_round(inst, now);
@@ -286,7 +286,9 @@ impl Node {
         match o {
             Outcome::Added { entry } => {
                 self.tell(Event::VipAdded { entry });
-                if self.master_of(entry).is_some() {
+                if let Some(inst) = self.master_of(entry) {
+                    let i = &mut self.instances[inst];
+                    (i.refusals, i.refused_tries) = (0, 0);
                     self.tell(Event::Announcing { entry });
                     self.queue(entry, now);
                 }
@@ -299,8 +301,8 @@ impl Node {
             }
             Outcome::Foreign { entry } => self.tell(Event::VipForeign { entry }),
             Outcome::TakenOver { entry } => self.tell(Event::VipTakenOver { entry }),
-            Outcome::Deleted { entry } => {
-                self.tell(Event::VipDeleted { entry });
+            Outcome::Deleted { entry, times } => {
+                self.tell(Event::VipDeleted { entry, times });
                 if let Some(inst) = self.master_of(entry) {
                     self.instances[inst].stats.vips_deleted += 1;
                     self.advert_unless_fresh(inst, now);
@@ -313,6 +315,7 @@ impl Node {
                 }
             }
             Outcome::TooLate { inst } => self.too_late(inst, now),
+            Outcome::Refused { inst } => self.refused(inst, now),
         }
     }
 
@@ -322,9 +325,11 @@ impl Node {
         self.instances[inst].is_master().then_some(inst)
     }
 
-    /// An address may be added only behind a fresh advert; the next may be far.
+    /// An address may be added only behind a fresh advert; the next may be far. One that is about to be too old would
+    /// be so before the address is added.
     pub(super) fn advert_unless_fresh(&mut self, inst: usize, now: Time) {
-        if !self.addrs.may_renew(inst, now) {
+        let soon = now + self.addrs.terms(inst).fresh / 2;
+        if !self.addrs.may_renew(inst, soon) {
             let priority = self.instances[inst].machine.params.priority;
             self.push_advert(inst, priority, now);
         }
@@ -392,6 +397,9 @@ impl Node {
             if let Some(inst) = self.master_of(entry).filter(|_| self.addrs.is_held(entry)) {
                 self.instances[inst].stats.announcements += 1;
                 self.push(Effect::Announce { entry });
+                if self.instances[inst].announcer.probes {
+                    self.push(Effect::Probe { entry });
+                }
                 if std::mem::take(&mut self.instances[inst].unsaved) {
                     unsaved.push(inst);
                 }

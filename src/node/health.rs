@@ -111,6 +111,7 @@ impl Node {
         f.set(source, exists && inst.src.is_none());
         f.set(Faults::NOT_OWNER, exists && inst.is_owner() && !self.owner_has_all(i));
         f.set(Faults::DELAY, now < self.take_part_at);
+        f.set(Faults::REFUSED, inst.refused_until.is_some());
         f.set(Faults::UNSENT, inst.unsent.is_fault());
         let missing = match &self.haproxy {
             Some(h) if h.is_first_start() => Faults::STARTING,

@@ -47,11 +47,13 @@ impl Faults {
     pub const VMAC: Faults = Faults(4096);
     /// `mcast_src_ip` or `unicast_src_ip` is not an address of the interface.
     pub const NO_SOURCE: Faults = Faults(8192);
+    /// The kernel has refused all its addresses.
+    pub const REFUSED: Faults = Faults(16384);
     /// No advert can be sent.
     pub const UNSENT: Faults = Faults(32768);
 
     /// Every fault with its words.
-    pub const WORDS: [(Faults, &'static str); 15] = [
+    pub const WORDS: [(Faults, &'static str); 16] = [
         (Faults::NO_INTERFACE, "interface does not exist"),
         (Faults::LINK_DOWN, "interface is down"),
         (Faults::NO_ADDRESS, "interface has no address to send from"),
@@ -66,6 +68,7 @@ impl Faults {
         (Faults::GROUP, "another member of the group is in FAULT"),
         (Faults::CHECKING, "waiting for a check"),
         (Faults::VMAC, "the virtual MAC cannot be had"),
+        (Faults::REFUSED, "the kernel refuses the addresses"),
         (Faults::UNSENT, "adverts cannot be sent"),
     ];
 
@@ -184,6 +187,12 @@ pub struct Instance {
     pub outranked: Option<Time>,
     /// Why it does not take part.
     pub faults: Faults,
+    /// The end of that fault which the kernel's refusal of all addresses is, and how often that was so in a row.
+    pub refused_until: Option<Time>,
+    /// See `refused_until`.
+    pub refusals: u8,
+    /// How often in a row it was so since it became master.
+    pub refused_tries: u8,
     /// Its counters.
     pub stats: Stats,
     /// Other masters that were heard while it was master.
@@ -258,6 +267,9 @@ impl Instance {
             hold: None,
             outranked: None,
             faults: Faults::default(),
+            refused_until: None,
+            refusals: 0,
+            refused_tries: 0,
             stats: Stats::default(),
             foreign: Foreign::default(),
             contest: None,

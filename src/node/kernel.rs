@@ -53,6 +53,7 @@ impl Node {
         let running = l.up && l.running;
         let link = &mut self.links[i];
         let came = link.ifindex.is_none();
+        let resized = std::mem::replace(&mut link.mtu, l.mtu) != l.mtu;
         let changed = came || link.running != running;
         let new_mac = link.mac.is_some() && link.mac != l.mac;
         link.ifindex = Some(l.ifindex);
@@ -70,11 +71,15 @@ impl Node {
                 self.reread();
             }
         }
+        if changed && (self.life != Life::Starting || !running) {
+            self.tell(Event::Link { link: i, present: true, running });
+        }
         if changed {
             self.forgive_unsent(i);
-            if self.life != Life::Starting || !running {
-                self.tell(Event::Link { link: i, present: true, running });
-            }
+        }
+        if resized || changed {
+            self.forgive(i);
+            self.remake_vmacs(i);
             self.evaluate_all(now);
         }
         if new_mac || l.moved {
@@ -118,6 +123,7 @@ impl Node {
             return; // gone again meanwhile
         }
         (self.links[link].sockets, self.links[link].open_error) = (Sockets::Open, None);
+        self.forgive(link);
         self.vmac_opened(now, link);
         self.evaluate_for(link, now);
     }

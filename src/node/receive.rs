@@ -143,9 +143,9 @@ impl Node {
         }
     }
 
-    /// A gratuitous ARP arrived on a link.
+    /// A gratuitous ARP, or the answer to a probe, arrived on a link.
     pub fn arp(&mut self, now: Time, link: usize, arp: &Arp) {
-        if arp.is_gratuitous() {
+        if arp.is_gratuitous() || arp.is_conflict() {
             self.announced(now, link, IpAddr::V4(arp.spa), Some(arp.sha));
         }
     }

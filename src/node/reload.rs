@@ -166,6 +166,7 @@ impl Node {
 
     /// The same virtual router with other values.
     fn retune(&mut self, i: usize, before: &config::Vrrp, v: &config::Vrrp, now: Time) {
+        self.forgive_instance(i);
         let inst = &mut self.instances[i];
         let mut targets = Target::of(v);
         for t in &mut targets {

@@ -7,6 +7,7 @@ mod groups;
 mod handover;
 mod heard;
 mod ipv6;
+mod leases;
 mod links;
 mod notify;
 mod parting;
@@ -119,6 +120,10 @@ struct World {
     /// The macvlans that exist, and how the kernel answers about them.
     macvlans: Vec<RtnlLink>,
     macvlan_errno: i32,
+    /// Of before 5.18: nothing that it tells has a tag.
+    old_kernel: bool,
+    /// How it answers to every new address.
+    add_errno: i32,
 }
 
 impl World {
@@ -150,6 +155,8 @@ impl World {
             own: vec![addr(Ipv4Addr::new(192, 168, 30, 116), 24, None, u32::MAX)],
             macvlans: Vec::new(),
             macvlan_errno: 0,
+            old_kernel: false,
+            add_errno: 0,
         };
         w.node.dump_starts();
         w.link(true);
@@ -208,6 +215,7 @@ impl World {
                 Effect::Addrs(ops) => self.addrs(ops),
                 Effect::Disconnect { .. } => self.resets += 1,
                 Effect::DisconnectVip { .. } => self.resets += 1,
+                Effect::Probe { .. } => {}
                 Effect::Forget { name } => self.forgotten.push(name),
                 Effect::NewService => self.new_services += 1,
                 Effect::Announce { entry } => self.did(Did::Announce(entry)),
@@ -249,7 +257,7 @@ impl World {
         }));
         all.extend(self.there.iter().chain(&self.others).copied());
         for a in all {
-            self.node.addr(self.now, &a);
+            self.node.addr(self.now, &self.told(a));
         }
         let macvlans = self.macvlans.iter().map(|l| l.ifindex);
         let links: Vec<u32> = self.more_links.iter().copied().chain(macvlans).chain([ETH0]).collect();
@@ -266,6 +274,7 @@ impl World {
             let inst = self.node.addrs.entries[op.entry].inst;
             self.kernel.retain(|(e, ..)| *e != op.entry);
             match op.kind {
+                OpKind::Add if self.add_errno != 0 => {}
                 OpKind::Remove => {
                     self.present.remove(&op.addr);
                     self.did(Did::Remove(op.entry));
@@ -294,20 +303,26 @@ impl World {
             }
         }
         let there = !self.there.is_empty();
-        let errno = |op: &Op| if op.kind == OpKind::Add && there { libc::EEXIST } else { 0 };
+        let refusal = if there { libc::EEXIST } else { self.add_errno };
+        let errno = |op: &Op| if op.kind == OpKind::Add { refusal } else { 0 };
         let results: Vec<(Op, i32)> = ops.into_iter().map(|op| (op.clone(), errno(&op))).collect();
         let before = self.now;
         self.now += self.pause_in_batch.take().unwrap_or_default();
         self.now += self.batch_time;
         self.node.addrs_done(before, self.now, &results);
         for (op, _) in results.iter().filter(|(op, errno)| op.addr.is_ipv6() && *errno == 0) {
-            let told = rtnl::Addr { ifindex: op.ifindex, prefix: op.prefix, ..leased(op.addr) };
+            let told = self.told(rtnl::Addr { ifindex: op.ifindex, prefix: op.prefix, ..leased(op.addr) });
             match op.kind {
                 _ if self.worker_is_slow => {}
                 OpKind::Remove => self.node.addr_gone(self.now, &told),
                 _ => self.node.addr(self.now, &told),
             }
         }
+    }
+
+    /// As this kernel tells of it.
+    fn told(&self, a: rtnl::Addr) -> rtnl::Addr {
+        rtnl::Addr { proto: a.proto.filter(|_| !self.old_kernel), ..a }
     }
 
     fn did(&mut self, d: Did) {
@@ -401,6 +416,7 @@ fn eth(ifindex: u32, name: &[u8]) -> RtnlLink {
         moved: false,
         macvlan_of: None,
         group: 0,
+        mtu: 1500,
     }
 }
 

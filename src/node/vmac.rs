@@ -118,7 +118,7 @@ impl Node {
         if ours {
             self.addrs.link_is(i, Some(l.ifindex));
             let link = &mut self.links[i];
-            (link.ifindex, link.mac) = (Some(l.ifindex), l.mac);
+            (link.ifindex, link.mac, link.mtu) = (Some(l.ifindex), l.mac, l.mtu);
             if let Some(v) = &mut link.vmac {
                 let up = match v.state {
                     State::Present { up } if up != Some(l.up) => None,
@@ -129,6 +129,7 @@ impl Node {
             if link.sockets == Sockets::Closed {
                 self.open(i);
             }
+            self.remake_vmac(i);
         } else if parent.is_none() {
             self.set_state(i, State::Undecided);
         } else if is_it || l.group == macvlan::GROUP {
@@ -140,6 +141,29 @@ impl Node {
         }
         if !matches!(was, State::Present { .. }) || !ours {
             self.evaluate_for(i, now);
+        }
+    }
+
+    /// The parent of macvlans has another MTU. Below 1280 octets there is no IPv6, and a macvlan follows its parent
+    /// down, but not up again; and if it did, what was set for its IPv6 would be lost.
+    pub(super) fn remake_vmacs(&mut self, parent: usize) {
+        for i in 0..self.links.len() {
+            if self.links[i].vmac.is_some_and(|v| v.parent == parent) {
+                self.remake_vmac(i);
+            }
+        }
+    }
+
+    fn remake_vmac(&mut self, i: usize) {
+        const IPV6_MIN_MTU: u32 = 1280;
+        let l = &self.links[i];
+        if let (Some(v), Some(ifindex)) = (l.vmac, l.ifindex)
+            && l.has_v6_vips
+            && l.mtu < IPV6_MIN_MTU
+            && self.links[v.parent].mtu >= IPV6_MIN_MTU
+            && !self.unmaking.contains(&ifindex)
+        {
+            self.unmake(ifindex);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Everything that talks to the kernel, and all `unsafe` of the program, each block with its reason.
 
 pub mod batch;
+pub mod capability;
 pub mod clock;
 pub mod crash;
 pub mod diag;

@@ -15,8 +15,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// linux/rtnetlink.h: the multicast groups as bits.
 const GROUPS: u32 = 0x1 /* LINK */ | 0x10 /* IPV4_IFADDR */ | 0x100 /* IPV6_IFADDR */;
-/// Requests in one send: their answers must fit the receive buffer.
-const CHUNK: usize = 50;
+/// Requests in one send: if all fail, their answers must fit the receive buffer (about 1 KiB each of 208).
+const CHUNK: usize = 100;
 /// Asked for; the kernel gives what it allows.
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// A dump that is overtaken by changes is repeated, but not for ever.
@@ -44,36 +44,33 @@ impl Netlink {
             let _ = nixsock::setsockopt(&events, sockopt::RcvBuf, &RECEIVE_BUFFER);
         }
         // What we did ourselves we know from the answers: with 250 leases, 500 wake-ups a second less.
-        filter(&events, &not_from(own.pid()))?;
+        filter(&events, &not_ours(own.pid()))?;
         nixsock::bind(events.as_raw_fd(), &NetlinkAddr::new(0, GROUPS))?;
         Ok(Netlink { requests, events, seq: 0, out: Vec::new(), buf: vec![0; 32 * 1024] })
     }
 
-    /// Carries address operations out; returns an errno for each, 0 for success.
+    /// Carries address operations out; returns an errno for each, 0 for success. The kernel answers what fails, and
+    /// the last one: 250 renewals are 3 sends and 3 answers.
     pub fn carry_out(&mut self, ops: Vec<Op>) -> Vec<(Op, i32)> {
-        let mut results: Vec<(Op, i32)> = ops.into_iter().map(|op| (op, libc::EIO)).collect();
+        let mut results: Vec<(Op, i32)> = ops.into_iter().map(|op| (op, 0)).collect();
         for chunk in results.chunks_mut(CHUNK) {
             self.out.clear();
-            let first = self.seq.wrapping_add(1);
+            let mut last = 0;
             for (op, _) in chunk.iter() {
+                rtnl::unanswered(&mut self.out, last);
+                last = self.out.len();
                 self.seq = self.seq.wrapping_add(1);
                 encode(&mut self.out, self.seq, op);
             }
-            if let Err(e) = self.send() {
-                chunk.iter_mut().for_each(|(_, errno)| *errno = e as i32);
-                continue;
-            }
-            let mut missing = chunk.len();
-            while missing > 0 {
-                let Ok(n) = receive(&self.requests, &mut self.buf) else { break };
-                for msg in rtnl::messages(self.buf.get(..n).unwrap_or_default()) {
-                    if let Msg::Ack { seq, errno } = msg
-                        && let Some((_, e)) = chunk.get_mut(seq.wrapping_sub(first) as usize)
-                    {
-                        *e = errno;
-                        missing = missing.saturating_sub(1);
-                    }
+            let done = self.exchange(&mut |before, errno| {
+                if let Some((_, e)) = chunk.iter_mut().nth_back(before as usize) {
+                    *e = errno;
                 }
+            });
+            // Of those that were not answered nothing is known.
+            if let Err(e) = done {
+                let unknown = chunk.iter_mut().filter(|(_, errno)| *errno == 0);
+                unknown.for_each(|(_, errno)| *errno = e as i32);
             }
         }
         results
@@ -82,21 +79,26 @@ impl Netlink {
     /// Carries one other request out; returns its errno, 0 for success.
     pub fn request(&mut self, encode: impl FnOnce(&mut Vec<u8>, u32)) -> i32 {
         self.seq = self.seq.wrapping_add(1);
-        let ours = self.seq;
         self.out.clear();
-        encode(&mut self.out, ours);
-        if let Err(e) = self.send() {
-            return e as i32;
+        encode(&mut self.out, self.seq);
+        let mut result = 0;
+        match self.exchange(&mut |_, errno| result = errno) {
+            Ok(()) => result,
+            Err(e) => e as i32,
         }
+    }
+
+    /// Sends what is to be sent and takes the answers, up to that to the last request: how many requests before that, and errno.
+    fn exchange(&mut self, f: &mut dyn FnMut(u32, i32)) -> nix::Result<()> {
+        self.send()?;
         loop {
-            let n = match receive(&self.requests, &mut self.buf) {
-                Ok(n) => n,
-                Err(e) => return e as i32,
-            };
+            let n = receive(&self.requests, &mut self.buf)?;
             for msg in rtnl::messages(self.buf.get(..n).unwrap_or_default()) {
-                match msg {
-                    Msg::Ack { seq, errno } if seq == ours => return errno,
-                    _ => {}
+                let Msg::Ack { seq, errno } = msg else { continue };
+                let before = self.seq.wrapping_sub(seq);
+                f(before, errno);
+                if before == 0 {
+                    return Ok(());
                 }
             }
         }
@@ -219,13 +221,104 @@ const REPLACE: u16 = libc::NLM_F_REPLACE as u16;
 const IFA_F_NODAD: u32 = 0x02;
 const IFA_F_NOPREFIXROUTE: u32 = 0x200;
 
-/// Drops messages whose `nlmsg_pid` (offset 12, host order) is `portid`.
-fn not_from(portid: u32) -> [libc::sock_filter; 4] {
-    let as_loaded = u32::from_be_bytes(portid.to_ne_bytes()); // BPF loads big-endian
+/// Drops what tells of our own doing: messages whose `nlmsg_pid` (offset 12, host order) is `portid`; and, since those
+/// of IPv6 addresses do not have it, RTM_NEWADDR of an IPv6 address with our tag that was changed since it was made:
+/// a renewal. That it was made is told later, by a worker of the kernel, and is waited for. (Where no tags are kept, all
+/// of IPv6 is heard.)
+fn not_ours(portid: u32) -> [libc::sock_filter; 24] {
+    const ATTRIBUTES: u32 = 24; // behind nlmsghdr and ifaddrmsg
+    const CACHEINFO: u32 = 6; // cstamp at 8, tstamp at 12 of its value
+    const PROTO: u32 = 11;
+    const FIND: u32 = 0xffff_f000 + 12; // SKF_AD_NLATTR: from offset A the attribute X, or 0
+    let (ld, ldx) = (libc::BPF_LD | libc::BPF_IMM, libc::BPF_LDX | libc::BPF_IMM);
+    let abs = libc::BPF_LD | libc::BPF_ABS;
+    let ind = libc::BPF_LD | libc::BPF_IND;
+    let eq = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let tax = stmt(libc::BPF_MISC | libc::BPF_TAX, 0);
+    // BPF loads big-endian.
+    let pid = u32::from_be_bytes(portid.to_ne_bytes());
+    let new_addr = u32::from(u16::from_be_bytes(libc::RTM_NEWADDR.to_ne_bytes()));
     [
-        stmt(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 12),
-        jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, as_loaded, 0, 1),
-        stmt(libc::BPF_RET | libc::BPF_K, DROP),
+        stmt(abs | libc::BPF_W, 12),
+        jump(eq, pid, 21, 0),
+        stmt(abs | libc::BPF_H, 4),
+        jump(eq, new_addr, 0, 18),
+        stmt(abs | libc::BPF_B, 16),
+        jump(eq, libc::AF_INET6 as u32, 0, 16),
+        stmt(ldx, CACHEINFO),
+        stmt(ld, ATTRIBUTES),
+        stmt(abs | libc::BPF_W, FIND),
+        jump(eq, 0, 12, 0),
+        tax,
+        stmt(ind | libc::BPF_W, 4 + 8),
+        stmt(libc::BPF_ST, 0),
+        stmt(ind | libc::BPF_W, 4 + 12),
+        stmt(libc::BPF_LDX | libc::BPF_MEM, 0),
+        jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_X, 0, 6, 0),
+        stmt(ldx, PROTO),
+        stmt(ld, ATTRIBUTES),
+        stmt(abs | libc::BPF_W, FIND),
+        tax,
+        stmt(ind | libc::BPF_B, 4), // without a tag that is of nlmsghdr: its type
+        jump(eq, u32::from(TAG), 1, 0),
         stmt(libc::BPF_RET | libc::BPF_K, ACCEPT),
+        stmt(libc::BPF_RET | libc::BPF_K, DROP),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixDatagram;
+
+    fn message(addr: &str, kind: OpKind) -> Vec<u8> {
+        let addr: IpAddr = addr.parse().unwrap();
+        let prefix = if addr.is_ipv4() { 32 } else { 128 };
+        let mut out = Vec::new();
+        encode(&mut out, 1, &Op { kind, entry: 0, ifindex: 2, addr, prefix, lease: Some(1), label: None });
+        out
+    }
+
+    /// The value of an attribute with that length and type.
+    fn value(m: &mut [u8], len: u16, kind: u16) -> &mut [u8] {
+        let head = [len.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        let at = m.windows(4).position(|w| w == head).unwrap() + 4;
+        &mut m[at..]
+    }
+
+    #[test]
+    fn hears_all_but_its_own_doing() {
+        let (to, from) = UnixDatagram::pair().unwrap();
+        from.set_nonblocking(true).unwrap();
+        filter(&OwnedFd::from(from.try_clone().unwrap()), &not_ours(77)).unwrap();
+        let heard = |m: &[u8]| {
+            to.send(m).unwrap();
+            from.recv(&mut [0; 512]).is_ok()
+        };
+        let renewed = |addr| {
+            let mut m = message(addr, OpKind::Replace);
+            value(&mut m, 20, 6)[12] = 9; // tstamp, that cstamp is not
+            m
+        };
+        assert!(heard(&message("2001:db8::1", OpKind::Add)), "it has come to be");
+        assert!(heard(&message("2001:db8::1", OpKind::Remove)));
+        assert!(!heard(&renewed("2001:db8::1")));
+        assert!(heard(&renewed("192.0.2.1")), "ours would have our port");
+        let mut m = renewed("2001:db8::1");
+        value(&mut m, 5, 11)[0] = 18;
+        assert!(heard(&m), "somebody else's");
+        let mut m = renewed("2001:db8::1");
+        let behind = value(&mut m, 5, 11).len();
+        m.truncate(m.len() - behind - 4);
+        assert!(heard(&m), "without a tag");
+        for addr in ["2001:db8::1", "192.0.2.1"] {
+            let mut m = message(addr, OpKind::Remove);
+            m[12..16].copy_from_slice(&77_u32.to_ne_bytes());
+            assert!(!heard(&m), "by our own port");
+        }
+        assert!(
+            heard(&[0; 24]) && heard(&message("2001:db8::1", OpKind::Add)[..24]),
+            "too short to be looked into"
+        );
+    }
 }

@@ -108,7 +108,7 @@ pub fn spawn_with(
 ) -> nix::Result<Pid> {
     let program = argv.first().ok_or(Errno::EINVAL)?;
     let mut actions = PosixSpawnFileActions::init()?;
-    let null = File::open("/dev/null").map_err(|_| Errno::ENODEV)?;
+    let null = File::open("/dev/null").map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?;
     actions.add_dup2(input.unwrap_or(null.as_fd()).as_raw_fd(), 0)?;
     actions.add_dup2(output.as_raw_fd(), 1)?;
     actions.add_dup2(output.as_raw_fd(), 2)?;

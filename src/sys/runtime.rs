@@ -1,14 +1,18 @@
-//! The world around the process: its directory under /run, locks, sysctls, capabilities.
+//! The world around the process: its directory under /run, locks, sysctls.
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::stat::{FileStat, fstat, lstat};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 /// Where runtime files are by default.
 const RUN_DIR: &str = "/run/vipd";
+
+/// Longest file that is read, in octets.
+const MAX_FILE: u64 = 64 * 1024;
 
 /// Descriptors that whoever started us left open are not for our children. Kernels before 5.11 cannot do it.
 pub fn keep_descriptors() {
@@ -19,9 +23,48 @@ pub fn keep_descriptors() {
     };
 }
 
+/// How many descriptors this process may have now.
+pub fn most_descriptors() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid rlimit to write to.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
+}
+
 /// Creates the runtime directory, 0700, if it is missing.
+///
+/// # Errors
+///
+/// Also if somebody else may put something of his own there, or has put it into the place of the directory.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let s = lstat(dir)?;
+    match is_ours(&s, libc::S_IFDIR, 0o022) {
+        true => Ok(()),
+        false => Err(io::Error::other("not a directory that only its owner can write to")),
+    }
+}
+
+/// Of that kind, root's or this user's, and without these permissions.
+fn is_ours(s: &FileStat, kind: libc::mode_t, without: libc::mode_t) -> bool {
+    let owner = s.st_uid == 0 || s.st_uid == nix::unistd::geteuid().as_raw();
+    owner && s.st_mode & (libc::S_IFMT | without) == kind
+}
+
+/// The content of a small file in the runtime directory.
+///
+/// # Errors
+///
+/// Also of one that others may read or change: it is not believed. No symbolic link is followed.
+pub fn read_file(path: &Path) -> io::Result<String> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !is_ours(&fstat(&file)?, libc::S_IFREG, 0o077) {
+        return Err(io::Error::other("not believed: others may read or change it"));
+    }
+    let mut text = String::new();
+    file.take(MAX_FILE).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Who holds a lock that could not be had.
@@ -72,18 +115,24 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     s.into()
 }
 
-/// Replaces a small file as a whole: 0600, no symbolic link followed.
+/// Replaces a small file as a whole: 0600, no symbolic link followed. If that fails there is none: what it says is no
+/// longer true, and on a full disk a file can still be removed.
 pub fn replace_file(path: &Path, content: &str) -> io::Result<()> {
     let new = with_suffix(path, ".new");
     let _ = std::fs::remove_file(&new);
-    let mut file = OpenOptions::new()
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-        .open(&new)?;
-    file.write_all(content.as_bytes())?;
-    std::fs::rename(&new, path)
+    let written = write_file(&new, content).and_then(|()| std::fs::rename(&new, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&new);
+        let _ = std::fs::remove_file(path);
+    }
+    written
+}
+
+fn write_file(path: &Path, content: &str) -> io::Result<()> {
+    let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    let mut file =
+        OpenOptions::new().create_new(true).write(true).mode(0o600).custom_flags(flags).open(path)?;
+    file.write_all(content.as_bytes())
 }
 
 /// Listens on a UNIX socket. The lock is held, so what is in the way is a dead vipd's; mode 0600 from the first
@@ -114,20 +163,4 @@ pub fn sysctl(name: &str, value: &str) -> io::Result<()> {
 pub fn read_sysctl(name: &str) -> Option<String> {
     let value = std::fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
     Some(value.trim().to_owned())
-}
-
-/// Capabilities that vipd cannot work without, by number and name.
-const NEEDED: [(u32, &str); 2] = [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW")];
-
-/// Those of them that this process lacks.
-pub fn missing_capabilities() -> Vec<&'static str> {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status
-        .lines()
-        .find_map(|l| l.strip_prefix("CapEff:"))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-    match effective {
-        Some(set) => NEEDED.iter().filter(|(bit, _)| set >> bit & 1 == 0).map(|(_, name)| *name).collect(),
-        None => Vec::new(), // no /proc: the system calls will tell
-    }
 }

@@ -318,14 +318,16 @@ fn vrid_filter(load: &[libc::sock_filter], vrids: &[u8], listed: bool) -> Vec<li
     program
 }
 
-/// Accepts ARP frames of others whose sender and target protocol addresses are equal.
-fn gratuitous_filter() -> [libc::sock_filter; 8] {
+/// Accepts ARP frames of others whose sender and target protocol addresses are equal, or that have no target: answers
+/// to probes.
+fn gratuitous_filter() -> [libc::sock_filter; 9] {
     let ret = |k| stmt(libc::BPF_RET | libc::BPF_K, k);
     let jeq = libc::BPF_JMP | libc::BPF_JEQ;
     [
         stmt(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, SKF_AD_OFF + SKF_AD_PKTTYPE),
-        jump(jeq | libc::BPF_K, PACKET_OUTGOING, 5, 0),
+        jump(jeq | libc::BPF_K, PACKET_OUTGOING, 6, 0),
         stmt(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 14 + 24),
+        jump(jeq | libc::BPF_K, 0, 3, 0),
         stmt(libc::BPF_MISC | libc::BPF_TAX, 0),
         stmt(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 14 + 14),
         jump(jeq | libc::BPF_X, 0, 0, 1),

@@ -55,7 +55,7 @@ fn fields(line: &str) -> Option<[&str; 4]> {
 /// Starts a program as `process::spawn_with` does, but as another user, which posix_spawn cannot. What fails in the
 /// child is told on `output`, and its exit status is 126.
 pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User, env: &[CString]) -> nix::Result<Pid> {
-    let null = File::open("/dev/null").map_err(|_| Errno::ENODEV)?;
+    let null = File::open("/dev/null").map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?;
     let args: Vec<_> = argv.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
     let program = *args.first().filter(|p| !p.is_null()).ok_or(Errno::EINVAL)?;
     let env = super::process::environment(env);

@@ -23,6 +23,9 @@ pub struct Announcer {
     last_reannounce: Option<Time>,
     /// Further rounds of a new master with a virtual MAC.
     soon: [Option<Time>; 2],
+    /// With the round that is due, whoever else has the addresses is asked to say so: the first one of the second
+    /// burst, when the old master has left, and of each refresh.
+    pub probes: bool,
 }
 
 impl Announcer {
@@ -36,6 +39,7 @@ impl Announcer {
             refresh: (!garp.master_refresh.is_zero()).then(|| now + garp.master_refresh),
             last_reannounce: None,
             soon: if vmac { SOON.map(|d| Some(now + d)) } else { [None; 2] },
+            probes: false,
         };
     }
 
@@ -81,6 +85,7 @@ impl Announcer {
     /// Whether a round is due; plans the next.
     pub fn take_due(&mut self, now: Time, garp: &Garp) -> bool {
         let mut due = false;
+        self.probes = false;
         for at in &mut self.soon {
             due |= at.take_if(|t| now >= *t).is_some();
         }
@@ -92,12 +97,12 @@ impl Announcer {
                 later_rounds(if next > now { next } else { now + garp.interval }, left.saturating_sub(1));
         }
         if let Some((_, rounds)) = self.second.filter(|(at, _)| now >= *at) {
-            due = true;
+            (due, self.probes) = (true, true);
             self.second = None;
             self.round = later_rounds(now + garp.interval, rounds.saturating_sub(1));
         }
         if let Some(at) = self.refresh.filter(|at| now >= *at) {
-            due = true;
+            (due, self.probes) = (true, true);
             let next = at + garp.master_refresh;
             self.refresh = Some(if next > now { next } else { now + garp.master_refresh });
             if self.round.is_none() {

@@ -252,12 +252,14 @@ pub struct Machine {
     aside_until: Option<Time>,
     /// As master, after a change of the interval: what the backups wait until they have heard of it.
     promised: Option<Duration>,
+    /// When this was last master because somebody sent priority 0.
+    hurried: Option<Time>,
 }
 
 impl Machine {
     /// A machine in `Init`.
     pub fn new(params: Params) -> Self {
-        Machine { params, state: State::Init, asking: None, aside_until: None, promised: None }
+        Machine { params, state: State::Init, asking: None, aside_until: None, promised: None, hurried: None }
     }
 
     /// The state with its deadlines.
@@ -354,6 +356,9 @@ impl Machine {
         let advert_at = timers::next_on_grid(now, self.params.epoch, self.params.advert_int);
         self.state = State::Master { advert_at, answered: None };
         self.aside_until = None;
+        if why == Why::MasterLeft {
+            self.hurried = Some(now);
+        }
     }
 
     fn follow(
@@ -420,6 +425,9 @@ impl Machine {
             Version::V2 => p.advert_int,
             Version::V3 => heard_interval,
         });
+        // Once in N × I: who sends a higher advert and priority 0 in turn must not make a master, with all that it has
+        // to announce, of every two packets. The timer does not need it.
+        let hurries = self.hurried.is_none_or(|t| now >= t + self.patience());
         let State::Backup { down_at, interval, preempt_at, master, lower } = &mut self.state else { return };
         if heard.priority == 0 {
             // Only the master that was heard can resign; anybody else's priority 0 is a forgery or noise.
@@ -432,7 +440,9 @@ impl Machine {
                     if m.priority != 0 {
                         out.push(Action::Noted(Note::MasterGone(*m)));
                     }
-                    *down_at = (*down_at).min(now + skew);
+                    if hurries {
+                        *down_at = (*down_at).min(now + skew);
+                    }
                     m.priority = 0;
                 }
                 _ => out.push(Action::Noted(Note::StrangerGone(heard.src))),

@@ -52,6 +52,11 @@ impl Arp {
     pub fn is_gratuitous(&self) -> bool {
         self.spa == self.tpa
     }
+
+    /// The answer to a [`probe`].
+    pub fn is_conflict(&self) -> bool {
+        self.op == REPLY && self.tpa.is_unspecified()
+    }
 }
 
 /// The Ethernet frame of a gratuitous ARP for `vip`, byte for byte keepalived's: broadcast from `mac`, a
@@ -69,6 +74,19 @@ pub fn gratuitous(mac: [u8; 6], vip: Ipv4Addr) -> [u8; 42] {
     ]
 }
 
+/// The Ethernet frame of a probe (RFC 5227 §2.1.1): asks whoever has `vip`, and tells nobody that somebody asks; no
+/// cache is changed by it.
+pub fn probe(mac: [u8; 6], vip: Ipv4Addr) -> [u8; 42] {
+    let mut frame = gratuitous(mac, vip);
+    if let Some(sender) = frame.get_mut(28..32) {
+        sender.fill(0);
+    }
+    if let Some(target) = frame.get_mut(32..38) {
+        target.fill(0);
+    }
+    frame
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +101,16 @@ mod tests {
         let hex: String = gratuitous(MAC, VIP).iter().map(|b| format!("{b:02x}")).collect();
         let want = "ffffffffffff<mac>08060001080006040001<mac>0a090064ffffffffffff0a090064";
         assert_eq!(hex, want.replace("<mac>", "b6e10a1926d5"));
+    }
+
+    #[test]
+    fn a_probe_and_its_answer() {
+        let frame = probe(MAC, VIP);
+        let mut arp = Arp::parse(&frame[14..]).expect("it parses");
+        assert_eq!((arp.op, arp.sha, arp.spa, arp.tpa), (REQUEST, MAC, Ipv4Addr::UNSPECIFIED, VIP));
+        assert!(!arp.is_gratuitous() && !arp.is_conflict());
+        (arp.op, arp.spa, arp.tpa) = (REPLY, VIP, Ipv4Addr::UNSPECIFIED);
+        assert!(arp.is_conflict());
     }
 
     #[test]

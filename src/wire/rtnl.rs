@@ -12,7 +12,7 @@ mod build;
 pub mod macvlan;
 mod parse;
 
-pub use build::{del_addr, dump_addrs, dump_links, new_addr};
+pub use build::{del_addr, dump_addrs, dump_links, new_addr, unanswered};
 pub use parse::messages;
 
 pub(super) use build::{begin, finish};
@@ -147,6 +147,8 @@ pub struct Link {
     pub macvlan_of: Option<u32>,
     /// Group (`IFLA_GROUP`).
     pub group: u32,
+    /// Largest packet (`IFLA_MTU`).
+    pub mtu: u32,
 }
 
 /// An address.

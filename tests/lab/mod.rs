@@ -11,6 +11,7 @@
 // Shared by two programs, neither of which uses all of it.
 #![allow(dead_code, unused_imports)]
 
+mod arp;
 mod client;
 mod daemons;
 mod flood;
@@ -19,10 +20,12 @@ mod isolate;
 mod lan;
 mod load;
 mod proc;
+mod stall;
 mod sys;
 mod watcher;
 mod wire;
 
+pub use arp::Prober;
 pub use client::{Client, Jitter, Report, Request};
 pub use daemons::{
     Daemon, Haproxy, Keepalived, Kind, Occupant, Router, Vipd, haproxy_cfg, haproxy_path, haproxy_start_time,
@@ -34,7 +37,8 @@ pub use isolate::{Isolation, isolate};
 pub use lan::{Lan, Node};
 pub use load::{Burn, Scheduling, Timers};
 pub use proc::{Line, Log, Proc};
-pub use sys::realtime as with_priority;
+pub use stall::{Freezer, Starvation};
+pub use sys::{attach_filter, realtime as with_priority};
 pub use watcher::{Change, Watcher};
 pub use wire::{Advert, Capture, Seen, What, advert, arp_request, checksum};
 

@@ -33,6 +33,17 @@ pub fn fifo(priority: i32) -> bool {
     unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &param) == 0 }
 }
 
+/// Puts a process under one of the policies that have no priorities.
+pub fn set_policy(pid: i32, policy: i32) -> Result<()> {
+    // SAFETY: sched_param is plain old data for which zero is valid, and here the only valid one.
+    let param: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel only reads the structure, which outlives the call.
+    match unsafe { libc::sched_setscheduler(pid, policy, &param) } {
+        0 => Ok(()),
+        _ => Err(Error::last_os_error()),
+    }
+}
+
 /// How many segments this TCP connection has sent again, its SYN included.
 pub fn tcp_retransmits(fd: BorrowedFd) -> u32 {
     // SAFETY: tcp_info is plain old data for which zero is valid.

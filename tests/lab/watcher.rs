@@ -155,6 +155,20 @@ impl Watcher {
         free.map(|(from, to, _)| *to - (*from).max(since)).max().unwrap_or_default()
     }
 
+    /// For how long between two moments nobody held the address, and for how long more than one node.
+    pub fn nobody_and_several(&self, vip: &str, from: Instant, to: Instant) -> (Duration, Duration) {
+        let (mut nobody, mut several) = (Duration::ZERO, Duration::ZERO);
+        for (a, b, nodes) in self.spans(vip) {
+            let time = b.min(to).saturating_duration_since(a.max(from));
+            match nodes.len() {
+                0 => nobody += time,
+                1 => {}
+                _ => several += time,
+            }
+        }
+        (nobody, several)
+    }
+
     /// The history as spans of constant holders, from the first appearance until now.
     fn spans(&self, vip: &str) -> Vec<(Instant, Instant, Vec<String>)> {
         let timeline = self.timeline(vip);

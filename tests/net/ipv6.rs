@@ -64,7 +64,7 @@ fn v6(text: &str) -> Ipv6Addr {
 }
 
 /// The link-local address of a node, by its MAC.
-fn own(node: &Node) -> Ipv6Addr {
+pub fn own(node: &Node) -> Ipv6Addr {
     let [a, b, c, d, e, f] = node.mac().map(u16::from);
     Ipv6Addr::new(0xfe80, 0, 0, 0, (a ^ 2) << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f)
 }

@@ -89,7 +89,7 @@ fn children(parent: i32) -> Vec<(i32, String)> {
 }
 
 /// Asks until it is so.
-fn wait_until(what: &str, timeout: Duration, f: impl Fn() -> bool) -> Result<()> {
+pub fn wait_until(what: &str, timeout: Duration, f: impl Fn() -> bool) -> Result<()> {
     let deadline = Instant::now() + timeout;
     while !f() {
         ensure!(Instant::now() < deadline, "waited {timeout:?} in vain for {what}");
@@ -115,8 +115,9 @@ fn as_pid_1(w: &World) -> Result<()> {
     w.watcher.wait_holder(VIP, "node1", secs(10))?;
     let init = pid_1(&one)?;
     let status = std::fs::read_to_string(format!("/proc/{init}/status"))?;
-    let caps = status.lines().find_map(|l| l.strip_prefix("CapEff:\t")).unwrap_or_default();
-    ensure!(caps == "0000000000003400", "PID 1 has the capabilities {caps}");
+    for (set, caps) in [("CapEff:\t", "0000000000003000"), ("CapBnd:\t", "0000000000003400")] {
+        ensure!(status.contains(&format!("{set}{caps}\n")), "PID 1 has the capabilities {status}");
+    }
     let ours = children(init).len();
     let orphans = "i=0; while [ $i -lt 1000 ]; do (sleep 2 >/dev/null 2>&1 &); i=$((i+1)); done";
     let mut cmd = Command::new("nsenter");

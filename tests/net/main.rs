@@ -4,6 +4,7 @@
 //! `cargo test --test net [FILTER]`; the vipd under test is cargo's, or `$VIPD`. Without namespaces every
 //! test is skipped and named; with `CI=true` that is a failure.
 
+mod attacks;
 mod change;
 mod chaos;
 mod election;
@@ -17,11 +18,13 @@ mod interop;
 mod ipv6;
 #[path = "../lab/mod.rs"]
 mod lab;
+mod leases;
 mod leave;
 mod life;
 mod mail;
 mod mistakes;
 mod observe;
+mod privilege;
 mod program;
 mod readme;
 mod realtime;
@@ -83,6 +86,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     haproxy::TESTS,
     heal::TESTS,
     interop::TESTS,
+    leases::TESTS,
     leave::TESTS,
     life::TESTS,
     groups::TESTS,
@@ -98,6 +102,8 @@ const TOPICS: &[&[(&str, Test)]] = &[
     realtime::TESTS,
     import::TESTS,
     readme::TESTS,
+    privilege::TESTS,
+    attacks::TESTS,
     status::TESTS,
 ];
 

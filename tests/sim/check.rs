@@ -469,13 +469,14 @@ impl World {
                     let text = format!("at rest, {when}: masters of V{r} of {alive:?}: {masters:?}");
                     return self.fail(alive[0], text);
                 };
-                let params =
-                    |h: usize| self.hosts[h].proc.as_ref().map(|p| &p.node.instances[r].machine.params);
-                let first = params(m).map_or(0, |p| p.priority);
+                let inst = |h: usize| self.hosts[h].proc.as_ref().map(|p| &p.node.instances[r]);
+                let first = inst(m).map_or(0, |i| i.machine.params.priority);
                 let better = alive.iter().copied().find(|h| {
-                    params(*h).is_some_and(|p| {
+                    inst(*h).is_some_and(|i| {
                         let preempts = self.plan.machines[*h].cfg.vrrp[r].preempt;
-                        p.priority > first && (preempts || p.priority == 255)
+                        let p = i.machine.params.priority;
+                        // Whose kernel has refused every address stands aside for a while.
+                        p > first && (preempts || p == 255) && i.refusals == 0
                     })
                 });
                 if let Some(b) = better {

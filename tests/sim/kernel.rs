@@ -171,6 +171,7 @@ impl Kernel {
             moved: false,
             macvlan_of: None,
             group: 0,
+            mtu: 1500,
         }
     }
 }

@@ -1,9 +1,12 @@
 //! What is too long for `make test`: crashes and stalls at random moments of the interval, many times. `USAGE` says
 //! what there is.
 
+mod adverts;
 #[path = "../chaos/mod.rs"]
 mod chaos;
+mod faults;
 mod haproxy;
+mod idle;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod realtime;
@@ -24,6 +27,11 @@ script   12 min  the same with keepalived, a check script and HAProxy under a su
 vipd      6 min  kill -9 of vipd under load, respawn after 200 ms, with advert_int 1 and 2
 leaks     7 min  1000 restarts and 1000 reloads of HAProxy: descriptors and memory (50 times COUNT)
 realtime  3 min  VRRPv3 with an advert each 10 ms and realtime priority: cut cables, a minute without failover
+faults   10 min  every single fault, vipd beside keepalived: a table of who held the address and what a client saw
+                 (COUNT 40: twice each, the worst counts); `faults kill 'link down'`: those whose names have these words
+adverts   9 min  10 million adverts of 250 virtual routers, one each 10 ms: lateness, drift, memory; 30 s of keepalived
+                 (500,000 times COUNT)
+idle    1.5 min  each system call of an idle master in a minute, by name: none of them for nothing
 chaos    20 min  three nodes, a dozen kinds of faults at once: COUNT minutes; ROUND=7 in the environment plays one round";
 
 /// Of three virtual routers, one of them over IPv6.
@@ -47,12 +55,14 @@ struct Outcome {
 }
 
 fn main() -> ExitCode {
-    const PARTS: [&str; 7] = ["leases", "kills", "script", "vipd", "leaks", "realtime", "chaos"];
-    let (mut numbers, mut parts) = (Vec::new(), Vec::new());
+    const PARTS: [&str; 10] =
+        ["leases", "kills", "script", "vipd", "leaks", "realtime", "faults", "adverts", "idle", "chaos"];
+    let (mut numbers, mut parts, mut words) = (Vec::new(), Vec::new(), Vec::new());
     for arg in std::env::args().skip(1) {
         match arg.parse::<u64>() {
             Ok(n) => numbers.push(n),
             Err(_) if PARTS.contains(&&*arg) => parts.push(arg),
+            Err(_) if parts.iter().any(|p| p == "faults") && arg != "help" => words.push(arg),
             Err(_) => {
                 println!("{USAGE}");
                 return ExitCode::from(2);
@@ -77,6 +87,9 @@ fn main() -> ExitCode {
             "script" => haproxy::script(count),
             "vipd" => haproxy::vipd(seed, count),
             "leaks" => haproxy::leaks(count * 50),
+            "adverts" => adverts::run(count as u64 * 500_000),
+            "idle" => idle::run(),
+            "faults" => faults::run(seed, count.div_ceil(20), &words),
             "chaos" => chaos::run(&chaos::Options { seed, length: secs(60) * count as u32, verbose: true }),
             _ => {
                 failed |= !realtime::run(count, secs(60));

@@ -287,6 +287,7 @@ fn nic(link: usize, id: u8, running: bool) -> RtnlLink {
         moved: false,
         macvlan_of: None,
         group: 0,
+        mtu: 1500,
     }
 }
 

@@ -27,6 +27,7 @@ impl World {
             moved: false,
             macvlan_of: None,
             group: 0,
+            mtu: 1500,
         };
         self.node.link(self.now, &link);
         self.effects();

@@ -67,6 +67,7 @@ fn made() -> RtnlLink {
         moved: false,
         macvlan_of: Some(ETH0),
         group: GROUP,
+        mtu: 1500,
     }
 }
 

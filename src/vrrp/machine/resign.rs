@@ -70,8 +70,13 @@ impl Machine {
         out.push(Action::Resigned(refused));
     }
 
+    /// To preempt again.
+    pub fn come_forward(&mut self) {
+        self.aside_until = None;
+    }
+
     /// Not to preempt until then.
-    fn stand_aside(&mut self, now: Time, until: Time) {
+    pub fn stand_aside(&mut self, now: Time, until: Time) {
         self.aside_until = Some(until);
         self.follow_lower(now);
     }

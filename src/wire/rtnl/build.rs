@@ -53,6 +53,13 @@ pub(super) fn ack(flags: u16) -> u16 {
     (libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16 | flags
 }
 
+/// The request at `start`, if there is one, is to be answered only if it fails (no `NLM_F_ACK`).
+pub fn unanswered(buf: &mut [u8], start: usize) {
+    if let Some(flags) = buf.get_mut(start..).and_then(|m| m.get_mut(6..8)?.first_chunk_mut::<2>()) {
+        *flags = (u16::from_ne_bytes(*flags) & !(libc::NLM_F_ACK as u16)).to_ne_bytes();
+    }
+}
+
 /// Header, `ifaddrmsg` and the address.
 fn begin_addr(buf: &mut Vec<u8>, kind: u16, flags: u16, seq: u32, spec: &AddrSpec) -> usize {
     let start = begin(buf, kind, flags, seq);

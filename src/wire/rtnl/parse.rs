@@ -93,7 +93,7 @@ const EVENTS: [u32; 2] = [3, 4];
 /// Wireless events are NEWLINK messages without a name: they say nothing here, and are `None`.
 fn link(seq: u32, body: &[u8]) -> Option<Link> {
     let (ifindex, flags, attrs) = ifinfo(body)?;
-    let (mut name, mut mac, mut lower, mut group) = (None, None, None, 0);
+    let (mut name, mut mac, mut lower, mut group, mut mtu) = (None, None, None, 0, u32::MAX);
     let (mut macvlan, mut elsewhere, mut moved) = (false, false, false);
     for (kind, value) in attrs {
         match kind {
@@ -102,6 +102,7 @@ fn link(seq: u32, body: &[u8]) -> Option<Link> {
             libc::IFLA_LINK => lower = u32_at(value, 0),
             // The index is one of another network namespace.
             libc::IFLA_LINK_NETNSID => elsewhere = true,
+            libc::IFLA_MTU => mtu = u32_at(value, 0).unwrap_or(mtu),
             libc::IFLA_GROUP => group = u32_at(value, 0).unwrap_or(0),
             libc::IFLA_LINKINFO => macvlan = is_macvlan(value),
             libc::IFLA_EVENT => moved = u32_at(value, 0).is_some_and(|e| EVENTS.contains(&e)),
@@ -119,6 +120,7 @@ fn link(seq: u32, body: &[u8]) -> Option<Link> {
         moved,
         macvlan_of: lower.filter(|_| macvlan).map(|i| if elsewhere { 0 } else { i }),
         group,
+        mtu,
     })
 }
 

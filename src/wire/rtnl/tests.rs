@@ -130,6 +130,7 @@ fn recorded() {
         moved: false,
         macvlan_of: None,
         group: 0,
+        mtu: u32::MAX,
     };
     assert_eq!(parse(&raw(16, 0, 0, &unhex(body))), [Msg::Link(down)]);
     // The same link up, without carrier, with carrier.
@@ -155,6 +156,7 @@ fn macvlan_of_ours() {
         moved: false,
         macvlan_of: Some(2),
         group: macvlan::GROUP,
+        mtu: u32::MAX,
     };
     assert_eq!(parse(&buf), [Msg::Link(made)]);
     // Its parent is in another namespace, whose numbers mean nothing here.
@@ -336,4 +338,26 @@ proptest! {
         };
         prop_assert_eq!(parse(&buf), [Msg::Addr(want)]);
     }
+}
+
+#[test]
+fn only_the_last_of_a_batch_is_answered() {
+    let (mut one, mut buf) = (Vec::new(), Vec::new());
+    del_addr(&mut one, 5, &spec("192.0.2.1"));
+    unanswered(&mut buf, 0);
+    for _ in 0..2 {
+        del_addr(&mut buf, 5, &spec("192.0.2.1"));
+    }
+    unanswered(&mut buf, one.len());
+    assert_eq!(buf[..one.len()], one);
+    let flags = |at: usize| u16::from_ne_bytes([buf[at + 6], buf[at + 7]]);
+    assert_eq!([flags(0), flags(one.len())], [5, 1], "REQUEST | ACK, REQUEST");
+}
+
+#[test]
+fn mtu_of_a_link() {
+    let body =
+        [ifinfo(0, 2, 1), attr(libc::IFLA_IFNAME, b"eth0\0"), attr(libc::IFLA_MTU, &1000_u32.to_ne_bytes())];
+    let [Msg::Link(l)] = parse(&raw(libc::RTM_NEWLINK, 0, 0, &body.concat()))[..] else { panic!("one link") };
+    assert_eq!(l.mtu, 1000);
 }

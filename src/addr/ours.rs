@@ -1,0 +1,51 @@
+//! Whose an address is: by the tag, or, where the kernel keeps none (before 5.18), by what was added and remembered.
+
+use super::{AddrBook, Entry, Op, OpKind, TAG};
+use crate::config::Lease;
+use crate::wire::rtnl;
+use std::net::IpAddr;
+
+impl AddrBook {
+    /// A state file names this address: the vipd before us had added it.
+    pub fn remember(&mut self, addr: IpAddr) {
+        for e in self.entries.iter_mut().filter(|e| e.addr == addr) {
+            e.mine = true;
+        }
+    }
+
+    /// Whether vipd added what the kernel has in place of a VIP. Without a tag that is what has the prefix length and the kind of
+    /// lifetime that vipd would give it: a permanent one in place of a lease is somebody else's.
+    pub(super) fn is_ours(&self, e: &Entry, a: &rtnl::Addr) -> bool {
+        if self.keeps_tags || a.proto.is_some() {
+            return a.proto == Some(TAG);
+        }
+        let host = if e.addr.is_ipv4() { 32 } else { 128 };
+        let leasing = &self.leasing[e.inst];
+        let permanent = a.valid == u32::MAX;
+        e.mine
+            && [e.prefix, host].contains(&a.prefix)
+            && (!permanent || leasing.lease == Lease::Off)
+            && !leasing.owner
+    }
+
+    /// What removes the tagged addresses that are no VIPs, there, any more, but that state files name, with their interface.
+    pub fn leftovers(&self, named: &[(IpAddr, u32)]) -> Vec<Op> {
+        let is_vip =
+            |a: &rtnl::Addr| self.entries.iter().any(|e| e.addr == a.addr && e.ifindex == Some(a.ifindex));
+        let left = self
+            .kernel
+            .iter()
+            .map(|s| s.a)
+            .filter(|a| a.proto == Some(TAG) && named.contains(&(a.addr, a.ifindex)) && !is_vip(a));
+        let op = |a: rtnl::Addr| Op {
+            kind: OpKind::Remove,
+            entry: usize::MAX,
+            ifindex: a.ifindex,
+            addr: a.addr,
+            prefix: a.prefix,
+            lease: None,
+            label: None,
+        };
+        left.map(op).collect()
+    }
+}
