@@ -25,11 +25,12 @@
 //! - *two masters* that hear each other are one after I + delay;
 //! - *the last word*: a backup advertises once at the most, if it was outranked as a master, within I of that, and lower
 //!   than what it was outranked by;
+//! - *announced*: where only cables were cut, everybody has heard the right master announce its VIPs last;
 //! - *no flapping*: who cannot send tries it less and less often.
 
 use crate::haproxy::State;
 use crate::mutant::Mutant;
-use crate::plan::{MS, SEC, primary, vip};
+use crate::plan::{Fault, MS, SEC, primary, vip};
 use crate::shell::{Packet, Proc, Stage};
 use crate::world::World;
 use std::net::IpAddr;
@@ -39,6 +40,7 @@ use vipd::event::Event;
 use vipd::node::Memory;
 use vipd::time::Time;
 use vipd::vrrp::machine::{Kind, Master, Why};
+use vipd::wire::arp::Arp;
 
 /// What is known of one virtual router on one machine. Times are the machine's own but for `entered`, `window`.
 #[derive(Clone, Debug, Default)]
@@ -495,7 +497,29 @@ impl World {
                         let text = format!("at rest, {when}: {addr} is on {holders:?}, master is node{m}");
                         return self.fail(m, text);
                     }
+                    self.asks_the_right_one(&part, m, addr);
                 }
+            }
+        }
+    }
+
+    /// A gratuitous ARP arrives.
+    pub fn announced(&mut self, to: usize, from: usize, frame: &[u8]) {
+        if let Some(a) = frame.get(14..).and_then(Arp::parse) {
+            self.hosts[to].neighbours.insert(IpAddr::V4(a.spa), from);
+        }
+    }
+
+    /// Everybody who was told of this VIP was told last by the one that has it. What else goes wrong can keep the loser
+    /// of two masters from telling the winner of itself.
+    fn asks_the_right_one(&mut self, part: &[usize], m: usize, addr: IpAddr) {
+        let cut = |f: &(u64, Fault)| matches!(f.1, Fault::Cut { .. } | Fault::OneWay { .. } | Fault::Calm);
+        if self.plan.net.loss > 0 || !self.plan.faults.iter().all(cut) {
+            return;
+        }
+        for h in part {
+            if let Some(y) = self.hosts[*h].neighbours.get(&addr).copied().filter(|y| *y != m && *h != m) {
+                return self.fail(*h, format!("asks node{y} for {addr}, which is on node{m}"));
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::plan::{MS, Plan, US};
 use crate::rng::Rng;
 use crate::shell::{Packet, Proc};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::net::IpAddr;
 use std::rc::Rc;
 use vipd::node::Memory;
@@ -31,6 +31,7 @@ pub enum Ev {
         packet: Rc<Packet>,
     },
     Arp {
+        from: usize,
         to: usize,
         frame: Rc<[u8]>,
     },
@@ -90,6 +91,8 @@ pub struct Host {
     pub upset: u64,
     /// The last time that the kernel refused a removal or a dump, or that somebody deleted a VIP.
     pub refused: u64,
+    /// Who announced which VIP last, as this machine heard it.
+    pub neighbours: BTreeMap<IpAddr, usize>,
 }
 
 pub struct World {
@@ -152,6 +155,7 @@ impl World {
                     facts: (0..plan.routers.len()).map(|_| Facts::default()).collect(),
                     upset: 0,
                     refused: 0,
+                    neighbours: BTreeMap::new(),
                 }
             })
             .collect();
@@ -274,7 +278,8 @@ impl World {
                 }
             }
             Ev::Advert { to, packet } => self.arrives(to, packet),
-            Ev::Arp { to, frame } => {
+            Ev::Arp { from, to, frame } => {
+                self.announced(to, from, &frame);
                 let host = &mut self.hosts[to];
                 if let Some(p) = host.proc.as_mut().filter(|p| p.open && host.kernel.up) {
                     p.arp.push_back(frame);
@@ -379,7 +384,7 @@ impl World {
         let frame: Rc<[u8]> = frame.into();
         for to in (0..self.hosts.len()).filter(|to| *to != h) {
             if let Some(delay) = self.passes(h, to) {
-                self.at(t + delay, Ev::Arp { to, frame: frame.clone() });
+                self.at(t + delay, Ev::Arp { from: h, to, frame: frame.clone() });
             }
         }
     }
