@@ -200,7 +200,7 @@ impl Daemon {
         self.take_realtime();
         self.dump().map_err(|e| fatal("netlink", words::errno(e as i32)))?;
         self.run_effects();
-        self.remove_leftovers(&named).map_err(|e| fatal("netlink", e))?;
+        self.remove_leftovers(&named).map_err(|e| fatal("netlink", words::errno(e as i32)))?;
         if let Some(found) = self.service.as_mut().and_then(Service::adopt) {
             let now = clock::now();
             self.node.supervise(now, |h, _, events| match found {

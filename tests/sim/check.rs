@@ -117,7 +117,10 @@ impl World {
             if *why == Why::Stalled {
                 self.ends_in_vain(h, *inst, p.still, t);
             }
-            if t >= self.plan.rest {
+            // Whose kernel has refused every address is in FAULT for 10 s or more, and then only takes part again.
+            let pause_ends = matches!((kind, why), (Kind::Backup, Why::Started))
+                && p.node.instances.iter().any(|i| i.refusals > 0);
+            if t >= self.plan.rest && !pause_ends {
                 self.fail(h, format!("at rest: {e:?}"));
             }
         }
