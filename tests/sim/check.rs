@@ -367,6 +367,9 @@ impl World {
             let each = p.node.instances.iter_mut().filter(|i| matches!(i.why, Why::Outranked(_)));
             each.for_each(|i| i.outranked = i.outranked.or(Some(now)));
         }
+        if self.mutant == Mutant::Silent {
+            p.node.instances.iter_mut().for_each(|i| i.outranked = None);
+        }
         if self.mutant == Mutant::Untiring {
             p.node.instances.iter_mut().for_each(|i| i.unsent = Default::default());
         }
@@ -521,7 +524,8 @@ impl World {
             return;
         }
         for h in part {
-            if let Some(y) = self.hosts[*h].neighbours.get(&addr).copied().filter(|y| *y != m && *h != m) {
+            let other = |y: &usize| *y != m && *h != m && self.connected(*y, m);
+            if let Some(y) = self.hosts[*h].neighbours.get(&addr).copied().filter(other) {
                 return self.fail(*h, format!("asks node{y} for {addr}, which is on node{m}"));
             }
         }

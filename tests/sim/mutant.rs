@@ -42,6 +42,8 @@ pub enum Mutant {
     Clings,
     /// The last word of a master that was outranked is said again and again.
     Garrulous,
+    /// It is never said.
+    Silent,
     /// ppoll returns at once.
     Spins,
 }
@@ -69,6 +71,7 @@ impl Mutant {
         ("meek", Mutant::Meek, "is better"),
         ("clings", Mutant::Clings, "beyond its handover_timeout"),
         ("garrulous", Mutant::Garrulous, "as a backup"),
+        ("silent", Mutant::Silent, "asks node"),
         ("spins", Mutant::Spins, "spins"),
     ];
 
