@@ -25,7 +25,7 @@
 //! - *two masters* that hear each other are one after I + delay;
 //! - *the last word*: a backup advertises once at the most, if it was outranked as a master, within I of that, and lower
 //!   than what it was outranked by;
-//! - *announced*: where only cables were cut, everybody has heard the right master announce its VIPs last;
+//! - *announced*: after a cut, a client has heard the right master announce its VIPs last;
 //! - *no flapping*: who cannot send tries it less and less often.
 
 use crate::haproxy::State;
@@ -40,7 +40,6 @@ use vipd::event::Event;
 use vipd::node::Memory;
 use vipd::time::Time;
 use vipd::vrrp::machine::{Kind, Master, Why};
-use vipd::wire::arp::Arp;
 
 /// What is known of one virtual router on one machine. Times are the machine's own but for `entered`, `window`.
 #[derive(Clone, Debug, Default)]
@@ -503,31 +502,22 @@ impl World {
                         let text = format!("at rest, {when}: {addr} is on {holders:?}, master is node{m}");
                         return self.fail(m, text);
                     }
-                    self.asks_the_right_one(&part, m, addr);
+                    self.asks_the_right_one(m, addr);
                 }
             }
         }
     }
 
-    /// A gratuitous ARP arrives.
-    pub fn announced(&mut self, to: usize, from: usize, frame: &[u8]) {
-        if let Some(a) = frame.get(14..).and_then(Arp::parse) {
-            self.hosts[to].neighbours.insert(IpAddr::V4(a.spa), from);
-        }
-    }
-
-    /// Everybody who was told of this VIP was told last by the one that has it. What else goes wrong can keep the loser
-    /// of two masters from telling the winner of itself.
-    fn asks_the_right_one(&mut self, part: &[usize], m: usize, addr: IpAddr) {
-        let cut = |f: &(u64, Fault)| matches!(f.1, Fault::Cut { .. } | Fault::OneWay { .. } | Fault::Calm);
-        if self.plan.net.loss > 0 || !self.plan.faults.iter().all(cut) {
-            return;
-        }
-        for h in part {
-            let other = |y: &usize| *y != m && *h != m && self.connected(*y, m);
-            if let Some(y) = self.hosts[*h].neighbours.get(&addr).copied().filter(other) {
-                return self.fail(*h, format!("asks node{y} for {addr}, which is on node{m}"));
-            }
+    /// A client was told last by the one that has it. What else goes wrong can keep the loser of two masters from
+    /// telling the winner of itself; so can the next cut.
+    fn asks_the_right_one(&mut self, m: usize, addr: IpAddr) {
+        let calm = |f: &&(u64, Fault)| !matches!(f.1, Fault::Calm);
+        let mut faults = self.plan.faults.iter().filter(calm);
+        let cut = matches!(faults.next(), Some((_, Fault::Cut { .. } | Fault::OneWay { .. })));
+        let only = faults.next().is_none() && self.plan.net.loss == 0;
+        let told = self.announced.get(&addr).copied().filter(|y| *y != m && self.connected(*y, m));
+        if let Some(y) = told.filter(|_| cut && only) {
+            self.fail(m, format!("{addr} is on node{m}, and the client asks node{y}"));
         }
     }
 

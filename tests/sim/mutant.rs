@@ -71,7 +71,7 @@ impl Mutant {
         ("meek", Mutant::Meek, "is better"),
         ("clings", Mutant::Clings, "beyond its handover_timeout"),
         ("garrulous", Mutant::Garrulous, "as a backup"),
-        ("silent", Mutant::Silent, "asks node"),
+        ("silent", Mutant::Silent, "client asks node"),
         ("spins", Mutant::Spins, "spins"),
     ];
 

@@ -31,7 +31,6 @@ pub enum Ev {
         packet: Rc<Packet>,
     },
     Arp {
-        from: usize,
         to: usize,
         frame: Rc<[u8]>,
     },
@@ -91,8 +90,6 @@ pub struct Host {
     pub upset: u64,
     /// The last time that the kernel refused a removal or a dump, or that somebody deleted a VIP.
     pub refused: u64,
-    /// Who announced which VIP last, as this machine heard it.
-    pub neighbours: BTreeMap<IpAddr, usize>,
 }
 
 pub struct World {
@@ -117,6 +114,8 @@ pub struct World {
     duplicates: u64,
     /// The last time that a pair did not hear each other.
     pub disturbed: [[u64; 5]; 5],
+    /// Who announced which VIP last, as a client hears it that no cut keeps from anybody.
+    pub announced: BTreeMap<IpAddr, usize>,
 }
 
 impl World {
@@ -155,7 +154,6 @@ impl World {
                     facts: (0..plan.routers.len()).map(|_| Facts::default()).collect(),
                     upset: 0,
                     refused: 0,
-                    neighbours: BTreeMap::new(),
                 }
             })
             .collect();
@@ -177,6 +175,7 @@ impl World {
             loss: plan.net.loss,
             duplicates: plan.net.duplicates,
             disturbed: [[0; 5]; 5],
+            announced: BTreeMap::new(),
             plan,
         };
         for h in 0..w.hosts.len() {
@@ -278,8 +277,7 @@ impl World {
                 }
             }
             Ev::Advert { to, packet } => self.arrives(to, packet),
-            Ev::Arp { from, to, frame } => {
-                self.announced(to, from, &frame);
+            Ev::Arp { to, frame } => {
                 let host = &mut self.hosts[to];
                 if let Some(p) = host.proc.as_mut().filter(|p| p.open && host.kernel.up) {
                     p.arp.push_back(frame);
@@ -380,11 +378,14 @@ impl World {
         }
     }
 
-    pub fn broadcast(&mut self, h: usize, t: u64, frame: &[u8]) {
+    pub fn broadcast(&mut self, h: usize, t: u64, vip: IpAddr, frame: &[u8]) {
+        if self.hosts[h].kernel.up {
+            self.announced.insert(vip, h);
+        }
         let frame: Rc<[u8]> = frame.into();
         for to in (0..self.hosts.len()).filter(|to| *to != h) {
             if let Some(delay) = self.passes(h, to) {
-                self.at(t + delay, Ev::Arp { from: h, to, frame: frame.clone() });
+                self.at(t + delay, Ev::Arp { to, frame: frame.clone() });
             }
         }
     }
