@@ -44,9 +44,10 @@ help: ## this list: at once
 deps: ## install what test and demo need (root): 10 s; nothing, and at once, if all is there
 	@.build/deps.sh
 
-check: ## formatting and lints: 5 s
+check: ## formatting and lints, of the fuzz targets too where there is a C++ compiler: 5 s
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	! $(CXX) --version >/dev/null 2>&1 || $(CARGO) check --quiet --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz
 
 test: deps all ## every test, on the static program: 3 min from nothing, 1.5 min after the build
 	$(with_vipd) $(CARGO) test --locked

@@ -88,7 +88,7 @@ impl World {
         let name = IfName::from_bytes(b"eth0");
         self.node.link(
             self.now,
-            &Link { seq: 0, ifindex: 2, name, up: true, running, mac, moved: false, macvlan_of, group },
+            &Link { seq: 0, ifindex: 2, name, up: true, running, mac, moved: false, mtu: 1500, macvlan_of, group },
         );
     }
 
