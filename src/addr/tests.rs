@@ -66,6 +66,14 @@ fn a_lease_that_may_have_ended_is_not_handed_over() {
         book.hand_over(0, now);
         book.flush(now, |_| Some(2), &mut ops, &mut out);
         assert_eq!(ops.len(), renewed, "{age} ms after the renewal");
+
+        // Nor when this process stood still after a renewal of the hand-over itself.
+        book.hand_over(0, start);
+        book.flush(start, |_| Some(2), &mut ops, &mut out);
+        book.done(start, start, &[(ops.remove(0), 0)], &mut out);
+        ops.clear();
+        book.flush(now, |_| Some(2), &mut ops, &mut out);
+        assert_eq!(ops.len(), renewed, "{age} ms after a renewal of the hand-over");
     }
 }
 

@@ -23,7 +23,8 @@
 //! - *the takeover*: nobody begins to advertise within N × I of an advert it has to respect, unless who sent it has
 //!   left since, or was outranked by another one that was heard;
 //! - *letting go*: who is neither master nor handing over has no VIP when its turn ends;
-//! - *two masters* that hear each other are one after I + delay;
+//! - *two masters* that hear each other are one after I + delay; two that were both told to resign, and wait for an
+//!   answer, say nothing that could be heard;
 //! - *no flapping*: who cannot send tries it less and less often;
 //! - *rest*: `rest` after the last fault nothing happens any more, but for one thing that is known to the moment: whose
 //!   kernel refused its addresses is in FAULT, then stands aside, and preempts when that is over. There is no rest
@@ -420,6 +421,11 @@ impl World {
         self.awake(h).is_some_and(|p| p.node.instances[r].is_master())
     }
 
+    /// Told to resign, it is silent until somebody comes or its wait is over.
+    fn asks(&self, h: usize, r: usize) -> bool {
+        self.awake(h).is_some_and(|p| p.node.instances[r].machine.is_asking())
+    }
+
     /// Looks at everything, every 0.1 s.
     pub fn watch(&mut self) {
         let slack = 60 * MS + 4 * self.plan.net.delay.1;
@@ -431,6 +437,9 @@ impl World {
                 self.watch_service(a, r);
                 for b in a + 1..self.hosts.len() {
                     if !self.is_master(b, r) || !self.connected(a, b) {
+                        continue;
+                    }
+                    if self.asks(a, r) && self.asks(b, r) {
                         continue;
                     }
                     let since = |h: usize| {
