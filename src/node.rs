@@ -13,6 +13,7 @@ mod health;
 mod instance;
 mod kernel;
 mod notify;
+mod parting;
 mod receive;
 mod refused;
 mod reload;
@@ -395,7 +396,8 @@ impl Node {
             return true;
         }
         if !inst.is_master() {
-            return false; // it was given up earlier in this very turn
+            // It was given up earlier in this very turn, or is outranked and has one word left.
+            return self.instances[i].may_part(decided, now);
         }
         let lost =
             inst.why == Why::Resumed && self.addrs.last_advert(i).is_none() && !self.is_still_leased(i, now);
@@ -428,6 +430,7 @@ impl Node {
             at = earlier(at, self.machine_deadline(i));
             at = earlier(at, inst.announcer.deadline());
             at = earlier(at, self.hold_deadline(i));
+            at = earlier(at, inst.parting_at());
             at = earlier(at, inst.foreign.deadline());
             at = earlier(at, inst.refused_until);
         }
@@ -477,6 +480,7 @@ impl Node {
             if self.machine_deadline(i).is_some_and(|t| now >= t) {
                 self.tick_machine(i, now);
             }
+            self.tick_parting(i, now);
             if self.instances[i].foreign.deadline().is_some_and(|t| now >= t) {
                 self.end_foreign(i);
             }

@@ -97,6 +97,8 @@ impl Node {
             Action::Entered(kind, why) => {
                 let i = &mut self.instances[inst];
                 (i.since, i.why) = (now, why);
+                let shown = matches!(why, Why::Outranked(_)) && i.vmac.is_none() && !i.is_owner();
+                i.outranked = shown.then_some(now);
                 if kind == Kind::Master {
                     i.stats.became_master += 1;
                 } else if why != Why::Left {
@@ -190,6 +192,7 @@ impl Node {
 
     /// Its announcement.
     pub(super) fn successor_announced(&mut self, inst: usize, now: Time) {
+        self.instances[inst].outranked = None;
         if let Some(h) = self.instances[inst].hold.as_mut().filter(|h| !h.announced) {
             h.release_at = Some(now + AFTER_ANNOUNCEMENT);
             h.announced = true;
@@ -269,7 +272,7 @@ impl Node {
     }
 
     /// An advert is to go out; with AH, only when its sequence number cannot be used again after a crash.
-    fn push_advert(&mut self, inst: usize, priority: u8, now: Time) {
+    pub(super) fn push_advert(&mut self, inst: usize, priority: u8, now: Time) {
         let i = &mut self.instances[inst];
         if i.ah_key().is_some() && i.replay.reserve() {
             self.push(Effect::Remember { inst, memory: Memory::Sequence });

@@ -183,6 +183,8 @@ pub struct Instance {
     pub src: Option<IpAddr>,
     /// A hand-over that is under way.
     pub hold: Option<Hold>,
+    /// When it was outranked, until the winner has announced or was told.
+    pub outranked: Option<Time>,
     /// Why it does not take part.
     pub faults: Faults,
     /// The end of that fault which the kernel's refusal of all addresses is, and how often that was so in a row.
@@ -263,6 +265,7 @@ impl Instance {
             vmac: None,
             src: None,
             hold: None,
+            outranked: None,
             faults: Faults::default(),
             refused_until: None,
             refusals: 0,

@@ -10,6 +10,7 @@ mod ipv6;
 mod leases;
 mod links;
 mod notify;
+mod parting;
 mod reload;
 mod renewals;
 mod resign;

@@ -198,6 +198,18 @@ impl Judge<'_> {
             .filter(move |d| matches!(d.fault.kind, Kind::Partition { nodes, .. } if nodes & both == both))
     }
 
+    /// What kept this node, master in a partition of the last round, from telling the right master of itself.
+    pub fn muted(&self, node: usize, interval: Duration, mended: Instant) -> Option<String> {
+        let round = mended.checked_sub(secs(60))?;
+        let mine =
+            |d: &&Done| matches!(d.fault.kind, Kind::Partition { nodes, .. } if nodes & 1 << node != 0);
+        self.done.iter().filter(|d| d.end >= round).filter(mine).find_map(|p| {
+            let hits = self.done.iter().filter(|d| d.fault.node == node && d.fault.kind.lane(node).0 < 4);
+            let near = |d: &&Done| d.begin <= p.end + interval + GRACE && d.end + LEAVING >= p.begin;
+            hits.filter(near).max_by_key(|d| d.begin).map(|d| format!("{} + {}", p.fault, d.fault))
+        })
+    }
+
     /// What a gap was most likely due to: the last fault on its old holder, or on all, that began within the time
     /// that a failover takes.
     pub fn cause(&self, gap: &Gap) -> &'static str {

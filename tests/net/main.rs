@@ -11,6 +11,7 @@ mod election;
 mod flood;
 mod groups;
 mod haproxy;
+mod heal;
 mod hooks;
 mod import;
 mod interop;
@@ -83,6 +84,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     program::TESTS,
     succession::TESTS,
     haproxy::TESTS,
+    heal::TESTS,
     interop::TESTS,
     leases::TESTS,
     leave::TESTS,

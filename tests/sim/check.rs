@@ -25,6 +25,9 @@
 //! - *letting go*: who is neither master nor handing over has no VIP when its turn ends;
 //! - *two masters* that hear each other are one after I + delay; two that were both told to resign, and wait for an
 //!   answer, say nothing that could be heard;
+//! - *the last word*: a backup advertises once at the most, if it was outranked as a master, within I of that, and lower
+//!   than what it was outranked by;
+//! - *announced*: after a cut, a client has heard the right master announce its VIPs last;
 //! - *no flapping*: who cannot send tries it less and less often;
 //! - *rest*: `rest` after the last fault nothing happens any more, but for one thing that is known to the moment: whose
 //!   kernel refused its addresses is in FAULT, then stands aside, and preempts when that is over. There is no rest
@@ -33,7 +36,7 @@
 
 use crate::haproxy::State;
 use crate::mutant::Mutant;
-use crate::plan::{MS, SEC, primary, vip};
+use crate::plan::{Fault, MS, SEC, primary, vip};
 use crate::shell::{Packet, Proc, Stage};
 use crate::world::World;
 use std::net::IpAddr;
@@ -42,7 +45,7 @@ use vipd::config::Track;
 use vipd::event::Event;
 use vipd::node::Memory;
 use vipd::time::Time;
-use vipd::vrrp::machine::{Kind, Why};
+use vipd::vrrp::machine::{Kind, Master, Why};
 
 /// What is known of one virtual router on one machine. Times are the machine's own but for `entered`, `window`.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +62,8 @@ pub struct Facts {
     /// The last renewal while handing over, and the first.
     hold_op: Option<u64>,
     hold_since: Option<u64>,
+    /// When it ceased to be master because it was outranked, and by whom; until it has said its last word.
+    outranked: Option<(u64, Master)>,
     /// A renewal that a stall had made late, and a removal that was refused, is excused until then.
     window: u64,
     entered: u64,
@@ -115,9 +120,15 @@ impl World {
             self.say(h, || text);
         }
         if let Event::Entered { inst, kind, why } = e {
+            let local = self.local(h, t);
+            let f = &mut self.hosts[h].facts[*inst];
             if *kind == Kind::Master {
-                self.hosts[h].facts[*inst].entered = t;
+                f.entered = t;
             }
+            f.outranked = match why {
+                Why::Outranked(by) => Some((local, *by)),
+                _ => None,
+            };
             if *why == Why::Stalled {
                 self.ends_in_vain(h, *inst, p.still, t);
             }
@@ -160,6 +171,19 @@ impl World {
         let f = &mut self.hosts[h].facts[r];
         f.sent_id += 1;
         let id = f.sent_id;
+        if priority != 0 && !inst.is_master() && self.mutant != Mutant::Sleepwalks {
+            let own = Master { src: inst.machine.params.own, priority };
+            let rank = |m: Master| (m.priority, m.src);
+            let interval = self.plan.routers[r].interval;
+            let lawful = f
+                .outranked
+                .take()
+                .is_some_and(|(at, by)| rank(own) < rank(by) && (p.caught || local < at + interval + MS));
+            if !lawful {
+                self.fail(h, format!("advertises V{r} as a backup, with priority {priority}"));
+            }
+            return id;
+        }
         let reigned = std::mem::replace(&mut f.reigns, priority != 0);
         if priority == 0 {
             return id;
@@ -375,6 +399,14 @@ impl World {
             let held = p.node.instances.iter_mut().filter_map(|i| i.hold.as_mut());
             held.for_each(|x| (x.until, x.release_at) = (self.clock(h, t + 100 * SEC), None));
         }
+        if self.mutant == Mutant::Garrulous {
+            let now = self.clock(h, t);
+            let each = p.node.instances.iter_mut().filter(|i| matches!(i.why, Why::Outranked(_)));
+            each.for_each(|i| i.outranked = i.outranked.or(Some(now)));
+        }
+        if self.mutant == Mutant::Silent {
+            p.node.instances.iter_mut().for_each(|i| i.outranked = None);
+        }
         if self.mutant == Mutant::Untiring {
             p.node.instances.iter_mut().for_each(|i| i.unsent = Default::default());
         }
@@ -517,8 +549,22 @@ impl World {
                         let text = format!("at rest, {when}: {addr} is on {holders:?}, master is node{m}");
                         return self.fail(m, text);
                     }
+                    self.asks_the_right_one(m, addr);
                 }
             }
+        }
+    }
+
+    /// A client was told last by the one that has it. What else goes wrong can keep the loser of two masters from
+    /// telling the winner of itself; so can the next cut.
+    fn asks_the_right_one(&mut self, m: usize, addr: IpAddr) {
+        let calm = |f: &&(u64, Fault)| !matches!(f.1, Fault::Calm);
+        let mut faults = self.plan.faults.iter().filter(calm);
+        let cut = matches!(faults.next(), Some((_, Fault::Cut { .. } | Fault::OneWay { .. })));
+        let only = faults.next().is_none() && self.plan.net.loss == 0;
+        let told = self.announced.get(&addr).copied().filter(|y| *y != m && self.connected(*y, m));
+        if let Some(y) = told.filter(|_| cut && only) {
+            self.fail(m, format!("{addr} is on node{m}, and the client asks node{y}"));
         }
     }
 

@@ -40,6 +40,10 @@ pub enum Mutant {
     Meek,
     /// A hand-over does not end.
     Clings,
+    /// The last word of a master that was outranked is said again and again.
+    Garrulous,
+    /// It is never said.
+    Silent,
     /// ppoll returns at once.
     Spins,
 }
@@ -66,6 +70,8 @@ impl Mutant {
         ("untiring", Mutant::Untiring, "flaps"),
         ("meek", Mutant::Meek, "is better"),
         ("clings", Mutant::Clings, "beyond its handover_timeout"),
+        ("garrulous", Mutant::Garrulous, "as a backup"),
+        ("silent", Mutant::Silent, "client asks node"),
         ("spins", Mutant::Spins, "spins"),
     ];
 

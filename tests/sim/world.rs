@@ -9,7 +9,7 @@ use crate::plan::{MS, Plan, US};
 use crate::rng::Rng;
 use crate::shell::{Packet, Proc};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::net::IpAddr;
 use std::rc::Rc;
 use vipd::node::Memory;
@@ -114,6 +114,8 @@ pub struct World {
     duplicates: u64,
     /// The last time that a pair did not hear each other.
     pub disturbed: [[u64; 5]; 5],
+    /// Who announced which VIP last, as a client hears it that no cut keeps from anybody.
+    pub announced: BTreeMap<IpAddr, usize>,
 }
 
 impl World {
@@ -173,6 +175,7 @@ impl World {
             loss: plan.net.loss,
             duplicates: plan.net.duplicates,
             disturbed: [[0; 5]; 5],
+            announced: BTreeMap::new(),
             plan,
         };
         for h in 0..w.hosts.len() {
@@ -376,7 +379,10 @@ impl World {
         }
     }
 
-    pub fn broadcast(&mut self, h: usize, t: u64, frame: &[u8]) {
+    pub fn broadcast(&mut self, h: usize, t: u64, vip: IpAddr, frame: &[u8]) {
+        if self.hosts[h].kernel.up {
+            self.announced.insert(vip, h);
+        }
         let frame: Rc<[u8]> = frame.into();
         for to in (0..self.hosts.len()).filter(|to| *to != h) {
             if let Some(delay) = self.passes(h, to) {

@@ -459,6 +459,26 @@ fn a_cut_cable_moves_both_and_both_come_back() {
 }
 
 #[test]
+fn of_two_groups_the_better_one_announces_on_both_lans_whoever_advertises_first() {
+    for (mine, theirs) in [([200, 200], [100, 100]), ([200, 100], [100, 200])] {
+        for phase in 0..20 {
+            let mut net = Net::new(&[pair(mine, "")]);
+            net.passes = Box::new(|_, _, _| false);
+            net.run(ms(350)); // their adverts are not at one time
+            net.start(&pair(theirs, ""));
+            net.run(ms(10_000 + 50 * phase));
+            let before: Vec<u64> =
+                net.hosts[0].node.instances.iter().map(|i| i.stats.announcements).collect();
+            net.passes = Box::new(|_, _, _| true);
+            net.run(ms(1900));
+            net.all_on(0);
+            let after: Vec<u64> = net.hosts[0].node.instances.iter().map(|i| i.stats.announcements).collect();
+            assert!(before[0] < after[0] && before[1] < after[1], "{mine:?} {phase}: {before:?} {after:?}");
+        }
+    }
+}
+
+#[test]
 fn adverts_lost_on_one_lan_only() {
     // (priorities, who is master then): the backup hears the master on the other LAN, and what it hears decides.
     for lan in 0..2 {

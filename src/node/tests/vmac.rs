@@ -417,3 +417,14 @@ fn many_are_put_down_one_at_a_time_behind_all_removals() {
     }
     assert!(w.macvlans.iter().all(|l| !l.up));
 }
+
+#[test]
+fn who_is_outranked_has_no_last_word() {
+    // Both have one MAC: where it is the switches learn from every advert of the winner.
+    let mut w = master("");
+    w.hear_on_vmac(200);
+    assert_eq!(w.kind(), Kind::Backup);
+    w.take();
+    w.run(ms(500));
+    assert!(!w.take().iter().any(|d| matches!(d, Did::Advert(..))));
+}

@@ -42,7 +42,7 @@ impl World {
             Half::Announce { entry } => {
                 let e = &p.node.addrs.entries[entry];
                 if let (std::net::IpAddr::V4(ip), Some(mac)) = (e.addr, p.node.links[e.link].mac) {
-                    self.broadcast(h, t, &arp::gratuitous(mac, ip));
+                    self.broadcast(h, t, ip.into(), &arp::gratuitous(mac, ip));
                 }
             }
             Half::Drain { source, now } => self.drain(h, p, t, source, now),

@@ -1,0 +1,72 @@
+//! The end of a partition: two were masters, and the right one is the first to advertise. The client has been told
+//! last by the wrong one, which falls silent at once.
+
+use super::*;
+use Kind::{Keepalived as K, Vipd as V};
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("a_healed_partition_is_announced", |w| announced(w, V, V, VIP)),
+    ("a_healed_partition_is_announced_to_keepalived", |w| announced(w, K, V, VIP)),
+    ("a_healed_partition_is_announced_by_keepalived", |w| announced(w, V, K, VIP)),
+    ("a_healed_partition_is_announced_v6", |w| announced(w, V, V, VIP6)),
+    ("a_healed_partition_is_announced_to_keepalived_v6", |w| announced(w, K, V, VIP6)),
+];
+
+const VIP6: &str = "2001:db8:30::230";
+
+fn start(w: &World, kind: Kind, node: &Node, vip: &str, priority: u8) -> Result<(Daemon, Option<Haproxy>)> {
+    if vip == VIP {
+        return w.with_haproxy(kind, node, router(priority).with(told(kind)));
+    }
+    let mut router = Router::new(VRID, priority, "fe80::230").v3().with(told(kind));
+    router.vips.push(format!("{VIP6}/64"));
+    let cfg = haproxy_cfg(node, "[::]:5000 v4v6")?;
+    Ok(match kind {
+        V => (Daemon::Vipd(Vipd::run(node, Some(&cfg), &[router])?), None),
+        K => (Daemon::start(kind, node, &[router])?, Some(Haproxy::start(node, &cfg)?)),
+    })
+}
+
+/// keepalived says its last word only if it is told to.
+fn told(kind: Kind) -> &'static str {
+    if kind == K { " higher_prio_send_advert true" } else { "" }
+}
+
+fn announced(w: &World, right: Kind, wrong: Kind, vip: &str) -> Result<()> {
+    for (node, n) in [(&w.one, 116), (&w.two, 117), (&w.client, 10)] {
+        node.ip(&format!("addr add 2001:db8:30::{n}/64 dev eth0 nodad"))?;
+    }
+    let _one = start(w, right, &w.one, vip, 150)?;
+    w.watcher.wait_holder(vip, "node1", ELECTION)?;
+    let service = if vip == VIP { SERVICE.to_owned() } else { format!("[{vip}]:5000") };
+    let client = Client::start_with(&w.client, &service, ms(10), secs(5))?;
+    client.wait_answer_by("node1", secs(2))?;
+    // vipd's grid begins with its start, keepalived's with its mastership, 0.6 s after an advert that never came.
+    let grid = w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?.at;
+    std::thread::sleep((grid + ms(600)).saturating_duration_since(Instant::now()));
+    let two = start(w, wrong, &w.two, vip, 100)?;
+    two.0.wait_log(words::BACKUP, secs(5))?;
+    w.lan.partition(&[&w.one, &w.two])?;
+    two.0.wait_log(words::MASTER, ELECTION)?;
+    client.wait_answer_by("node2", secs(2))?;
+    // The last announcement that either has planned is the second burst of node2.
+    std::thread::sleep(secs(6));
+    ensure!(client.wait_answer(secs(2))? == "node2", "the client has changed its mind");
+    let last = w.capture.wait_advert("node2", VRID, Instant::now(), secs(2))?.at;
+    w.lan.heal(&[&w.one, &w.two])?;
+    let first = w.capture.wait_advert("node1", VRID, last, secs(2))?.at;
+    let asked = client.wait_answer_by("node1", secs(2));
+    let word = w.capture.all(last, |s| s.node == "node2" && s.advert(VRID).is_some());
+    let took =
+        asked.map_err(|e| Error(format!("{e}; node2 said {word:?}")))?.saturating_duration_since(first);
+    w.watcher.wait_holders(vip, &["node1"], secs(1))?;
+    let report = client.report(last, Instant::now())?;
+    println!("{right:?} and {wrong:?}, {vip}: the client asks the right one after {took:.1?}: {report}");
+    ensure!(took < ms(300), "the client asked the wrong one for {took:?}");
+    let gap = w.watcher.longest_gap(vip, last);
+    ensure!(gap.is_zero(), "nobody held it for {gap:?}");
+    let after = w.capture.all(first, |s| s.node == "node2" && s.advert(VRID).is_some());
+    ensure!(after.len() == 1, "one advert of node2, not {after:?}");
+    ensure!(after[0].at - first < ms(200), "it comes late: {:?}", after[0].at - first);
+    Ok(())
+}
