@@ -22,8 +22,9 @@ pub const TAG: u8 = 0x70;
 const TAG_KEEPALIVED: u8 = 18;
 /// Least time between two batches of renewals.
 const RENEWAL_GAP: Duration = Duration::from_millis(250);
-/// The kernel may end a lease this much early (ADDRCONF_TIMER_FUZZ_MINUS, linux/addrconf.h).
-const EARLY: Duration = Duration::from_millis(20);
+/// The kernel may end a lease this much early: ADDRCONF_TIMER_FUZZ_MINUS (20 ms, linux/addrconf.h) and what its clock has
+/// gone of a tick, of 10 ms at HZ = 100, when the lease begins.
+const EARLY: Duration = Duration::from_millis(30);
 /// Lease of an address that waits for its successor.
 const HANDOVER_LEASE: u32 = 1;
 /// Pause before an operation that failed is tried again.

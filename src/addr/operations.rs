@@ -1,8 +1,8 @@
 //! Which netlink operations are due, when, and what their results mean.
 
 use super::{
-    AddrBook, Claim, Entry, HANDOVER_LEASE, Held, Op, OpKind, Outcome, RENEWAL_GAP, RETRY, RETRY_REMOVAL,
-    TAG, Terms, Want,
+    AddrBook, Claim, EARLY, Entry, HANDOVER_LEASE, Held, Op, OpKind, Outcome, RENEWAL_GAP, RETRY,
+    RETRY_REMOVAL, TAG, Terms, Want,
 };
 use crate::time::Time;
 use crate::wire::rtnl;
@@ -234,7 +234,7 @@ impl AddrBook {
                         late.push(inst);
                     }
                     if let Claim::Handover(t) = &mut self.leasing[inst].claim {
-                        *t = before;
+                        *t = before - EARLY;
                     }
                 }
             }

@@ -10,7 +10,7 @@
 //! | Init   | Resume                       | Advert Acquire Entered                   | Master |
 //! | Backup | Leave, Fault                 | Entered                                  | Init   |
 //! | Backup | Tick, down timer             | Advert Acquire Entered                   | Master |
-//! | Backup | advert 0 of the master heard | Noted; down timer := skew                | Backup |
+//! | Backup | advert 0 of the master heard | Noted; down timer := skew (see `above`)  | Backup |
 //! | Backup | advert >= own, or no preempt | down timer anew                          | Backup |
 //! | Backup | lower advert, preempt        | down timer runs on (after preempt_delay) | Backup |
 //! | Master | Tick, advert timer           | Advert                                   | Master |
@@ -254,12 +254,15 @@ pub struct Machine {
     promised: Option<Duration>,
     /// When this was last master because somebody sent priority 0.
     hurried: Option<Time>,
+    /// As backup: a master that a lower one was accepted after, and when it counts as dead.
+    above: Option<(Master, Time)>,
 }
 
 impl Machine {
     /// A machine in `Init`.
     pub fn new(params: Params) -> Self {
-        Machine { params, state: State::Init, asking: None, aside_until: None, promised: None, hurried: None }
+        let state = State::Init;
+        Machine { params, state, asking: None, aside_until: None, promised: None, hurried: None, above: None }
     }
 
     /// The state with its deadlines.
@@ -369,7 +372,7 @@ impl Machine {
         why: Why,
         out: &mut Vec<Action>,
     ) {
-        self.promised = None;
+        (self.promised, self.above) = (None, None);
         out.push(Action::Entered(Kind::Backup, why));
         let down_at = now + self.down_interval(interval);
         self.state = State::Backup { down_at, interval, preempt_at: None, master, lower: None };
@@ -430,6 +433,7 @@ impl Machine {
         let hurries = self.hurried.is_none_or(|t| now >= t + self.patience());
         let State::Backup { down_at, interval, preempt_at, master, lower } = &mut self.state else { return };
         if heard.priority == 0 {
+            self.above = self.above.filter(|(m, _)| m.src != heard.src);
             // Only the master that was heard can resign; anybody else's priority 0 is a forgery or noise.
             // Where all that was heard is a master about to be preempted, that one may; but there may be another
             // master, to be respected, who is heard within an interval: this node has just begun to listen.
@@ -441,9 +445,13 @@ impl Machine {
                         out.push(Action::Noted(Note::MasterGone(*m)));
                     }
                     if hurries {
-                        *down_at = (*down_at).min(now + skew);
+                        let alive = self.above.map_or(now, |(_, until)| until);
+                        *down_at = (*down_at).min(alive.max(now + skew));
                     }
                     m.priority = 0;
+                    if master.is_some() {
+                        lower.take_if(|m| m.src == heard.src); // nobody is preempted any more
+                    }
                 }
                 _ => out.push(Action::Noted(Note::StrangerGone(heard.src))),
             }
@@ -459,6 +467,13 @@ impl Machine {
         } else {
             *preempt_at = None;
         }
+        // A lower master that is accepted, during preempt_delay or without preempt, may only be deaf to a better one, which
+        // is master still when the lower one leaves.
+        let gives_way = |m: Master| m.src == heard.src || (m.priority, m.src) < (heard.priority, heard.src);
+        self.above = match *master {
+            Some(m) if m.priority != 0 && !gives_way(m) => Some((m, *down_at)),
+            _ => self.above.filter(|(m, _)| !gives_way(*m)),
+        };
         (*master, *lower) = (Some(heard), None);
         if p.version == Version::V3 {
             *interval = heard_interval;

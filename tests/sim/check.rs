@@ -20,13 +20,19 @@
 //! That is checked as rules of one machine each, which together give it, and once more at the moment that a
 //! second holder appears:
 //! - *the lease*: a VIP is gone N × I after the last advert of its holder, and is renewed only by a fresh one;
-//! - *the takeover*: nobody begins to advertise within N × I of an advert it has to respect;
+//! - *the takeover*: nobody begins to advertise within N × I of an advert it has to respect, unless who sent it has
+//!   left since, or was outranked by another one that was heard;
 //! - *letting go*: who is neither master nor handing over has no VIP when its turn ends;
-//! - *two masters* that hear each other are one after I + delay;
+//! - *two masters* that hear each other are one after I + delay; two that were both told to resign, and wait for an
+//!   answer, say nothing that could be heard;
 //! - *the last word*: a backup advertises once at the most, if it was outranked as a master, within I of that, and lower
 //!   than what it was outranked by;
 //! - *announced*: after a cut, a client has heard the right master announce its VIPs last;
-//! - *no flapping*: who cannot send tries it less and less often.
+//! - *no flapping*: who cannot send tries it less and less often;
+//! - *rest*: `rest` after the last fault nothing happens any more, but for one thing that is known to the moment: whose
+//!   kernel refused its addresses is in FAULT, then stands aside, and preempts when that is over. There is no rest
+//!   during that FAULT, nor for `settle` after it and after the time aside; there is while it stands aside. The plan
+//!   goes on until all of that is over, and whenever rest begins there is one master, the best one that comes forward.
 
 use crate::haproxy::State;
 use crate::mutant::Mutant;
@@ -51,8 +57,8 @@ pub struct Facts {
     /// When the mastership began that it belongs to, and when its first advert went out.
     term: Option<Time>,
     takeover: u64,
-    /// The last advert that has to be respected, as it arrived.
-    binding: Option<Binding>,
+    /// The last adverts that have to be respected, one of each machine, as they arrived.
+    bindings: Vec<Binding>,
     /// The last renewal while handing over, and the first.
     hold_op: Option<u64>,
     hold_since: Option<u64>,
@@ -67,6 +73,9 @@ pub struct Facts {
     killed: Option<u64>,
     /// It was the last master that the network heard of it, and had not let go.
     reigns: bool,
+    /// The kernel has refused its addresses: when that fault ends, and when the time aside does.
+    refused_until: u64,
+    aside_until: u64,
 }
 
 impl Facts {
@@ -78,12 +87,19 @@ impl Facts {
     /// The interface has changed, or it is another process.
     pub fn forgive(&mut self) {
         self.tries.clear();
+        (self.refused_until, self.aside_until) = (0, 0);
+    }
+
+    /// Whether a refusal by the kernel, and nothing else, keeps this from being settled.
+    fn unsettled(&self, t: u64, settle: u64) -> bool {
+        t < self.refused_until + settle || (self.aside_until..self.aside_until + settle).contains(&t)
     }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Binding {
     from: usize,
+    priority: u8,
     id: u64,
     at: u64,
 }
@@ -116,13 +132,23 @@ impl World {
             if *why == Why::Stalled {
                 self.ends_in_vain(h, *inst, p.still, t);
             }
-            // Whose kernel has refused every address is in FAULT for 10 s or more, and then only takes part again.
-            let pause_ends = matches!((kind, why), (Kind::Backup, Why::Started))
-                && p.node.instances.iter().any(|i| i.refusals > 0);
-            if t >= self.plan.rest && !pause_ends {
+            if self.rests(t) {
                 self.fail(h, format!("at rest: {e:?}"));
             }
         }
+    }
+
+    /// Whether nothing may happen.
+    pub fn rests(&self, t: u64) -> bool {
+        let settle = self.plan.settle;
+        t >= self.plan.rest && !self.hosts.iter().flat_map(|h| &h.facts).any(|f| f.unsettled(t, settle))
+    }
+
+    /// When to stop: everything that is known to come has come, and it was quiet for a while.
+    pub fn end(&self) -> u64 {
+        let facts = self.hosts.iter().flat_map(|h| &h.facts);
+        let latest = facts.map(|f| f.refused_until.max(f.aside_until)).max().unwrap_or(0);
+        self.plan.end.max(latest + self.plan.settle + self.plan.end - self.plan.rest)
     }
 
     /// A mastership ends because nothing went out: twice at once, and then after a second or more.
@@ -174,19 +200,20 @@ impl World {
         // Between `may_advertise` and the send; or a master whose adverts could not be sent, and who has dismissed
         // a lower one meanwhile.
         if p.caught || unsent > 0 && t < unsent + 3 * patience {
-            f.binding = None;
+            f.bindings.clear();
         }
-        let binding = f.binding.filter(|_| !goes_on && !inst.is_owner());
+        let heard = |b: &&Binding| {
+            let age = local - b.at;
+            age > race && age + MS / 10 < patience
+        };
+        let binding = f.bindings.iter().find(heard).copied().filter(|_| !goes_on && !inst.is_owner());
         (f.term, f.last_sent, f.last_id) = (Some(inst.since), Some(local), id);
         if unlawful {
             self.fail(h, format!("V{r} resumes although it had let go"));
         }
         if let Some(b) = binding {
-            let age = local - b.at;
-            if age > race && age + MS / 10 < patience {
-                let (why, ms) = (inst.why, age / MS);
-                self.fail(h, format!("takes over although it heard node{} {ms} ms ago: {why:?}", b.from));
-            }
+            let (why, ms) = (inst.why, (local - b.at) / MS);
+            self.fail(h, format!("takes over although it heard node{} {ms} ms ago: {why:?}", b.from));
         }
         id
     }
@@ -203,9 +230,13 @@ impl World {
         let dismissed = inst.is_master() && p.still <= self.now && lower;
         let f = &mut host.facts[packet.router];
         if packet.priority == 0 {
-            f.binding = f.binding.filter(|b| b.from != packet.from);
+            f.bindings.retain(|b| b.from != packet.from);
         } else if !dismissed && (!inst.cfg.preempt || packet.priority >= params.priority) {
-            f.binding = Some(Binding { from: packet.from, id: packet.id, at: local });
+            // Who is outranked gives way.
+            f.bindings
+                .retain(|b| (b.priority, b.from) > (packet.priority, packet.from) && b.from != packet.from);
+            let Packet { from, priority, id, .. } = *packet;
+            f.bindings.push(Binding { from, priority, id, at: local });
         }
     }
 
@@ -213,7 +244,7 @@ impl World {
     pub fn forget_heard(&mut self, h: usize, router: Option<usize>) {
         for (r, f) in self.hosts[h].facts.iter_mut().enumerate() {
             if router.is_none_or(|x| x == r) {
-                f.binding = None;
+                f.bindings.clear();
             }
         }
     }
@@ -265,7 +296,7 @@ impl World {
 
     /// A machine has a VIP that it did not have.
     fn appears(&mut self, h: usize, t: u64, r: usize, addr: IpAddr) {
-        if t >= self.plan.rest {
+        if self.rests(t) {
             self.fail(h, format!("at rest: {addr} is added"));
         }
         let router = &self.plan.routers[r];
@@ -283,8 +314,8 @@ impl World {
                 continue;
             }
             let (mine, theirs) = (&self.hosts[h].facts[r], &other.facts[r]);
-            let Some(b) = mine.binding else { continue };
-            let heard = b.from == y && b.id == theirs.last_id && mine.takeover > b.at + self.race(r);
+            let Some(b) = mine.bindings.iter().find(|b| b.from == y) else { continue };
+            let heard = b.id == theirs.last_id && mine.takeover > b.at + self.race(r);
             if heard && t > other.refused + 300 * MS && t > theirs.window {
                 let ms = (mine.takeover - b.at) / MS;
                 self.fail(h, format!("two holders: node{y} has {addr} too; last heard {ms} ms before"));
@@ -296,7 +327,7 @@ impl World {
     pub fn vanished(&mut self, h: usize, t: u64, addr: IpAddr) {
         let IpAddr::V4(a) = addr else { return };
         let Some(r) = (a.octets()[3] as usize).checked_sub(200).map(|n| n / 4) else { return };
-        if t >= self.plan.rest {
+        if self.rests(t) {
             self.fail(h, format!("at rest: {addr} is gone"));
         }
         self.outlives(h, t, r, addr);
@@ -330,8 +361,15 @@ impl World {
 
     /// The process waits again.
     pub fn turn_ends(&mut self, h: usize, p: &mut Proc, t: u64) {
+        let now = self.clock(h, t);
         for (r, inst) in p.node.instances.iter().enumerate() {
-            self.hosts[h].facts[r].reigns &= inst.is_master() || inst.may_resume;
+            let refused = inst.refused_until.map(|at| self.world(h, at));
+            let aside = inst.machine.aside(now).filter(|_| inst.refusals > 0);
+            let aside = aside.map(|left| self.world(h, now + left));
+            let f = &mut self.hosts[h].facts[r];
+            f.reigns &= inst.is_master() || inst.may_resume;
+            f.refused_until = refused.unwrap_or(f.refused_until.min(t));
+            f.aside_until = aside.unwrap_or(f.aside_until.min(t));
             let host = &self.hosts[h];
             // A removal that was refused is tried again when this process runs.
             let refused = if host.refused > 0 { host.refused.max(p.still) } else { 0 };
@@ -349,7 +387,7 @@ impl World {
                 let host = &self.hosts[h];
                 let quiet = host.netlink_fails == 0 && host.send_fails == 0 && host.kernel.up && p.still == 0;
                 let untracked = !self.plan.haproxy || inst.cfg.track_haproxy == Track::No;
-                if quiet && untracked && host.facts[r].binding.is_none() {
+                if quiet && untracked && host.facts[r].bindings.is_empty() {
                     self.fail(h, format!("V{r} does not resume although its lease was running"));
                 }
             }
@@ -415,6 +453,11 @@ impl World {
         self.awake(h).is_some_and(|p| p.node.instances[r].is_master())
     }
 
+    /// Told to resign, it is silent until somebody comes or its wait is over.
+    fn asks(&self, h: usize, r: usize) -> bool {
+        self.awake(h).is_some_and(|p| p.node.instances[r].machine.is_asking())
+    }
+
     /// Looks at everything, every 0.1 s.
     pub fn watch(&mut self) {
         let slack = 60 * MS + 4 * self.plan.net.delay.1;
@@ -426,6 +469,9 @@ impl World {
                 self.watch_service(a, r);
                 for b in a + 1..self.hosts.len() {
                     if !self.is_master(b, r) || !self.connected(a, b) {
+                        continue;
+                    }
+                    if self.asks(a, r) && self.asks(b, r) {
                         continue;
                     }
                     let since = |h: usize| {
@@ -483,7 +529,8 @@ impl World {
                         let preempts = self.plan.machines[*h].cfg.vrrp[r].preempt;
                         let p = i.machine.params.priority;
                         // Whose kernel has refused every address stands aside for a while.
-                        p > first && (preempts || p == 255) && i.refusals == 0
+                        let aside = self.now < self.hosts[*h].facts[r].aside_until;
+                        p > first && (preempts || p == 255) && !aside
                     })
                 });
                 if let Some(b) = better {

@@ -162,6 +162,8 @@ pub struct Plan {
     pub calm: u64,
     /// From here on nothing may happen any more.
     pub rest: u64,
+    /// How long somebody who comes forward takes, when nothing is wrong, until everything is as it should be.
+    pub settle: u64,
     pub end: u64,
     pub haproxy: bool,
     /// The network stays cut in two: as in `Fault::Cut`; 0: it does not.
@@ -280,6 +282,7 @@ impl Plan {
             faults: Vec::new(),
             calm: 0,
             rest: 0,
+            settle: 0,
             end: 0,
             haproxy,
             parts: if rng.chance(80) { rng.range(1, (1 << hosts) - 2) as u8 } else { 0 },
@@ -375,6 +378,8 @@ impl Plan {
         let service = if self.haproxy { 14 * SEC } else { 0 };
         // Leases that still run, sockets that are opened again, two elections, and a hand-over.
         self.rest = self.calm + 6 * SEC + 2 * down + delay.unwrap_or(0) + service;
+        // An advert that begins preempt_delay, one at its end, and the down timer; a hand-over.
+        self.settle = interval + down + delay.unwrap_or(0) + 6 * SEC;
         self.end = self.rest + (3 * interval).max(2 * SEC);
     }
 }

@@ -204,12 +204,13 @@ impl World {
         }
         let mut rested = false;
         while let Some(Reverse((at, _, slot))) = self.queue.pop() {
-            if !rested && at >= self.plan.rest {
-                rested = true;
-                self.now = self.plan.rest;
+            let rests = self.rests(at);
+            if rests && !rested {
+                self.now = at;
                 self.at_rest("when everything had time to settle");
             }
-            if at > self.plan.end || self.violation.is_some() {
+            rested = rests;
+            if self.violation.is_some() || at > self.plan.end && at > self.end() {
                 break;
             }
             self.now = at;

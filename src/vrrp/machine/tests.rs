@@ -281,6 +281,59 @@ fn preempt_delay_respects_a_living_master_and_not_a_dead_one() {
 }
 
 #[test]
+fn a_lower_master_that_leaves_does_not_take_a_better_one_along() {
+    let delayed = Params { preempt_delay: ms(5000), ..params(Version::V2, 100) };
+    let meek = Params { preempt: false, ..params(Version::V2, 40) };
+    for p in [delayed, meek] {
+        let one = ms(1000);
+        let after = |t| Some(at(t) + skew(&p, one));
+        // the better one may live until its own down timer, and no longer than that
+        let mut m = backup(p.clone());
+        go(&mut m, at(500), advert(HIGH, 200));
+        go(&mut m, at(1000), advert(LOW, 50));
+        go(&mut m, at(2000), advert(LOW, 50));
+        assert_eq!(m.deadline(), Some(down(&p, at(2000), one)));
+        go(&mut m, at(2100), advert(LOW, 0));
+        assert_eq!(m.deadline(), Some(down(&p, at(500), one)));
+        let mut late = backup(p.clone());
+        go(&mut late, at(500), advert(HIGH, 200));
+        go(&mut late, at(3000), advert(LOW, 50));
+        go(&mut late, at(4000), advert(LOW, 0));
+        assert_eq!(late.deadline(), after(4000));
+        // unless it has left, before or after
+        let (leaves, comes) = (advert(HIGH, 0), advert(LOW, 50));
+        for (first, then) in [(leaves, comes), (comes, leaves)] {
+            let mut m = backup(p.clone());
+            go(&mut m, at(500), advert(HIGH, 200));
+            go(&mut m, at(600), first);
+            go(&mut m, at(700), then);
+            assert!(m.deadline() > Some(down(&p, at(500), one)));
+            go(&mut m, at(800), advert(LOW, 0));
+            assert_eq!(m.deadline(), after(800));
+        }
+        // or has given way to another one
+        let mut m = backup(p.clone());
+        for (t, who) in [(500, advert(HIGH, 120)), (600, advert(LOW, 50)), (700, advert(LOW, 130))] {
+            go(&mut m, at(t), who);
+        }
+        go(&mut m, at(800), advert(LOW, 0));
+        assert_eq!(m.deadline(), after(800));
+    }
+}
+
+#[test]
+fn who_was_to_be_preempted_and_left_was_not_preempted() {
+    let p = Params { preempt_delay: ms(1000), ..params(Version::V2, 100) };
+    let mut m = backup(p.clone());
+    for (t, priority) in [(500, 50), (1600, 50), (1700, 0)] {
+        go(&mut m, at(t), advert(LOW, priority));
+    }
+    assert_eq!(m.deadline(), Some(at(1700) + skew(&p, ms(1000))));
+    let out = go(&mut m, at(3000), Input::Tick);
+    assert_eq!(out.last(), Some(&Entered(Kind::Master, Why::MasterLeft)));
+}
+
+#[test]
 fn v3_short_intervals() {
     let p = Params { advert_int: ms(10), ..params(Version::V3, 254) };
     let mut m = Machine::new(p);
