@@ -209,10 +209,15 @@ impl Node {
         &self.0.dir
     }
 
-    /// Writes a file into the directory of the node.
+    /// Writes a file into the directory of the node. Whoever reads it meanwhile sees the old one or the new one.
     pub fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.0.dir.join(name);
-        std::fs::write(&path, text)?;
+        let new = self.0.dir.join(format!("{name}.new"));
+        std::fs::write(&new, text)?;
+        if let Ok(old) = std::fs::metadata(&path) {
+            std::fs::set_permissions(&new, old.permissions())?;
+        }
+        std::fs::rename(&new, &path)?;
         Ok(path)
     }
 
