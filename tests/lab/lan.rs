@@ -328,8 +328,9 @@ impl Node {
     }
 }
 
-/// SIGKILL for a process and all its descendants.
+/// SIGKILL for a process and all its descendants, as if at once: it does not get to answer the death of a child.
 pub(super) fn kill_tree(root: i32) {
+    let _ = kill(Pid::from_raw(root), Signal::SIGSTOP);
     for pid in descendants(root).into_iter().rev().chain([root]) {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
