@@ -49,7 +49,7 @@ check: ## formatting and lints, of the fuzz targets too where there is a C++ com
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	! $(CXX) --version >/dev/null 2>&1 || $(CARGO) check --quiet --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz
 
-test: deps all ## every test, on the static program: 3 min from nothing, 1.5 min after the build
+test: deps all ## every test, on the static program: 12.5 min, most of it spent waiting for timers; 1 to 2 min more from nothing
 	$(with_vipd) $(CARGO) test --locked
 	$(CARGO) test --locked --profile sim --test sim
 
