@@ -44,6 +44,12 @@ pub fn advice(cfg: &Config, file: &Path) -> String {
         if !v.preempt && !v.preempt_delay.is_zero() {
             writeln!(out, "{name}:{line}: warning: preempt_delay has no effect with preempt = no");
         }
+        if v.down_timer_adverts == 1 {
+            writeln!(
+                out,
+                "{name}:{line}: warning: down_timer_adverts = 1: an advert that is lost or late is a failover"
+            );
+        }
         for vip in v.held() {
             if let Some(what) = not_a_host(vip.addr, vip.prefix) {
                 let (addr, prefix) = (vip.addr, vip.prefix);
@@ -198,6 +204,12 @@ mod tests {
              /nowhere.ini:1: warning: 192.0.3.0/24 is the network's address, not a host's\n"
         );
         assert!(!of(&text.replace("preempt = no\n", "")).contains("preempt"));
+        let hasty = text.replace("preempt = no\n", "down_timer_adverts = 1\n");
+        assert!(
+            of(&hasty).contains(
+                ":1: warning: down_timer_adverts = 1: an advert that is lost or late is a failover"
+            )
+        );
     }
 
     #[test]
