@@ -126,7 +126,7 @@ struct Daemon {
 
 /// Runs with the configuration of `file` until it is told to stop; returns the exit status.
 pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
-    let rights = Rights::take(cfg)?;
+    let rights = Rights::take(cfg, file)?;
     if let Some(told) = open_secret(cfg, file) {
         log::warn!("{}: {told}", file.display());
     }
@@ -370,8 +370,8 @@ impl Daemon {
             self.note(&event);
             self.tell(&event);
         }
-        while let Some((text, more)) = self.repeats.due(clock::now()) {
-            log::warn!("{text} (and {more} more)");
+        while let Some((level, text, more)) = self.repeats.due(clock::now()) {
+            log::log!(level, "{text} (and {more} more)");
         }
     }
 
@@ -383,7 +383,7 @@ impl Daemon {
         match self.repeats.pass(clock::now(), event) {
             Some(0) => log::log!(level, "{text}"),
             Some(more) => log::log!(level, "{text} (and {more} more)"),
-            None => self.repeats.hold(event, text),
+            None => self.repeats.hold(event, level, text),
         }
     }
 

@@ -247,6 +247,8 @@ pub struct Node {
     announce_at: Option<Time>,
     /// Interfaces that are being removed.
     unmaking: Vec<u32>,
+    /// The MAC addresses of all interfaces of this host, by index: two on one LAN may answer for each other.
+    macs: Vec<(u32, [u8; 6])>,
 }
 
 impl Node {
@@ -271,6 +273,7 @@ impl Node {
             announcing: VecDeque::new(),
             announce_at: None,
             unmaking: Vec::new(),
+            macs: Vec::new(),
         };
         for v in &cfg.vrrp {
             node.add_instance(v, now);

@@ -7,6 +7,7 @@ use crate::config::{CheckKind, Config};
 
 const CHOWN: u64 = 1;
 const DAC_OVERRIDE: u64 = 1 << 1;
+const DAC_READ_SEARCH: u64 = 1 << 2;
 const FOWNER: u64 = 1 << 3;
 const KILL: u64 = 1 << 5;
 const SETGID: u64 = 1 << 6;
@@ -65,6 +66,8 @@ const BIND: u16 = 1 << 6;
 const OWNER: u16 = 1 << 7;
 const DIRECTORY: u16 = 1 << 8;
 const NAMESPACE: u16 = 1 << 9;
+/// No reason to name: a configuration file is not root's, or in a directory that is not, and is read at a reload.
+pub const FOREIGN: u16 = 1 << 14;
 /// No reason of ours: HAProxy's master runs programs.
 const PROGRAMS: u16 = 1 << 15;
 
@@ -109,6 +112,9 @@ impl Needs {
         }
         if g.lock_memory {
             own |= IPC_LOCK;
+        }
+        if reasons & FOREIGN != 0 {
+            own |= DAC_READ_SEARCH;
         }
         let mut kept = RELOAD | own;
         if cfg.haproxy.is_some() {
@@ -268,6 +274,9 @@ mod tests {
             with(USER | CHROOT).name(SETUID | SYS_CHROOT),
             "CAP_SETUID (haproxy.cfg: user), CAP_SYS_CHROOT (haproxy.cfg: chroot)"
         );
+        let foreign = with(FOREIGN);
+        assert_eq!((foreign.own, foreign.kept), (VITAL | DAC_READ_SEARCH, RELOAD | DAC_READ_SEARCH));
+        assert_eq!(foreign.name(u64::MAX), plain.name(u64::MAX));
         // Every reason has names.
         for (caps, _) in REASONS {
             assert_eq!(NAMES.iter().fold(0, |set, (cap, _)| set | cap) & caps, caps);

@@ -144,8 +144,10 @@ impl Daemon {
             let keys = "another control_socket, log, log_facility or lock_memory needs a restart";
             return Err((WRONG, format!("{}: {keys}\n", self.file.display())));
         }
-        text +=
-            &self.rights.suffice(&new).map_err(|why| (WRONG, format!("{}: {why}\n", self.file.display())))?;
+        text += &self
+            .rights
+            .suffice(&new, &self.file)
+            .map_err(|why| (WRONG, format!("{}: {why}\n", self.file.display())))?;
         let before = text.len();
         let old = std::mem::replace(&mut self.config, new.clone());
         for (what, same) in [

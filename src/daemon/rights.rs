@@ -5,6 +5,7 @@ use crate::advice;
 use crate::config::Config;
 use crate::privilege::{self, Needs, VITAL};
 use crate::sys::{capability, runtime};
+use std::path::Path;
 
 /// What there is, and what there was.
 #[derive(Debug)]
@@ -16,14 +17,22 @@ pub(super) struct Rights {
 }
 
 /// Looks at HAProxy's files: HAProxy inherits what there is.
-fn needs(cfg: &Config) -> Needs {
+fn needs(cfg: &Config, ini: &Path) -> Needs {
     let ports = runtime::read_sysctl("net/ipv4/ip_unprivileged_port_start");
     let ports = ports.and_then(|p| p.parse().ok()).unwrap_or(1024);
-    let mut reasons = 0;
+    let mut reasons = among_foreign(ini);
     for file in cfg.haproxy.iter().flat_map(|h| &h.config).flat_map(|path| advice::files(path)) {
+        reasons |= among_foreign(&file);
         reasons |= privilege::scan(&advice::read(&file), ports, is_foreign);
     }
     Needs::of(cfg, reasons)
+}
+
+/// Root alone, without a capability, may not read what others keep to themselves.
+fn among_foreign(file: &Path) -> privilege::Reasons {
+    let path = std::fs::canonicalize(file).unwrap_or_default();
+    let foreign = path.ancestors().filter_map(Path::to_str).any(is_foreign);
+    if foreign { privilege::FOREIGN } else { 0 }
 }
 
 fn is_foreign(dir: &str) -> bool {
@@ -32,8 +41,8 @@ fn is_foreign(dir: &str) -> bool {
 
 impl Rights {
     /// Names what is missing, and gives up what is not needed. Before any descriptor that could be had by it.
-    pub(super) fn take(cfg: &Config) -> Result<Self, Fatal> {
-        let needs = needs(cfg);
+    pub(super) fn take(cfg: &Config, ini: &Path) -> Result<Self, Fatal> {
+        let needs = needs(cfg, ini);
         let (own, children) = capability::held();
         let missing = needs.name(!own & (needs.own | VITAL) | !children & !needs.own);
         if !own & VITAL != 0 {
@@ -48,8 +57,8 @@ impl Rights {
 
     /// Whether a new configuration can be had with what was kept; if so, takes of that what it needs, and returns a
     /// warning, if there is one.
-    pub(super) fn suffice(&mut self, cfg: &Config) -> Result<String, String> {
-        let needs = needs(cfg);
+    pub(super) fn suffice(&mut self, cfg: &Config, ini: &Path) -> Result<String, String> {
+        let needs = needs(cfg, ini);
         let lost = needs.name(self.dropped);
         if !lost.is_empty() {
             return Err(format!("needs a restart: capabilities were dropped at the start: {lost}"));
@@ -64,5 +73,29 @@ impl Rights {
             }
             false => String::new(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::chown;
+
+    #[test]
+    fn a_file_of_somebody_else_or_in_his_directory_is_foreign() {
+        let dir = std::env::temp_dir().join(format!("vipd-rights-{}", std::process::id()));
+        let file = dir.join("vipd.ini");
+        std::fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("{e}"));
+        std::fs::write(&file, "").unwrap_or_else(|e| panic!("{e}"));
+        // Only root can give them away.
+        if chown(&file, Some(0), None).is_ok() && chown(&dir, Some(0), None).is_ok() {
+            assert_eq!(among_foreign(&file), 0);
+            for path in [&file, &dir] {
+                chown(path, Some(65534), None).unwrap_or_else(|e| panic!("{e}"));
+                assert_eq!(among_foreign(&file), privilege::FOREIGN, "{}", path.display());
+                chown(path, Some(0), None).unwrap_or_else(|e| panic!("{e}"));
+            }
+        }
+        let _ = std::fs::remove_dir_all(dir);
     }
 }

@@ -66,13 +66,14 @@ impl Node {
     /// Another host announced a VIP.
     pub(super) fn contested(&mut self, now: Time, entry: usize, mac: [u8; 6]) {
         let Some(e) = self.addrs.entries.get(entry) else { return };
-        let (inst, own) = (e.inst, self.links[e.link].mac);
+        let inst = e.inst;
+        let own = self.links[e.link].mac == Some(mac) || self.macs.iter().any(|(_, own)| *own == mac);
         let i = &mut self.instances[inst];
         // Who resigns wants a successor.
         let settled = i.is_master() && !i.machine.is_asking() && now.since(i.since) >= SETTLING;
         // A master that advertises is told of as such.
         let known = i.foreign.deadline().is_some();
-        if !settled || known || own == Some(mac) || !self.addrs.is_held(entry) {
+        if !settled || known || own || !self.addrs.is_held(entry) {
             return;
         }
         i.stats.foreign_announcements += 1;

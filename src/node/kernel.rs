@@ -18,6 +18,7 @@ impl Node {
     /// It was. `links` are the indices of all interfaces that exist.
     pub fn dump_ends(&mut self, now: Time, links: &[u32]) {
         self.unmaking.retain(|i| links.contains(i));
+        self.macs.retain(|(i, _)| links.contains(i));
         for i in 0..self.links.len() {
             if let Some(ifindex) = self.links[i].ifindex.filter(|x| !links.contains(x)) {
                 self.link_gone(now, ifindex);
@@ -35,6 +36,8 @@ impl Node {
 
     /// An interface is there or has changed.
     pub fn link(&mut self, now: Time, l: &rtnl::Link) {
+        self.macs.retain(|(i, _)| *i != l.ifindex);
+        self.macs.extend(l.mac.map(|mac| (l.ifindex, mac)));
         // Renamed away: the name is gone, whatever the index still is.
         if let Some(old) =
             self.links.iter().position(|x| x.ifindex == Some(l.ifindex) && x.name != l.name.as_str())
@@ -90,6 +93,7 @@ impl Node {
 
     /// An interface is gone.
     pub fn link_gone(&mut self, now: Time, ifindex: u32) {
+        self.macs.retain(|(i, _)| *i != ifindex);
         self.addrs.link_gone(ifindex);
         if let Some(i) = self.links.iter().position(|l| l.ifindex == Some(ifindex)) {
             self.lose_link(now, i);

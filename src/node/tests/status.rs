@@ -251,6 +251,28 @@ fn another_host_that_announces_a_vip_is_told_once_and_answered_seldom() {
     );
 }
 
+/// Linux answers on any interface for an address of any: of two on one LAN, the other one answers a probe.
+#[test]
+fn another_interface_of_this_host_is_no_other_host() {
+    let mut w = World::new(&one(""));
+    w.begin(false);
+    w.run(ms(3650) + ms(1500));
+    assert_eq!(w.kind(), Kind::Master);
+    let contested = |w: &World| w.node.instances[0].stats.foreign_announcements;
+    let second = RtnlLink { mac: Some(STRANGER), ..eth(ETH0 + 7, b"eth7") };
+    w.node.link(w.now, &second);
+    w.garp(STRANGER);
+    assert_eq!(contested(&w), 0);
+    // It may change.
+    w.node.link(w.now, &RtnlLink { mac: Some([2, 0, 0, 0, 0, 0x77]), ..second });
+    w.garp(STRANGER);
+    assert_eq!(contested(&w), 1);
+    w.node.link(w.now, &second);
+    w.node.link_gone(w.now, ETH0 + 7);
+    w.garp(STRANGER);
+    assert_eq!(contested(&w), 2);
+}
+
 // ---- watch ----
 
 #[test]
