@@ -6,6 +6,7 @@
 use crate::check::Said;
 use crate::event::Event;
 use crate::time::{Time, earlier};
+use log::Level;
 use std::mem::Discriminant;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ struct Line {
     left: u32,
     filled: Time,
     /// The last one held back, and how many were.
-    held: Option<(String, u32)>,
+    held: Option<(Level, String, u32)>,
 }
 
 impl Line {
@@ -56,24 +57,24 @@ impl Repeats {
         let line = self.lines.get_mut(i)?;
         line.refill(now);
         line.left = line.left.checked_sub(1)?;
-        Some(line.held.take().map_or(0, |h| h.1))
+        Some(line.held.take().map_or(0, |h| h.2))
     }
 
     /// What `pass` refused is held back, in place of the last one like it.
-    pub fn hold(&mut self, e: &Event, text: String) {
+    pub fn hold(&mut self, e: &Event, level: Level, text: String) {
         let key = (std::mem::discriminant(e), whose(e).unwrap_or(0));
         if let Some(l) = self.lines.iter_mut().find(|l| l.key == key) {
-            let before = l.held.as_ref().map_or(0, |h| h.1);
-            l.held = Some((text, before.saturating_add(1)));
+            let before = l.held.as_ref().map_or(0, |h| h.2);
+            l.held = Some((level, text, before.saturating_add(1)));
         }
     }
 
     /// One that was held back and may be said by now, and how many like it came before.
-    pub fn due(&mut self, now: Time) -> Option<(String, u32)> {
+    pub fn due(&mut self, now: Time) -> Option<(Level, String, u32)> {
         let line = self.lines.iter_mut().find(|l| l.held.is_some() && l.left(now) > 0)?;
         line.refill(now);
         line.left -= 1;
-        line.held.take().map(|(text, n)| (text, n - 1))
+        line.held.take().map(|(level, text, n)| (level, text, n - 1))
     }
 
     /// When `due` has something.
@@ -143,7 +144,7 @@ mod tests {
             let e = link(0, s % 2 == 1);
             match r.pass(now, &e) {
                 Some(more) => (said, told, last) = (said + 1, told + more + 1, Some(format!("{e:?}"))),
-                None => r.hold(&e, format!("{e:?}")),
+                None => r.hold(&e, Level::Info, format!("{e:?}")),
             }
         }
         assert!((8_600..8_700).contains(&said), "{said}");
@@ -152,7 +153,8 @@ mod tests {
         let mut now = start + Duration::from_secs(86_399);
         while let Some(at) = r.deadline() {
             now = at.max(now);
-            let (e, more) = r.due(now).expect("it is due");
+            let (level, e, more) = r.due(now).expect("it is due");
+            assert_eq!(level, Level::Info, "as it would have been said at once");
             (told, last) = (told + more + 1, Some(e));
             assert!(r.due(now).is_none());
         }
