@@ -2,7 +2,7 @@
 
 use super::{
     AddrBook, Claim, EARLY, Entry, HANDOVER_LEASE, Held, Op, OpKind, Outcome, RENEWAL_GAP, RETRY,
-    RETRY_REMOVAL, TAG, Terms, Want,
+    RETRY_REMOVAL, Seen, TAG, Terms, Want,
 };
 use crate::time::Time;
 use crate::wire::rtnl;
@@ -300,6 +300,13 @@ impl AddrBook {
         }
         self.kernel
             .retain(|s| !(s.a.ifindex == op.ifindex && s.a.addr == op.addr && s.a.prefix == op.prefix));
+        // Where promote_secondaries could not be set it may have taken these along, which is told as our own doing.
+        let secondary = |s: &Seen| {
+            s.a.ifindex == op.ifindex && s.a.prefix == op.prefix && same_net(s.a.addr, op.addr, op.prefix)
+        };
+        if errno == 0 && op.addr.is_ipv4() && op.prefix < 32 && self.kernel.iter().any(secondary) {
+            out.push(Outcome::ViewIsWrong);
+        }
         if told {
             out.push(Outcome::Removed { entry: op.entry });
         }

@@ -115,3 +115,30 @@ fn a_removal_that_was_refused_is_tried_again_at_once_and_then_less_often() {
     );
     assert_eq!(book.deadline(now), None);
 }
+
+/// Without promote_secondaries the kernel removes the others of a subnet with the first, as our own doing.
+#[test]
+fn a_removal_that_may_have_taken_others_along_is_looked_after() {
+    let text = "[vrrp V]\ninterface = eth0\nvirtual_router_id = 1\nvirtual_ipaddress = 192.0.2.1/24\n\
+                [vrrp W]\ninterface = eth0\nvirtual_router_id = 2\nvirtual_ipaddress = 192.0.2.2/24\n";
+    let (cfg, _) = schema::parse(text).unwrap_or_else(|e| panic!("{e:?}"));
+    let mut book = AddrBook::default();
+    let start = Time::ZERO + Duration::from_secs(1);
+    let (mut ops, mut out) = (Vec::new(), Vec::new());
+    for (inst, v) in cfg.vrrp.iter().enumerate() {
+        book.add_instance(v, |_| 0);
+        book.acquire(inst);
+        book.advert_sent(inst, start);
+        book.flush(start, |_| Some(2), &mut ops, &mut out);
+        let results: Vec<_> = ops.drain(..).map(|op| (op, 0)).collect();
+        book.done(start, start, &results, &mut out);
+    }
+    for (inst, looks) in [(0, true), (1, false)] {
+        out.clear();
+        book.release(inst);
+        let results: Vec<_> = book.removals_now(start).into_iter().map(|op| (op, 0)).collect();
+        assert_eq!(results.len(), 1);
+        book.done(start, start, &results, &mut out);
+        assert_eq!(out.contains(&Outcome::ViewIsWrong), looks, "{out:?}");
+    }
+}
