@@ -10,9 +10,10 @@ pub const TESTS: &[(&str, Test)] = &[
 
 fn lab_observes_keepalived(w: &World) -> Result<()> {
     let (one, _haproxy1) = w.with_haproxy(Kind::Keepalived, &w.one, router(100))?;
-    let (two, _haproxy2) = w.with_haproxy(Kind::Keepalived, &w.two, router(99))?;
     w.node1_is_master()?;
     one.wait_log(words::MASTER, secs(1))?;
+    let (two, _haproxy2) = w.with_haproxy(Kind::Keepalived, &w.two, router(99))?;
+    two.wait_log(words::BACKUP, secs(5))?;
     let client = w.client()?;
     client.wait_answer_by("node1", secs(2))?;
     let start = Instant::now();
