@@ -14,32 +14,19 @@
 //! Arrows point one way: `main` → `daemon` → the core; nothing in the core (`node`, `addr`, `lease`, `vrrp`, `wire`,
 //! `haproxy`, `config`, `event`, `stats`, `time`) knows a socket, a clock or the log.
 
-pub mod addr;
-pub mod advice;
+pub mod base;
 pub mod check;
 pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod event;
 pub mod haproxy;
-pub mod hook;
-#[cfg(feature = "import")]
-pub mod import;
 pub mod lease;
-pub mod logger;
-pub mod mail;
-pub mod memory;
 pub mod node;
-pub mod post;
-pub mod privilege;
-pub mod repeat;
-pub mod stats;
-pub mod status;
+pub mod notify;
+pub mod preflight;
+pub mod report;
 #[allow(unsafe_code)]
 pub mod sys;
-pub mod text;
-pub mod time;
 pub mod vrrp;
-pub mod watch;
 pub mod wire;
-pub mod words;

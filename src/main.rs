@@ -8,14 +8,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
-use vipd::config::{Config, schema};
-use vipd::haproxy::supervisor::Exit;
 #[cfg(feature = "import")]
-use vipd::import;
+use vipd::config::keepalived;
+use vipd::config::{Config, schema};
+use vipd::daemon::children::mailer;
+use vipd::daemon::logger;
+use vipd::haproxy::supervisor::Exit;
+use vipd::report::words;
 #[cfg(feature = "import")]
 use vipd::sys::dir;
 use vipd::sys::process;
-use vipd::{control, daemon, logger, post, words};
+use vipd::{control, daemon};
 
 const USAGE: &str = "\
 vipd gives a pair of HAProxy machines a floating address.
@@ -65,7 +68,7 @@ fn main() -> ExitCode {
             say(text.as_bytes());
             0
         }
-        Ok((Task::SendMail, _)) => post::run(),
+        Ok((Task::SendMail, _)) => mailer::run(),
         Ok((Task::Ask(line), file)) => ask(&file, &line),
         Ok((task, file)) => match load(&file) {
             None => USAGE_ERROR,
@@ -191,7 +194,7 @@ fn check(cfg: &Config, file: &Path) -> u8 {
         eprintln!("{}: {error}", file.display());
         return USAGE_ERROR;
     }
-    eprint!("{}", vipd::advice::advice(cfg, file));
+    eprint!("{}", vipd::preflight::advice::advice(cfg, file));
     for (line, odd) in daemon::odd_hooks(cfg) {
         match line {
             0 => eprintln!("{}: warning: {odd}", file.display()),
@@ -227,8 +230,9 @@ fn import_file(file: &Path) -> u8 {
     let dir = file.parent().unwrap_or(Path::new(""));
     let mut include = |pattern: &str| included(dir, pattern).map_err(|e| e.to_string());
     let name = file.display().to_string();
-    let done =
-        text(file).map_err(|e| format!("{name}: {e}")).and_then(|t| import::import(&name, &t, &mut include));
+    let done = text(file)
+        .map_err(|e| format!("{name}: {e}"))
+        .and_then(|t| keepalived::import(&name, &t, &mut include));
     match done {
         Ok(ini) => {
             say(ini.as_bytes());

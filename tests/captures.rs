@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 use vipd::config::{Auth, Version};
-use vipd::vrrp::auth::{self, Ah};
 use vipd::vrrp::demux;
 use vipd::vrrp::packet::{self, Carrier, Expect, Notes, Outgoing};
 use vipd::vrrp::replay::Replay;
+use vipd::wire::ah::{self, Ah};
 use vipd::wire::arp::{self, Arp};
 use vipd::wire::ipv4::{self, Ipv4};
 use vipd::wire::ndp::{self, Na};
@@ -105,7 +105,7 @@ impl Capture {
 
     fn ipv4(&self, body: &[u8]) -> usize {
         let ip = Ipv4::parse(body).unwrap();
-        if ![packet::PROTOCOL, auth::PROTOCOL].contains(&ip.protocol) {
+        if ![packet::PROTOCOL, ah::PROTOCOL].contains(&ip.protocol) {
             return 2; // IGMP, with a header of six words
         }
         let r = demux::receive(body).unwrap();
@@ -114,11 +114,11 @@ impl Capture {
         ipv4::header(&mut out, ip.src, ip.dst, ip.id, ip.protocol, ip.payload.len() as u16);
         if let Some(ah) = r.ah {
             self.replay.borrow_mut().accept(ip.src.into(), ah.seq);
-            auth::header(&mut out, ah.seq);
+            ah::header(&mut out, ah.seq);
         }
         out.extend_from_slice(&message);
         if let Auth::Ah(key) = &self.auth {
-            auth::seal(&mut out, key);
+            ah::seal(&mut out, key);
             let again = self.replay.borrow().is_new(ip.src.into(), r.ah.unwrap().seq);
             assert!(!again, "a second time it is a replay");
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use vipd::config::schema;
-use vipd::stats::Stats;
+use vipd::vrrp::stats::Stats;
 
 const PAGES: [&str; 2] = ["man8/vipd.8", "man5/vipd.ini.5"];
 
@@ -167,7 +167,11 @@ fn mandoc_has_nothing_to_say() {
 fn troubleshooting_has_the_words_of_the_log() {
     // What stands between the parts of a message in the source is its own affair.
     let joined = |text: String| text.replace("\\\n", " ").split_whitespace().collect::<Vec<_>>().join(" ");
-    let code = joined(read("src/words.rs") + &read("src/status/walk.rs") + &read("src/status.rs"));
+    let code = joined(
+        read("src/report/words/mod.rs")
+            + &read("src/report/status/walk.rs")
+            + &read("src/report/status/mod.rs"),
+    );
     let (readme, manual) = (joined(read("README.md")), joined(page("man8/vipd.8")));
     for words in [
         "received an invalid passwd from",

@@ -3,6 +3,9 @@
 
 pub mod diff;
 pub mod ini;
+#[cfg(feature = "import")]
+pub mod keepalived;
+pub mod lease;
 pub mod report;
 pub mod schema;
 #[cfg(test)]

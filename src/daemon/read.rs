@@ -1,13 +1,13 @@
 //! What came: each source is read and told to the node, with the time.
 
+use super::haproxy::service::Service;
 use super::reload::Job;
-use super::service::Service;
 use super::{Daemon, Fatal, MAX_JOBS, Source, stamp};
+use crate::base::time::Time;
 use crate::control::Request;
 use crate::haproxy::supervisor;
+use crate::report::{status, watch, words};
 use crate::sys::{clock, process, schedule, signal, socket};
-use crate::time::Time;
-use crate::{status, watch, words};
 use nix::sys::signal::Signal;
 
 impl Daemon {

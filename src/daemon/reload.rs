@@ -1,20 +1,21 @@
 //! SIGHUP, `vipd reload` and `vipd resign`: what is asked for is done at the end of a turn, when nothing else is
 //! under way, and answered when it is known what came of it.
 
-use super::links::Sockets;
-use super::service::Service;
-use super::{Daemon, check, nonlocal_bind};
+use super::children::checks;
+use super::haproxy::service::Service;
+use super::network::links::Sockets;
+use super::{Daemon, nonlocal_bind};
+use crate::base::text::Write;
+use crate::base::time::Time;
 use crate::config::{Config, diff, ini, schema};
 use crate::control::Asker;
 use crate::event::Event;
 use crate::haproxy::supervisor::Event as Haproxy;
 use crate::node::What;
+use crate::report::words;
 use crate::sys::{clock, schedule};
-use crate::text::Write;
-use crate::time::Time;
 use crate::vrrp::machine::Resigned;
 use crate::vrrp::replay::Replay;
-use crate::words;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -134,7 +135,7 @@ impl Daemon {
         }
         let (new, mut text) = read_config(&self.file).map_err(|errors| (WRONG, errors))?;
         let new = Rc::new(new);
-        if let Some(error) = check::unknown_user(&new) {
+        if let Some(error) = checks::unknown_user(&new) {
             return Err((WRONG, format!("{}: {error}\n", self.file.display())));
         }
         let (a, b) = (&self.config.global, &new.global);
@@ -166,8 +167,8 @@ impl Daemon {
         let changes = self.node.reconfigure(&old, &new, now);
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
         for inst in self.node.instances.iter_mut().filter(|i| i.ah_key().is_some() && !i.replay.has_mark()) {
-            let file = super::memory::sequence_file(&self.control_socket, &inst.cfg);
-            if let Some(replay) = super::memory::remembered(&file).and_then(|s| Replay::parse(&s)) {
+            let file = super::state_files::sequence_file(&self.control_socket, &inst.cfg);
+            if let Some(replay) = super::state_files::remembered(&file).and_then(|s| Replay::parse(&s)) {
                 inst.replay = replay;
             }
         }

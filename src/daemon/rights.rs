@@ -1,9 +1,9 @@
 //! The capabilities of this process and its children: what is not needed is given up at the start.
 
 use super::{Fatal, fatal};
-use crate::advice;
 use crate::config::Config;
-use crate::privilege::{self, Needs, VITAL};
+use crate::preflight::advice;
+use crate::preflight::capabilities::{self, Needs, VITAL};
 use crate::sys::{capability, runtime};
 use std::path::Path;
 
@@ -23,16 +23,16 @@ fn needs(cfg: &Config, ini: &Path) -> Needs {
     let mut reasons = among_foreign(ini);
     for file in cfg.haproxy.iter().flat_map(|h| &h.config).flat_map(|path| advice::files(path)) {
         reasons |= among_foreign(&file);
-        reasons |= privilege::scan(&advice::read(&file), ports, is_foreign);
+        reasons |= capabilities::scan(&advice::read(&file), ports, is_foreign);
     }
     Needs::of(cfg, reasons)
 }
 
 /// Root alone, without a capability, may not read what others keep to themselves.
-fn among_foreign(file: &Path) -> privilege::Reasons {
+fn among_foreign(file: &Path) -> capabilities::Reasons {
     let path = std::fs::canonicalize(file).unwrap_or_default();
     let foreign = path.ancestors().filter_map(Path::to_str).any(is_foreign);
-    if foreign { privilege::FOREIGN } else { 0 }
+    if foreign { capabilities::FOREIGN } else { 0 }
 }
 
 fn is_foreign(dir: &str) -> bool {
@@ -92,7 +92,7 @@ mod tests {
             assert_eq!(among_foreign(&file), 0);
             for path in [&file, &dir] {
                 chown(path, Some(65534), None).unwrap_or_else(|e| panic!("{e}"));
-                assert_eq!(among_foreign(&file), privilege::FOREIGN, "{}", path.display());
+                assert_eq!(among_foreign(&file), capabilities::FOREIGN, "{}", path.display());
                 chown(path, Some(0), None).unwrap_or_else(|e| panic!("{e}"));
             }
         }

@@ -1,6 +1,6 @@
 //! Lines that HAProxy prints, as far as vipd understands them.
 
-use crate::text::split_once;
+use crate::base::text::split_once;
 use std::net::IpAddr;
 
 /// The address that HAProxy could not bind to because this node does not have it: "… cannot bind socket (Cannot

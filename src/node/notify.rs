@@ -1,13 +1,13 @@
 //! Who is told of state changes: hooks and mail. Nothing of it is urgent: it begins when a turn's work is done.
 
 use super::{Effect, Node};
+use crate::base::time::{Time, earlier};
 use crate::check::Failure;
 use crate::config::Config;
 use crate::event::Event;
 use crate::haproxy::supervisor;
-use crate::hook::{Hooks, Notice, Reason, State, Subject};
-use crate::mail::outbox::{Outbox, Outcome};
-use crate::time::{Time, earlier};
+use crate::notify::hook::{Hooks, Notice, Reason, State, Subject};
+use crate::notify::outbox::{Outbox, Outcome};
 use crate::vrrp::group;
 use crate::vrrp::machine::Kind;
 

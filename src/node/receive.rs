@@ -1,10 +1,10 @@
 //! What the network brings: adverts and announcements.
 
-use super::foreign::is_of_a_master;
-use super::instance::ODD;
+use super::router::foreign::is_of_a_master;
+use super::router::instance::ODD;
 use super::{Effect, Memory, Node};
+use crate::base::time::Time;
 use crate::event::Event;
-use crate::time::Time;
 use crate::vrrp::demux::{self, Received};
 use crate::vrrp::foreign::Other;
 use crate::vrrp::machine::{Input, Kind};
@@ -159,9 +159,9 @@ impl Node {
         if self.links[link].mac == by {
             return; // ourselves
         }
-        let here = |e: &&(usize, &crate::addr::Entry)| self.wire(e.1.link) == link && e.1.addr == ip;
+        let here = |e: &&(usize, &crate::lease::Entry)| self.wire(e.1.link) == link && e.1.addr == ip;
         // During a reload two virtual routers may have one address: who waits for the successor comes first.
-        let waits = |e: &(usize, &crate::addr::Entry)| here(&e) && self.instances[e.1.inst].hold.is_some();
+        let waits = |e: &(usize, &crate::lease::Entry)| here(&e) && self.instances[e.1.inst].hold.is_some();
         let mut all = self.addrs.entries.iter().enumerate();
         let Some((entry, e)) = all.clone().find(waits).or_else(|| all.find(|e| here(&e))) else {
             return;

@@ -8,11 +8,11 @@
 //! Indices of virtual routers, VIPs, interfaces and checks change here: no effect and no event may be queued.
 
 use super::{Effect, Faults, Group, Instance, Life, Link, Memory, Node, Sockets, Target};
+use crate::base::time::Time;
 use crate::check::Check;
 use crate::config::{self, Config, diff};
 use crate::event::Event;
 use crate::haproxy::supervisor::{State as Haproxy, Supervisor};
-use crate::time::Time;
 use crate::vrrp::machine::{Input, State, Tuning};
 use std::time::Duration;
 
@@ -180,7 +180,7 @@ impl Node {
             inst.announcer.retune(now, &v.garp);
         }
         // What a restart resumes is the virtual router that it was started as.
-        let resumable = |v: &config::Vrrp| crate::memory::render(v, false);
+        let resumable = |v: &config::Vrrp| crate::lease::state_file::render(v, false);
         let master = inst.is_master();
         if before.name != v.name && self.instances[i].ah_key().is_some() {
             self.push(Effect::Remember { inst: i, memory: Memory::Sequence });
@@ -456,7 +456,7 @@ impl Link {
         all.push(0); // no VRID
         all.extend(self.demux_v6.vrids());
         all.extend(flags);
-        crate::memory::fnv1a(&all)
+        crate::lease::state_file::fnv1a(&all)
     }
 }
 

@@ -1,9 +1,9 @@
 //! The end: hand over what is held, then stop HAProxy, within a bound.
 
 use super::{Effect, Life, Node};
+use crate::base::time::Time;
 use crate::event::Event;
 use crate::haproxy::supervisor::{self, Supervisor};
-use crate::time::Time;
 use crate::vrrp::machine::Input;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! The one clock.
 
-use crate::time::Time;
+use crate::base::time::Time;
 
 /// CLOCK_BOOTTIME: monotonic, suspend included.
 pub fn now() -> Time {

@@ -2,7 +2,7 @@
 
 use super::clock;
 use super::netlink::receive;
-use crate::time::Time;
+use crate::base::time::Time;
 use crate::wire::diag::{self, Connection, Msg};
 use nix::errno::Errno;
 use nix::sys::socket::{

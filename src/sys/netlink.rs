@@ -4,7 +4,7 @@
 //! neither socket ever blocks and a batch has its results at once.
 
 use super::socket::{ACCEPT, DROP, filter, jump, stmt};
-use crate::addr::{Op, OpKind, TAG};
+use crate::lease::{Op, OpKind, TAG};
 use crate::wire::rtnl::{self, AddrSpec, Lifetime, Msg};
 use nix::errno::Errno;
 use nix::sys::socket::{

@@ -3,8 +3,8 @@
 //! A burst is `repeat` rounds, `garp_interval` apart; a round announces every address once. The first round
 //! of a new master is not in here: each address is announced as soon as the kernel has it.
 
+use crate::base::time::{Time, earlier};
 use crate::config::Garp;
-use crate::time::{Time, earlier};
 use std::time::Duration;
 
 /// When a new master with a virtual MAC announces once more (design: `use_vmac` has no grace).

@@ -1,7 +1,7 @@
 //! From a received IP packet to the virtual router it is for, pure.
 
-use super::auth::{self, Ah};
 use super::packet::{self, Carrier, Discard, PROTOCOL, Preamble};
+use crate::wire::ah::{self, Ah};
 use crate::wire::ipv4::Ipv4;
 use std::net::IpAddr;
 
@@ -51,11 +51,11 @@ pub struct Received<'a> {
 
 /// The rungs of the receive ladder above the look-up of the VRID. `bytes`: an IPv4 packet.
 pub fn receive(bytes: &[u8]) -> Result<Received<'_>, Discard> {
-    let ip = Ipv4::parse(bytes).filter(|ip| [PROTOCOL, auth::PROTOCOL].contains(&ip.protocol));
+    let ip = Ipv4::parse(bytes).filter(|ip| [PROTOCOL, ah::PROTOCOL].contains(&ip.protocol));
     let ip = ip.ok_or(Discard::IpHeader)?;
     let carrier = Carrier { src: IpAddr::V4(ip.src), dst: IpAddr::V4(ip.dst), ttl: ip.ttl };
     let (mut ah, mut message) = (None, ip.payload);
-    if ip.protocol == auth::PROTOCOL {
+    if ip.protocol == ah::PROTOCOL {
         let Some((header, rest)) = Ah::split(bytes, ip.payload) else {
             // What is wrong with the network layer is told first.
             return Err(packet::check_carrier(&carrier).err().unwrap_or(Discard::AuthHeader));

@@ -3,7 +3,7 @@
 //! A single advert is none: one may be under way when the mastership changes. Two within N × I are.
 
 use super::packet::Discard;
-use crate::time::Time;
+use crate::base::time::Time;
 use std::net::IpAddr;
 use std::time::Duration;
 

@@ -8,7 +8,7 @@
 //!   but where adverts cross, both give way. `Rivalry` sees to it that one stays, or comes back first.
 
 use super::machine::{Input, Kind, State as Vrrp};
-use crate::time::{Time, earlier};
+use crate::base::time::{Time, earlier};
 use std::time::Duration;
 
 /// Once one member's successor was heard, those of the others must follow: they move in one go.

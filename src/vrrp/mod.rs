@@ -2,8 +2,6 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]
 
 pub mod announce;
-#[cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
-pub mod auth;
 pub mod demux;
 pub mod foreign;
 pub mod group;
@@ -12,4 +10,5 @@ pub mod machine;
 pub mod packet;
 #[cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 pub mod replay;
+pub mod stats;
 pub mod timers;

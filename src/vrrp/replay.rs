@@ -13,7 +13,7 @@
 //! more than [`STEP`] ago. Without one, what every sender sends first is believed. The mark alone would not do: it is
 //! ahead of everything, so a backup that was started twice would refuse the living master.
 
-use crate::text::Write;
+use crate::base::text::Write;
 use std::net::IpAddr;
 
 /// The mark is ahead of the counter by so much when it is written: one write for about a thousand adverts.

@@ -1,8 +1,8 @@
 //! The intervals of the state machine (RFC 9568 §6.1, RFC 3768 §6.1), in nanoseconds and rounded down:
 //! multiply first, divide last.
 
+use crate::base::time::Time;
 use crate::config::Version;
-use crate::time::Time;
 use std::time::Duration;
 
 /// Skew_Time: what a backup waits longer the lower its priority is. v3: (256 - priority) × interval / 256;

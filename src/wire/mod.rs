@@ -9,6 +9,8 @@
     )
 )]
 
+#[cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+pub mod ah;
 pub mod arp;
 pub mod checksum;
 pub mod diag;

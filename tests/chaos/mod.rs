@@ -4,7 +4,7 @@
 //! in its place again. The seed and the number of the round determine the faults, their targets and their times;
 //! `ROUND=7` in the environment plays that round of the seed alone.
 //!
-//! **Two holders.** The theorem (design §1, `src/lease.rs`): A's address is gone N × I after the last advert that A
+//! **Two holders.** The theorem (design §1, `src/config/lease.rs`): A's address is gone N × I after the last advert that A
 //! sent, and B, who heard it, adds it no sooner. Where both have it nevertheless, one of these must be the reason
 //! ([`judge`]), else the run fails. A had it, B came at `from`, and it was over at `to`:
 //!

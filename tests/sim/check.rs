@@ -40,11 +40,11 @@ use crate::plan::{Fault, MS, SEC, primary, vip};
 use crate::shell::{Packet, Proc, Stage};
 use crate::world::World;
 use std::net::IpAddr;
-use vipd::addr::{Op, OpKind};
+use vipd::base::time::Time;
 use vipd::config::Track;
 use vipd::event::Event;
+use vipd::lease::{Op, OpKind};
 use vipd::node::Memory;
-use vipd::time::Time;
 use vipd::vrrp::machine::{Kind, Master, Why};
 
 /// What is known of one virtual router on one machine. Times are the machine's own but for `entered`, `window`.
@@ -116,7 +116,7 @@ impl World {
 
     pub fn told(&mut self, h: usize, p: &Proc, e: &Event, t: u64) {
         if self.trace {
-            let (_, text) = vipd::words::render(&p.node, e);
+            let (_, text) = vipd::report::words::render(&p.node, e);
             self.say(h, || text);
         }
         if let Event::Entered { inst, kind, why } = e {

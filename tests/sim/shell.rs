@@ -13,10 +13,10 @@ use crate::plan::{MS, US};
 use crate::world::{Ev, World};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use vipd::addr::Op;
+use vipd::base::time::{Time, earlier};
 use vipd::haproxy::supervisor;
+use vipd::lease::Op;
 use vipd::node::{Effect, Memory, Node};
-use vipd::time::{Time, earlier};
 use vipd::wire::rtnl::Msg;
 
 /// An advert on its way.

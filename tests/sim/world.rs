@@ -12,8 +12,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::IpAddr;
 use std::rc::Rc;
+use vipd::base::time::Time;
 use vipd::node::Memory;
-use vipd::time::Time;
 use vipd::wire::rtnl::Msg;
 
 /// What is to happen.

@@ -3,10 +3,10 @@
 use super::notify::{command, user};
 use super::reader::{Keys, Reader, seconds};
 use super::vips::{host, is_link_local};
+use crate::base::text::split_once;
 use crate::config::ini::{Entry, Section};
 use crate::config::report::Report;
 use crate::config::{Check, CheckKind};
-use crate::text::split_once;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 

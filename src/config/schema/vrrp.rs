@@ -263,8 +263,8 @@ fn lease(r: &mut Reader<'_, '_>, advert_int: Duration, adverts: u32, priority: u
         Some(value @ 1..=3600) => {
             let patience = advert_int.saturating_mul(adverts);
             let value = u32::try_from(value).unwrap_or(1);
-            if leased && crate::lease::fresh(value, advert_int, patience).is_none() {
-                let safe = crate::lease::auto(advert_int, patience);
+            if leased && crate::config::lease::fresh(value, advert_int, patience).is_none() {
+                let safe = crate::config::lease::auto(advert_int, patience);
                 let text = format_args!(
                     "lease = {value} seconds: the address may outlive the takeover; auto is {safe}"
                 );

@@ -2,7 +2,7 @@
 
 use super::reload::Reload;
 use super::{Action, Event, Exit, Probe, State, Supervisor};
-use crate::time::Time;
+use crate::base::time::Time;
 use std::time::Duration;
 
 /// First pause after a failed start.

@@ -12,7 +12,7 @@
 
 use super::super::listeners::Refusal;
 use super::{Action, Event, Health, Reload, State, Supervisor};
-use crate::time::Time;
+use crate::base::time::Time;
 use std::time::Duration;
 
 /// How long a fetch may take.

@@ -66,9 +66,9 @@ impl Supervisor {
 pub(super) mod tests {
     use super::super::{Action, Exit};
     use super::*;
+    use crate::base::time::Time;
     use crate::config::schema;
     use crate::haproxy::show_info::Info;
-    use crate::time::Time;
 
     pub(in super::super) const MS: Duration = Duration::from_millis(1);
 

@@ -2,7 +2,7 @@
 //! success is claimed only when another worker answers. VRRP does not notice.
 
 use super::{Action, Event, Exit, Probe, State, Supervisor};
-use crate::time::Time;
+use crate::base::time::Time;
 use std::time::Duration;
 
 /// How long `haproxy -c` may take before a reload.

@@ -5,8 +5,8 @@
 use super::plain::Plain;
 use super::reload::CHECK_LIMIT;
 use super::{Action, Event, Exit, Probe, Reload, State, Supervisor};
+use crate::base::time::Time;
 use crate::config::{self, diff};
-use crate::time::Time;
 
 /// The HAProxy that runs while its successor is started.
 #[derive(Clone, Debug)]

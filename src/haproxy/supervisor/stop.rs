@@ -2,7 +2,7 @@
 
 use super::reload::Reload;
 use super::{Action, Event, State, Supervisor};
-use crate::time::Time;
+use crate::base::time::Time;
 use std::time::Duration;
 
 /// Before the end of `stop_timeout`, SIGTERM follows the soft stop, and then SIGKILL.

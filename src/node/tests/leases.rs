@@ -1,7 +1,7 @@
 //! Whose an address is, and what becomes of a master without any.
 
 use super::*;
-use crate::memory;
+use crate::lease::state_file;
 
 const LL: &str = "fe80::230";
 
@@ -109,8 +109,8 @@ fn what_is_left_of_another_configuration_is_found() {
         before.excluded.push(config::Vip { addr: ip.into(), prefix: 24, dev: None, label: None });
     }
     for (cfg, found) in [(&before, true), (&config::Vrrp { priority: 255, ..before.clone() }, false)] {
-        let file = memory::render(cfg, true);
-        let named: Vec<(IpAddr, &str)> = memory::addresses(&file).collect();
+        let file = state_file::render(cfg, true);
+        let named: Vec<(IpAddr, &str)> = state_file::addresses(&file).collect();
         assert!(named.iter().all(|(_, dev)| *dev == "eth0"));
         let named: Vec<(IpAddr, u32)> = named.into_iter().map(|(a, _)| (a, ETH0)).collect();
         let ops = w.node.addrs.leftovers(&named);
@@ -194,7 +194,7 @@ fn a_master_with_one_address_is_one() {
 #[test]
 fn an_owner_without_its_address_holds_nothing() {
     let mut w = World::new(&one("priority = 255"));
-    let status = |w: &World| crate::status::text(&w.node, "n", w.now, w.now);
+    let status = |w: &World| crate::report::status::text(&w.node, "n", w.now, w.now);
     w.begin(false);
     assert!(status(&w).contains("eth0: not held"), "{}", status(&w));
     w.node.addr(w.now, &addr(VIP, 24, None, u32::MAX));
@@ -218,7 +218,7 @@ fn what_is_deleted_again_and_again_is_counted() {
             .node
             .addrs
             .is_held(0)
-            .then(|| crate::words::render(&w.node, &Event::VipDeleted { entry: 0, times }).1);
+            .then(|| crate::report::words::render(&w.node, &Event::VipDeleted { entry: 0, times }).1);
         let text = text.expect("it was put back");
         assert_eq!(text.contains(&format!("{times} times by now")), times > 1, "{text}");
         w.run(ms(1000));

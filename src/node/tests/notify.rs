@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::check::Failure;
-use crate::hook::{Action, Notice, Reason, State, Subject, Whose};
-use crate::mail::outbox::{self, Outcome, Said};
+use crate::notify::hook::{Action, Notice, Reason, State, Subject, Whose};
+use crate::notify::outbox::{self, Outcome, Said};
 
 const MAIL: &str = "[global]\nnotification_email = a@b\nsmtp_server = 192.0.2.1\n";
 

@@ -2,8 +2,8 @@
 //! `BLESS=1 cargo test` writes the files; look at the difference.
 
 use super::*;
-use crate::status::{Context, Form, exit_status, render};
-use crate::{watch, words};
+use crate::report::status::{Context, Form, exit_status, render};
+use crate::report::{watch, words};
 use std::path::PathBuf;
 
 const STRANGER: [u8; 6] = [2, 0, 0, 0, 0, 9];

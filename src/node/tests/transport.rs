@@ -1,9 +1,9 @@
 //! Authentication header, unicast, and what is refused before it is known whose it is.
 
 use super::*;
-use crate::vrrp::auth;
 use crate::vrrp::packet::Discard;
 use crate::vrrp::replay::Replay;
+use crate::wire::ah;
 use crate::wire::ipv4::{self, Ipv4};
 
 const KEY: [u8; 8] = *b"1111\0\0\0\0";
@@ -29,10 +29,10 @@ fn sealed(
 ) -> Vec<u8> {
     let message = message(cfg, src.into(), dst.into(), priority);
     let mut out = Vec::new();
-    ipv4::header(&mut out, src, dst, 1, auth::PROTOCOL, auth::AH_LEN + message.len() as u16);
-    auth::header(&mut out, seq);
+    ipv4::header(&mut out, src, dst, 1, ah::PROTOCOL, ah::AH_LEN + message.len() as u16);
+    ah::header(&mut out, seq);
     out.extend(message);
-    auth::seal(&mut out, key);
+    ah::seal(&mut out, key);
     out
 }
 
@@ -172,7 +172,7 @@ fn a_peer_that_cannot_be_reached_is_counted_and_said_apart() {
     let said: Vec<&Event> = w.events.iter().filter(|e| matches!(e, Event::SendFailed { .. })).collect();
     let failed = |to: Ipv4Addr, errno| Event::SendFailed { inst: 0, to: to.into(), errno };
     assert_eq!(said, [&failed(OTHER, libc::EHOSTUNREACH), &failed(PEER, libc::ENETUNREACH)]);
-    let text = crate::status::text(&w.node, "n", w.now, w.now);
+    let text = crate::report::status::text(&w.node, "n", w.now, w.now);
     assert!(text.contains(&format!("100 adverts could not be sent to {OTHER}")), "{text}");
     assert!(text.contains("send_errors 101"), "{text}");
 }
@@ -216,13 +216,13 @@ fn every_reason_has_a_counter_in_the_status() {
         ("vrid", bend(21, 9)),
     ] {
         w.node.packet(w.now, 0, &p);
-        let text = crate::status::text(&w.node, "n", w.now, w.now);
+        let text = crate::report::status::text(&w.node, "n", w.now, w.now);
         let line = text.lines().find(|l| l.starts_with("eth0  ")).unwrap_or_else(|| panic!("{text}"));
         assert!(line.contains(&format!("{name} 1")), "{line}");
     }
     for (name, p) in [("count_zero", bend(23, 0)), ("length", bend(23, 2)), ("checksum", bend(22, 7))] {
         w.node.packet(w.now, 0, &p);
-        let text = crate::status::text(&w.node, "n", w.now, w.now);
+        let text = crate::report::status::text(&w.node, "n", w.now, w.now);
         assert!(text.contains(&format!("{name} 1")), "{text}");
     }
     for d in Discard::ALL {
@@ -257,7 +257,7 @@ fn a_clash_names_its_sender_and_what_differs() {
         w.events.clear();
         w.node.packet(w.now, 0, &bytes);
         w.effects();
-        let said: Vec<String> = w.events.iter().map(|e| crate::words::render(&w.node, e).1).collect();
+        let said: Vec<String> = w.events.iter().map(|e| crate::report::words::render(&w.node, e).1).collect();
         assert!(said.iter().any(|s| s.contains(what) && s.contains(&PEER.to_string())), "{what}: {said:?}");
     }
 }

@@ -2,7 +2,7 @@
 //! somebody takes over.
 
 use super::{Action, Input, Kind, Machine, Master, Release, State, Why};
-use crate::time::Time;
+use crate::base::time::Time;
 use std::time::Duration;
 
 /// A question that is under way.

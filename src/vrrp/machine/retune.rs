@@ -1,8 +1,8 @@
 //! New parameters for a machine that runs: a reload moves nobody's mastership.
 
 use super::{Action, Machine, State};
+use crate::base::time::Time;
 use crate::config::Version;
-use crate::time::Time;
 use crate::vrrp::timers;
 use std::time::Duration;
 

@@ -4,15 +4,16 @@
 use libfuzzer_sys::fuzz_target;
 use std::collections::HashSet;
 use std::net::IpAddr;
+use vipd::vrrp::demux;
 use vipd::vrrp::replay::Replay;
-use vipd::vrrp::{auth, demux};
+use vipd::wire::ah;
 use vipd::wire::ipv4;
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(r) = demux::receive(data)
         && let Some(ah) = r.ah
     {
-        assert_eq!(data[9], auth::PROTOCOL);
+        assert_eq!(data[9], ah::PROTOCOL);
         let _ = ah.verify(b"1111\0\0\0\0", r.message);
     }
     sequence(data);
@@ -24,11 +25,11 @@ fuzz_target!(|data: &[u8]| {
     let seq = u32::from_be_bytes([s0, s1, d0, d1]);
     let dst = if k0 & 1 == 0 { [224, 0, 0, 18] } else { [10, 0, d0, d1] };
     let mut packet = Vec::new();
-    let len = message.len() as u16 + auth::AH_LEN;
-    ipv4::header(&mut packet, [10, 0, s0, s1].into(), dst.into(), seq as u16, auth::PROTOCOL, len);
-    auth::header(&mut packet, seq);
+    let len = message.len() as u16 + ah::AH_LEN;
+    ipv4::header(&mut packet, [10, 0, s0, s1].into(), dst.into(), seq as u16, ah::PROTOCOL, len);
+    ah::header(&mut packet, seq);
     packet.extend_from_slice(message);
-    auth::seal(&mut packet, &key);
+    ah::seal(&mut packet, &key);
     if let Ok(r) = demux::receive(&packet) {
         let ah = r.ah.unwrap();
         assert_eq!(ah.seq, seq);

@@ -16,8 +16,8 @@ fuzz_target!(|text: &[u8]| {
             let vips = cfg.vrrp.iter().map(|v| v.vips.len() + v.excluded.len()).sum::<usize>();
             assert!(vips <= schema::MAX_VIPS);
             for v in &cfg.vrrp {
-                let file = vipd::memory::render(v, false);
-                assert!(vipd::memory::says_master(&file, v));
+                let file = vipd::lease::state_file::render(v, false);
+                assert!(vipd::lease::state_file::says_master(&file, v));
             }
             for g in &cfg.groups {
                 assert!(g.members.iter().all(|m| *m < cfg.vrrp.len()));

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vipd::time::Time;
+use vipd::base::time::Time;
 use vipd::wire::diag;
 use vipd::wire::rtnl::{self, AddrSpec, Lifetime, Msg};
 

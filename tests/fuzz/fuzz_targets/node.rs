@@ -5,14 +5,14 @@
 use libfuzzer_sys::fuzz_target;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
+use vipd::base::time::Time;
 use vipd::config::{Auth, Version, schema};
 use vipd::node::{Effect, Node};
-use vipd::time::Time;
+use vipd::report::words;
 use vipd::vrrp::packet::{self, GROUP_V4, Outgoing};
 use vipd::wire::arp::Arp;
 use vipd::wire::ipv4;
 use vipd::wire::rtnl::{Addr, IfName, Link};
-use vipd::words;
 
 const INI: &str = "\
 [vrrp A]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = 192.168.30.230/24\n\
@@ -88,7 +88,18 @@ impl World {
         let name = IfName::from_bytes(b"eth0");
         self.node.link(
             self.now,
-            &Link { seq: 0, ifindex: 2, name, up: true, running, mac, moved: false, mtu: 1500, macvlan_of, group },
+            &Link {
+                seq: 0,
+                ifindex: 2,
+                name,
+                up: true,
+                running,
+                mac,
+                moved: false,
+                mtu: 1500,
+                macvlan_of,
+                group,
+            },
         );
     }
 

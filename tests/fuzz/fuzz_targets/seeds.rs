@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use std::fs;
 use std::path::{Path, PathBuf};
 use vipd::config::schema;
-use vipd::memory;
+use vipd::lease::state_file;
 use vipd::wire::rtnl::{self, AddrSpec, Lifetime};
 
 const INI: &str = include_str!("../../../rootfs/etc/vipd.ini");
@@ -23,7 +23,7 @@ impl Corpus {
     /// The name is the content, so that a second run adds nothing.
     fn add(&self, parts: &[&[u8]]) -> std::io::Result<()> {
         let seed = parts.concat();
-        fs::write(self.0.join(format!("seed-{:016x}", memory::fnv1a(&seed))), seed)
+        fs::write(self.0.join(format!("seed-{:016x}", state_file::fnv1a(&seed))), seed)
     }
 }
 
@@ -86,8 +86,8 @@ fn write_all() -> std::io::Result<()> {
     let one =
         "[vrrp VI_1]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = 192.168.30.230/24\n";
     if let Ok((cfg, _)) = schema::parse(one) {
-        state.add(&[memory::render(&cfg.vrrp[0], false).as_bytes()])?;
-        state.add(&[memory::render(&cfg.vrrp[0], true).as_bytes()])?;
+        state.add(&[state_file::render(&cfg.vrrp[0], false).as_bytes()])?;
+        state.add(&[state_file::render(&cfg.vrrp[0], true).as_bytes()])?;
     }
     netlink(&of("netlink")?)
 }

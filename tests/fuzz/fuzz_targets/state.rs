@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 use vipd::config::{Vrrp, schema};
-use vipd::memory;
+use vipd::lease::state_file;
 use vipd::vrrp::replay::Replay;
 
 static ROUTER: LazyLock<Vrrp> = LazyLock::new(|| {
@@ -15,7 +15,7 @@ static ROUTER: LazyLock<Vrrp> = LazyLock::new(|| {
 
 fuzz_target!(|content: &[u8]| {
     let Ok(content) = std::str::from_utf8(content) else { return };
-    assert_eq!(memory::says_master(content, &ROUTER), content == memory::render(&ROUTER, false));
+    assert_eq!(state_file::says_master(content, &ROUTER), content == state_file::render(&ROUTER, false));
     if let Some(replay) = Replay::parse(content) {
         assert!(replay.has_mark());
         let file = replay.render();

@@ -5,10 +5,10 @@ use crate::haproxy::Ended;
 use crate::kernel::ETH0;
 use crate::mutant::Mutant;
 use crate::world::World;
-use vipd::addr::{Op, OpKind};
+use vipd::base::time::Time;
 use vipd::haproxy::show_info::Info;
+use vipd::lease::{Op, OpKind};
 use vipd::node::Node;
-use vipd::time::Time;
 use vipd::wire::arp::{self, Arp};
 use vipd::wire::rtnl::Msg;
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::vrrp::demux;
+use crate::wire::ah as wire_ah;
 use crate::wire::ipv4;
 use std::net::Ipv4Addr;
 
@@ -35,10 +36,10 @@ fn build(s: &Scene, dst: Ipv4Addr, seq: u32) -> Vec<u8> {
     let (IpAddr::V4(src), Auth::Ah(key)) = (s.src, &s.auth) else { panic!() };
     let o = Outgoing { dst: dst.into(), ..s.outgoing() };
     let mut out = Vec::new();
-    ipv4::header(&mut out, src, dst, 1, auth::PROTOCOL, auth::AH_LEN + o.message_len());
-    auth::header(&mut out, seq);
+    ipv4::header(&mut out, src, dst, 1, wire_ah::PROTOCOL, wire_ah::AH_LEN + o.message_len());
+    wire_ah::header(&mut out, seq);
     encode(&mut out, &o, s.priority);
-    auth::seal(&mut out, key);
+    wire_ah::seal(&mut out, key);
     out
 }
 
@@ -160,7 +161,7 @@ fn wrong_keys_and_other_types() {
     packet.extend(three.encoded());
     let len = packet.len() as u16;
     packet[2..4].copy_from_slice(&len.to_be_bytes());
-    auth::seal(&mut packet, &KEY);
+    wire_ah::seal(&mut packet, &KEY);
     assert_eq!(receive(&three, &packet), Err(Discard::AuthType));
 }
 
@@ -170,7 +171,7 @@ fn another_spi() {
     let s = listener(false);
     let mut packet = unhex(MULTICAST);
     packet[27] ^= 1;
-    auth::seal(&mut packet, &KEY);
+    wire_ah::seal(&mut packet, &KEY);
     assert_eq!(receive(&s, &packet), Err(Discard::AuthIcv));
 }
 
@@ -204,14 +205,14 @@ fn ip_options() {
 
 #[test]
 fn constant_time_comparison_compares() {
-    assert!(auth::is_equal(b"12345678", b"12345678"));
+    assert!(wire_ah::is_equal(b"12345678", b"12345678"));
     for i in 0..8 {
         let mut other = *b"12345678";
         other[i] ^= 0x80;
-        assert!(!auth::is_equal(b"12345678", &other));
+        assert!(!wire_ah::is_equal(b"12345678", &other));
     }
-    assert!(!auth::is_equal(b"12345678", b"1234567"));
-    assert!(!auth::is_equal(b"12345678", b"123456789"));
+    assert!(!wire_ah::is_equal(b"12345678", b"1234567"));
+    assert!(!wire_ah::is_equal(b"12345678", b"123456789"));
 }
 
 proptest::proptest! {
@@ -227,7 +228,7 @@ proptest::proptest! {
             packet[2..4].copy_from_slice(&len.to_be_bytes());
         }
         let _ = receive(&s, &packet);
-        auth::seal(&mut packet, &KEY);
+        wire_ah::seal(&mut packet, &KEY);
         let _ = receive(&s, &packet);
     }
 }

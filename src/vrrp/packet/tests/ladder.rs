@@ -91,11 +91,18 @@ impl Arrival {
         let len = message.len() as u16;
         match s.auth {
             Auth::Ah(key) => {
-                ipv4::header(&mut packet, src, dst, 1, auth::PROTOCOL, auth::AH_LEN + len);
+                ipv4::header(
+                    &mut packet,
+                    src,
+                    dst,
+                    1,
+                    crate::wire::ah::PROTOCOL,
+                    crate::wire::ah::AH_LEN + len,
+                );
                 packet[8] = self.ttl;
-                auth::header(&mut packet, SEQ);
+                crate::wire::ah::header(&mut packet, SEQ);
                 packet.extend_from_slice(&message);
-                auth::seal(&mut packet, &key);
+                crate::wire::ah::seal(&mut packet, &key);
                 packet[21] ^= u8::from(self.ah_broken);
                 packet[40] ^= u8::from(self.icv_broken);
             }

@@ -1,0 +1,311 @@
+//! The sockets of the interfaces: adverts and announcements, in and out.
+
+use crate::base::time::Time;
+use crate::daemon::Daemon;
+use crate::event::Event;
+use crate::report::words;
+use crate::sys::diag::Connections;
+use crate::sys::socket::{self, Kind};
+use crate::sys::{clock, runtime};
+use crate::vrrp::packet::Carrier;
+use crate::wire::arp::{self, Arp};
+use crate::wire::ndp::{self, Na};
+use nix::errno::Errno;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// Batches of packets taken from one socket at a time: more than its buffer holds. What is queued must be read
+/// before a timer is acted on, or a backup that stood still takes over although its master's adverts are
+/// waiting.
+const BATCHES_PER_TURN: usize = 256;
+/// The same where they are taken one by one.
+pub(crate) const PACKETS_PER_TURN: usize = 8192;
+/// Gratuitous ARPs taken at a time.
+const ARPS_PER_TURN: usize = 64;
+/// Adverts with a foreign VRID are looked at this often at the most, a few at a time.
+const STRAY_PAUSE: Duration = Duration::from_secs(1);
+const STRAYS_PER_TURN: usize = 4;
+const ETHERNET_HEADER: usize = 14;
+/// How old the knowledge may be whether this node forwards.
+const ROUTER_AGE: Duration = Duration::from_secs(1);
+
+/// The sockets of one link.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets {
+    pub vrrp: Option<socket::Vrrp>,
+    /// For adverts behind an authentication header. Open even where no instance has one: somebody else's with
+    /// our VRID is a second master that could not be heard otherwise.
+    pub ah: Option<socket::Vrrp>,
+    pub stray: Option<socket::Stray>,
+    pub stray_after: Option<Time>,
+    pub arp: Option<socket::Arp>,
+    /// A macvlan has this one alone.
+    pub vmac: Option<socket::Vmac>,
+    pub vrrp_v6: Option<socket::V6>,
+    pub stray_v6: Option<socket::V6>,
+    pub neighbours: Option<socket::V6>,
+    /// Whether this node forwards IPv6 that comes from there, and when that was looked up.
+    router: Option<(Time, bool)>,
+}
+
+impl Daemon {
+    pub(crate) fn open_link(&mut self, link: usize, ifindex: u32) -> nix::Result<()> {
+        // After a reload some are there already: they are replaced when the new ones listen.
+        if self.sockets.get(link).is_some_and(|s| s.arp.is_some() || s.vmac.is_some()) {
+            self.read_all_adverts();
+        }
+        let Some(l) = self.node.links.get(link) else { return Err(Errno::ENODEV) };
+        if let Some(vmac) = l.vmac {
+            let vmac = Some(self.open_vmac(ifindex, l, &vmac)?);
+            quiet_arp(&l.name);
+            self.sockets[link] = Sockets { vmac, ..Sockets::default() };
+            return Ok(());
+        }
+        let mut sockets = Sockets { arp: Some(socket::Arp::open(ifindex)?), ..Sockets::default() };
+        if l.carries_adverts {
+            let vrids: Vec<u8> = l.demux.vrids().collect();
+            let open = |kind| socket::Vrrp::open(&l.name, ifindex, kind, &vrids, l.multicast);
+            sockets.vrrp = Some(open(Kind::Plain)?);
+            sockets.ah = Some(open(Kind::Ah)?);
+            sockets.stray = Some(socket::Stray::open(&l.name, ifindex, &vrids, l.multicast)?);
+        }
+        if l.has_v6_vips {
+            sockets.neighbours = Some(socket::V6::neighbours(&l.name, ifindex)?);
+            if runtime::read_sysctl(&format!("net/ipv6/conf/{}/disable_ipv6", l.name)).as_deref() == Some("1")
+            {
+                log::error!("net.ipv6.conf.{0}.disable_ipv6 is 1: {0} can have no IPv6 address", l.name);
+            }
+        }
+        let vrids: Vec<u8> = l.demux_v6.vrids().collect();
+        if !vrids.is_empty() {
+            sockets.vrrp_v6 = Some(socket::V6::vrrp(&l.name, ifindex, &vrids, true, l.multicast)?);
+            sockets.stray_v6 = Some(socket::V6::vrrp(&l.name, ifindex, &vrids, false, l.multicast)?);
+        }
+        quiet_arp(&l.name);
+        self.sockets[link] = sockets;
+        Ok(())
+    }
+
+    pub(crate) fn advert(&mut self, inst: usize, priority: u8, decided: Time) {
+        let link = self.node.instances[inst].link;
+        // The clock is read first: a lease counts from before the advert, not from after it.
+        let before = clock::now();
+        if !self.node.may_advertise(inst, priority, decided, before) {
+            return;
+        }
+        let mut any = false;
+        let mac = self.node.advert_mac(inst);
+        for copy in 0..self.node.instances[inst].targets.len() {
+            let advert = self.node.encode_advert(inst, priority, copy, &mut self.out);
+            let s = &self.sockets[link];
+            let sent = match (advert, &s.vrrp, &s.vrrp_v6, mac) {
+                (None, ..) => Err(Errno::EADDRNOTAVAIL),
+                (Some((src, _)), _, _, Some(mac)) => self.send_from(link, mac, src),
+                (Some((_, IpAddr::V4(to))), Some(s), ..) => s.send(to, &self.out),
+                (Some((IpAddr::V6(src), IpAddr::V6(to))), _, Some(s), _) => s.send(src, to, &self.out),
+                _ => Err(Errno::ENODEV),
+            };
+            match sent {
+                Ok(()) => any = true,
+                Err(e) => self.node.send_failed(inst, copy, before, e as i32),
+            }
+        }
+        // Whoever can be reached knows of us.
+        if any {
+            self.node.sent(inst, priority, before);
+        } else {
+            self.node.unsent(inst, before);
+        }
+    }
+
+    /// Resets the connections of addresses that leave. What is lost here costs somebody a timeout, no more.
+    pub(crate) fn disconnect(&mut self, inst: usize) {
+        let entries: Vec<usize> = self.node.addrs.of(inst).map(|(e, _)| e).collect();
+        self.disconnect_vips(&entries);
+    }
+
+    /// The same of some of its addresses.
+    pub(crate) fn disconnect_vips(&mut self, entries: &[usize]) {
+        if self.no_diag {
+            return;
+        }
+        if let Err(e) = self.try_disconnect(entries) {
+            log::warn!("connections that cannot move are not told: {}", words::errno(e as i32));
+            // Of anything else the next time may be better.
+            self.no_diag = [Errno::ENOENT, Errno::EOPNOTSUPP].contains(&e);
+        }
+    }
+
+    fn try_disconnect(&mut self, entries: &[usize]) -> nix::Result<()> {
+        let addrs = &self.node.addrs;
+        let list = match &mut self.connections {
+            Some(list) => list,
+            none => none.insert(Connections::list(&|addr| addrs.entries.iter().any(|e| e.addr == addr))?),
+        };
+        for e in entries.iter().filter(|e| self.node.addrs.is_held(**e)) {
+            let Some(e) = self.node.addrs.entries.get(*e) else { continue };
+            let ifindex = self.node.links.get(e.link).and_then(|l| l.ifindex);
+            let n = list.reset(e.addr, ifindex)?;
+            if n > 0 {
+                log::info!("{n} connections to {} are reset: they cannot move", e.addr);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn announce(&mut self, entry: usize) {
+        let Some(e) =
+            self.node.addrs.entries.get(entry).filter(|_| self.node.may_announce(entry, clock::now()))
+        else {
+            return;
+        };
+        let (link, addr) = (e.link, e.addr);
+        let Some(mac) = self.node.links[link].mac else { return };
+        let sent = match addr {
+            IpAddr::V4(ip) => self.send_frame(link, &arp::gratuitous(mac, ip)),
+            IpAddr::V6(ip) => {
+                let router = self.is_router(link);
+                self.send_frame(link, &ndp::unsolicited(mac, ip, router))
+            }
+        };
+        if let Err(e) = sent {
+            self.tell(&Event::AnnounceFailed { entry, errno: e as i32 });
+        }
+    }
+
+    /// Asks whether another host has the address, too.
+    pub(crate) fn probe(&mut self, entry: usize) {
+        if let Some(e) =
+            self.node.addrs.entries.get(entry).filter(|_| self.node.may_announce(entry, clock::now()))
+            && let (Some(mac), IpAddr::V4(ip)) = (self.node.links[e.link].mac, e.addr)
+        {
+            // The next one will tell.
+            let _ = self.send_frame(e.link, &arp::probe(mac, ip));
+        }
+    }
+
+    fn send_frame(&self, link: usize, frame: &[u8]) -> nix::Result<()> {
+        // The frame of a macvlan leaves by its parent.
+        self.sockets[self.node.wire(link)].arp.as_ref().map_or(Ok(()), |s| s.send(frame))
+    }
+
+    /// As the sysctl says; it may change, but is not read for every frame.
+    fn is_router(&mut self, link: usize) -> bool {
+        let now = clock::now();
+        match self.sockets[link].router {
+            Some((at, router)) if now.since(at) < ROUTER_AGE => router,
+            _ => {
+                let name = format!("net/ipv6/conf/{}/forwarding", self.node.links[link].name);
+                let router = runtime::read_sysctl(&name).is_some_and(|v| v != "0");
+                self.sockets[link].router = Some((now, router));
+                router
+            }
+        }
+    }
+
+    /// Whatever is queued anywhere.
+    pub(crate) fn read_all_adverts(&mut self) {
+        for i in 0..self.sockets.len() {
+            self.read_adverts(i, Kind::Plain);
+            self.read_adverts(i, Kind::Ah);
+            self.read_adverts_v6(i);
+            self.read_vmac(i);
+        }
+    }
+
+    /// Everything that is queued: a timer is acted on only after that. The clock is read behind each batch: what
+    /// came while this process stood still counts from now, not from before that.
+    pub(crate) fn read_adverts(&mut self, i: usize, kind: Kind) {
+        let Daemon { sockets, batch, node, .. } = self;
+        let Some(sockets) = sockets.get(i) else { return };
+        let socket = match kind {
+            Kind::Plain => &sockets.vrrp,
+            Kind::Ah => &sockets.ah,
+        };
+        let Some(socket) = socket else { return };
+        for _ in 0..BATCHES_PER_TURN {
+            let more = batch.receive(socket.as_fd());
+            let now = clock::now();
+            for packet in batch.packets() {
+                node.packet(now, i, packet);
+            }
+            if !more {
+                break;
+            }
+        }
+    }
+
+    /// Adverts of VRIDs that are nobody's here: seldom, and few.
+    pub(crate) fn read_strays(&mut self, now: Time, i: usize) {
+        self.sockets[i].stray_after = Some(now + STRAY_PAUSE);
+        for _ in 0..STRAYS_PER_TURN {
+            let Some(n) = self.sockets[i].stray.as_ref().and_then(|s| s.recv(&mut self.buf).ok()) else {
+                break;
+            };
+            self.node.packet(now, i, self.buf.get(..n).unwrap_or_default());
+        }
+    }
+
+    /// The same of IPv6.
+    pub(crate) fn read_adverts_v6(&mut self, i: usize) {
+        let Some(s) = &self.sockets[i].vrrp_v6 else { return };
+        read_v6(s, PACKETS_PER_TURN, &mut self.buf, |c, m| self.node.packet_v6(clock::now(), i, c, m));
+    }
+
+    /// The same of IPv6.
+    pub(crate) fn read_strays_v6(&mut self, now: Time, i: usize) {
+        self.sockets[i].stray_after = Some(now + STRAY_PAUSE);
+        let Some(s) = &self.sockets[i].stray_v6 else { return };
+        read_v6(s, STRAYS_PER_TURN, &mut self.buf, |c, m| self.node.packet_v6(now, i, c, m));
+    }
+
+    /// Neighbour advertisements of others.
+    pub(crate) fn read_neighbours(&mut self, now: Time, i: usize) {
+        let Some(s) = &self.sockets[i].neighbours else { return };
+        read_v6(s, ARPS_PER_TURN, &mut self.buf, |c, m| {
+            if let IpAddr::V6(dst) = c.dst
+                && let Some(na) = Na::parse(&dst, c.ttl, m)
+            {
+                self.node.neighbour(now, i, &na);
+            }
+        });
+    }
+
+    /// Announcements of others.
+    pub(crate) fn read_announcements(&mut self, now: Time, i: usize) {
+        for _ in 0..ARPS_PER_TURN {
+            let Some(n) = self.sockets[i].arp.as_ref().and_then(|s| s.recv(&mut self.buf).ok()) else {
+                break;
+            };
+            if let Some(arp) = self.buf.get(ETHERNET_HEADER..n).and_then(Arp::parse) {
+                self.node.arp(now, i, &arp);
+            }
+        }
+    }
+}
+
+/// An expiring primary would take its secondaries along; and an ARP request of the old master, sent with the VIP
+/// as its source, would turn a client back to it.
+fn quiet_arp(ifname: &str) {
+    promote_secondaries(ifname);
+    set_ipv4(ifname, "arp_announce", "2");
+}
+
+/// What is removed takes nobody else's addresses along.
+pub(crate) fn promote_secondaries(ifname: &str) {
+    set_ipv4(ifname, "promote_secondaries", "1");
+}
+
+fn set_ipv4(ifname: &str, name: &str, value: &str) {
+    if let Err(e) = runtime::sysctl(&format!("net/ipv4/conf/{ifname}/{name}"), value) {
+        log::warn!("net.ipv4.conf.{ifname}.{name} is not {value} and cannot be set: {e}");
+    }
+}
+
+fn read_v6(s: &socket::V6, most: usize, buf: &mut [u8], mut f: impl FnMut(Carrier, &[u8])) {
+    for _ in 0..most {
+        let Ok((n, carrier)) = s.recv(buf) else { break };
+        f(carrier, buf.get(..n).unwrap_or_default());
+    }
+}

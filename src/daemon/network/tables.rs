@@ -1,0 +1,77 @@
+//! The kernel's tables of interfaces and addresses: what it tells, and reading them anew.
+
+use crate::base::time::Time;
+use crate::daemon::{Daemon, Fatal, fatal};
+use crate::report::words;
+use crate::sys::clock;
+use crate::wire::rtnl::Msg;
+use nix::errno::Errno;
+use std::time::Duration;
+
+/// Netlink messages taken at a time; more than the buffer holds, for the same reason.
+const EVENTS_PER_TURN: usize = 8192;
+/// Pause before the kernel's tables are read again after that failed.
+const REREAD: Duration = Duration::from_millis(100);
+
+impl Daemon {
+    pub(crate) fn read_netlink(&mut self, now: Time) -> Result<(), Fatal> {
+        let mut msgs = Vec::new();
+        let lost = match self.netlink.events(EVENTS_PER_TURN, &mut msgs) {
+            Ok(()) => msgs.contains(&Msg::Overrun),
+            Err(Errno::ENOBUFS) => true,
+            Err(e) => return Err(fatal("netlink", words::errno(e as i32))),
+        };
+        if lost {
+            self.lost();
+            return Ok(());
+        }
+        for m in &msgs {
+            match m {
+                Msg::Link(l) => self.node.link(now, l),
+                Msg::LinkGone { ifindex, .. } => self.node.link_gone(now, *ifindex),
+                Msg::Addr(a) => self.node.addr(now, a),
+                Msg::AddrGone(a) => self.node.addr_gone(now, a),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn lost(&mut self) {
+        self.node.overrun();
+        self.reread();
+    }
+
+    /// Reads the kernel's tables anew. What is queued is older than they are, and would undo them.
+    pub(crate) fn reread(&mut self) {
+        self.reread_at = None;
+        let mut stale = Vec::new();
+        for _ in 0..2 {
+            // The first call may only say once more that something was lost.
+            let _ = self.netlink.events(EVENTS_PER_TURN, &mut stale);
+            stale.clear();
+        }
+        if let Err(e) = self.dump() {
+            log::error!("netlink: cannot read everything again: {}", words::errno(e as i32));
+            self.reread_at = Some(clock::now() + REREAD);
+        }
+    }
+
+    /// Reads all links and addresses of the kernel.
+    pub(crate) fn dump(&mut self) -> nix::Result<()> {
+        let now = clock::now();
+        let mut links = Vec::new();
+        self.node.dump_starts();
+        let node = &mut self.node;
+        self.netlink.dump(|msg| match msg {
+            Msg::Link(l) => {
+                links.push(l.ifindex);
+                node.link(now, l);
+            }
+            Msg::Addr(a) => node.addr(now, a),
+            _ => {}
+        })?;
+        self.node.dump_ends(now, &links);
+        Ok(())
+    }
+}

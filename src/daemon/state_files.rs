@@ -1,0 +1,119 @@
+//! The files that outlive a vipd: who was master, with which addresses, and which sequence numbers are used up.
+
+use super::Daemon;
+use crate::config;
+use crate::lease::state_file;
+use crate::node::Memory;
+use crate::report::words;
+use crate::sys::runtime;
+use crate::vrrp::replay::Replay;
+use nix::net::if_::if_nametoindex;
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// What the state files of all virtual routers say, also of those that are not configured any more.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    /// Addresses and the interfaces that still exist.
+    addresses: Vec<(IpAddr, u32)>,
+    /// The files of those that are not configured any more.
+    orphans: Vec<PathBuf>,
+}
+
+impl Daemon {
+    /// Reads them. Of each virtual router whether it was master.
+    pub(super) fn recall(&mut self) -> (Vec<bool>, Named) {
+        let (mut was_master, mut named) = (Vec::new(), Named::default());
+        for i in &mut self.node.instances {
+            let file = sequence_file(&self.control_socket, &i.cfg);
+            if let Some(replay) = remembered(&file).and_then(|s| Replay::parse(&s)) {
+                i.replay = replay;
+            }
+            let content = remembered(&state_file(&self.control_socket, &i.cfg.name));
+            was_master.push(content.is_some_and(|content| state_file::says_master(&content, &i.cfg)));
+        }
+        let all = state_file(&self.control_socket, "");
+        let all = all.as_os_str().as_bytes();
+        let Some(dir) = self.control_socket.parent().and_then(|d| std::fs::read_dir(d).ok()) else {
+            return (was_master, named);
+        };
+        for file in dir.flatten() {
+            let path = file.path();
+            let Some(name) = path.as_os_str().as_bytes().strip_prefix(all) else { continue };
+            let Some(content) = remembered(&path) else { continue };
+            for (addr, dev) in state_file::addresses(&content) {
+                self.node.addrs.remember(addr);
+                if let Ok(ifindex) = if_nametoindex(dev) {
+                    super::network::links::promote_secondaries(dev);
+                    named.addresses.push((addr, ifindex));
+                }
+            }
+            if self.node.instances.iter().all(|i| i.cfg.name.as_bytes() != name) {
+                named.orphans.push(path);
+            }
+        }
+        (was_master, named)
+    }
+
+    /// Removes what is not configured any more, before anything is advertised.
+    pub(super) fn remove_leftovers(&mut self, named: &Named) -> nix::Result<()> {
+        let ops = self.node.addrs.leftovers(&named.addresses);
+        if !ops.is_empty() {
+            let results = self.netlink.carry_out(ops);
+            for (op, errno) in &results {
+                let done = if *errno == 0 { "removed".into() } else { words::errno(*errno) };
+                log::warn!("{} is not configured any more: {done}", op.addr);
+            }
+            self.dump()?;
+            if results.iter().any(|(_, errno)| *errno != 0) {
+                return Ok(());
+            }
+        }
+        for file in &named.orphans {
+            let _ = std::fs::remove_file(file);
+        }
+        Ok(())
+    }
+
+    pub(super) fn remember(&self, inst: usize, memory: Memory) {
+        let cfg = &self.node.instances[inst].cfg;
+        let mut file = state_file(&self.control_socket, &cfg.name);
+        let done = match memory {
+            Memory::Sequence => {
+                file = sequence_file(&self.control_socket, cfg);
+                runtime::replace_file(&file, &self.node.instances[inst].replay.render())
+            }
+            Memory::Nothing => match std::fs::remove_file(&file) {
+                Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+                _ => Ok(()),
+            },
+            m => runtime::replace_file(&file, &state_file::render(cfg, m == Memory::Leaving)),
+        };
+        if let Err(e) = done {
+            log::warn!("{}: {e}", file.display());
+        }
+    }
+}
+
+/// What an earlier vipd wrote down.
+pub(super) fn remembered(file: &Path) -> Option<String> {
+    let text = runtime::read_file(file);
+    if let Err(e) = &text
+        && e.kind() != ErrorKind::NotFound
+    {
+        log::warn!("{}: {e}", file.display());
+    }
+    text.ok()
+}
+
+/// Where is kept that a virtual router was master.
+pub(super) fn state_file(control_socket: &Path, name: &str) -> PathBuf {
+    runtime::with_suffix(control_socket, &format!(".vrrp.{name}"))
+}
+
+/// Where the sequence numbers are kept. They outlive the mastership, and a change of the key.
+pub(super) fn sequence_file(control_socket: &Path, v: &config::Vrrp) -> PathBuf {
+    runtime::with_suffix(control_socket, &format!(".ah.{}", v.name))
+}

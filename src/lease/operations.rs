@@ -1,0 +1,323 @@
+//! Which netlink operations are due, when, and what their results mean.
+
+use super::{
+    AddrBook, Claim, EARLY, Entry, HANDOVER_LEASE, Held, Op, OpKind, Outcome, RENEWAL_GAP, RETRY,
+    RETRY_REMOVAL, Seen, TAG, Terms, Want,
+};
+use crate::base::time::Time;
+use crate::wire::rtnl;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// A batch of IPv6 addresses may take this long on a busy machine (1 ms on an idle one). One that ends too late costs
+/// the addresses, and a batch may be at any moment: a reload adds a VIP when it comes.
+const BATCH_TIME: Duration = Duration::from_millis(15);
+
+impl AddrBook {
+    /// The operations that are due. Removals go first, and every addition renews whatever may be renewed, so
+    /// that all leases stay on one grid. `ifindex` maps a link to its interface.
+    pub fn flush(
+        &mut self,
+        now: Time,
+        ifindex: impl Fn(usize) -> Option<u32>,
+        ops: &mut Vec<Op>,
+        out: &mut Vec<Outcome>,
+    ) {
+        self.removals(now, ops);
+        let removals = ops.len();
+        for i in 0..self.entries.len() {
+            ops.extend(self.addition(i, now, &ifindex, out));
+        }
+        if ops.len() > removals || self.renewal_due(now) {
+            for (i, e) in self.entries.iter().enumerate() {
+                let Some(held) = e.held.filter(|_| e.want == Want::Present) else { continue };
+                let terms = self.terms(e.inst);
+                if terms.lease.is_none() && held.lease.is_none() {
+                    continue;
+                }
+                if self.is_fresh(e.inst, now, &terms) {
+                    ops.push(self.op(OpKind::Replace, i, held.ifindex, held.prefix, terms.lease));
+                }
+            }
+            (self.advert_since, self.overdue) = (false, false);
+        }
+        if ops.len() > removals {
+            self.last_batch = Some(now);
+        }
+    }
+
+    fn removals(&mut self, now: Time, ops: &mut Vec<Op>) {
+        self.pass_on();
+        for i in 0..self.entries.len() {
+            let e = &self.entries[i];
+            let due = e.want == Want::Absent && e.retry_at.is_none_or(|t| now >= t);
+            if let Some(held) = e.held.filter(|_| due) {
+                ops.push(self.op(OpKind::Remove, i, held.ifindex, held.prefix, None));
+                let e = &mut self.entries[i];
+                e.retry_at = Some(now + (RETRY_REMOVAL * (1 << e.tries)).min(RETRY));
+                e.tries = (e.tries + 1).min(5);
+            }
+        }
+    }
+
+    /// The removals of one instance that lets go at once, ahead of everything else.
+    pub fn removals_now(&mut self, now: Time) -> Vec<Op> {
+        let mut ops = Vec::new();
+        self.removals(now, &mut ops);
+        ops
+    }
+
+    fn addition(
+        &mut self,
+        i: usize,
+        now: Time,
+        ifindex: &impl Fn(usize) -> Option<u32>,
+        out: &mut Vec<Outcome>,
+    ) -> Option<Op> {
+        let e = &self.entries[i];
+        if e.want != Want::Present || e.held.is_some() || e.retry_at.is_some_and(|t| now < t) {
+            return None;
+        }
+        let terms = self.terms(e.inst);
+        let claimed = matches!(self.leasing[e.inst].claim, Claim::Advert(_));
+        if self.leasing[e.inst].owner || !claimed || !self.is_fresh(e.inst, now, &terms) {
+            return None;
+        }
+        let bases = ifindex;
+        let Some(ifindex) = ifindex(e.link) else {
+            self.entries[i].retry_at = Some(now + RETRY);
+            return None;
+        };
+        let there = self.kernel.iter().find(|s| s.a.ifindex == ifindex && s.a.addr == e.addr).map(|s| s.a);
+        match there {
+            None => {
+                let prefix = self.prefix_for(e, [Some(ifindex), bases(e.base)]);
+                Some(self.op(OpKind::Add, i, ifindex, prefix, terms.lease))
+            }
+            Some(a) if self.is_ours(e, &a) => {
+                Some(self.op(OpKind::Replace, i, ifindex, a.prefix, terms.lease))
+            }
+            Some(_) => {
+                let e = &mut self.entries[i];
+                e.retry_at = Some(now + RETRY);
+                if !e.complained {
+                    e.complained = true;
+                    out.push(Outcome::Foreign { entry: i });
+                }
+                None
+            }
+        }
+    }
+
+    /// A host prefix, unless the device (and the parent of a macvlan) has no other address of that subnet: then somebody must bring the
+    /// connected route.
+    fn prefix_for(&self, e: &Entry, devices: [Option<u32>; 2]) -> u8 {
+        let host = if e.addr.is_ipv4() { 32 } else { 128 };
+        let covered = self.kernel.iter().any(|s| {
+            devices.contains(&Some(s.a.ifindex))
+                && s.a.prefix < host
+                && !self.is_vip(&s.a)
+                && same_net(s.a.addr, e.addr, s.a.prefix)
+        });
+        if covered { host } else { e.prefix }
+    }
+
+    fn op(&self, kind: OpKind, entry: usize, ifindex: u32, prefix: u8, lease: Option<u32>) -> Op {
+        let e = &self.entries[entry];
+        Op { kind, entry, ifindex, addr: e.addr, prefix, lease, label: e.label.clone() }
+    }
+
+    /// Whether the last advert still allows to add and renew.
+    pub fn may_renew(&self, inst: usize, now: Time) -> bool {
+        self.is_fresh(inst, now, &self.terms(inst))
+    }
+
+    fn is_fresh(&self, inst: usize, now: Time, terms: &Terms) -> bool {
+        match self.leasing[inst].claim {
+            Claim::None => false,
+            Claim::Advert(t) => {
+                let done = now.since(t) + if terms.safe { BATCH_TIME } else { Duration::ZERO };
+                done <= terms.fresh
+            }
+            Claim::Handover(t) => now.since(t) <= Duration::from_secs(u64::from(HANDOVER_LEASE)),
+        }
+    }
+
+    fn renewal_due(&self, now: Time) -> bool {
+        let Some(last) = self.last_batch else { return true };
+        let since = now.since(last);
+        self.overdue || (self.advert_since && since >= RENEWAL_GAP) || since >= self.step()
+    }
+
+    /// L/8 of the shortest lease, at least 0.25 s.
+    fn step(&self) -> Duration {
+        let shortest = self.held().filter_map(|e| self.terms(e.inst).lease).min().unwrap_or(1);
+        (Duration::from_secs(u64::from(shortest)) / 8).max(RENEWAL_GAP)
+    }
+
+    fn held(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|e| e.held.is_some() && e.want == Want::Present)
+    }
+
+    /// When `flush` has something to do.
+    pub fn deadline(&self, now: Time) -> Option<Time> {
+        let mut at = self.next_renewal(now);
+        for e in &self.entries {
+            let t = e.retry_at.map_or(now, |t| t.max(now));
+            let l = &self.leasing[e.inst];
+            let pending = match e.want {
+                Want::Absent => e.held.is_some(),
+                // Behind a claim that is too old by then, the next advert brings the next try.
+                Want::Present => {
+                    e.held.is_none()
+                        && !l.owner
+                        && matches!(l.claim, Claim::Advert(_))
+                        && self.is_fresh(e.inst, t, &self.terms(e.inst))
+                }
+                Want::Undecided => false,
+            };
+            if pending {
+                at = crate::base::time::earlier(at, Some(t));
+            }
+        }
+        at
+    }
+
+    fn next_renewal(&self, now: Time) -> Option<Time> {
+        let last = self.last_batch?;
+        let next = (last + if self.advert_since { RENEWAL_GAP } else { self.step() }).max(now);
+        // Nothing will be fresh enough by then: the next advert brings the next renewal.
+        let useful = self.held().any(|e| {
+            let terms = self.terms(e.inst);
+            terms.lease.is_some() && self.is_fresh(e.inst, next, &terms)
+        });
+        useful.then_some(next)
+    }
+
+    /// Right before a batch is sent, with a clock read anew: time may have passed since it was put together,
+    /// and a renewal that comes too late would bring an address back.
+    pub fn keep_valid(&self, ops: &mut Vec<Op>, now: Time) {
+        ops.retain(|op| {
+            let Some(e) = self.entries.get(op.entry) else { return false };
+            let terms = self.terms(e.inst);
+            op.kind == OpKind::Remove || self.is_fresh(e.inst, now, &terms)
+        });
+    }
+
+    /// The results of a batch: the clock was `before` when it was put together and is `after` now. An
+    /// errno of 0 is success.
+    pub fn done(&mut self, before: Time, after: Time, results: &[(Op, i32)], out: &mut Vec<Outcome>) {
+        let (mut late, mut refused) = (Vec::new(), None);
+        for (op, errno) in results {
+            let Some(inst) = self.entries.get(op.entry).map(|e| e.inst) else { continue };
+            match op.kind {
+                OpKind::Remove => self.removed(op, *errno, out),
+                OpKind::Add | OpKind::Replace => {
+                    if !self.installed(op, *errno, before, out) {
+                        if refused != Some(inst) && self.of(inst).all(|(_, e)| e.refused && e.held.is_none())
+                        {
+                            refused = Some(inst);
+                            out.push(Outcome::Refused { inst });
+                        }
+                        continue;
+                    }
+                    let terms = self.terms(inst);
+                    let too_late = match self.leasing[inst].claim {
+                        Claim::None => true, // not by `keep_valid`, but it must not stay
+                        Claim::Advert(t) => {
+                            let bound = if terms.safe { terms.fresh } else { self.leasing[inst].patience };
+                            op.lease.is_some() && after.since(t) > bound
+                        }
+                        Claim::Handover(_) => after.since(before) > Duration::from_secs(1),
+                    };
+                    if too_late && !late.contains(&inst) {
+                        late.push(inst);
+                    }
+                    if let Claim::Handover(t) = &mut self.leasing[inst].claim {
+                        *t = before - EARLY;
+                    }
+                }
+            }
+        }
+        out.extend(late.into_iter().map(|inst| Outcome::TooLate { inst }));
+    }
+
+    fn installed(&mut self, op: &Op, errno: i32, before: Time, out: &mut Vec<Outcome>) -> bool {
+        let e = &mut self.entries[op.entry];
+        if errno != 0 {
+            e.retry_at = Some(before + RETRY);
+            // An interface that is gone is about to be heard of.
+            e.refused = ![libc::EEXIST, libc::ENODEV].contains(&errno);
+            if errno == libc::EEXIST {
+                out.push(Outcome::ViewIsWrong); // it is there after all: whose, a dump must tell
+            } else if e.held.is_none() && !std::mem::replace(&mut e.complained, true) {
+                out.push(Outcome::AddFailed { entry: op.entry, errno });
+            }
+            return false;
+        }
+        e.tell |= e.held.is_none();
+        // The kernel answers that it has a new IPv6 address before that can be reached: its route is made by a
+        // worker, which tells of it when that is done.
+        let tell = (op.addr.is_ipv4() || op.kind == OpKind::Replace) && std::mem::take(&mut e.tell);
+        e.held = Some(Held { ifindex: op.ifindex, prefix: op.prefix, since: before, lease: op.lease });
+        (e.complained, e.refused, e.retry_at, e.mine) = (false, false, None, true);
+        let addr = rtnl::Addr {
+            ifindex: op.ifindex,
+            addr: op.addr,
+            prefix: op.prefix,
+            proto: Some(TAG),
+            valid: op.lease.unwrap_or(u32::MAX),
+            preferred: 0,
+            seq: 0,
+            scope: 0,
+            flags: 0,
+            tstamp: 0,
+            label: None,
+        };
+        self.note(&addr);
+        if tell {
+            out.push(Outcome::Added { entry: op.entry });
+        }
+        true
+    }
+
+    fn removed(&mut self, op: &Op, errno: i32, out: &mut Vec<Outcome>) {
+        // Already gone, or its interface is: that is what was wanted.
+        let gone = [0, libc::EADDRNOTAVAIL, libc::ENODEV].contains(&errno);
+        let e = &mut self.entries[op.entry];
+        if !gone {
+            if !std::mem::replace(&mut e.complained, true) {
+                out.push(Outcome::RemoveFailed { entry: op.entry, errno });
+            }
+            return;
+        }
+        // Asked for twice within a turn: the first time was it.
+        let told = errno == 0 || e.held.is_some();
+        (e.held, e.complained, e.retry_at, e.tries, e.mine) = (None, false, None, 0, false);
+        // Only what is in place: whose interface is another is let alone by the events of this one.
+        if errno == 0 && op.addr.is_ipv6() && e.ifindex == Some(op.ifindex) {
+            e.own_removals = e.own_removals.saturating_add(1);
+        }
+        self.kernel
+            .retain(|s| !(s.a.ifindex == op.ifindex && s.a.addr == op.addr && s.a.prefix == op.prefix));
+        // Where promote_secondaries could not be set it may have taken these along, which is told as our own doing.
+        let secondary = |s: &Seen| {
+            s.a.ifindex == op.ifindex && s.a.prefix == op.prefix && same_net(s.a.addr, op.addr, op.prefix)
+        };
+        if errno == 0 && op.addr.is_ipv4() && op.prefix < 32 && self.kernel.iter().any(secondary) {
+            out.push(Outcome::ViewIsWrong);
+        }
+        if told {
+            out.push(Outcome::Removed { entry: op.entry });
+        }
+    }
+}
+
+fn same_net(a: IpAddr, b: IpAddr, prefix: u8) -> bool {
+    let bits = |x: IpAddr| match x {
+        IpAddr::V4(v) => u128::from(v.to_bits()) << 96,
+        IpAddr::V6(v) => v.to_bits(),
+    };
+    let shift = 128 - u32::from(prefix.min(128));
+    a.is_ipv4() == b.is_ipv4() && (bits(a) ^ bits(b)).checked_shr(shift).unwrap_or(0) == 0
+}

@@ -1,0 +1,414 @@
+//! From the actions of a state machine, and from what became of addresses, to effects.
+
+use super::{Effect, FRAMES_PER_MS, Hold, Memory, Node};
+use crate::base::time::Time;
+use crate::event::Event;
+use crate::lease::Outcome;
+use crate::vrrp::machine::{Action, Input, Kind, Note, Release, Why};
+use crate::vrrp::packet::{self, Outgoing};
+use crate::wire::ah;
+use crate::wire::ipv4;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// After the successor's advert, if no announcement of it is heard: by then it has its addresses.
+const AFTER_ADVERT: Duration = Duration::from_millis(50);
+/// After its announcement.
+const AFTER_ANNOUNCEMENT: Duration = Duration::from_millis(5);
+/// At most one line in this time about adverts that cannot be sent to one place.
+const SEND_FAILED_QUIET: Duration = Duration::from_secs(10);
+
+impl Node {
+    /// Starts, or resumes if the lease of a vipd that ran here an instant ago is still running: of a group
+    /// those of all members.
+    pub(super) fn take_part(&mut self, i: usize, now: Time) {
+        let all = self.together(i);
+        let resume = all.iter().all(|j| self.instances[*j].may_resume && self.is_still_leased(*j, now));
+        for j in all {
+            self.instances[j].may_resume = false;
+            if self.instances[j].machine.kind() != Kind::Init {
+                continue;
+            }
+            if resume {
+                self.step(j, now, Input::Resume);
+            } else {
+                self.addrs.release(j);
+                self.step(j, now, Input::Start);
+            }
+        }
+    }
+
+    /// The peers have not given up on us: our last advert is at most d older than the last renewal.
+    pub(super) fn is_still_leased(&self, i: usize, now: Time) -> bool {
+        const MARGIN: Duration = Duration::from_millis(200);
+        let links = &self.links;
+        let Some(age) = self.addrs.lease_age(i, now, |l| links.get(l).and_then(|l| l.ifindex)) else {
+            return false;
+        };
+        age + self.addrs.terms(i).fresh + MARGIN < self.instances[i].machine.patience()
+    }
+
+    /// One step of a state machine, and what follows from it.
+    pub(super) fn step(&mut self, i: usize, now: Time, input: Input) {
+        let mut actions = Vec::new();
+        let was_master = self.instances[i].is_master();
+        self.instances[i].machine.step(now, input, &mut actions);
+        for a in actions {
+            self.act(i, now, a);
+        }
+        self.sync_group(i, now, input, was_master && !self.instances[i].is_master());
+    }
+
+    pub(super) fn act(&mut self, inst: usize, now: Time, action: Action) {
+        match action {
+            Action::Advert(priority) => {
+                if priority == 0 {
+                    // A vipd that dies after this line must not resume.
+                    self.push(Effect::Remember { inst, memory: Memory::Leaving });
+                    self.tell(Event::PriorityZero { inst });
+                }
+                self.push_advert(inst, priority, now);
+            }
+            Action::Acquire => {
+                self.instances[inst].hold = None;
+                self.addrs.acquire(inst);
+                self.relieve(now);
+                self.set_vmac(inst, true);
+                let i = &mut self.instances[inst];
+                (i.unsaved, i.refused_tries) = (true, 0);
+                i.announcer.start(now, &i.cfg.garp, i.vmac.is_some());
+                if i.is_owner() {
+                    self.queue_round(inst, now);
+                }
+            }
+            Action::Offer => self.addrs.hand_over(inst, now),
+            Action::Keep => {
+                self.addrs.keep(inst);
+                self.push(Effect::Remember { inst, memory: Memory::Master });
+            }
+            Action::Resigned(how) => self.tell(Event::Resigned { inst, how }),
+            Action::Release(how) => self.let_go(inst, now, how),
+            Action::Reannounce => {
+                // The other's group announced all that it has.
+                for i in self.together(inst) {
+                    self.reannounce(i, now);
+                }
+            }
+            Action::Entered(kind, why) => {
+                let i = &mut self.instances[inst];
+                (i.since, i.why) = (now, why);
+                let shown = matches!(why, Why::Outranked(_)) && i.vmac.is_none() && !i.is_owner();
+                i.outranked = shown.then_some(now);
+                if kind == Kind::Master {
+                    i.stats.became_master += 1;
+                } else if why != Why::Left {
+                    self.push(Effect::Remember { inst, memory: Memory::Nothing });
+                }
+                self.end_foreign(inst);
+                self.tell(Event::Entered { inst, kind, why });
+                if kind == Kind::Master {
+                    self.tell(Event::SettingVips { inst });
+                }
+            }
+            Action::Noted(note) => {
+                let i = &mut self.instances[inst];
+                i.stats.lower_adverts += u64::from(matches!(note, Note::LowerAdvert(_)));
+                if i.quiet.may_note(&note, now) {
+                    self.tell(Event::Noted { inst, note });
+                }
+            }
+        }
+    }
+
+    fn let_go(&mut self, inst: usize, now: Time, how: Release) {
+        let holds = self.addrs.holds_any(inst) && self.is_well(inst, now);
+        let i = &mut self.instances[inst];
+        i.announcer.stop();
+        // Two nodes must not answer with one MAC: who heard its successor has nothing to wait for.
+        let heard = i.vmac.is_some() && i.machine.kind() == Kind::Backup;
+        if how == Release::AfterSuccessor
+            && i.cfg.make_before_break
+            && holds
+            && !heard
+            && !i.cfg.handover_timeout.is_zero()
+        {
+            let timeout = i.cfg.handover_timeout;
+            i.hold = Some(Hold { until: now + timeout, release_at: None, announced: false });
+            self.addrs.hand_over(inst, now);
+            self.tell(Event::HandOverStarts { inst, timeout });
+        } else {
+            i.hold = None;
+            self.release_now(inst, now);
+        }
+    }
+
+    fn release_now(&mut self, inst: usize, now: Time) {
+        // Not after a stall: somebody else may have them by now, and every millisecond counts.
+        let patience = self.instances[inst].machine.patience();
+        let in_time = self.addrs.last_advert(inst).is_none_or(|t| now.since(t) < patience);
+        if in_time && self.leaves_any(inst) {
+            self.push(Effect::Disconnect { inst });
+        }
+        self.remove_now(inst, now);
+    }
+
+    /// Whether something is removed: what another virtual router of this node takes over is not.
+    fn leaves_any(&self, inst: usize) -> bool {
+        self.addrs.of(inst).any(|(e, _)| self.addrs.is_held(e) && !self.addrs.moves_on(e))
+    }
+
+    /// The removals go out ahead of what follows: a node whose service is dead lets go before it tells.
+    fn remove_now(&mut self, inst: usize, now: Time) {
+        if self.leaves_any(inst) {
+            self.tell(Event::RemovingVips { inst });
+        }
+        self.silence_vmac(inst);
+        self.addrs.release(inst);
+        let ops = self.addrs.removals_now(now);
+        self.push_addrs(ops);
+    }
+
+    /// The successor was heard, or nobody came: the VIPs go.
+    pub(super) fn end_hold(&mut self, inst: usize, now: Time) {
+        let Some(hold) = self.instances[inst].hold.take() else { return };
+        if hold.release_at.is_some_and(|t| now >= t) {
+            self.tell(Event::HandOverDone { inst, announced: hold.announced });
+        } else if now >= hold.until {
+            self.tell(Event::HandOverTimedOut { inst });
+        }
+        self.release_now(inst, now);
+    }
+
+    /// An advert of the successor.
+    pub(super) fn successor_advertised(&mut self, inst: usize, now: Time) {
+        let grace = if self.instances[inst].vmac.is_some() { Duration::ZERO } else { AFTER_ADVERT };
+        if let Some(h) = &mut self.instances[inst].hold {
+            h.release_at.get_or_insert(now + grace);
+            if grace.is_zero() {
+                self.end_hold(inst, now);
+            }
+        }
+    }
+
+    /// Its announcement.
+    pub(super) fn successor_announced(&mut self, inst: usize, now: Time) {
+        self.instances[inst].outranked = None;
+        if let Some(h) = self.instances[inst].hold.as_mut().filter(|h| !h.announced) {
+            h.release_at = Some(now + AFTER_ANNOUNCEMENT);
+            h.announced = true;
+        }
+    }
+
+    // ---- adverts ----
+
+    /// An advert, its source and where it goes: over IPv4 the whole packet, over IPv6 what follows the header. `None`
+    /// without a source address, or if there are no more peers. `copy` counts the peers from 0: all copies of
+    /// an advert have one sequence number.
+    pub fn encode_advert(
+        &mut self,
+        inst: usize,
+        priority: u8,
+        copy: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<(IpAddr, IpAddr)> {
+        let i = &mut self.instances[inst];
+        let (src, dst) = (i.src?, i.targets.get(copy)?.to);
+        let o = Outgoing {
+            version: i.cfg.version,
+            vrid: i.cfg.vrid,
+            interval: i.cfg.advert_int,
+            auth: &i.cfg.auth,
+            vips: &i.vips,
+            src,
+            dst,
+            v3_checksum_as_v2: i.cfg.v3_checksum_as_v2,
+        };
+        out.clear();
+        let key = i.ah_key().copied();
+        if let (IpAddr::V4(src), IpAddr::V4(dst)) = (src, dst) {
+            let (protocol, more) = match key {
+                Some(_) => (ah::PROTOCOL, ah::AH_LEN),
+                None => (packet::PROTOCOL, 0),
+            };
+            ipv4::header(out, src, dst, i.ip_id, protocol, more + o.message_len());
+        }
+        if key.is_some() {
+            ah::header(out, if copy == 0 { i.replay.take_next() } else { i.replay.last() });
+        }
+        packet::encode(out, &o, priority);
+        if let Some(key) = key {
+            ah::seal(out, &key);
+        }
+        i.ip_id = i.ip_id.checked_add(1).unwrap_or(1);
+        Some((src, dst))
+    }
+
+    /// An advert went out; the clock was `before` when it was sent.
+    pub fn sent(&mut self, inst: usize, priority: u8, before: Time) {
+        let i = &mut self.instances[inst];
+        i.stats.adverts_sent += 1;
+        i.unsent.sent();
+        if priority == 0 {
+            i.stats.priority_zero_sent += 1;
+        } else if i.is_master() && !i.machine.is_asking() {
+            if i.machine.advertised() {
+                self.addrs.set_terms(inst, &i.cfg);
+            }
+            self.addrs.advert_sent(inst, before);
+        }
+    }
+
+    /// An advert could not be sent to one of the targets. If it was to none, nothing is renewed by it: `unsent`.
+    pub fn send_failed(&mut self, inst: usize, copy: usize, now: Time, errno: i32) {
+        let i = &mut self.instances[inst];
+        i.stats.send_errors += 1;
+        let Some(target) = i.targets.get_mut(copy) else { return };
+        target.send_errors += 1;
+        if target.said.is_none_or(|t| now.since(t) >= SEND_FAILED_QUIET) {
+            target.said = Some(now);
+            let to = target.to;
+            self.tell(Event::SendFailed { inst, to, errno });
+        }
+    }
+
+    /// An advert is to go out; with AH, only when its sequence number cannot be used again after a crash.
+    pub(super) fn push_advert(&mut self, inst: usize, priority: u8, now: Time) {
+        let i = &mut self.instances[inst];
+        if i.ah_key().is_some() && i.replay.reserve() {
+            self.push(Effect::Remember { inst, memory: Memory::Sequence });
+        }
+        self.push(Effect::Advert { inst, priority, decided: now });
+    }
+
+    // ---- addresses ----
+
+    pub(super) fn outcome(&mut self, now: Time, o: Outcome) {
+        match o {
+            Outcome::Added { entry } => {
+                self.tell(Event::VipAdded { entry });
+                if let Some(inst) = self.master_of(entry) {
+                    let i = &mut self.instances[inst];
+                    (i.refusals, i.refused_tries) = (0, 0);
+                    self.tell(Event::Announcing { entry });
+                    self.queue(entry, now);
+                }
+            }
+            Outcome::Removed { entry } => self.tell(Event::VipRemoved { entry }),
+            Outcome::AddFailed { entry, errno } => self.tell(Event::VipAddFailed { entry, errno }),
+            Outcome::RemoveFailed { entry, errno } => self.tell(Event::VipRemoveFailed { entry, errno }),
+            Outcome::ViewIsWrong => {
+                self.reread();
+            }
+            Outcome::Foreign { entry } => self.tell(Event::VipForeign { entry }),
+            Outcome::TakenOver { entry } => self.tell(Event::VipTakenOver { entry }),
+            Outcome::Deleted { entry, times } => {
+                self.tell(Event::VipDeleted { entry, times });
+                if let Some(inst) = self.master_of(entry) {
+                    self.instances[inst].stats.vips_deleted += 1;
+                    self.advert_unless_fresh(inst, now);
+                }
+            }
+            Outcome::Expired { entry } => {
+                self.tell(Event::VipExpired { entry });
+                if let Some(inst) = self.master_of(entry) {
+                    self.advert_unless_fresh(inst, now);
+                }
+            }
+            Outcome::TooLate { inst } => self.too_late(inst, now),
+            Outcome::Refused { inst } => self.refused(inst, now),
+        }
+    }
+
+    /// The master that a VIP belongs to, if its virtual router is master.
+    fn master_of(&self, entry: usize) -> Option<usize> {
+        let inst = self.addrs.entries.get(entry)?.inst;
+        self.instances[inst].is_master().then_some(inst)
+    }
+
+    /// An address may be added only behind a fresh advert; the next may be far. One that is about to be too old would
+    /// be so before the address is added.
+    pub(super) fn advert_unless_fresh(&mut self, inst: usize, now: Time) {
+        let soon = now + self.addrs.terms(inst).fresh / 2;
+        if !self.addrs.may_renew(inst, soon) {
+            let priority = self.instances[inst].machine.params.priority;
+            self.push_advert(inst, priority, now);
+        }
+    }
+
+    /// A renewal may have brought an address back that a backup has by now: remove first, then look.
+    fn too_late(&mut self, inst: usize, now: Time) {
+        self.tell(Event::LateRenewal { inst });
+        self.instances[inst].hold = None;
+        let i = &self.instances[inst];
+        let in_time = |last: &Time| now.since(*last) < i.machine.patience();
+        match self.addrs.last_advert(inst).as_ref().map(in_time) {
+            // They are put back in an instant: connections outlive that.
+            Some(true) if i.is_master() => {
+                let priority = i.machine.params.priority;
+                self.remove_now(inst, now);
+                self.addrs.acquire(inst);
+                self.push_advert(inst, priority, now);
+            }
+            _ if i.is_master() => self.step(inst, now, Input::Stall),
+            Some(_) => self.remove_now(inst, now),
+            None => self.release_now(inst, now),
+        }
+    }
+
+    // ---- announcements ----
+
+    pub(super) fn reannounce(&mut self, inst: usize, now: Time) {
+        let i = &mut self.instances[inst];
+        if i.is_master() {
+            i.announcer.reannounce(now, &i.cfg.garp);
+        }
+    }
+
+    /// The neighbours have to learn the addresses of this node again.
+    pub(super) fn announce_anew(&mut self, now: Time) {
+        for i in self.instances.iter_mut().filter(|i| i.is_master()) {
+            i.announcer.anew(now, &i.cfg.garp);
+        }
+    }
+
+    /// Every VIP of a virtual router, once.
+    pub(super) fn queue_round(&mut self, inst: usize, now: Time) {
+        let entries: Vec<usize> = self.addrs.of(inst).map(|(e, _)| e).collect();
+        for entry in entries {
+            self.queue(entry, now);
+        }
+    }
+
+    fn queue(&mut self, entry: usize, now: Time) {
+        if !self.announcing.contains(&entry) {
+            self.announcing.push_back(entry);
+            self.announce_at.get_or_insert(now);
+        }
+    }
+
+    /// Announces what is due, at most `FRAMES_PER_MS`.
+    pub fn announce_some(&mut self, now: Time) {
+        if self.announce_at.is_none_or(|t| now < t) {
+            return;
+        }
+        let mut unsaved = Vec::new();
+        for _ in 0..FRAMES_PER_MS {
+            let Some(entry) = self.announcing.pop_front() else { break };
+            if let Some(inst) = self.master_of(entry).filter(|_| self.addrs.is_held(entry)) {
+                self.instances[inst].stats.announcements += 1;
+                self.push(Effect::Announce { entry });
+                if self.instances[inst].announcer.probes {
+                    self.push(Effect::Probe { entry });
+                }
+                if std::mem::take(&mut self.instances[inst].unsaved) {
+                    unsaved.push(inst);
+                }
+            }
+        }
+        // Without its addresses there is nothing that a restart could resume, so this can wait for them.
+        for inst in unsaved {
+            self.push(Effect::Remember { inst, memory: Memory::Master });
+        }
+        self.announce_at = (!self.announcing.is_empty()).then(|| now + Duration::from_millis(1));
+    }
+}

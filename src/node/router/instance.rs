@@ -1,0 +1,316 @@
+//! One virtual router as the node sees it: its machine and what surrounds it.
+
+use crate::base::time::Time;
+use crate::config::{self, Auth, Version};
+use crate::node::Contest;
+use crate::node::router::unsent::Unsent;
+use crate::notify::hook;
+use crate::vrrp::announce::Announcer;
+use crate::vrrp::foreign::Foreign;
+use crate::vrrp::machine::{Kind, Machine, Note, Params, Why};
+use crate::vrrp::packet::{Discard, GROUP_V4, GROUP_V6};
+use crate::vrrp::replay::Replay;
+use crate::vrrp::stats::Stats;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// Why a virtual router does not take part: a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults(u16);
+
+impl Faults {
+    /// The interface does not exist.
+    pub const NO_INTERFACE: Faults = Faults(1);
+    /// It is down or has no carrier.
+    pub const LINK_DOWN: Faults = Faults(2);
+    /// It has no address to send from; of IPv6 that is a link-local one that is not tentative.
+    pub const NO_ADDRESS: Faults = Faults(4);
+    /// HAProxy does not answer.
+    pub const HAPROXY: Faults = Faults(8);
+    /// `startup_delay` is not over.
+    pub const DELAY: Faults = Faults(16);
+    /// The interface's sockets could not be opened.
+    pub const SOCKET: Faults = Faults(32);
+    /// Priority 255 without the addresses.
+    pub const NOT_OWNER: Faults = Faults(64);
+    /// HAProxy is being started for the first time: no fault yet.
+    pub const STARTING: Faults = Faults(128);
+    /// An interface of `track_interface` is down.
+    pub const TRACKED_INTERFACE: Faults = Faults(256);
+    /// A check of `track` is down.
+    pub const CHECK: Faults = Faults(512);
+    /// Another member of the sync group cannot take part.
+    pub const GROUP: Faults = Faults(1024);
+    /// A check of `track` has no result yet: no fault yet.
+    pub const CHECKING: Faults = Faults(2048);
+    /// The macvlan of its virtual MAC cannot be had.
+    pub const VMAC: Faults = Faults(4096);
+    /// `mcast_src_ip` or `unicast_src_ip` is not an address of the interface.
+    pub const NO_SOURCE: Faults = Faults(8192);
+    /// The kernel has refused all its addresses.
+    pub const REFUSED: Faults = Faults(16384);
+    /// No advert can be sent.
+    pub const UNSENT: Faults = Faults(32768);
+
+    /// Every fault with its words.
+    pub const WORDS: [(Faults, &'static str); 16] = [
+        (Faults::NO_INTERFACE, "interface does not exist"),
+        (Faults::LINK_DOWN, "interface is down"),
+        (Faults::NO_ADDRESS, "interface has no address to send from"),
+        (Faults::NO_SOURCE, "mcast_src_ip or unicast_src_ip is not on the interface"),
+        (Faults::HAPROXY, "HAProxy is not ready"),
+        (Faults::DELAY, "startup_delay"),
+        (Faults::STARTING, "waiting for HAProxy"),
+        (Faults::SOCKET, "no socket"),
+        (Faults::NOT_OWNER, "priority 255 but the address is not on the interface"),
+        (Faults::TRACKED_INTERFACE, "a tracked interface is down"),
+        (Faults::CHECK, "a tracked check is down"),
+        (Faults::GROUP, "another member of the group is in FAULT"),
+        (Faults::CHECKING, "waiting for a check"),
+        (Faults::VMAC, "the virtual MAC cannot be had"),
+        (Faults::REFUSED, "the kernel refuses the addresses"),
+        (Faults::UNSENT, "adverts cannot be sent"),
+    ];
+
+    /// Adds `f` if `on`.
+    pub fn set(&mut self, f: Faults, on: bool) {
+        if on {
+            self.0 |= f.0;
+        }
+    }
+
+    /// Whether there is none.
+    pub fn none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether all that is missing is to be expected at a start.
+    pub fn is_pending(self) -> bool {
+        self.0 & !(Faults::DELAY.0 | Faults::STARTING.0 | Faults::CHECKING.0) == 0
+    }
+
+    /// Whether there is nothing but `f`.
+    pub fn only(self, f: Faults) -> bool {
+        self.0 & !f.0 == 0
+    }
+
+    /// All that is in either.
+    pub fn or(self, f: Faults) -> Faults {
+        Faults(self.0 | f.0)
+    }
+
+    /// Whether `f` is among them.
+    pub fn has(self, f: Faults) -> bool {
+        self.0 & f.0 != 0
+    }
+}
+
+/// The VIPs are kept until the successor has them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hold {
+    /// End of `handover_timeout`.
+    pub until: Time,
+    /// When to let go: shortly after the successor was heard.
+    pub release_at: Option<Time>,
+    /// Its announcement was heard, not only its advert.
+    pub announced: bool,
+}
+
+/// One log line per reason, until an accepted advert and a while have passed.
+#[derive(Clone, Debug, Default)]
+pub struct Quiet {
+    last: [Option<Time>; NOTES + 4],
+    accepted: Option<Time>,
+}
+
+/// Slot of `Quiet` for oddities of accepted adverts.
+pub const ODD: usize = Discard::ALL.len();
+/// The first slot of those for what a machine noted.
+const NOTES: usize = ODD + 1;
+
+const QUIET: Duration = Duration::from_secs(10);
+
+impl Quiet {
+    /// An advert was accepted: only that resets the limits, so a forger cannot.
+    pub fn accept(&mut self, now: Time) {
+        self.accepted = Some(now);
+    }
+
+    /// Whether to say what a machine noted. With the right password it can be made to note 100,000 things a second.
+    pub fn may_note(&mut self, note: &Note, now: Time) -> bool {
+        let slot = match note {
+            Note::HigherAdvert(_) => return true, // it is backup then
+            Note::LowerAdvert(_) => 0,
+            Note::MasterGone(_) => 1,
+            Note::StrangerGone(_) => 2,
+            Note::SecondOwner(_) => 3,
+        };
+        self.may_say(NOTES + slot, now)
+    }
+
+    /// Whether to say it.
+    pub fn may_say(&mut self, slot: usize, now: Time) -> bool {
+        let accepted = self.accepted;
+        let Some(last) = self.last.get_mut(slot) else { return false };
+        let say = last.is_none_or(|t| now.since(t) >= QUIET && accepted.is_some_and(|a| a > t));
+        if say {
+            *last = Some(now);
+        }
+        say
+    }
+}
+
+/// One virtual router.
+#[derive(Debug)]
+pub struct Instance {
+    /// Its section.
+    pub cfg: config::Vrrp,
+    /// Its state machine.
+    pub machine: Machine,
+    /// When its addresses are announced.
+    pub announcer: Announcer,
+    /// Its interface, an index into the node's links.
+    pub link: usize,
+    /// Adverts that went to nobody.
+    pub unsent: Unsent,
+    /// Its sync group, an index into the node's groups.
+    pub group: Option<usize>,
+    /// With `use_vmac` the link of its macvlan.
+    pub vmac: Option<usize>,
+    /// Its addresses as advertised.
+    pub vips: Vec<IpAddr>,
+    /// The source of its adverts.
+    pub src: Option<IpAddr>,
+    /// A hand-over that is under way.
+    pub hold: Option<Hold>,
+    /// When it was outranked, until the winner has announced or was told.
+    pub outranked: Option<Time>,
+    /// Why it does not take part.
+    pub faults: Faults,
+    /// The end of that fault which the kernel's refusal of all addresses is, and how often that was so in a row.
+    pub refused_until: Option<Time>,
+    /// See `refused_until`.
+    pub refusals: u8,
+    /// How often in a row it was so since it became master.
+    pub refused_tries: u8,
+    /// Its counters.
+    pub stats: Stats,
+    /// Other masters that were heard while it was master.
+    pub foreign: Foreign,
+    /// Another host announced one of its VIPs while it held that.
+    pub contest: Option<Contest>,
+    /// When it entered its state, and why.
+    pub since: Time,
+    /// See `since`.
+    pub why: Why,
+    /// Not configured any more: it only hands over what it has.
+    pub retired: bool,
+    /// At the start: whether it may resume as master.
+    pub may_resume: bool,
+    /// Became master, and the state file does not say so yet.
+    pub unsaved: bool,
+    /// The state that hooks and mail were last told.
+    pub notified: Option<hook::State>,
+    /// Limits of its log lines.
+    pub quiet: Quiet,
+    /// Identification of its next IP packet; never 0, which the kernel would replace.
+    pub ip_id: u16,
+    /// Where its adverts go: the group or each peer.
+    pub targets: Vec<Target>,
+    /// Sequence numbers; of AH only.
+    pub replay: Replay,
+}
+
+/// Where adverts go.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The group, or a peer.
+    pub to: IpAddr,
+    /// Adverts that could not be sent there.
+    pub send_errors: u64,
+    /// The last time that was reported.
+    pub said: Option<Time>,
+}
+
+impl Target {
+    /// The group, or the peers.
+    pub fn of(cfg: &config::Vrrp) -> Vec<Target> {
+        let group = if cfg.is_ipv6() { IpAddr::V6(GROUP_V6) } else { IpAddr::V4(GROUP_V4) };
+        let to = if cfg.unicast_peers.is_empty() { &[group][..] } else { &cfg.unicast_peers };
+        to.iter().map(|to| Target { to: *to, send_errors: 0, said: None }).collect()
+    }
+}
+
+impl Instance {
+    /// In `Init`, with nothing known of its interface.
+    pub fn new(cfg: config::Vrrp, link: usize, now: Time) -> Self {
+        let params = Params {
+            version: cfg.version,
+            priority: cfg.priority,
+            advert_int: cfg.advert_int,
+            preempt: cfg.preempt,
+            preempt_delay: cfg.preempt_delay,
+            down_timer_adverts: cfg.down_timer_adverts,
+            own: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            epoch: now,
+        };
+        Instance {
+            targets: Target::of(&cfg),
+            vips: cfg.vips.iter().map(|v| v.addr).collect(),
+            machine: Machine::new(params),
+            announcer: Announcer::default(),
+            link,
+            unsent: Unsent::default(),
+            group: None,
+            vmac: None,
+            src: None,
+            hold: None,
+            outranked: None,
+            faults: Faults::default(),
+            refused_until: None,
+            refusals: 0,
+            refused_tries: 0,
+            stats: Stats::default(),
+            foreign: Foreign::default(),
+            contest: None,
+            since: now,
+            why: Why::Started,
+            retired: false,
+            may_resume: false,
+            unsaved: false,
+            notified: None,
+            quiet: Quiet::default(),
+            ip_id: 1,
+            replay: Replay::default(),
+            cfg,
+        }
+    }
+
+    /// Whether it is master.
+    pub fn is_master(&self) -> bool {
+        self.machine.kind() == Kind::Master
+    }
+
+    /// Whether it owns its addresses.
+    pub fn is_owner(&self) -> bool {
+        self.cfg.priority == 255
+    }
+
+    /// The key of its authentication headers, if it has any.
+    pub fn ah_key(&self) -> Option<&[u8; 8]> {
+        match (&self.cfg.auth, self.cfg.version) {
+            (Auth::Ah(key), Version::V2) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// The only senders it listens to; empty: all.
+    pub fn heard(&self) -> &[IpAddr] {
+        if self.is_unicast() { &self.cfg.unicast_peers } else { &self.cfg.allowed_peers }
+    }
+
+    /// Whether its adverts go to each peer and not to the group.
+    pub fn is_unicast(&self) -> bool {
+        !self.cfg.unicast_peers.is_empty()
+    }
+}

@@ -1,0 +1,65 @@
+//! A kernel that accepts none of a master's addresses: a master without them serves nobody, and keeps whoever could.
+
+use crate::base::time::Time;
+use crate::node::{Life, Node};
+use std::time::Duration;
+
+/// FAULT for so long after the first refusal, and twice as long after each one that follows, up to 320 s.
+const FIRST: Duration = Duration::from_secs(10);
+/// After that it takes over where nobody else is master, and preempts only when so many times that have passed.
+const ASIDE: u32 = 6;
+/// Refusals in a row, with 0.25 s and an advert in between: a lack of memory may be over by then.
+const TRIES: u8 = 3;
+
+fn pause(refusals: u8) -> Duration {
+    FIRST * (1 << refusals.saturating_sub(1).min(5))
+}
+
+impl Node {
+    /// The kernel has refused all of them.
+    pub(crate) fn refused(&mut self, inst: usize, now: Time) {
+        let i = &mut self.instances[inst];
+        i.refused_tries = i.refused_tries.saturating_add(1);
+        if i.is_master() && self.life == Life::Running && i.refused_tries >= TRIES {
+            i.refusals = i.refusals.saturating_add(1);
+            i.refused_until = Some(now + pause(i.refusals));
+            self.evaluate_all(now);
+        }
+    }
+
+    /// Ends what has lasted long enough. Whether the kernel has changed its mind shows only when nobody else is master: to try
+    /// would cost the clients of another one.
+    pub(crate) fn tick_refused(&mut self, now: Time) {
+        for i in 0..self.instances.len() {
+            if self.instances[i].refused_until.is_some_and(|t| now >= t) {
+                self.instances[i].refused_until = None;
+                let until = now + pause(self.instances[i].refusals) * ASIDE;
+                // The others of its group would preempt for it.
+                for j in self.together(i) {
+                    self.instances[j].machine.stand_aside(now, until);
+                }
+                self.evaluate_all(now);
+            }
+        }
+    }
+
+    /// An interface is another one or has other properties: what was refused may be accepted now.
+    pub(crate) fn forgive(&mut self, link: usize) {
+        for inst in 0..self.instances.len() {
+            if self.instances[inst].refusals > 0 && self.addrs.of(inst).any(|(_, e)| e.link == link) {
+                self.forgive_instance(inst);
+            }
+        }
+    }
+
+    /// The same of one virtual router that has other addresses.
+    pub(crate) fn forgive_instance(&mut self, inst: usize) {
+        let i = &mut self.instances[inst];
+        if std::mem::take(&mut i.refusals) > 0 {
+            i.refused_until = None;
+            for j in self.together(inst) {
+                self.instances[j].machine.come_forward();
+            }
+        }
+    }
+}

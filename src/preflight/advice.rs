@@ -1,0 +1,256 @@
+//! What is legal but unwise, mostly for `vipd -t` only.
+
+use crate::base::text::Write;
+use crate::config::{Auth, CheckKind, Config};
+use crate::sys::dir;
+use std::fs::{self, File};
+use std::io::Read;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Octets of a file of HAProxy's that are looked at.
+const MAX_SIZE: u64 = 1 << 20;
+/// Files of a directory that are looked at.
+const MAX_FILES: usize = 256;
+
+/// A password that others may read, or change.
+pub fn open_secret(cfg: &Config, file: &Path) -> Option<String> {
+    let secret = cfg.vrrp.iter().any(|v| v.auth != Auth::None);
+    let open = secret && fs::metadata(file).is_ok_and(|m| m.permissions().mode() & 0o077 != 0);
+    open.then(|| format!("others may read the password in it: chmod 600 {}", file.display()))
+}
+
+/// Lines `file:line: warning: text` or `file: note: text`.
+pub fn advice(cfg: &Config, file: &Path) -> String {
+    let mut out = String::new();
+    let name = file.display();
+    if let Some(told) = open_secret(cfg, file) {
+        writeln!(out, "{name}: warning: {told}");
+    }
+    for c in &cfg.checks {
+        if let CheckKind::Exec { argv, .. } = &c.kind
+            && let Some(program) = argv.first()
+            && !fs::metadata(program).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+        {
+            writeln!(out, "{name}: warning: [check {}]: {program} is no program that can be run", c.name);
+        }
+    }
+    for (index, v) in cfg.vrrp.iter().enumerate() {
+        let line = v.line;
+        if v.is_ipv6() && !v.unicast_peers.is_empty() {
+            writeln!(out, "{name}:{line}: note: with IPv6 a keepalived needs unicast_ttl 255");
+        }
+        if !v.preempt && !v.preempt_delay.is_zero() {
+            writeln!(out, "{name}:{line}: warning: preempt_delay has no effect with preempt = no");
+        }
+        if v.down_timer_adverts == 1 {
+            writeln!(
+                out,
+                "{name}:{line}: warning: down_timer_adverts = 1: an advert that is lost or late is a failover"
+            );
+        }
+        for vip in v.held() {
+            if let Some(what) = not_a_host(vip.addr, vip.prefix) {
+                let (addr, prefix) = (vip.addr, vip.prefix);
+                writeln!(out, "{name}:{line}: warning: {addr}/{prefix} is {what}, not a host's");
+            }
+        }
+        let mut before = cfg.vrrp.iter().take(index).filter(|b| b.is_ipv6() == v.is_ipv6());
+        if let Some(b) = before.find(|b| b.vrid == v.vrid) {
+            let (one, two) = (&b.interface, &v.interface);
+            writeln!(
+                out,
+                "{name}:{line}: note: virtual_router_id = {} as in [vrrp {}]: wrong if {one} and {two} are one network",
+                v.vrid, b.name
+            );
+        }
+    }
+    haproxy(cfg, &mut out);
+    out
+}
+
+/// What an address is that no host of its subnet should have; of /31, /32, /127 and /128 every one is a host's.
+fn not_a_host(addr: IpAddr, prefix: u8) -> Option<&'static str> {
+    match addr {
+        IpAddr::V4(a) if prefix < 31 => match a.to_bits() << prefix {
+            0 => Some("the network's address"),
+            host if host == u32::MAX << prefix => Some("the broadcast address"),
+            _ => None,
+        },
+        IpAddr::V6(a) if prefix < 127 && a.to_bits() << prefix == 0 => Some("the routers' anycast address"),
+        _ => None,
+    }
+}
+
+fn haproxy(cfg: &Config, out: &mut String) {
+    let Some(h) = &cfg.haproxy else { return };
+    let vips: Vec<IpAddr> = match h.nonlocal_bind {
+        true => Vec::new(),
+        false => cfg.vrrp.iter().flat_map(|v| v.held()).map(|v| v.addr).collect(),
+    };
+    let mut bounded = false;
+    for file in h.config.iter().flat_map(|path| files(path)) {
+        bounded |= scan(&read(&file), &vips, |line, text| {
+            writeln!(out, "{}:{line}: warning: {text}", file.display());
+        });
+    }
+    if let (false, Some(first)) = (bounded, h.config.first()) {
+        let text =
+            "no hard-stop-after: after a reload the old process stays as long as its longest connection";
+        writeln!(out, "{}: warning: {text}", first.display());
+    }
+}
+
+/// The text of a file of HAProxy's. Whatever cannot be read is HAProxy's to complain of.
+pub(crate) fn read(file: &Path) -> String {
+    let mut bytes = Vec::new();
+    // Not one that would keep us waiting.
+    if file.is_file() {
+        let _ = File::open(file).and_then(|f| f.take(MAX_SIZE).read_to_end(&mut bytes));
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The file, or the `*.cfg` of the directory.
+pub(crate) fn files(path: &Path) -> Vec<PathBuf> {
+    let Ok(mut all) = dir::files(path, "", ".cfg") else { return vec![path.to_owned()] };
+    all.retain(|p| p.is_file());
+    all.truncate(MAX_FILES);
+    all
+}
+
+/// Looks at the lines of a haproxy.cfg; returns whether it has `hard-stop-after`. `say`: a `bind` of one of `vips` that
+/// only works on the master.
+fn scan(text: &str, vips: &[IpAddr], mut say: impl FnMut(usize, &str)) -> bool {
+    let mut bounded = false;
+    for (index, line) in text.lines().enumerate() {
+        let mut words = line.split_ascii_whitespace().take_while(|w| !w.starts_with('#'));
+        match words.next() {
+            Some("hard-stop-after") => bounded = true,
+            Some("bind") => {
+                let list = words.next().unwrap_or_default();
+                if list.split(',').any(|one| host(one).is_some_and(|a| vips.contains(&a)))
+                    && !words.any(|w| w == "transparent")
+                {
+                    say(index + 1, "with nonlocal_bind = no a backup cannot bind this: add `transparent`");
+                }
+            }
+            _ => {}
+        }
+    }
+    bounded
+}
+
+/// The address of `[ipv4@|ipv6@]ADDR:PORT`, with or without brackets.
+fn host(bind: &str) -> Option<IpAddr> {
+    let bind = bind.split_once('@').map_or(bind, |(_, rest)| rest);
+    bind.rsplit_once(':')?.0.trim_matches(['[', ']']).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema::parse;
+
+    fn said(text: &str, vips: &[&str]) -> (bool, Vec<usize>) {
+        let vips: Vec<IpAddr> = vips.iter().map(|v| v.parse().expect("an address")).collect();
+        let mut lines = Vec::new();
+        (scan(text, &vips, |line, _| lines.push(line)), lines)
+    }
+
+    #[test]
+    fn of_haproxy_cfg() {
+        let cfg = "global\n    hard-stop-after 30s\nfrontend a\n\tbind 192.0.2.1:80\n  bind :80,192.0.2.1:81 ssl # transparent\n\
+                   bind ipv6@[2001:db8::1]:80\nbind 2001:db8::1:80\nbind 192.0.2.1:82 transparent\nbind 192.0.2.10:80\nbind\n";
+        assert_eq!(said(cfg, &["192.0.2.1", "2001:db8::1"]), (true, vec![4, 5, 6, 7]));
+        assert_eq!(said(cfg, &[]), (true, vec![]));
+        assert_eq!(said("# hard-stop-after 1s\nglobal # hard-stop-after\n\0\n", &[]), (false, vec![]));
+    }
+
+    #[test]
+    fn of_addresses_and_preemption() {
+        let what = |addr: &str, prefix| not_a_host(addr.parse().expect("an address"), prefix);
+        for (addr, prefix, word) in [
+            ("192.168.1.0", 24, "network"),
+            ("192.168.1.255", 24, "broadcast"),
+            ("192.168.1.4", 30, "network"),
+            ("192.168.1.7", 30, "broadcast"),
+            ("10.0.0.0", 1, ""),
+            ("128.0.0.0", 1, "network"),
+            ("192.168.1.255", 23, "broadcast"),
+            ("192.168.0.255", 23, ""),
+            ("192.168.1.0", 31, ""),
+            ("192.168.1.1", 31, ""),
+            ("192.168.1.255", 32, ""),
+            ("2001:db8::", 64, "anycast"),
+            ("2001:db8::1", 64, ""),
+            ("2001:db8::ffff", 112, ""),
+            ("2001:db8::", 127, ""),
+            ("2001:db8::", 128, ""),
+        ] {
+            match what(addr, prefix) {
+                Some(text) => assert!(!word.is_empty() && text.contains(word), "{addr}/{prefix}: {text}"),
+                None => assert_eq!(word, "", "{addr}/{prefix}"),
+            }
+        }
+        let text = "[vrrp A]\ninterface = eth0\nvirtual_router_id = 1\npreempt = no\npreempt_delay = 5\n\
+                    virtual_ipaddress = 192.0.2.1/24, 192.0.2.255/24\nvirtual_ipaddress_excluded = 192.0.3.0/24\n";
+        let of = |text: &str| advice(&parse(text).expect("valid").0, Path::new("/nowhere.ini"));
+        assert_eq!(
+            of(text),
+            "/nowhere.ini:1: warning: preempt_delay has no effect with preempt = no\n\
+             /nowhere.ini:1: warning: 192.0.2.255/24 is the broadcast address, not a host's\n\
+             /nowhere.ini:1: warning: 192.0.3.0/24 is the network's address, not a host's\n"
+        );
+        assert!(!of(&text.replace("preempt = no\n", "")).contains("preempt"));
+        let hasty = text.replace("preempt = no\n", "down_timer_adverts = 1\n");
+        assert!(
+            of(&hasty).contains(
+                ":1: warning: down_timer_adverts = 1: an advert that is lost or late is a failover"
+            )
+        );
+    }
+
+    #[test]
+    fn of_vipd_ini() {
+        let dir = std::env::temp_dir().join(format!("vipd-advice-{}", std::process::id()));
+        fs::create_dir_all(dir.join("conf.d")).expect("a directory");
+        let write = |name: &str, text: &str| fs::write(dir.join(name), text).expect("written");
+        write("conf.d/a.cfg", "global\n");
+        write("conf.d/b.txt", "hard-stop-after 1s\n");
+        write("conf.d/c.cfg", "frontend f\n    bind 192.0.2.10:80\n");
+        let (file, conf) = (dir.join("vipd.ini"), dir.join("conf.d"));
+        let text = format!(
+            "[haproxy]\nconfig = {0}\nnonlocal_bind = no\n[check c]\ntype = exec\ntarget = {0}\n\
+             [check d]\ntype = exec\ntarget = /bin/sh -c true\n\
+             [vrrp A]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = 192.0.2.10\n\
+             auth_type = PASS\nauth_pass = x\ntrack = c, d\n\
+             [vrrp B]\ninterface = eth1\nvirtual_router_id = 51\nvirtual_ipaddress = 192.0.2.11\n\
+             [vrrp C]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = fe80::10\nunicast_peer = fe80::2\n",
+            conf.display()
+        );
+        fs::write(&file, &text).expect("written");
+        let (cfg, _) = parse(&text).expect("valid");
+        let advice_with = |mode: u32| {
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("set");
+            advice(&cfg, &file).replace(&format!("{}/", dir.display()), "")
+        };
+        let rest = "vipd.ini: warning: [check c]: conf.d is no program that can be run\n\
+             vipd.ini:17: note: virtual_router_id = 51 as in [vrrp A]: wrong if eth0 and eth1 are one network\n\
+             vipd.ini:21: note: with IPv6 a keepalived needs unicast_ttl 255\n\
+             conf.d/c.cfg:2: warning: with nonlocal_bind = no a backup cannot bind this: add `transparent`\n\
+             conf.d: warning: no hard-stop-after: after a reload the old process stays as long as its longest connection\n";
+        let rest = rest.replace("[check c]: conf.d", &format!("[check c]: {}", conf.display()));
+        let rest = rest.replace(&format!("{}/", dir.display()), "");
+        assert_eq!(advice_with(0o600), rest.clone());
+        let with = advice_with(0o640);
+        assert_eq!(
+            with,
+            format!("vipd.ini: warning: others may read the password in it: chmod 600 vipd.ini\n{rest}")
+        );
+        write("conf.d/d.cfg", "global\n hard-stop-after 1s\n");
+        assert!(!advice(&cfg, &file).contains("hard-stop-after"));
+        let _ = fs::remove_dir_all(&dir);
+    }
+}

@@ -1,0 +1,6 @@
+//! What people and programs are told: the words of the log, the status, what `--watch` shows.
+
+pub mod repeat;
+pub mod status;
+pub mod watch;
+pub mod words;

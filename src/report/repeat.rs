@@ -1,0 +1,181 @@
+//! Limits of the log lines that can repeat for days: an interface, a check or a sending that flaps. Pure.
+//!
+//! Each thing (an interface, a VIP, ...) may say each of its lines 50 times, and then once in 10 s. The last one that was held back
+//! is said when its time has come, with the number of those before it: what a log ends with is how things are.
+
+use crate::base::time::{Time, earlier};
+use crate::check::Said;
+use crate::event::Event;
+use log::Level;
+use std::mem::Discriminant;
+use std::time::Duration;
+
+const BURST: u32 = 50;
+const REFILL: Duration = Duration::from_secs(10);
+
+/// All that has been said lately.
+#[derive(Debug, Default)]
+pub struct Repeats {
+    lines: Vec<Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    key: (Discriminant<Event>, usize),
+    /// Uses that are left, as of `filled`.
+    left: u32,
+    filled: Time,
+    /// The last one held back, and how many were.
+    held: Option<(Level, String, u32)>,
+}
+
+impl Line {
+    fn left(&self, now: Time) -> u32 {
+        let more = now.since(self.filled).as_secs() / REFILL.as_secs();
+        BURST.min(self.left.saturating_add(u32::try_from(more).unwrap_or(BURST)))
+    }
+
+    fn refill(&mut self, now: Time) {
+        let left = self.left(now);
+        // What is left of a pause counts for the next use, unless no more fit.
+        self.filled = if left == BURST { now } else { self.filled + REFILL * (left - self.left) };
+        self.left = left;
+    }
+}
+
+impl Repeats {
+    /// Whether to say it now, and how many like it have been held back before; if not, `hold` is to be called.
+    pub fn pass(&mut self, now: Time, e: &Event) -> Option<u32> {
+        let Some(of) = whose(e) else { return Some(0) };
+        let key = (std::mem::discriminant(e), of);
+        let i = self.lines.iter().position(|l| l.key == key).unwrap_or_else(|| {
+            // What could be said 50 times again is forgotten.
+            self.lines.retain(|l| l.held.is_some() || l.left(now) < BURST);
+            self.lines.push(Line { key, left: BURST, filled: now, held: None });
+            self.lines.len() - 1
+        });
+        let line = self.lines.get_mut(i)?;
+        line.refill(now);
+        line.left = line.left.checked_sub(1)?;
+        Some(line.held.take().map_or(0, |h| h.2))
+    }
+
+    /// What `pass` refused is held back, in place of the last one like it.
+    pub fn hold(&mut self, e: &Event, level: Level, text: String) {
+        let key = (std::mem::discriminant(e), whose(e).unwrap_or(0));
+        if let Some(l) = self.lines.iter_mut().find(|l| l.key == key) {
+            let before = l.held.as_ref().map_or(0, |h| h.2);
+            l.held = Some((level, text, before.saturating_add(1)));
+        }
+    }
+
+    /// One that was held back and may be said by now, and how many like it came before.
+    pub fn due(&mut self, now: Time) -> Option<(Level, String, u32)> {
+        let line = self.lines.iter_mut().find(|l| l.held.is_some() && l.left(now) > 0)?;
+        line.refill(now);
+        line.left -= 1;
+        line.held.take().map(|(level, text, n)| (level, text, n - 1))
+    }
+
+    /// When `due` has something.
+    pub fn deadline(&self) -> Option<Time> {
+        let held = self.lines.iter().filter(|l| l.held.is_some());
+        held.fold(None, |at, l| earlier(at, Some(l.filled + REFILL)))
+    }
+}
+
+/// The number of what an event is about, if it can repeat without an end.
+fn whose(e: &Event) -> Option<usize> {
+    match e {
+        Event::Entered { inst, .. }
+        | Event::Fault { inst, .. }
+        | Event::SettingVips { inst }
+        | Event::RemovingVips { inst }
+        | Event::PriorityZero { inst }
+        | Event::HandOverStarts { inst, .. }
+        | Event::HandOverDone { inst, .. }
+        | Event::HandOverTimedOut { inst }
+        | Event::SecondMaster { inst, .. }
+        | Event::SecondMasterGone { inst, .. }
+        | Event::Noted { inst, .. }
+        | Event::SendFailed { inst, .. }
+        | Event::Stalled { inst, .. }
+        | Event::LateRenewal { inst }
+        | Event::Priority { inst, .. } => Some(*inst),
+        Event::Group { group, .. } => Some(*group),
+        Event::VipAdded { entry }
+        | Event::VipRemoved { entry }
+        | Event::VipAddFailed { entry, .. }
+        | Event::VipRemoveFailed { entry, .. }
+        | Event::VipForeign { entry }
+        | Event::VipDeleted { entry, .. }
+        | Event::VipExpired { entry }
+        | Event::Announcing { entry }
+        | Event::AnnounceFailed { entry, .. } => Some(*entry),
+        // Told on the debug level, which has no limit.
+        Event::Check { said: Said::Failing(..), .. } => None,
+        Event::Check { check, .. } => Some(*check),
+        Event::Link { link, .. }
+        | Event::OpenFailed { link, .. }
+        | Event::VmacMade { link }
+        | Event::VmacFailed { link, .. } => Some(*link),
+        Event::Overrun => Some(0),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(link: usize, running: bool) -> Event {
+        Event::Link { link, present: true, running }
+    }
+
+    /// A day of an interface that flaps every second.
+    #[test]
+    fn a_log_of_flaps_is_bounded_and_ends_with_the_truth() {
+        let mut r = Repeats::default();
+        let start = Time::ZERO + Duration::from_secs(1000);
+        let (mut said, mut told) = (0, 0);
+        let mut last = None;
+        for s in 0..86_400 {
+            let now = start + Duration::from_secs(s);
+            let e = link(0, s % 2 == 1);
+            match r.pass(now, &e) {
+                Some(more) => (said, told, last) = (said + 1, told + more + 1, Some(format!("{e:?}"))),
+                None => r.hold(&e, Level::Info, format!("{e:?}")),
+            }
+        }
+        assert!((8_600..8_700).contains(&said), "{said}");
+        // Another one is not affected.
+        assert_eq!(r.pass(start, &link(1, true)), Some(0));
+        let mut now = start + Duration::from_secs(86_399);
+        while let Some(at) = r.deadline() {
+            now = at.max(now);
+            let (level, e, more) = r.due(now).expect("it is due");
+            assert_eq!(level, Level::Info, "as it would have been said at once");
+            (told, last) = (told + more + 1, Some(e));
+            assert!(r.due(now).is_none());
+        }
+        assert!(now.since(start) < Duration::from_secs(86_410));
+        assert_eq!((told, last), (86_400, Some(format!("{:?}", link(0, true)))), "none is lost in the count");
+    }
+
+    #[test]
+    fn what_is_rare_is_always_said_and_nothing_is_kept_for_ever() {
+        let mut r = Repeats::default();
+        let mut now = Time::ZERO;
+        for i in 0..1000 {
+            now += Duration::from_secs(10);
+            for of in [0, i * 2 + 1, i * 2 + 2] {
+                assert_eq!(r.pass(now, &link(of, true)), Some(0));
+            }
+        }
+        assert!(r.lines.len() < 200, "{}", r.lines.len());
+        // After a long silence a burst is possible again, and no more than that.
+        now += Duration::from_secs(100_000);
+        let passed = (0..1000).filter(|_| r.pass(now, &link(0, true)).is_some()).count();
+        assert_eq!(passed, BURST as usize);
+    }
+}

@@ -1,0 +1,526 @@
+//! The state machine of one virtual router (RFC 9568 §6.4, RFC 3768 §6.4), pure: `(now, input) -> actions`.
+//!
+//! Deadlines live inside the states, so a stale timer cannot exist. The machine knows nothing of addresses,
+//! sockets or HAProxy: it says *advert*, *acquire*, *release*, and in which order.
+//!
+//! | state  | input                        | actions in order                         | next   |
+//! |--------|------------------------------|------------------------------------------|--------|
+//! | Init   | Start, owner                 | Advert(255) Acquire Entered              | Master |
+//! | Init   | Start                        | Entered                                  | Backup |
+//! | Init   | Resume                       | Advert Acquire Entered                   | Master |
+//! | Backup | Leave, Fault                 | Entered                                  | Init   |
+//! | Backup | Tick, down timer             | Advert Acquire Entered                   | Master |
+//! | Backup | advert 0 of the master heard | Noted; down timer := skew (see `above`)  | Backup |
+//! | Backup | advert >= own, or no preempt | down timer anew                          | Backup |
+//! | Backup | lower advert, preempt        | down timer runs on (after preempt_delay) | Backup |
+//! | Master | Tick, advert timer           | Advert                                   | Master |
+//! | Master | advert 0                     | Advert, advert timer anew; bounded       | Master |
+//! | Master | higher advert, or higher tie | Noted Release(AfterSuccessor) Entered    | Backup |
+//! | Master | lower advert                 | Noted Advert Reannounce; bounded         | Master |
+//! | Master | Leave                        | Advert(0) Release(AfterSuccessor) Entered| Init   |
+//! | Master | Fault                        | Release(Now) Advert(0) Entered           | Init   |
+//! | Master | Stall                        | Release(Now) Entered                     | Backup |
+//! | Master | Yield                        | Release(AfterSuccessor) Entered          | Backup |
+//! | Init   | Priority                     | -                                        | Init   |
+//! | Backup | Priority                     | down timer moves by the skew's change    | Backup |
+//! | Master | Priority                     | -; the next advert has it                | Master |
+//! | Master | Resign                       | Advert(0) Offer                          | Master |
+//! | asking | any advert above 0           | Release(AfterSuccessor) Entered Resigned | Backup |
+//! | asking | Tick, nobody came            | Keep Advert Resigned                     | Master |
+//! | asking | Tick, nobody came, forced    | Release(Now) Entered Resigned            | Backup |
+//! | asking | Leave, Fault, Stall, Yield   | as a master, but no second Advert(0)     |        |
+//!
+//! *asking* is a master that was told to resign: backups are silent, so whether there is one is found out by priority 0.
+//! It keeps the addresses and answers nothing until somebody takes over. `resign` has what comes of it.
+//!
+//! A lower advert is answered in both versions, as keepalived does: RFC 9568 asks for it, RFC 3768 is
+//! silent, and the other master is gone the sooner.
+
+mod resign;
+mod retune;
+
+use super::timers;
+use crate::base::time::Time;
+use crate::config::Version;
+use resign::Asking;
+pub use resign::Resigned;
+pub use retune::Tuning;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// What the machine is run with.
+#[derive(Clone, Debug)]
+pub struct Params {
+    /// Protocol version.
+    pub version: Version,
+    /// Priority, 1 to 255; 255 is the owner.
+    pub priority: u8,
+    /// Own Advertisement_Interval.
+    pub advert_int: Duration,
+    /// Preempt_Mode.
+    pub preempt: bool,
+    /// How long a living lower-priority master is respected.
+    pub preempt_delay: Duration,
+    /// Adverts in the down timer; the RFCs' 3.
+    pub down_timer_adverts: u32,
+    /// Source address of our adverts: breaks ties.
+    pub own: IpAddr,
+    /// Origin of the node's advert grid.
+    pub epoch: Time,
+}
+
+impl Params {
+    /// Whether a master with these parameters gives way to `m`.
+    pub fn outranked_by(&self, m: Master) -> bool {
+        m.priority > self.priority || (m.priority == self.priority && m.src > self.own)
+    }
+}
+
+/// A state, its deadlines inside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// Not taking part.
+    Init,
+    /// Listening to a master.
+    Backup {
+        /// When the master counts as dead.
+        down_at: Time,
+        /// The master's interval: learned in v3, our own in v2.
+        interval: Duration,
+        /// End of `preempt_delay`, once a lower-priority master was heard.
+        preempt_at: Option<Time>,
+        /// The master whose advert was accepted last.
+        master: Option<Master>,
+        /// The master of lower priority that was heard last, while it is being preempted.
+        lower: Option<Master>,
+    },
+    /// Advertising.
+    Master {
+        /// When the next advert is due.
+        advert_at: Time,
+        /// The last time another's advert was answered.
+        answered: Option<Time>,
+    },
+}
+
+/// A master that was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Master {
+    /// Source address of its adverts.
+    pub src: IpAddr,
+    /// Its priority.
+    pub priority: u8,
+}
+
+/// The name of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `State::Init`
+    Init,
+    /// `State::Backup`
+    Backup,
+    /// `State::Master`
+    Master,
+}
+
+/// What can happen to a machine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Input {
+    /// Take part from now on.
+    Start,
+    /// Take part as the master that this node was an instant ago (design: "the lease is also the memory").
+    Resume,
+    /// Hand over and stop taking part.
+    Leave,
+    /// Cannot serve: let go first, then tell.
+    Fault,
+    /// Woken after the backups' down timer: somebody else may be master since.
+    Stall,
+    /// Another member of the sync group was outranked.
+    Yield,
+    /// An advert that passed the receive ladder.
+    Advert {
+        /// Its source.
+        src: IpAddr,
+        /// Its priority, 0 included.
+        priority: u8,
+        /// Its interval.
+        interval: Duration,
+    },
+    /// Tracking has changed the priority, 1 to 254; never an owner's.
+    Priority(u8),
+    /// Hand over on command.
+    Resign {
+        /// How long to wait for a successor.
+        wait: Duration,
+        /// How long not to preempt, from now.
+        aside: Duration,
+        /// Give the addresses up even if nobody comes.
+        force: bool,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// Why a state was entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Started, or recovered from a fault.
+    Started,
+    /// We own the addresses.
+    Owner,
+    /// Our lease was still running.
+    Resumed,
+    /// The master fell silent.
+    MasterDown,
+    /// The master sent priority 0.
+    MasterLeft,
+    /// Nobody has been heard since the start.
+    NoMaster,
+    /// A master of lower priority was preempted.
+    Preempted,
+    /// A higher priority was heard, or the same from a higher address.
+    Outranked(Master),
+    /// This process did not run for longer than the backups wait.
+    Stalled,
+    /// Another member of the sync group was outranked.
+    Group,
+    /// Told to resign.
+    Resigned,
+    /// Asked to leave.
+    Left,
+    /// A fault.
+    Faulted,
+}
+
+/// How addresses are let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// At once.
+    Now,
+    /// Once the successor has announced them (make before break).
+    AfterSuccessor,
+}
+
+/// Something heard that is worth a word and changes no state by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// As master: a higher advert.
+    HigherAdvert(Master),
+    /// As master: a lower advert.
+    LowerAdvert(Master),
+    /// As backup: the master gave up.
+    MasterGone(Master),
+    /// As backup: priority 0 from somebody who is not the master that was heard; ignored.
+    StrangerGone(IpAddr),
+    /// As the owner: somebody else claims to be the owner (RFC 9568 erratum 8298).
+    SecondOwner(Master),
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Action {
+    /// Send an advert with this priority.
+    Advert(u8),
+    /// Add the addresses and announce them.
+    Acquire,
+    /// Let the addresses go.
+    Release(Release),
+    /// Keep the addresses without adverts: somebody else is asked to take them.
+    Offer,
+    /// Nobody did: they are ours by adverts again.
+    Keep,
+    /// What became of `Resign`.
+    Resigned(Resigned),
+    /// Announce again: somebody else announced the addresses.
+    Reannounce,
+    /// A state was entered.
+    Entered(Kind, Why),
+    /// Heard.
+    Noted(Note),
+}
+
+/// One virtual router's state machine.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Parameters; the node keeps `own` up to date.
+    pub params: Params,
+    state: State,
+    /// As master: told to resign, and nobody has come yet.
+    asking: Option<Asking>,
+    /// Resigned: does not preempt until then.
+    aside_until: Option<Time>,
+    /// As master, after a change of the interval: what the backups wait until they have heard of it.
+    promised: Option<Duration>,
+    /// When this was last master because somebody sent priority 0.
+    hurried: Option<Time>,
+    /// As backup: a master that a lower one was accepted after, and when it counts as dead.
+    above: Option<(Master, Time)>,
+}
+
+impl Machine {
+    /// A machine in `Init`.
+    pub fn new(params: Params) -> Self {
+        let state = State::Init;
+        Machine { params, state, asking: None, aside_until: None, promised: None, hurried: None, above: None }
+    }
+
+    /// The state with its deadlines.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The state's name.
+    pub fn kind(&self) -> Kind {
+        match self.state {
+            State::Init => Kind::Init,
+            State::Backup { .. } => Kind::Backup,
+            State::Master { .. } => Kind::Master,
+        }
+    }
+
+    /// When `Tick` is due.
+    pub fn deadline(&self) -> Option<Time> {
+        match self.state {
+            State::Master { .. } if self.asking.is_some() => self.asking.map(|a| a.until),
+            State::Init => None,
+            State::Backup { down_at, .. } => Some(down_at),
+            State::Master { advert_at, .. } => Some(advert_at),
+        }
+    }
+
+    /// N × I of our own adverts: what every backup waits at the least.
+    pub fn patience(&self) -> Duration {
+        self.promised.unwrap_or(self.params.advert_int * self.params.down_timer_adverts)
+    }
+
+    /// One step.
+    pub fn step(&mut self, now: Time, input: Input, out: &mut Vec<Action>) {
+        match (&self.state, input) {
+            (_, Input::Priority(priority)) => self.set_priority(now, priority),
+            (_, Input::Resign { wait, aside, force }) => self.resign(now, wait, aside, force, out),
+            (State::Master { .. }, input) if self.asking.is_some() => self.step_asking(now, input, out),
+            (_, input) => self.step_plain(now, input, out),
+        }
+    }
+
+    fn step_plain(&mut self, now: Time, input: Input, out: &mut Vec<Action>) {
+        match (&self.state, input) {
+            (State::Init, Input::Start) if self.params.priority == 255 => self.lead(now, Why::Owner, out),
+            (State::Init, Input::Start) => self.follow(now, self.params.advert_int, None, Why::Started, out),
+            (State::Init, Input::Resume) => self.lead(now, Why::Resumed, out),
+            (State::Init, _) => {}
+
+            (State::Backup { .. }, Input::Leave) => self.rest(Why::Left, out),
+            (State::Backup { .. }, Input::Fault) => self.rest(Why::Faulted, out),
+            (State::Backup { down_at, .. }, Input::Tick) if now >= *down_at => {
+                let why = self.takeover_reason();
+                self.lead(now, why, out);
+            }
+            (State::Backup { .. }, Input::Advert { src, priority, interval }) => {
+                self.backup_hears(now, Master { src, priority }, interval, out);
+            }
+            (State::Backup { .. }, _) => {}
+
+            (State::Master { .. }, Input::Leave) => {
+                out.extend([Action::Advert(0), Action::Release(Release::AfterSuccessor)]);
+                self.rest(Why::Left, out);
+            }
+            (State::Master { .. }, Input::Fault) => {
+                out.extend([Action::Release(Release::Now), Action::Advert(0)]);
+                self.rest(Why::Faulted, out);
+            }
+            (State::Master { .. }, Input::Stall) => {
+                out.push(Action::Release(Release::Now));
+                self.follow(now, self.params.advert_int, None, Why::Stalled, out);
+            }
+            (State::Master { .. }, Input::Yield) => {
+                out.push(Action::Release(Release::AfterSuccessor));
+                self.follow(now, self.params.advert_int, None, Why::Group, out);
+            }
+            (State::Master { advert_at, .. }, Input::Tick) if now >= *advert_at => {
+                out.push(Action::Advert(self.params.priority));
+                self.rearm(now);
+            }
+            (State::Master { .. }, Input::Advert { src, priority, interval }) => {
+                self.master_hears(now, Master { src, priority }, interval, out);
+            }
+            (State::Master { .. }, _) => {}
+        }
+    }
+
+    fn lead(&mut self, now: Time, why: Why, out: &mut Vec<Action>) {
+        // The advert goes first: the old master must let go before we answer for its addresses.
+        out.extend([
+            Action::Advert(self.params.priority),
+            Action::Acquire,
+            Action::Entered(Kind::Master, why),
+        ]);
+        let advert_at = timers::next_on_grid(now, self.params.epoch, self.params.advert_int);
+        self.state = State::Master { advert_at, answered: None };
+        self.aside_until = None;
+        if why == Why::MasterLeft {
+            self.hurried = Some(now);
+        }
+    }
+
+    fn follow(
+        &mut self,
+        now: Time,
+        interval: Duration,
+        master: Option<Master>,
+        why: Why,
+        out: &mut Vec<Action>,
+    ) {
+        (self.promised, self.above) = (None, None);
+        out.push(Action::Entered(Kind::Backup, why));
+        let down_at = now + self.down_interval(interval);
+        self.state = State::Backup { down_at, interval, preempt_at: None, master, lower: None };
+    }
+
+    /// A master that has become weaker sends no advert for it, as in keepalived: a backup's down timer runs from
+    /// the last advert that it accepted, so it would not preempt the sooner.
+    fn set_priority(&mut self, now: Time, priority: u8) {
+        let old = std::mem::replace(&mut self.params.priority, priority);
+        let p = &self.params;
+        let State::Backup { down_at, interval, preempt_at, master, lower } = &mut self.state else { return };
+        let skew = |priority| timers::skew(p.version, priority, *interval);
+        *down_at = *down_at + skew(priority) - skew(old);
+        if let Some(outranks) = lower.take_if(|m| m.priority >= priority) {
+            // It was being preempted, and is followed now.
+            (*master, *preempt_at) = (Some(outranks), None);
+            *down_at = now + timers::down_interval(p.version, priority, *interval, p.down_timer_adverts);
+        }
+    }
+
+    fn rest(&mut self, why: Why, out: &mut Vec<Action>) {
+        self.promised = None;
+        out.push(Action::Entered(Kind::Init, why));
+        self.state = State::Init;
+    }
+
+    fn rearm(&mut self, now: Time) {
+        let next = timers::next_on_grid(now, self.params.epoch, self.params.advert_int);
+        if let State::Master { advert_at, .. } = &mut self.state {
+            *advert_at = next;
+        }
+    }
+
+    fn down_interval(&self, interval: Duration) -> Duration {
+        let p = &self.params;
+        timers::down_interval(p.version, p.priority, interval, p.down_timer_adverts)
+    }
+
+    fn takeover_reason(&self) -> Why {
+        match self.state {
+            // A preempted master's adverts do not move the down timer, so it is still talking.
+            State::Backup { lower: Some(m), .. } if m.priority != 0 => Why::Preempted,
+            State::Backup { master: None, lower: None, .. } => Why::NoMaster,
+            State::Backup { master: Some(m), .. } if m.priority != 0 => Why::MasterDown,
+            _ => Why::MasterLeft,
+        }
+    }
+
+    fn backup_hears(&mut self, now: Time, heard: Master, heard_interval: Duration, out: &mut Vec<Action>) {
+        let mut p = self.params.clone();
+        p.preempt &= self.aside(now).is_none();
+        let next_down = self.down_interval(match p.version {
+            Version::V2 => p.advert_int,
+            Version::V3 => heard_interval,
+        });
+        // Once in N × I: who sends a higher advert and priority 0 in turn must not make a master, with all that it has
+        // to announce, of every two packets. The timer does not need it.
+        let hurries = self.hurried.is_none_or(|t| now >= t + self.patience());
+        let State::Backup { down_at, interval, preempt_at, master, lower } = &mut self.state else { return };
+        if heard.priority == 0 {
+            self.above = self.above.filter(|(m, _)| m.src != heard.src);
+            // Only the master that was heard can resign; anybody else's priority 0 is a forgery or noise.
+            // Where all that was heard is a master about to be preempted, that one may; but there may be another
+            // master, to be respected, who is heard within an interval: this node has just begun to listen.
+            let unheard = if master.is_none() { *interval } else { Duration::ZERO };
+            match master.as_mut().or(lower.as_mut()) {
+                Some(m) if m.src == heard.src => {
+                    let skew = timers::skew(p.version, p.priority, *interval) + unheard;
+                    if m.priority != 0 {
+                        out.push(Action::Noted(Note::MasterGone(*m)));
+                    }
+                    if hurries {
+                        let alive = self.above.map_or(now, |(_, until)| until);
+                        *down_at = (*down_at).min(alive.max(now + skew));
+                    }
+                    m.priority = 0;
+                    if master.is_some() {
+                        lower.take_if(|m| m.src == heard.src); // nobody is preempted any more
+                    }
+                }
+                _ => out.push(Action::Noted(Note::StrangerGone(heard.src))),
+            }
+            return;
+        }
+        let outranks = heard.priority >= p.priority;
+        if p.preempt && !outranks {
+            let ends = *preempt_at.get_or_insert(now + p.preempt_delay);
+            if now >= ends {
+                *lower = Some(heard);
+                return; // discarded: the down timer runs on
+            }
+        } else {
+            *preempt_at = None;
+        }
+        // A lower master that is accepted, during preempt_delay or without preempt, may only be deaf to a better one, which
+        // is master still when the lower one leaves.
+        let gives_way = |m: Master| m.src == heard.src || (m.priority, m.src) < (heard.priority, heard.src);
+        self.above = match *master {
+            Some(m) if m.priority != 0 && !gives_way(m) => Some((m, *down_at)),
+            _ => self.above.filter(|(m, _)| !gives_way(*m)),
+        };
+        (*master, *lower) = (Some(heard), None);
+        if p.version == Version::V3 {
+            *interval = heard_interval;
+        }
+        *down_at = now + next_down;
+    }
+
+    fn master_hears(&mut self, now: Time, heard: Master, interval: Duration, out: &mut Vec<Action>) {
+        let p = &self.params;
+        if heard.priority == 255 && p.priority == 255 {
+            out.push(Action::Noted(Note::SecondOwner(heard)));
+        }
+        if p.outranked_by(heard) {
+            let learned = match p.version {
+                Version::V2 => p.advert_int,
+                Version::V3 => interval,
+            };
+            out.push(Action::Noted(Note::HigherAdvert(heard)));
+            out.push(Action::Release(Release::AfterSuccessor));
+            self.follow(now, learned, Some(heard), Why::Outranked(heard), out);
+            return;
+        }
+        if heard.priority != 0 {
+            out.push(Action::Noted(Note::LowerAdvert(heard)));
+        }
+        if !self.may_answer(now) {
+            return;
+        }
+        out.push(Action::Advert(self.params.priority));
+        if heard.priority == 0 {
+            self.rearm(now);
+        } else {
+            out.push(Action::Reannounce);
+        }
+    }
+
+    /// At most one answer per max(I/4, 10 ms): nothing a packet holds may be amplified.
+    fn may_answer(&mut self, now: Time) -> bool {
+        let gap = (self.params.advert_int / 4).max(Duration::from_millis(10));
+        let State::Master { answered, .. } = &mut self.state else { return false };
+        if answered.is_some_and(|t| now < t + gap) {
+            return false;
+        }
+        *answered = Some(now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

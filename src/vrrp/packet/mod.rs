@@ -1,0 +1,375 @@
+//! VRRP messages (RFC 3768 §5.1, RFC 9568 §5.1) as pure functions over bytes, without the IP header.
+//!
+//! ```text
+//! v2: 0 version 2 | type 1   1 VRID   2 priority   3 count   4 auth type          5 interval, seconds
+//!     6 checksum (2)         8 count × 4 addresses, then always 8 octets of auth data
+//! v3: 0 version 3 | type 1   1 VRID   2 priority   3 count   4 reserve (4 bits) | interval, cs (12 bits)
+//!     6 checksum (2)         8 count × 4 or 16 addresses, of the family of the carrier
+//! ```
+//!
+//! # The receive ladder
+//!
+//! A packet is refused by the first rung it fails, in the order of [`Discard::ALL`]. Three functions hold it
+//! between them, so that one socket can serve instances of different versions:
+//!
+//! 1. `wire::ipv4` refuses a broken IP header: [`Discard::IpHeader`].
+//! 2. [`preamble`] checks what needs no instance, down to an unknown version and the type, and gives the
+//!    VRID. The demultiplexer looks it up; not found is [`Discard::Vrid`].
+//! 3. [`decode`] checks the rest against what that instance expects. "Unicast to a multicast instance" or the
+//!    reverse, and "not this group's version", are asked first here, as there is no instance before the
+//!    look-up; they count as [`Discard::Destination`] and [`Discard::Version`] too.
+//!
+//! `decode` calls `preamble` itself, so it is complete without a demultiplexer.
+//!
+//! A refused packet changes nothing, with one exception: what is authentic (refused below [`Discard::AuthReplay`])
+//! has used up its sequence number.
+
+mod discard;
+
+pub use discard::Discard;
+
+use super::replay::Replay;
+use crate::config::{Auth, Version};
+use crate::wire::ah::{self, Ah};
+use crate::wire::checksum::{ones_complement, pseudo_v4, pseudo_v6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+/// IP protocol number and IPv6 next header.
+pub const PROTOCOL: u8 = 112;
+/// Where IPv4 adverts go (RFC 9568 §5.1.1.2).
+pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
+/// Where IPv6 adverts go (RFC 9568 §5.1.2.2).
+pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
+
+/// Octets before the addresses.
+const HEADER: u16 = 8;
+/// Octets of authentication data behind the addresses in v2.
+const AUTH: u16 = 8;
+/// ADVERTISEMENT, the only type.
+const TYPE: u8 = 1;
+
+/// What the network layer said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carrier {
+    /// Source.
+    pub src: IpAddr,
+    /// Destination.
+    pub dst: IpAddr,
+    /// TTL or hop limit; 0 if the socket did not say (no control message, or a value out of range).
+    pub ttl: u8,
+}
+
+/// What the receiving instance expects.
+#[derive(Clone, Copy, Debug)]
+pub struct Expect<'a> {
+    /// Its version.
+    pub version: Version,
+    /// Its authentication; of v2 only.
+    pub auth: &'a Auth,
+    /// Its own interval.
+    pub advert_int: Duration,
+    /// The address it sends from, if it has one.
+    pub own_addr: Option<IpAddr>,
+    /// Adverts come by unicast, to `own_addr`, and not to the group.
+    pub unicast: bool,
+    /// Its virtual addresses.
+    pub vips: &'a [IpAddr],
+    /// The only senders it listens to; empty: all.
+    pub peers: &'a [IpAddr],
+    /// The sequence numbers that were accepted; of AH only.
+    pub replay: &'a Replay,
+}
+
+/// An accepted advertisement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advert {
+    /// Virtual router.
+    pub vrid: u8,
+    /// Priority; 0: the sender resigns.
+    pub priority: u8,
+    /// The sender's interval, never zero.
+    pub interval: Duration,
+    /// The sender.
+    pub src: IpAddr,
+    /// What is odd about it.
+    pub notes: Notes,
+}
+
+/// Oddities an advert is accepted with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// v3: the interval is not ours. (v2: [`Discard::Interval`].)
+    pub interval_differs: bool,
+    /// Not as many addresses as ours.
+    pub address_count_differs: bool,
+    /// As many, but one of ours is missing.
+    pub address_list_differs: bool,
+    /// v3 over IPv4 with the checksum of the message only (RFC 9568 §5.2.8), where keepalived includes the
+    /// pseudo-header (RFC 5798 §5.2.8).
+    pub checksum_without_pseudo_header: bool,
+    /// IPv6: the first address is not link-local (RFC 9568 erratum 8300). keepalived does not mind: to
+    /// refuse its advert would make two masters.
+    pub first_not_link_local: bool,
+}
+
+/// What a message says before it is known whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preamble {
+    /// The version.
+    pub version: Version,
+    /// The virtual router.
+    pub vrid: u8,
+}
+
+/// Destination and TTL. That is 255 on unicast too, which is what keepalived sends unless `unicast_ttl` says else.
+pub fn check_carrier(carrier: &Carrier) -> Result<(), Discard> {
+    // Which of group and unicast it must be is for the instance to say.
+    let possible = match (carrier.src, carrier.dst) {
+        (IpAddr::V4(_), IpAddr::V4(d)) => d == GROUP_V4 || !(d.is_multicast() || d.is_broadcast()),
+        (IpAddr::V6(_), IpAddr::V6(d)) => d == GROUP_V6 || !d.is_multicast(),
+        _ => false,
+    };
+    if !possible {
+        return Err(Discard::Destination);
+    }
+    if carrier.ttl != 255 {
+        return Err(Discard::Ttl);
+    }
+    Ok(())
+}
+
+/// The rungs above the look-up of the VRID: those of the carrier, eight octets, a known version (v2 is IPv4
+/// only), the type.
+pub fn preamble(carrier: &Carrier, payload: &[u8]) -> Result<Preamble, Discard> {
+    check_carrier(carrier)?;
+    let Some(&[version_type, vrid, ..]) = payload.first_chunk::<8>() else {
+        return Err(Discard::Short);
+    };
+    let version = match (version_type >> 4, carrier.src) {
+        (2, IpAddr::V4(_)) => Version::V2,
+        (3, _) => Version::V3,
+        _ => return Err(Discard::Version),
+    };
+    if version_type & 0x0f != TYPE {
+        return Err(Discard::Type);
+    }
+    Ok(Preamble { version, vrid })
+}
+
+/// The whole ladder but the IP header, the authentication header's form and the look-up of the VRID, which are for
+/// the caller to do. `ah`: the authentication header that was taken off.
+pub fn decode(
+    carrier: &Carrier,
+    ah: Option<&Ah>,
+    payload: &[u8],
+    expect: &Expect,
+) -> Result<Advert, Discard> {
+    let Preamble { version, vrid } = preamble(carrier, payload)?;
+    let is_for_us = match expect.unicast {
+        true => Some(carrier.dst) == expect.own_addr,
+        false => carrier.dst.is_multicast(),
+    };
+    if !is_for_us {
+        return Err(Discard::Destination);
+    }
+    if version != expect.version {
+        return Err(Discard::Version);
+    }
+    let Some((&[_, _, priority, count, b4, b5, _, _], rest)) = payload.split_first_chunk::<8>() else {
+        return Err(Discard::Short);
+    };
+    if count == 0 {
+        return Err(Discard::CountZero);
+    }
+    let list_len = usize::from(count).saturating_mul(width(&carrier.src));
+    let (list, auth_data) = rest.split_at_checked(list_len).ok_or(Discard::Length)?;
+    if auth_data.len() != usize::from(trailer(version)) {
+        return Err(Discard::Length);
+    }
+    let mut notes =
+        Notes { checksum_without_pseudo_header: verify(carrier, payload, version)?, ..Notes::default() };
+    check_source(&carrier.src, priority, expect)?;
+
+    let interval = match version {
+        Version::V2 => {
+            check_auth(b4, ah, payload, auth_data, expect)?;
+            if ah.is_some_and(|ah| !expect.replay.is_new(carrier.src, ah.seq)) {
+                return Err(Discard::AuthReplay);
+            }
+            Duration::from_secs(b5.into())
+        }
+        Version::V3 if ah.is_some() => return Err(Discard::AuthType),
+        // RFC 9568 §5.2.6: the top four bits are ignored.
+        Version::V3 => centiseconds(u16::from_be_bytes([b4 & 0x0f, b5])),
+    };
+    if interval.is_zero() {
+        return Err(Discard::IntervalZero);
+    }
+    if interval != expect.advert_int {
+        match version {
+            Version::V2 => return Err(Discard::Interval),
+            Version::V3 => notes.interval_differs = true,
+        }
+    }
+    notes.first_not_link_local = carrier.src.is_ipv6() && !matches!(list, [0xfe, 0x80..=0xbf, ..]);
+    notes.address_count_differs = usize::from(count) != expect.vips.len();
+    notes.address_list_differs =
+        !notes.address_count_differs && !expect.vips.iter().all(|vip| listed(list, vip));
+    Ok(Advert { vrid, priority, interval, src: carrier.src, notes })
+}
+
+/// True if the checksum is right, but only without the pseudo-header it might have had.
+fn verify(carrier: &Carrier, payload: &[u8], version: Version) -> Result<bool, Discard> {
+    if version == Version::V3 && v3_checksum(&carrier.src, &carrier.dst, payload) == 0 {
+        return Ok(false);
+    }
+    if carrier.src.is_ipv4() && ones_complement(&[payload]) == 0 {
+        return Ok(version == Version::V3);
+    }
+    Err(Discard::Checksum)
+}
+
+/// Over pseudo-header and message. Addresses of two families, which neither side has, get none.
+fn v3_checksum(src: &IpAddr, dst: &IpAddr, message: &[u8]) -> u16 {
+    let len = message.len();
+    match (src, dst) {
+        (IpAddr::V4(s), IpAddr::V4(d)) => {
+            ones_complement(&[&pseudo_v4(*s, *d, PROTOCOL, len as u16), message])
+        }
+        (IpAddr::V6(s), IpAddr::V6(d)) => {
+            ones_complement(&[&pseudo_v6(*s, *d, PROTOCOL, len as u32), message])
+        }
+        _ => ones_complement(&[message]),
+    }
+}
+
+fn check_source(src: &IpAddr, priority: u8, expect: &Expect) -> Result<(), Discard> {
+    if expect.own_addr.as_ref() == Some(src) {
+        return Err(Discard::OwnSource);
+    }
+    // An owner (255) may well send from the address it owns; refusing that would make two masters.
+    let borrowed = priority != 255 && expect.vips.contains(src);
+    if src.is_unspecified() || src.is_multicast() || borrowed {
+        return Err(Discard::BadSource);
+    }
+    if !expect.peers.is_empty() && !expect.peers.contains(src) {
+        return Err(Discard::UnknownPeer);
+    }
+    Ok(())
+}
+
+/// v2 only.
+fn check_auth(
+    auth_type: u8,
+    ah: Option<&Ah>,
+    message: &[u8],
+    data: &[u8],
+    expect: &Expect,
+) -> Result<(), Discard> {
+    let (right, why) = match (expect.auth, auth_type, ah) {
+        (Auth::None, 0, None) => return Ok(()),
+        (Auth::Pass(want), 1, None) => (ah::is_equal(want, data), Discard::AuthPass),
+        (Auth::Ah(key), 2, Some(ah)) => (ah.verify(key, message), Discard::AuthIcv),
+        _ => (false, Discard::AuthType),
+    };
+    if right { Ok(()) } else { Err(why) }
+}
+
+/// Whether `vip` is one of the addresses of a message.
+fn listed(list: &[u8], vip: &IpAddr) -> bool {
+    match vip {
+        IpAddr::V4(a) => list.chunks_exact(4).any(|b| b == a.octets()),
+        IpAddr::V6(a) => list.chunks_exact(16).any(|b| b == a.octets()),
+    }
+}
+
+/// Octets of an address.
+fn width(family: &IpAddr) -> usize {
+    if family.is_ipv4() { 4 } else { 16 }
+}
+
+/// Octets behind the addresses.
+fn trailer(version: Version) -> u16 {
+    match version {
+        Version::V2 => AUTH,
+        Version::V3 => 0,
+    }
+}
+
+fn centiseconds(cs: u16) -> Duration {
+    Duration::from_millis(u64::from(cs).saturating_mul(10))
+}
+
+/// All of an advertisement but its priority, which is an argument of [`encode`]: it is 0 once and the
+/// configured one else, and never a field that somebody could forget to set back.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// Version; v2 only with IPv4 addresses.
+    pub version: Version,
+    /// Virtual router.
+    pub vrid: u8,
+    /// Interval: sent as 1 to 255 s (v2), 1 to 4095 cs (v3), what is beyond as the nearest of these.
+    pub interval: Duration,
+    /// Authentication; not looked at in v3.
+    pub auth: &'a Auth,
+    /// Virtual addresses. Sent are the first 255 of the family of `src`, in this order.
+    pub vips: &'a [IpAddr],
+    /// Where it is sent from; for the pseudo-header.
+    pub src: IpAddr,
+    /// Where it is sent to; for the pseudo-header.
+    pub dst: IpAddr,
+    /// v3 over IPv4: checksum of the message only.
+    pub v3_checksum_as_v2: bool,
+}
+
+impl<'a> Outgoing<'a> {
+    /// Length of the message in octets, for the IP header ahead of it: 4096 at most.
+    pub fn message_len(&self) -> u16 {
+        let list = self.addresses().count().saturating_mul(width(&self.src)) as u16;
+        HEADER.saturating_add(list).saturating_add(trailer(self.version))
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = &'a IpAddr> + use<'a> {
+        let v4 = self.src.is_ipv4();
+        self.vips.iter().filter(move |a| a.is_ipv4() == v4).take(255)
+    }
+}
+
+/// Appends the message, [`Outgoing::message_len`] octets, to `out`; what is there before is left alone.
+pub fn encode(out: &mut Vec<u8>, o: &Outgoing, priority: u8) {
+    let start = out.len();
+    let (version, [b4, b5], auth_data) = match (o.version, o.auth) {
+        (Version::V2, Auth::None) => (2, [0, seconds(o.interval)], Some([0; 8])),
+        (Version::V2, Auth::Pass(pass)) => (2, [1, seconds(o.interval)], Some(*pass)),
+        (Version::V2, Auth::Ah(_)) => (2, [2, seconds(o.interval)], Some([0; 8])),
+        (Version::V3, _) => {
+            let cs = (o.interval.as_millis() / 10).clamp(1, 4095) as u16;
+            (3, cs.to_be_bytes(), None)
+        }
+    };
+    let count = o.addresses().count() as u8;
+    out.extend_from_slice(&[version << 4 | TYPE, o.vrid, priority, count, b4, b5, 0, 0]);
+    for addr in o.addresses() {
+        match addr {
+            IpAddr::V4(a) => out.extend_from_slice(&a.octets()),
+            IpAddr::V6(a) => out.extend_from_slice(&a.octets()),
+        }
+    }
+    if let Some(data) = auth_data {
+        out.extend_from_slice(&data);
+    }
+    let Some(message) = out.get_mut(start..) else { return };
+    let plain = o.version == Version::V2 || (o.v3_checksum_as_v2 && o.src.is_ipv4());
+    let sum = if plain { ones_complement(&[message]) } else { v3_checksum(&o.src, &o.dst, message) };
+    if let Some(&mut [_, _, _, _, _, _, ref mut hi, ref mut lo]) = message.first_chunk_mut::<8>() {
+        [*hi, *lo] = sum.to_be_bytes();
+    }
+}
+
+fn seconds(interval: Duration) -> u8 {
+    interval.as_secs().clamp(1, 255) as u8
+}
+
+#[cfg(test)]
+mod tests;
