@@ -5,9 +5,9 @@
 //! then, rather than becoming master and falling; with a weight, what is not known to be up counts as down, or a
 //! node that boots would preempt with a priority that it may not keep.
 
+use crate::base::exit::Exit;
 use crate::base::time::Time;
 use crate::config::{self, CheckKind};
-use crate::haproxy::supervisor::Exit;
 use std::time::Duration;
 
 /// At most one line in this time about failures that change nothing.

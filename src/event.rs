@@ -2,9 +2,9 @@
 
 use crate::check;
 use crate::haproxy::supervisor;
-use crate::node::Faults;
-use crate::notify::hook::Notice;
+use crate::notify::notice::Notice;
 use crate::notify::outbox;
+use crate::vrrp::faults::Faults;
 use crate::vrrp::foreign::Other;
 use crate::vrrp::group;
 use crate::vrrp::machine::{Kind, Note, Resigned, Why};

@@ -8,12 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+use vipd::base::exit::Exit;
 #[cfg(feature = "import")]
 use vipd::config::keepalived;
 use vipd::config::{Config, schema};
 use vipd::daemon::children::mailer;
 use vipd::daemon::logger;
-use vipd::haproxy::supervisor::Exit;
 use vipd::report::words;
 #[cfg(feature = "import")]
 use vipd::sys::dir;

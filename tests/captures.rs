@@ -6,12 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 use vipd::config::{Auth, Version};
 use vipd::vrrp::demux;
-use vipd::vrrp::packet::{self, Carrier, Expect, Notes, Outgoing};
+use vipd::vrrp::packet::{self, Expect, Notes, Outgoing};
 use vipd::vrrp::replay::Replay;
 use vipd::wire::ah::{self, Ah};
 use vipd::wire::arp::{self, Arp};
 use vipd::wire::ipv4::{self, Ipv4};
 use vipd::wire::ndp::{self, Na};
+use vipd::wire::vrrp::IpInfo;
 use vipd::wire::{ethernet, ipv6};
 
 /// The frames of a pcap file: little-endian, microseconds, Ethernet.
@@ -49,7 +50,7 @@ impl Capture {
     }
 
     /// Decodes one advert and encodes it again.
-    fn advert(&self, carrier: &Carrier, ah: Option<&Ah>, payload: &[u8]) -> Vec<u8> {
+    fn advert(&self, carrier: &IpInfo, ah: Option<&Ah>, payload: &[u8]) -> Vec<u8> {
         let vips = self.vips();
         let expect = Expect {
             version: self.version,
@@ -105,7 +106,7 @@ impl Capture {
 
     fn ipv4(&self, body: &[u8]) -> usize {
         let ip = Ipv4::parse(body).unwrap();
-        if ![packet::PROTOCOL, ah::PROTOCOL].contains(&ip.protocol) {
+        if ![vipd::wire::vrrp::PROTOCOL, ah::PROTOCOL].contains(&ip.protocol) {
             return 2; // IGMP, with a header of six words
         }
         let r = demux::receive(body).unwrap();
@@ -127,14 +128,14 @@ impl Capture {
     }
 
     fn ipv6(&self, body: &[u8]) -> usize {
-        if body[6] != packet::PROTOCOL {
+        if body[6] != vipd::wire::vrrp::PROTOCOL {
             return self.neighbour(body);
         }
         let addr = |at: usize| {
             let octets: [u8; 16] = body[at..at + 16].try_into().unwrap();
             IpAddr::V6(Ipv6Addr::from(octets))
         };
-        let carrier = Carrier { src: addr(8), dst: addr(24), ttl: body[7] };
+        let carrier = IpInfo { src: addr(8), dst: addr(24), ttl: body[7] };
         assert_eq!(self.advert(&carrier, None, &body[40..]), body[40..]);
         let mut out = Vec::new();
         let ip = ipv6::Ipv6::parse(body).unwrap();
@@ -171,8 +172,8 @@ impl Capture {
 /// The Ethernet header as vipd makes it where it sends frames: with a virtual MAC.
 fn header(frame: &[u8]) -> Vec<u8> {
     let group: IpAddr = match frame[12] {
-        0x08 => packet::GROUP_V4.into(),
-        _ => packet::GROUP_V6.into(),
+        0x08 => vipd::wire::vrrp::GROUP_V4.into(),
+        _ => vipd::wire::vrrp::GROUP_V6.into(),
     };
     let mut out = Vec::new();
     ethernet::to_group(&mut out, frame[6..12].try_into().unwrap(), group);

@@ -1,4 +1,6 @@
-//! What every room uses and none owns: the time, pieces of text.
+//! What every room uses and none owns: the time, how a process ended, pieces of text, a hash.
 
+pub mod exit;
+pub mod hash;
 pub mod text;
 pub mod time;

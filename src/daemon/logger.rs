@@ -1,6 +1,7 @@
 //! The sink of the `log` crate: stderr or syslog. It never blocks the loop: a line that cannot be taken at
 //! once is dropped and counted, and the count is told with the next line that gets through.
 
+use crate::base::text::escape;
 use crate::config::{LogFacility, LogTarget};
 use crate::sys::clock::{self, Local};
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -209,18 +210,6 @@ fn write_stderr(out: &[u8]) -> bool {
             nix::unistd::write(fd, out).is_ok()
         }
         _ => false,
-    }
-}
-
-/// Text from outside cannot forge a line or move a terminal's cursor.
-pub fn escape(line: &str, out: &mut Vec<u8>) {
-    for c in line.chars() {
-        if c.is_control() && c != '\t' {
-            let _ = write!(out, "\\x{:02x}", u32::from(c));
-        } else {
-            let mut utf8 = [0; 4];
-            out.extend_from_slice(c.encode_utf8(&mut utf8).as_bytes());
-        }
     }
 }
 

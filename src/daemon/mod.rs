@@ -20,6 +20,7 @@ use crate::config::{self, Config};
 use crate::control::Control;
 use crate::event::Event;
 use crate::haproxy::supervisor;
+use crate::lease::TAG;
 use crate::node::{Effect, Node};
 use crate::preflight::advice::open_secret;
 use crate::report::repeat::Repeats;
@@ -151,7 +152,7 @@ impl Daemon {
         let router_id = cfg.global.router_id.clone().unwrap_or_else(|| host.clone());
         Ok(Daemon {
             node: Node::new(cfg, now),
-            netlink: Netlink::open().map_err(|e| fatal("netlink", words::errno(e as i32)))?,
+            netlink: Netlink::open(TAG).map_err(|e| fatal("netlink", words::errno(e as i32)))?,
             signals: signal::open().map_err(|e| fatal("signalfd", words::errno(e as i32)))?,
             sockets: Vec::new(),
             service: cfg.haproxy.as_ref().map(|h| Service::new(h, path)),
@@ -400,7 +401,8 @@ impl Daemon {
             Effect::Addrs(mut ops) => {
                 let before = clock::now();
                 self.node.addrs.keep_valid(&mut ops, before);
-                let results = self.netlink.carry_out(ops);
+                let errnos = self.netlink.carry_out(ops.len(), &|out, seq, i| ops[i].encode(out, seq));
+                let results: Vec<_> = ops.into_iter().zip(errnos).collect();
                 self.node.addrs_done(before, clock::now(), &results);
             }
             Effect::Disconnect { inst } => self.disconnect(inst),
@@ -430,7 +432,7 @@ impl Daemon {
                     Outcome::ProbeFailed => h.probe_failed(now, out, events),
                     Outcome::CannotAsk => h.cannot_ask(now),
                     Outcome::FetchFailed(why) => h.fetched(Err(why), now, out, events),
-                    Outcome::CheckFailed => h.checked(supervisor::Exit::Unknown, now, out, events),
+                    Outcome::CheckFailed => h.checked(crate::base::exit::Exit::Unknown, now, out, events),
                 });
             }
             Effect::Check { check, action } => {

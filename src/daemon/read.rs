@@ -5,7 +5,6 @@ use super::reload::Job;
 use super::{Daemon, Fatal, MAX_JOBS, Source, stamp};
 use crate::base::time::Time;
 use crate::control::Request;
-use crate::haproxy::supervisor;
 use crate::report::{status, watch, words};
 use crate::sys::{clock, process, schedule, signal, socket};
 use nix::sys::signal::Signal;
@@ -115,7 +114,7 @@ impl Daemon {
         }
     }
 
-    fn exited(&mut self, now: Time, pid: u32, exit: supervisor::Exit) {
+    fn exited(&mut self, now: Time, pid: u32, exit: crate::base::exit::Exit) {
         self.node.supervise(now, |h, out, events| {
             h.exited(pid, exit, now, out, events);
         });

@@ -61,13 +61,13 @@ impl Daemon {
     pub(super) fn remove_leftovers(&mut self, named: &Named) -> nix::Result<()> {
         let ops = self.node.addrs.leftovers(&named.addresses);
         if !ops.is_empty() {
-            let results = self.netlink.carry_out(ops);
-            for (op, errno) in &results {
+            let errnos = self.netlink.carry_out(ops.len(), &|out, seq, i| ops[i].encode(out, seq));
+            for (op, errno) in ops.iter().zip(&errnos) {
                 let done = if *errno == 0 { "removed".into() } else { words::errno(*errno) };
                 log::warn!("{} is not configured any more: {done}", op.addr);
             }
             self.dump()?;
-            if results.iter().any(|(_, errno)| *errno != 0) {
+            if errnos.iter().any(|errno| *errno != 0) {
                 return Ok(());
             }
         }

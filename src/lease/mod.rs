@@ -3,11 +3,13 @@
 //! A VIP is added with a finite lifetime and renewed only while backups cannot have given up on us; `lease` has
 //! the arithmetic.
 
+mod op;
 mod operations;
 mod ours;
 mod reload;
 pub mod state_file;
 
+pub use op::{Op, OpKind, Outcome};
 pub use reload::Place;
 
 use crate::base::time::Time;
@@ -128,64 +130,6 @@ pub struct Terms {
     pub fresh: Duration,
     /// Whether d + L + e <= N × I.
     pub safe: bool,
-}
-
-/// The kind of a netlink operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpKind {
-    /// RTM_NEWADDR of an address that is not there.
-    Add,
-    /// RTM_NEWADDR of one that is: ours, or one that keepalived left.
-    Replace,
-    /// RTM_DELADDR.
-    Remove,
-}
-
-/// One netlink operation.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Op {
-    /// What to do.
-    pub kind: OpKind,
-    /// Index of the entry.
-    pub entry: usize,
-    /// Interface.
-    pub ifindex: u32,
-    /// Address.
-    pub addr: IpAddr,
-    /// Prefix length as installed.
-    pub prefix: u8,
-    /// Lifetime in seconds; `None`: for ever.
-    pub lease: Option<u32>,
-    /// Label (IFA_LABEL).
-    pub label: Option<String>,
-}
-
-/// What became of the addresses; `entry` is the index of the VIP.
-#[allow(missing_docs)] // the fields are named in the variants' comments
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Outcome {
-    /// The kernel has it now.
-    Added { entry: usize },
-    /// It could not be added.
-    AddFailed { entry: usize, errno: i32 },
-    /// It is gone by our doing.
-    Removed { entry: usize },
-    /// It could not be removed and will be tried again.
-    RemoveFailed { entry: usize, errno: i32 },
-    /// A permanent address of somebody else is in its place.
-    Foreign { entry: usize },
-    /// An address is there that was believed to be gone: everything must be read again.
-    ViewIsWrong,
-    /// keepalived left it; it is ours now.
-    TakenOver { entry: usize },
-    /// Somebody deleted it although its lease had time left, for the so-manieth time.
-    Deleted { entry: usize, times: u32 },
-    /// Its lease ended while it was wanted.
-    Expired { entry: usize },
-    /// The renewal came too late: a backup may be master.
-    TooLate { inst: usize },
-    /// The kernel accepts none of the addresses of a master.
-    Refused { inst: usize },
 }
 
 /// One address of the node as the kernel reports it.

@@ -51,12 +51,7 @@ fn fingerprint(cfg: &Vrrp) -> u64 {
         bytes.push(u8::from(matches!(cfg.auth, Auth::Ah(_))));
         bytes.extend(pass);
     }
-    fnv1a(&bytes)
-}
-
-/// FNV-1a, 64 bits: to recognise, not to protect.
-pub fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+    crate::base::hash::fnv1a(&bytes)
 }
 
 #[cfg(test)]

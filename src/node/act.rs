@@ -228,7 +228,7 @@ impl Node {
         if let (IpAddr::V4(src), IpAddr::V4(dst)) = (src, dst) {
             let (protocol, more) = match key {
                 Some(_) => (ah::PROTOCOL, ah::AH_LEN),
-                None => (packet::PROTOCOL, 0),
+                None => (crate::wire::vrrp::PROTOCOL, 0),
             };
             ipv4::header(out, src, dst, i.ip_id, protocol, more + o.message_len());
         }

@@ -8,10 +8,11 @@ use crate::event::Event;
 use crate::vrrp::demux::{self, Received};
 use crate::vrrp::foreign::Other;
 use crate::vrrp::machine::{Input, Kind};
-use crate::vrrp::packet::{self, Advert, Carrier, Discard, Expect, Notes};
+use crate::vrrp::packet::{self, Advert, Discard, Expect, Notes};
 use crate::wire::arp::Arp;
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ndp::Na;
+use crate::wire::vrrp::IpInfo;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ impl Node {
     }
 
     /// What follows an IPv6 header with next header 112 arrived on a link.
-    pub fn packet_v6(&mut self, now: Time, link: usize, carrier: Carrier, message: &[u8]) {
+    pub fn packet_v6(&mut self, now: Time, link: usize, carrier: IpInfo, message: &[u8]) {
         let preamble = packet::preamble(&carrier, message).map_err(|why| (why, Some(carrier.src)));
         self.received(now, link, preamble.map(|preamble| Received { carrier, ah: None, message, preamble }));
     }

@@ -7,12 +7,13 @@
 //!
 //! Indices of virtual routers, VIPs, interfaces and checks change here: no effect and no event may be queued.
 
-use super::{Effect, Faults, Group, Instance, Life, Link, Memory, Node, Sockets, Target};
+use super::{Effect, Group, Instance, Life, Link, Memory, Node, Sockets, Target};
 use crate::base::time::Time;
 use crate::check::Check;
 use crate::config::{self, Config, diff};
 use crate::event::Event;
 use crate::haproxy::supervisor::{State as Haproxy, Supervisor};
+use crate::vrrp::faults::Faults;
 use crate::vrrp::machine::{Input, State, Tuning};
 use std::time::Duration;
 
@@ -456,7 +457,7 @@ impl Link {
         all.push(0); // no VRID
         all.extend(self.demux_v6.vrids());
         all.extend(flags);
-        crate::lease::state_file::fnv1a(&all)
+        crate::base::hash::fnv1a(&all)
     }
 }
 

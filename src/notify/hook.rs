@@ -4,78 +4,15 @@
 //! A subject that changes while its hooks run gets the newest state next, and what lies between is left out: a script
 //! that is slow is never behind, and the last that it hears is true.
 
+use super::notice::{Notice, Subject};
 use crate::base::time::{Time, earlier};
 use crate::check::Failure;
-use crate::node::Faults;
-use crate::vrrp::machine::Why;
 use std::time::Duration;
 
 /// How long one run may take; then its process group is killed.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Hooks that run at once, of all subjects: 250 virtual routers may change together.
 const MAX_RUNNING: usize = 8;
-
-/// What has changed, by name: it may be gone from the configuration before everybody is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// A virtual router.
-    Instance(String),
-    /// A sync group.
-    Group(String),
-    /// HAProxy, which only mails tell of.
-    Haproxy,
-}
-
-/// What it has become.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It is master.
-    Master,
-    /// It is backup.
-    Backup,
-    /// It cannot take part.
-    Fault,
-    /// vipd ends; no mail.
-    Stop,
-}
-
-impl State {
-    /// keepalived's word.
-    pub fn name(self) -> &'static str {
-        match self {
-            State::Master => "MASTER",
-            State::Backup => "BACKUP",
-            State::Fault => "FAULT",
-            State::Stop => "STOP",
-        }
-    }
-}
-
-/// Why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// A group's: its members have them.
-    None,
-    /// Of a transition.
-    Why(Why),
-    /// Of FAULT.
-    Faults(Faults),
-    /// HAProxy died that often within that time.
-    Deaths(usize, Duration),
-}
-
-/// A state change that somebody is told of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// What.
-    pub subject: Subject,
-    /// Into which state.
-    pub state: State,
-    /// The effective priority; 0 for a group, as in keepalived.
-    pub priority: u8,
-    /// Why.
-    pub reason: Reason,
-}
 
 /// Whose command it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,7 +141,8 @@ impl Hooks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::haproxy::supervisor::Exit;
+    use crate::base::exit::Exit;
+    use crate::notify::notice::{Reason, State};
     use proptest::prelude::*;
 
     fn notice(name: &str, state: State) -> Notice {

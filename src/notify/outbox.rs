@@ -1,7 +1,7 @@
 //! When which mail is sent: few at once, a few times, and not too many in an hour.
 
 use crate::base::time::{Time, earlier};
-use crate::notify::hook::Notice;
+use crate::notify::notice::Notice;
 use std::time::Duration;
 
 /// Children at once.
@@ -192,7 +192,9 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notify::hook::{Reason, State, Subject};
+    use crate::notify::notice::Reason;
+    use crate::notify::notice::State;
+    use crate::notify::notice::Subject;
 
     fn at(s: u64) -> Time {
         Time::from_nanos((1000 + s) * 1_000_000_000)

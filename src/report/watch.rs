@@ -124,7 +124,7 @@ pub fn line(node: &Node, event: &Event, text: &str, stamp: &str) -> String {
     let mut out = String::new();
     columns(&mut out, node, subject(node, event), Some(event), stamp);
     let mut words = Vec::new();
-    crate::daemon::logger::escape(text.lines().next().unwrap_or_default(), &mut words);
+    crate::base::text::escape(text.lines().next().unwrap_or_default(), &mut words);
     words.push(b'\n');
     out.push_str(&String::from_utf8_lossy(&words));
     out

@@ -4,13 +4,11 @@
 //! neither socket ever blocks and a batch has its results at once.
 
 use super::socket::{ACCEPT, DROP, filter, jump, stmt};
-use crate::lease::{Op, OpKind, TAG};
-use crate::wire::rtnl::{self, AddrSpec, Lifetime, Msg};
+use crate::wire::rtnl::{self, Msg};
 use nix::errno::Errno;
 use nix::sys::socket::{
     self as nixsock, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sockopt,
 };
-use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// linux/rtnetlink.h: the multicast groups as bits.
@@ -33,8 +31,8 @@ pub struct Netlink {
 }
 
 impl Netlink {
-    /// Opens them. From here on no event is lost without `Overrun`.
-    pub fn open() -> nix::Result<Self> {
+    /// Opens them; `proto` is the IFA_PROTO of our own addresses. From here on no event is lost without `Overrun`.
+    pub fn open(proto: u8) -> nix::Result<Self> {
         let requests = socket()?;
         nixsock::bind(requests.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         let own: NetlinkAddr = nixsock::getsockname(requests.as_raw_fd())?;
@@ -44,33 +42,34 @@ impl Netlink {
             let _ = nixsock::setsockopt(&events, sockopt::RcvBuf, &RECEIVE_BUFFER);
         }
         // What we did ourselves we know from the answers: with 250 leases, 500 wake-ups a second less.
-        filter(&events, &not_ours(own.pid()))?;
+        filter(&events, &not_ours(own.pid(), proto))?;
         nixsock::bind(events.as_raw_fd(), &NetlinkAddr::new(0, GROUPS))?;
         Ok(Netlink { requests, events, seq: 0, out: Vec::new(), buf: vec![0; 32 * 1024] })
     }
 
-    /// Carries address operations out; returns an errno for each, 0 for success. The kernel answers what fails, and
-    /// the last one: 250 renewals are 3 sends and 3 answers.
-    pub fn carry_out(&mut self, ops: Vec<Op>) -> Vec<(Op, i32)> {
-        let mut results: Vec<(Op, i32)> = ops.into_iter().map(|op| (op, 0)).collect();
+    /// Carries `count` requests out; `encode` appends the one of that index with its sequence number. Returns an errno
+    /// for each, 0 for success. The kernel answers what fails, and the last one: 250 renewals are 3 sends and 3 answers.
+    pub fn carry_out(&mut self, count: usize, encode: &dyn Fn(&mut Vec<u8>, u32, usize)) -> Vec<i32> {
+        let mut results = vec![0; count];
+        let mut first = 0;
         for chunk in results.chunks_mut(CHUNK) {
             self.out.clear();
             let mut last = 0;
-            for (op, _) in chunk.iter() {
+            for i in first..first + chunk.len() {
                 rtnl::unanswered(&mut self.out, last);
                 last = self.out.len();
                 self.seq = self.seq.wrapping_add(1);
-                encode(&mut self.out, self.seq, op);
+                encode(&mut self.out, self.seq, i);
             }
+            first += chunk.len();
             let done = self.exchange(&mut |before, errno| {
-                if let Some((_, e)) = chunk.iter_mut().nth_back(before as usize) {
+                if let Some(e) = chunk.iter_mut().nth_back(before as usize) {
                     *e = errno;
                 }
             });
             // Of those that were not answered nothing is known.
             if let Err(e) = done {
-                let unknown = chunk.iter_mut().filter(|(_, errno)| *errno == 0);
-                unknown.for_each(|(_, errno)| *errno = e as i32);
+                chunk.iter_mut().filter(|errno| **errno == 0).for_each(|errno| *errno = e as i32);
             }
         }
         results
@@ -188,44 +187,11 @@ pub(super) fn receive(fd: &OwnedFd, buf: &mut [u8]) -> nix::Result<usize> {
     }
 }
 
-fn encode(out: &mut Vec<u8>, seq: u32, op: &Op) {
-    let spec = AddrSpec {
-        ifindex: op.ifindex,
-        addr: op.addr,
-        prefix: op.prefix,
-        lifetime: match (op.addr, op.lease) {
-            // IPv4 has no notion of it and wants preferred = valid.
-            (IpAddr::V4(_), lease) => lease.map(|valid| Lifetime { preferred: valid, valid }),
-            // Never the source of a connection, even if it is permanent.
-            (IpAddr::V6(_), lease) => Some(Lifetime { preferred: 0, valid: lease.unwrap_or(u32::MAX) }),
-        },
-        label: op.label.as_deref(),
-        proto: Some(TAG),
-        flags: match op.addr {
-            IpAddr::V4(_) => 0,
-            // Where nothing else brings the route of its subnet, it must.
-            IpAddr::V6(_) if op.prefix < 128 => IFA_F_NODAD,
-            IpAddr::V6(_) => IFA_F_NODAD | IFA_F_NOPREFIXROUTE,
-        },
-    };
-    match op.kind {
-        OpKind::Add => rtnl::new_addr(out, seq, CREATE | EXCL, &spec),
-        OpKind::Replace => rtnl::new_addr(out, seq, CREATE | REPLACE, &spec),
-        OpKind::Remove => rtnl::del_addr(out, seq, &spec),
-    }
-}
-
-const CREATE: u16 = libc::NLM_F_CREATE as u16;
-const EXCL: u16 = libc::NLM_F_EXCL as u16;
-const REPLACE: u16 = libc::NLM_F_REPLACE as u16;
-const IFA_F_NODAD: u32 = 0x02;
-const IFA_F_NOPREFIXROUTE: u32 = 0x200;
-
 /// Drops what tells of our own doing: messages whose `nlmsg_pid` (offset 12, host order) is `portid`; and, since those
-/// of IPv6 addresses do not have it, RTM_NEWADDR of an IPv6 address with our tag that was changed since it was made:
+/// of IPv6 addresses do not have it, RTM_NEWADDR of an IPv6 address with the tag `proto` that was changed since it was made:
 /// a renewal. That it was made is told later, by a worker of the kernel, and is waited for. (Where no tags are kept, all
 /// of IPv6 is heard.)
-fn not_ours(portid: u32) -> [libc::sock_filter; 24] {
+fn not_ours(portid: u32, proto: u8) -> [libc::sock_filter; 24] {
     const ATTRIBUTES: u32 = 24; // behind nlmsghdr and ifaddrmsg
     const CACHEINFO: u32 = 6; // cstamp at 8, tstamp at 12 of its value
     const PROTO: u32 = 11;
@@ -260,7 +226,7 @@ fn not_ours(portid: u32) -> [libc::sock_filter; 24] {
         stmt(abs | libc::BPF_W, FIND),
         tax,
         stmt(ind | libc::BPF_B, 4), // without a tag that is of nlmsghdr: its type
-        jump(eq, u32::from(TAG), 1, 0),
+        jump(eq, u32::from(proto), 1, 0),
         stmt(libc::BPF_RET | libc::BPF_K, ACCEPT),
         stmt(libc::BPF_RET | libc::BPF_K, DROP),
     ]
@@ -269,13 +235,16 @@ fn not_ours(portid: u32) -> [libc::sock_filter; 24] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lease::{Op, OpKind, TAG};
+    use std::net::IpAddr;
     use std::os::unix::net::UnixDatagram;
 
     fn message(addr: &str, kind: OpKind) -> Vec<u8> {
         let addr: IpAddr = addr.parse().unwrap();
         let prefix = if addr.is_ipv4() { 32 } else { 128 };
         let mut out = Vec::new();
-        encode(&mut out, 1, &Op { kind, entry: 0, ifindex: 2, addr, prefix, lease: Some(1), label: None });
+        let op = Op { kind, entry: 0, ifindex: 2, addr, prefix, lease: Some(1), label: None };
+        op.encode(&mut out, 1);
         out
     }
 
@@ -290,7 +259,7 @@ mod tests {
     fn hears_all_but_its_own_doing() {
         let (to, from) = UnixDatagram::pair().unwrap();
         from.set_nonblocking(true).unwrap();
-        filter(&OwnedFd::from(from.try_clone().unwrap()), &not_ours(77)).unwrap();
+        filter(&OwnedFd::from(from.try_clone().unwrap()), &not_ours(77, TAG)).unwrap();
         let heard = |m: &[u8]| {
             to.send(m).unwrap();
             from.recv(&mut [0; 512]).is_ok()

@@ -2,7 +2,7 @@
 
 use super::owned;
 use super::schedule::unlimited;
-use crate::haproxy::supervisor::Exit;
+use crate::base::exit::Exit;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};

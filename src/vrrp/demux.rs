@@ -1,8 +1,9 @@
 //! From a received IP packet to the virtual router it is for, pure.
 
-use super::packet::{self, Carrier, Discard, PROTOCOL, Preamble};
+use super::packet::{self, Discard, Preamble};
 use crate::wire::ah::{self, Ah};
 use crate::wire::ipv4::Ipv4;
+use crate::wire::vrrp::{IpInfo, PROTOCOL};
 use std::net::IpAddr;
 
 /// The virtual routers of one interface by VRID.
@@ -40,7 +41,7 @@ impl Demux {
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'a> {
     /// What the IP header said.
-    pub carrier: Carrier,
+    pub carrier: IpInfo,
     /// The authentication header that was before the message.
     pub ah: Option<Ah<'a>>,
     /// The VRRP message.
@@ -53,7 +54,7 @@ pub struct Received<'a> {
 pub fn receive(bytes: &[u8]) -> Result<Received<'_>, Discard> {
     let ip = Ipv4::parse(bytes).filter(|ip| [PROTOCOL, ah::PROTOCOL].contains(&ip.protocol));
     let ip = ip.ok_or(Discard::IpHeader)?;
-    let carrier = Carrier { src: IpAddr::V4(ip.src), dst: IpAddr::V4(ip.dst), ttl: ip.ttl };
+    let carrier = IpInfo { src: IpAddr::V4(ip.src), dst: IpAddr::V4(ip.dst), ttl: ip.ttl };
     let (mut ah, mut message) = (None, ip.payload);
     if ip.protocol == ah::PROTOCOL {
         let Some((header, rest)) = Ah::split(bytes, ip.payload) else {

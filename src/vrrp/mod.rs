@@ -3,6 +3,7 @@
 
 pub mod announce;
 pub mod demux;
+pub mod faults;
 pub mod foreign;
 pub mod group;
 pub mod machine;

@@ -46,7 +46,7 @@ impl<'a> Ah<'a> {
         let ip = packet.first_chunk::<20>().filter(|ip| ip.first() == Some(&0x45))?;
         let (header, message) = payload.split_first_chunk::<24>()?;
         let &[next, len, _, _, _, _, _, _, s0, s1, s2, s3, ..] = header;
-        let is_vrrp = next == crate::vrrp::packet::PROTOCOL && len == 4;
+        let is_vrrp = next == super::vrrp::PROTOCOL && len == 4;
         is_vrrp.then_some((Ah { ip, header, seq: u32::from_be_bytes([s0, s1, s2, s3]) }, message))
     }
 
@@ -75,7 +75,7 @@ fn icv(key: &[u8; 8], ip: &[u8; 20], ah: &[u8; 24], message: &[u8]) -> [u8; ICV_
 /// takes as its SPI.
 pub fn header(out: &mut Vec<u8>, seq: u32) {
     let spi = out.last_chunk::<8>().and_then(|a| a.first_chunk::<4>()).copied().unwrap_or_default();
-    out.extend_from_slice(&[crate::vrrp::packet::PROTOCOL, 4, 0, 0]);
+    out.extend_from_slice(&[super::vrrp::PROTOCOL, 4, 0, 0]);
     out.extend_from_slice(&spi);
     out.extend_from_slice(&seq.to_be_bytes());
     out.extend_from_slice(&[0; ICV_LEN]);

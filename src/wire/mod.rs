@@ -22,3 +22,4 @@ pub mod ipv6;
 pub mod md5;
 pub mod ndp;
 pub mod rtnl;
+pub mod vrrp;

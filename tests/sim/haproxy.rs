@@ -4,7 +4,8 @@ use crate::mutant::Mutant;
 use crate::plan::{MS, US};
 use crate::shell::{Proc, Signal};
 use crate::world::{Ev, World};
-use vipd::haproxy::supervisor::{self, Exit};
+use vipd::base::exit::Exit;
+use vipd::haproxy::supervisor::{self};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum State {

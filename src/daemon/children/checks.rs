@@ -1,10 +1,10 @@
 //! The attempts of checks: sockets, child processes and bytes. None of them ever blocks, and none takes more
 //! than a descriptor, a child and a few octets, whatever the other side does.
 
+use crate::base::exit::Exit;
 use crate::check::{Action, Failure};
 use crate::config::{self, CheckKind};
 use crate::daemon::Fatal;
-use crate::haproxy::supervisor::Exit;
 use crate::sys::ping::Ping;
 use crate::sys::user::{User, spawn_as};
 use crate::sys::{self, process};

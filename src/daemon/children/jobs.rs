@@ -1,15 +1,19 @@
 //! Hooks and mails: child processes, what they are told, and what they say.
 
+use crate::base::exit::Exit;
 use crate::base::text::Write;
 use crate::check::Failure;
 use crate::config::{self, Config};
 use crate::daemon::children::mailer;
 use crate::daemon::haproxy::service::Pipe;
 use crate::daemon::logger::MONTHS;
-use crate::haproxy::supervisor::Exit;
 use crate::node::Node;
-use crate::notify::hook::{self, Notice, Reason, State, Subject, Whose};
+use crate::notify::hook::{self, Whose};
 use crate::notify::mail::{self, Job};
+use crate::notify::notice::Notice;
+use crate::notify::notice::Reason;
+use crate::notify::notice::State;
+use crate::notify::notice::Subject;
 use crate::notify::outbox::{self, Outcome};
 use crate::report::words;
 use crate::sys::clock::{self, Local};

@@ -1,6 +1,6 @@
 //! Whether HAProxy's configuration files are still those that it has read.
 
-use crate::lease::state_file;
+use crate::base::hash;
 use crate::sys::dir;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +16,7 @@ pub(crate) fn mark(config: &[PathBuf]) -> u64 {
             note(&file, &mut bytes);
         }
     }
-    state_file::fnv1a(&bytes)
+    hash::fnv1a(&bytes)
 }
 
 fn note(path: &Path, out: &mut Vec<u8>) {

@@ -1,13 +1,14 @@
 //! HAProxy's process, its output and the question whether it is ready: bytes and system calls.
 
+use crate::base::exit::Exit;
+use crate::base::hash;
 use crate::base::time::Time;
 use crate::config;
 use crate::daemon::haproxy::files;
 use crate::daemon::haproxy::listeners::Listeners;
 use crate::haproxy::listeners::Refusal;
 use crate::haproxy::show_info::{self, Info};
-use crate::haproxy::supervisor::{Action, Exit};
-use crate::lease::state_file;
+use crate::haproxy::supervisor::Action;
 use crate::sys::process::{self, Process};
 use crate::sys::runtime;
 use nix::errno::Errno;
@@ -475,7 +476,7 @@ const MASTER_MODE: std::ops::Range<usize> = 1..4;
 /// Recognises a command line.
 fn fingerprint(argv: &[CString]) -> String {
     let bytes: Vec<u8> = argv.iter().flat_map(|a| a.to_bytes_with_nul()).copied().collect();
-    format!("{:016x}", state_file::fnv1a(&bytes))
+    format!("{:016x}", hash::fnv1a(&bytes))
 }
 
 /// The command line. `-W`: a master that outlives its worker's reloads; `-S`: its socket, for us alone; `-db`

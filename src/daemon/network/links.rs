@@ -7,9 +7,9 @@ use crate::report::words;
 use crate::sys::diag::Connections;
 use crate::sys::socket::{self, Kind};
 use crate::sys::{clock, runtime};
-use crate::vrrp::packet::Carrier;
 use crate::wire::arp::{self, Arp};
 use crate::wire::ndp::{self, Na};
+use crate::wire::vrrp::IpInfo;
 use nix::errno::Errno;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -303,7 +303,7 @@ fn set_ipv4(ifname: &str, name: &str, value: &str) {
     }
 }
 
-fn read_v6(s: &socket::V6, most: usize, buf: &mut [u8], mut f: impl FnMut(Carrier, &[u8])) {
+fn read_v6(s: &socket::V6, most: usize, buf: &mut [u8], mut f: impl FnMut(IpInfo, &[u8])) {
     for _ in 0..most {
         let Ok((n, carrier)) = s.recv(buf) else { break };
         f(carrier, buf.get(..n).unwrap_or_default());

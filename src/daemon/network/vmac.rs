@@ -5,10 +5,13 @@ use crate::daemon::network::links::PACKETS_PER_TURN;
 use crate::node::{Link, Vmac, VmacOp};
 use crate::report::words;
 use crate::sys::{clock, runtime, socket};
-use crate::vrrp::packet::{Carrier, GROUP_V4, GROUP_V6, PROTOCOL};
 use crate::wire::ethernet;
 use crate::wire::ipv6::{self, Ipv6};
 use crate::wire::rtnl::macvlan;
+use crate::wire::vrrp::GROUP_V4;
+use crate::wire::vrrp::GROUP_V6;
+use crate::wire::vrrp::IpInfo;
+use crate::wire::vrrp::PROTOCOL;
 use nix::errno::Errno;
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -89,7 +92,7 @@ impl Daemon {
             let packet = self.buf.get(..n).unwrap_or_default();
             match Ipv6::parse(packet) {
                 Some(p) if p.next == PROTOCOL => {
-                    let carrier = Carrier { src: p.src.into(), dst: p.dst.into(), ttl: p.hops };
+                    let carrier = IpInfo { src: p.src.into(), dst: p.dst.into(), ttl: p.hops };
                     self.node.packet_v6(now, i, carrier, p.payload);
                 }
                 _ => self.node.packet(now, i, packet),

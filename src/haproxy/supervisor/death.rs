@@ -1,7 +1,8 @@
 //! What follows when HAProxy has ended: it is started again at once, or later if a start failed or it dies too often.
 
 use super::reload::Reload;
-use super::{Action, Event, Exit, Probe, State, Supervisor};
+use super::{Action, Event, Probe, State, Supervisor};
+use crate::base::exit::Exit;
 use crate::base::time::Time;
 use std::time::Duration;
 

@@ -130,9 +130,9 @@ impl Supervisor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::exit::Exit;
     use crate::config::schema;
     use crate::haproxy::show_info::Info;
-    use crate::haproxy::supervisor::Exit;
 
     const MS: Duration = Duration::from_millis(1);
 

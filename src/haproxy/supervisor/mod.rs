@@ -15,6 +15,7 @@ mod stop;
 
 use super::listeners::Refusal;
 use super::show_info::Info;
+use crate::base::exit::Exit;
 use crate::base::time::{Time, earlier};
 use crate::config;
 use death::STEADY;
@@ -126,17 +127,6 @@ pub enum Event {
     Stopped { exit: Exit, after: Duration },
     /// It outlived the soft stop.
     StopForced { kill: bool },
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// Exit status.
-    Code(i32),
-    /// Killed by this signal.
-    Signal(i32),
-    /// Not our child: unknown.
-    Unknown,
 }
 
 /// Whether the service can be had here.

@@ -1,7 +1,8 @@
 //! A seamless reload: the new configuration is checked first, with a time limit; then the master is told; and
 //! success is claimed only when another worker answers. VRRP does not notice.
 
-use super::{Action, Event, Exit, Probe, State, Supervisor};
+use super::{Action, Event, Probe, State, Supervisor};
+use crate::base::exit::Exit;
 use crate::base::time::Time;
 use std::time::Duration;
 

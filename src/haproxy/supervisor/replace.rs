@@ -4,7 +4,8 @@
 
 use super::plain::Plain;
 use super::reload::CHECK_LIMIT;
-use super::{Action, Event, Exit, Probe, Reload, State, Supervisor};
+use super::{Action, Event, Probe, Reload, State, Supervisor};
+use crate::base::exit::Exit;
 use crate::base::time::Time;
 use crate::config::{self, diff};
 

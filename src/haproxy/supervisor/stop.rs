@@ -61,7 +61,7 @@ impl Supervisor {
 mod tests {
     use super::super::plain::tests::{MS, World};
     use super::*;
-    use crate::haproxy::supervisor::Exit;
+    use crate::base::exit::Exit;
 
     const TIMEOUT: Duration = Duration::from_secs(8);
 

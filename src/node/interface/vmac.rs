@@ -8,7 +8,8 @@
 use crate::base::time::{Time, earlier};
 use crate::config;
 use crate::event::Event;
-use crate::node::{Effect, Faults, Life, Link, Node, Sockets};
+use crate::node::{Effect, Life, Link, Node, Sockets};
+use crate::vrrp::faults::Faults;
 use crate::wire::rtnl::{self, macvlan};
 use std::time::Duration;
 

@@ -3,7 +3,8 @@
 use crate::base::time::Time;
 use crate::config::Config;
 use crate::event::Event;
-use crate::node::{Faults, Node};
+use crate::node::Node;
+use crate::vrrp::faults::Faults;
 use crate::vrrp::group::{self, Rivalry, State};
 use crate::vrrp::machine::{Input, Kind, Master, Why};
 use crate::vrrp::timers;

@@ -6,7 +6,8 @@ use crate::config::Track;
 use crate::event::Event;
 use crate::haproxy::output;
 use crate::haproxy::supervisor::{self, Health, Supervisor};
-use crate::node::{Effect, Faults, Life, Node, Service, Sockets};
+use crate::node::{Effect, Life, Node, Service, Sockets};
+use crate::vrrp::faults::Faults;
 use crate::vrrp::machine::{Input, Kind};
 
 impl Node {

@@ -5,7 +5,8 @@ use crate::check::{Action, Failure, Said};
 use crate::config::Track;
 use crate::event::Event;
 use crate::haproxy::supervisor::Health;
-use crate::node::{Effect, Faults, Life, Node};
+use crate::node::{Effect, Life, Node};
+use crate::vrrp::faults::Faults;
 use crate::vrrp::machine::{Input, Kind};
 
 /// Something that a virtual router tracks.

@@ -136,8 +136,8 @@ fn what_is_not_ours_is_counted_and_said() {
     let mut bad = message.clone();
     bad[6] ^= 1;
     w.node.packet_v6(w.now, 0, good, &bad);
-    w.node.packet_v6(w.now, 0, Carrier { ttl: 254, ..good }, &message);
-    w.node.packet_v6(w.now, 0, Carrier { dst: v6(OWN).into(), ..good }, &message);
+    w.node.packet_v6(w.now, 0, IpInfo { ttl: 254, ..good }, &message);
+    w.node.packet_v6(w.now, 0, IpInfo { dst: v6(OWN).into(), ..good }, &message);
     w.node.packet_v6(w.now, 0, good, &[]);
     let mut other = w.node.instances[0].cfg.clone();
     other.vrid = 52;
@@ -378,14 +378,14 @@ fn unicast_copies_have_a_checksum_each() {
     assert_eq!(w.node.encode_advert(0, 100, 2, &mut out), None);
     assert_ne!(messages[0][6..8], messages[1][6..8]);
     // As the peer hears it; from a stranger, or to the group, it is refused.
-    let carrier = Carrier { src: v6("fe80::117").into(), dst: v6(OWN).into(), ttl: 255 };
-    let mut hear = |carrier: Carrier| {
+    let carrier = IpInfo { src: v6("fe80::117").into(), dst: v6(OWN).into(), ttl: 255 };
+    let mut hear = |carrier: IpInfo| {
         let cfg = w.node.instances[0].cfg.clone();
         let message = message(&cfg, carrier.src, carrier.dst, 200);
         w.node.packet_v6(w.now, 0, carrier, &message);
         w.kind()
     };
-    assert_eq!(hear(Carrier { src: v6("fe80::99").into(), ..carrier }), Kind::Master);
-    assert_eq!(hear(Carrier { dst: GROUP_V6.into(), ..carrier }), Kind::Master);
+    assert_eq!(hear(IpInfo { src: v6("fe80::99").into(), ..carrier }), Kind::Master);
+    assert_eq!(hear(IpInfo { dst: GROUP_V6.into(), ..carrier }), Kind::Master);
     assert_eq!(hear(carrier), Kind::Backup);
 }

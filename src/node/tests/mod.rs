@@ -23,14 +23,21 @@ mod unsent;
 mod vmac;
 
 use super::*;
+use crate::base::exit::Exit;
+use crate::check;
 use crate::config::schema;
 use crate::haproxy::show_info::Info;
-use crate::haproxy::supervisor::Exit;
+use crate::haproxy::supervisor;
 use crate::lease::{OpKind, TAG};
+use crate::notify::{hook, outbox};
 use crate::vrrp::machine::{Kind, Why};
-use crate::vrrp::packet::{Carrier, GROUP_V4, GROUP_V6, Outgoing, PROTOCOL, encode};
+use crate::vrrp::packet::{Outgoing, encode};
 use crate::wire::arp::Arp;
 use crate::wire::rtnl::{self, IfName, Link as RtnlLink};
+use crate::wire::vrrp::GROUP_V4;
+use crate::wire::vrrp::GROUP_V6;
+use crate::wire::vrrp::IpInfo;
+use crate::wire::vrrp::PROTOCOL;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 30, 230);
@@ -467,8 +474,8 @@ fn packet(cfg: &config::Vrrp, src: Ipv4Addr, priority: u8) -> Vec<u8> {
     out
 }
 
-fn packet_v6(cfg: &config::Vrrp, src: Ipv6Addr, priority: u8) -> (Carrier, Vec<u8>) {
-    let carrier = Carrier { src: src.into(), dst: GROUP_V6.into(), ttl: 255 };
+fn packet_v6(cfg: &config::Vrrp, src: Ipv6Addr, priority: u8) -> (IpInfo, Vec<u8>) {
+    let carrier = IpInfo { src: src.into(), dst: GROUP_V6.into(), ttl: 255 };
     (carrier, message(cfg, carrier.src, carrier.dst, priority))
 }
 

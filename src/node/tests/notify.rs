@@ -2,7 +2,11 @@
 
 use super::*;
 use crate::check::Failure;
-use crate::notify::hook::{Action, Notice, Reason, State, Subject, Whose};
+use crate::notify::hook::{Action, Whose};
+use crate::notify::notice::Notice;
+use crate::notify::notice::Reason;
+use crate::notify::notice::State;
+use crate::notify::notice::Subject;
 use crate::notify::outbox::{self, Outcome, Said};
 
 const MAIL: &str = "[global]\nnotification_email = a@b\nsmtp_server = 192.0.2.1\n";

@@ -1,13 +1,16 @@
 //! What happened, in keepalived's words, so that existing log watches go on working.
 
+use crate::base::exit::Exit;
 use crate::base::text::Write;
 use crate::check::{Failure, Said};
 use crate::event::Event;
 use crate::haproxy::listeners::Refusal;
-use crate::haproxy::supervisor::{Event as Haproxy, Exit};
-use crate::node::{Faults, Node, Tracked};
-use crate::notify::hook::{Notice, Subject};
+use crate::haproxy::supervisor::Event as Haproxy;
+use crate::node::{Node, Tracked};
+use crate::notify::notice::Notice;
+use crate::notify::notice::Subject;
 use crate::notify::outbox;
+use crate::vrrp::faults::Faults;
 use crate::vrrp::group;
 use crate::vrrp::machine::{Kind, Note, Resigned, Why};
 use crate::vrrp::packet::Discard;

@@ -7,8 +7,9 @@ pub use v6::V6;
 pub use vmac::Vmac;
 
 use super::owned;
-use crate::vrrp::packet::{GROUP_V4, PROTOCOL};
 use crate::wire::ah;
+use crate::wire::vrrp::GROUP_V4;
+use crate::wire::vrrp::PROTOCOL;
 use nix::errno::Errno;
 use nix::sys::socket::{self as nixsock, MsgFlags, SockaddrIn};
 use std::ffi::OsString;

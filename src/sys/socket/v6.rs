@@ -2,8 +2,10 @@
 //! IPv6 header; what that says comes and goes as control messages.
 
 use super::{filter, owned, receive_buffer, set, stmt, vrid_filter};
-use crate::vrrp::packet::{Carrier, GROUP_V6, PROTOCOL};
 use crate::wire::ndp::NEIGHBOUR_ADVERTISEMENT;
+use crate::wire::vrrp::GROUP_V6;
+use crate::wire::vrrp::IpInfo;
+use crate::wire::vrrp::PROTOCOL;
 use nix::errno::Errno;
 use nix::sys::socket as nixsock;
 use std::ffi::OsString;
@@ -110,7 +112,7 @@ impl V6 {
     }
 
     /// The next message that is queued: its length, and what the IPv6 header said.
-    pub fn recv(&self, buf: &mut [u8]) -> nix::Result<(usize, Carrier)> {
+    pub fn recv(&self, buf: &mut [u8]) -> nix::Result<(usize, IpInfo)> {
         // SAFETY: all-zero values of these plain C structures are valid.
         let (mut from, mut msg) = unsafe { (zeroed::<libc::sockaddr_in6>(), zeroed::<libc::msghdr>()) };
         let mut control: Control = [0; 16];
@@ -140,7 +142,7 @@ impl V6 {
             }
         }
         let src = Ipv6Addr::from(from.sin6_addr.s6_addr);
-        Ok((usize::try_from(n).unwrap_or(0), Carrier { src: IpAddr::V6(src), dst: IpAddr::V6(dst), ttl }))
+        Ok((usize::try_from(n).unwrap_or(0), IpInfo { src: IpAddr::V6(src), dst: IpAddr::V6(dst), ttl }))
     }
 }
 

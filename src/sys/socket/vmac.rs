@@ -1,7 +1,7 @@
 //! Adverts that arrive on the macvlan of a virtual MAC.
 
 use super::{ACCEPT, DROP, bind_packet, filter, jump, packet_socket, set, stmt};
-use crate::vrrp::packet::PROTOCOL;
+use crate::wire::vrrp::PROTOCOL;
 use nix::errno::Errno;
 use nix::sys::socket::{self as nixsock, MsgFlags};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

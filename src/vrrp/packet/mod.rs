@@ -32,15 +32,9 @@ use super::replay::Replay;
 use crate::config::{Auth, Version};
 use crate::wire::ah::{self, Ah};
 use crate::wire::checksum::{ones_complement, pseudo_v4, pseudo_v6};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use crate::wire::vrrp::{GROUP_V4, GROUP_V6, IpInfo, PROTOCOL};
+use std::net::IpAddr;
 use std::time::Duration;
-
-/// IP protocol number and IPv6 next header.
-pub const PROTOCOL: u8 = 112;
-/// Where IPv4 adverts go (RFC 9568 §5.1.1.2).
-pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
-/// Where IPv6 adverts go (RFC 9568 §5.1.2.2).
-pub const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 
 /// Octets before the addresses.
 const HEADER: u16 = 8;
@@ -48,17 +42,6 @@ const HEADER: u16 = 8;
 const AUTH: u16 = 8;
 /// ADVERTISEMENT, the only type.
 const TYPE: u8 = 1;
-
-/// What the network layer said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Carrier {
-    /// Source.
-    pub src: IpAddr,
-    /// Destination.
-    pub dst: IpAddr,
-    /// TTL or hop limit; 0 if the socket did not say (no control message, or a value out of range).
-    pub ttl: u8,
-}
 
 /// What the receiving instance expects.
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +106,7 @@ pub struct Preamble {
 }
 
 /// Destination and TTL. That is 255 on unicast too, which is what keepalived sends unless `unicast_ttl` says else.
-pub fn check_carrier(carrier: &Carrier) -> Result<(), Discard> {
+pub fn check_carrier(carrier: &IpInfo) -> Result<(), Discard> {
     // Which of group and unicast it must be is for the instance to say.
     let possible = match (carrier.src, carrier.dst) {
         (IpAddr::V4(_), IpAddr::V4(d)) => d == GROUP_V4 || !(d.is_multicast() || d.is_broadcast()),
@@ -141,7 +124,7 @@ pub fn check_carrier(carrier: &Carrier) -> Result<(), Discard> {
 
 /// The rungs above the look-up of the VRID: those of the carrier, eight octets, a known version (v2 is IPv4
 /// only), the type.
-pub fn preamble(carrier: &Carrier, payload: &[u8]) -> Result<Preamble, Discard> {
+pub fn preamble(carrier: &IpInfo, payload: &[u8]) -> Result<Preamble, Discard> {
     check_carrier(carrier)?;
     let Some(&[version_type, vrid, ..]) = payload.first_chunk::<8>() else {
         return Err(Discard::Short);
@@ -159,12 +142,7 @@ pub fn preamble(carrier: &Carrier, payload: &[u8]) -> Result<Preamble, Discard> 
 
 /// The whole ladder but the IP header, the authentication header's form and the look-up of the VRID, which are for
 /// the caller to do. `ah`: the authentication header that was taken off.
-pub fn decode(
-    carrier: &Carrier,
-    ah: Option<&Ah>,
-    payload: &[u8],
-    expect: &Expect,
-) -> Result<Advert, Discard> {
+pub fn decode(carrier: &IpInfo, ah: Option<&Ah>, payload: &[u8], expect: &Expect) -> Result<Advert, Discard> {
     let Preamble { version, vrid } = preamble(carrier, payload)?;
     let is_for_us = match expect.unicast {
         true => Some(carrier.dst) == expect.own_addr,
@@ -220,7 +198,7 @@ pub fn decode(
 }
 
 /// True if the checksum is right, but only without the pseudo-header it might have had.
-fn verify(carrier: &Carrier, payload: &[u8], version: Version) -> Result<bool, Discard> {
+fn verify(carrier: &IpInfo, payload: &[u8], version: Version) -> Result<bool, Discard> {
     if version == Version::V3 && v3_checksum(&carrier.src, &carrier.dst, payload) == 0 {
         return Ok(false);
     }

@@ -7,7 +7,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 use vipd::config::{Auth, Version};
 use vipd::vrrp::demux;
-use vipd::vrrp::packet::{self, Advert, Carrier, Expect, GROUP_V4, GROUP_V6, Outgoing};
+use vipd::vrrp::packet::{self, Advert, Expect, Outgoing};
+use vipd::wire::vrrp::IpInfo;
+use vipd::wire::vrrp::GROUP_V6;
+use vipd::wire::vrrp::GROUP_V4;
 use vipd::vrrp::replay::Replay;
 use vipd::wire::checksum::ones_complement;
 
@@ -45,10 +48,10 @@ fuzz_target!(|data: &[u8]| {
         let sum = ones_complement(&[&pseudo, &message]).to_be_bytes();
         message[6..8].copy_from_slice(&sum);
     }
-    try_all(&Carrier { src, dst, ttl: 255 }, &message);
+    try_all(&IpInfo { src, dst, ttl: 255 }, &message);
 });
 
-fn try_all(carrier: &Carrier, message: &[u8]) {
+fn try_all(carrier: &IpInfo, message: &[u8]) {
     let pass = Auth::Pass(*b"1111\0\0\0\0");
     for (version, auth) in [(Version::V2, &Auth::None), (Version::V2, &pass), (Version::V3, &Auth::None)] {
         let expect = Expect {
@@ -67,7 +70,7 @@ fn try_all(carrier: &Carrier, message: &[u8]) {
     }
 }
 
-fn again(carrier: &Carrier, message: &[u8], expect: &Expect, advert: &Advert) {
+fn again(carrier: &IpInfo, message: &[u8], expect: &Expect, advert: &Advert) {
     let width = if carrier.src.is_ipv4() { 4 } else { 16 };
     let (list, trailer) = message[8..].split_at(usize::from(message[3]) * width);
     let vips: Vec<IpAddr> = list

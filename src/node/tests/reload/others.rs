@@ -1,7 +1,8 @@
 //! What other parts have to carry over: macvlans, hooks and mail, contests.
 
 use super::*;
-use crate::notify::hook::{self, State};
+use crate::notify::hook::{self};
+use crate::notify::notice::State;
 use crate::notify::outbox;
 
 const VMAC: &str = "use_vmac = yes\nhandover_timeout = 2";

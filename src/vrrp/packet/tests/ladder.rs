@@ -79,7 +79,7 @@ impl Arrival {
         if self.short {
             message.truncate(7);
         }
-        let carrier = Carrier { ttl: self.ttl, ..s.carrier() };
+        let carrier = IpInfo { ttl: self.ttl, ..s.carrier() };
         let (IpAddr::V4(src), IpAddr::V4(dst)) = (s.src, s.dst) else {
             let found = preamble(&carrier, &message)?;
             if found.vrid != s.vrid {
@@ -201,7 +201,7 @@ fn version_and_vrid() {
 #[test]
 fn no_hop_limit() {
     let s = scene(5);
-    let carrier = Carrier { ttl: 0, ..s.carrier() };
+    let carrier = IpInfo { ttl: 0, ..s.carrier() };
     assert_eq!(decode(&carrier, None, &s.bytes, &s.expect()), Err(Discard::Ttl));
 }
 

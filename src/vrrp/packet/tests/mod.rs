@@ -47,8 +47,8 @@ impl Scene {
         }
     }
 
-    fn carrier(&self) -> Carrier {
-        Carrier { src: self.src, dst: self.dst, ttl: 255 }
+    fn carrier(&self) -> IpInfo {
+        IpInfo { src: self.src, dst: self.dst, ttl: 255 }
     }
 
     fn expect(&self) -> Expect<'_> {
@@ -162,7 +162,7 @@ fn unicast() {
     assert_eq!(s.decode(&bytes), Err(Discard::UnknownPeer));
     s.peers.push(s.src);
     assert_eq!(s.decode(&bytes), Ok(s.advert()));
-    let far = Carrier { ttl: 254, ..s.carrier() };
+    let far = IpInfo { ttl: 254, ..s.carrier() };
     assert_eq!(decode(&far, None, &bytes, &s.expect()), Err(Discard::Ttl));
     s.dst = group;
     assert_eq!(s.decode(&s.encoded()), Err(Discard::Destination), "multicast to a unicast instance");
