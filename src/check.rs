@@ -41,7 +41,7 @@ pub enum Action {
 
 /// What is worth a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum Transition {
     /// It is up from now on.
     Up,
     /// It is down from now on.
@@ -140,7 +140,7 @@ impl Check {
     }
 
     /// Time has passed.
-    pub fn tick(&mut self, now: Time) -> (Option<Action>, Option<Said>) {
+    pub fn tick(&mut self, now: Time) -> (Option<Action>, Option<Transition>) {
         match self.phase {
             Phase::Waiting { at } if now >= at => {
                 self.phase = Phase::Running { next: now + self.interval, until: now + self.timeout };
@@ -158,7 +158,7 @@ impl Check {
     }
 
     /// The attempt has ended.
-    pub fn done(&mut self, now: Time, result: Result<(), Failure>) -> Option<Said> {
+    pub fn done(&mut self, now: Time, result: Result<(), Failure>) -> Option<Transition> {
         match self.phase {
             Phase::Running { next, .. } => {
                 self.phase = Phase::Waiting { at: next.max(now) };
@@ -177,7 +177,7 @@ impl Check {
         matches!(std::mem::replace(&mut self.phase, Phase::Over), Phase::Running { .. })
     }
 
-    fn count(&mut self, now: Time, result: Result<(), Failure>) -> Option<Said> {
+    fn count(&mut self, now: Time, result: Result<(), Failure>) -> Option<Transition> {
         self.failure = result.err();
         let up = result.is_ok();
         if self.up == Some(up) {
@@ -192,14 +192,14 @@ impl Check {
         };
         if self.against >= needed {
             (self.up, self.against, self.since) = (Some(up), 0, now);
-            return Some(result.map_or_else(Said::Down, |()| Said::Up));
+            return Some(result.map_or_else(Transition::Down, |()| Transition::Up));
         }
         let why = self.failure?;
         if self.said_at.is_some_and(|t| now.since(t) < FAILING_QUIET) {
             return None;
         }
         self.said_at = Some(now);
-        Some(Said::Failing(why, self.against))
+        Some(Transition::Failing(why, self.against))
     }
 }
 
@@ -235,7 +235,7 @@ mod tests {
     }
 
     /// Runs the next attempt when it is due, with this result at once.
-    fn attempt(c: &mut Check, result: Result<(), Failure>) -> Option<Said> {
+    fn attempt(c: &mut Check, result: Result<(), Failure>) -> Option<Transition> {
         let now = c.deadline().unwrap();
         assert_eq!(c.tick(now), (Some(Action::Start), None));
         c.done(now, result)
@@ -245,10 +245,10 @@ mod tests {
     fn the_first_result_decides() {
         let mut c = ping();
         assert_eq!((c.is_up(), c.deadline()), (None, Some(at(0))));
-        assert_eq!(attempt(&mut c, Ok(())), Some(Said::Up));
+        assert_eq!(attempt(&mut c, Ok(())), Some(Transition::Up));
         assert_eq!((c.is_up(), c.deadline()), (Some(true), Some(at(2000))));
         let mut c = ping();
-        assert_eq!(attempt(&mut c, Err(REFUSED)), Some(Said::Down(REFUSED)));
+        assert_eq!(attempt(&mut c, Err(REFUSED)), Some(Transition::Down(REFUSED)));
         assert_eq!(c.is_up(), Some(false));
     }
 
@@ -256,18 +256,18 @@ mod tests {
     fn fall_and_rise_count_in_a_row() {
         let mut c = ping();
         attempt(&mut c, Ok(()));
-        assert_eq!(attempt(&mut c, Err(REFUSED)), Some(Said::Failing(REFUSED, 1)));
+        assert_eq!(attempt(&mut c, Err(REFUSED)), Some(Transition::Failing(REFUSED, 1)));
         assert_eq!(attempt(&mut c, Err(REFUSED)), None, "said a moment ago");
         assert_eq!(attempt(&mut c, Ok(())), None);
         assert_eq!(attempt(&mut c, Err(REFUSED)), None);
         assert_eq!(attempt(&mut c, Err(REFUSED)), None);
         assert_eq!(c.is_up(), Some(true), "the success between them counts");
-        assert_eq!(attempt(&mut c, Err(Failure::Closed)), Some(Said::Down(Failure::Closed)));
+        assert_eq!(attempt(&mut c, Err(Failure::Closed)), Some(Transition::Down(Failure::Closed)));
         assert_eq!((c.is_up(), c.since), (Some(false), at(12_000)));
         assert_eq!(attempt(&mut c, Ok(())), None);
         assert_eq!(attempt(&mut c, Err(REFUSED)), None);
         assert_eq!(attempt(&mut c, Ok(())), None);
-        assert_eq!(attempt(&mut c, Ok(())), Some(Said::Up));
+        assert_eq!(attempt(&mut c, Ok(())), Some(Transition::Up));
         assert_eq!(c.failure, None);
     }
 
@@ -291,7 +291,7 @@ mod tests {
         let mut c = ping();
         c.tick(at(0));
         assert_eq!(c.tick(at(999)), (None, None));
-        let out = Some(Said::Down(Failure::TimedOut));
+        let out = Some(Transition::Down(Failure::TimedOut));
         assert_eq!(c.tick(at(1000)), (Some(Action::Abandon), out));
         assert_eq!(c.deadline(), Some(at(2000)));
 

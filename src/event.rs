@@ -12,45 +12,45 @@ use crate::vrrp::packet::{Discard, Notes};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// One thing that happened. `inst`, `link` and `entry` are indices into the node's virtual routers, links
+/// One thing that happened. `router`, `link` and `entry` are indices into the node's virtual routers, links
 /// and VIPs.
 #[allow(missing_docs)] // the fields are named in the variants' comments
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A virtual router entered a state.
-    Entered { inst: usize, kind: Kind, why: Why },
+    Entered { router: usize, kind: Kind, why: Why },
     /// A virtual router cannot take part.
-    Fault { inst: usize, faults: Faults },
+    Fault { router: usize, faults: Faults },
     /// All members of a sync group are in this state, or one in FAULT; never `Init`.
     Group { group: usize, state: group::State },
     /// Heard something.
-    Noted { inst: usize, note: Note },
+    Noted { router: usize, note: Note },
     /// An advert was refused. `interval`: the sender's as version 2 has it, for where ours is another.
-    Discarded { inst: usize, src: IpAddr, why: Discard, interval: Duration },
+    Discarded { router: usize, src: IpAddr, why: Discard, interval: Duration },
     /// A packet was refused before it was known whose it is. No source: not even that could be read.
     Bogus { link: usize, src: Option<IpAddr>, why: Discard },
     /// An advert was accepted although it is odd.
-    Odd { inst: usize, src: IpAddr, notes: Notes },
+    Odd { router: usize, src: IpAddr, notes: Notes },
     /// Somebody uses a VRID that nobody here has; with one of our VIPs, it is a second master.
-    Stray { link: usize, vrid: u8, src: IpAddr, vip: Option<usize> },
+    UnknownVrid { link: usize, vrid: u8, src: IpAddr, vip: Option<usize> },
     /// There are two masters. See `vrrp::foreign`.
-    SecondMaster { inst: usize, other: Other },
+    SecondMaster { router: usize, other: Other },
     /// There were, for so long.
-    SecondMasterGone { inst: usize, src: IpAddr, lasted: Duration },
+    SecondMasterGone { router: usize, src: IpAddr, lasted: Duration },
     /// Another host announced a VIP that is held here; it is announced anew.
     VipContested { entry: usize, mac: [u8; 6] },
     /// VIPs are wanted from now on.
-    SettingVips { inst: usize },
+    SettingVips { router: usize },
     /// VIPs are let go.
-    RemovingVips { inst: usize },
+    RemovingVips { router: usize },
     /// Priority 0 goes out.
-    PriorityZero { inst: usize },
+    PriorityZero { router: usize },
     /// The VIPs are kept until the successor has them.
-    HandOverStarts { inst: usize, timeout: Duration },
+    HandOverStarts { router: usize, timeout: Duration },
     /// The successor announced, or was heard and had time to.
-    HandOverDone { inst: usize, announced: bool },
+    HandOverDone { router: usize, announced: bool },
     /// Nobody came.
-    HandOverTimedOut { inst: usize },
+    HandOverTimedOut { router: usize },
     /// The kernel has a VIP.
     VipAdded { entry: usize },
     /// The kernel does not have it any more, by our doing.
@@ -72,11 +72,11 @@ pub enum Event {
     /// A frame could not be sent.
     AnnounceFailed { entry: usize, errno: i32 },
     /// An advert could not be sent to the group or to a peer.
-    SendFailed { inst: usize, to: IpAddr, errno: i32 },
+    SendFailed { router: usize, to: IpAddr, errno: i32 },
     /// This process did not run for longer than backups wait.
-    Stalled { inst: usize, silence: Duration },
+    Stalled { router: usize, silence: Duration },
     /// A renewal came too late, so the VIPs were removed and announced anew.
-    LateRenewal { inst: usize },
+    LateRenewal { router: usize },
     /// An interface changed.
     Link { link: usize, present: bool, running: bool },
     /// The macvlan of a virtual MAC was made.
@@ -90,17 +90,17 @@ pub enum Event {
     /// Something about HAProxy.
     Haproxy(supervisor::Event),
     /// Something about a check; `output`: the first line that its command wrote.
-    Check { check: usize, said: check::Said, output: String },
+    Check { check: usize, said: check::Transition, output: String },
     /// Tracking has changed the priority.
-    Priority { inst: usize, from: u8, to: u8 },
+    Priority { router: usize, from: u8, to: u8 },
     /// What became of the command to resign.
-    Resigned { inst: usize, how: Resigned },
+    Resigned { router: usize, how: Resigned },
     /// A virtual router that is not configured any more has let go of all it had.
     Forgotten { name: String },
     /// A hook did not do what it was told.
     HookFailed { notice: Notice, failure: check::Failure },
     /// Something about a mail; `text`: what the server, or the child that talked to it, said.
-    Mail { notice: Notice, said: outbox::Said, text: String },
+    Mail { notice: Notice, said: outbox::Delivery, text: String },
     /// Starting to take part is put off.
     StartupDelay(Duration),
     /// The stop began; a second request makes it fast.

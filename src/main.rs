@@ -110,7 +110,7 @@ impl From<lexopt::Error> for Wrong {
 fn command_line() -> Result<(Task, PathBuf), Wrong> {
     let mut file = PathBuf::from("/etc/vipd.ini");
     let mut task = Task::Run;
-    let (mut aside, mut force, mut name) = ("60".to_owned(), "no", String::new());
+    let (mut no_preempt_for, mut force, mut name) = ("60".to_owned(), "no", String::new());
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
         match arg {
@@ -123,8 +123,8 @@ fn command_line() -> Result<(Task, PathBuf), Wrong> {
             }
             Long("send-mail") => return Ok((Task::SendMail, file)),
             Long("for") if is_resign(&task) => {
-                aside = args.value()?.string()?;
-                if !aside.parse().is_ok_and(|s: u64| s <= control::MAX_ASIDE) {
+                no_preempt_for = args.value()?.string()?;
+                if !no_preempt_for.parse().is_ok_and(|s: u64| s <= control::MAX_NO_PREEMPT) {
                     return Err(Wrong("--for: 0 to 86400 seconds".into()));
                 }
             }
@@ -152,7 +152,7 @@ fn command_line() -> Result<(Task, PathBuf), Wrong> {
         }
     }
     if is_resign(&task) {
-        task = Task::Ask(format!("resign {aside} {force} {name}"));
+        task = Task::Ask(format!("resign {no_preempt_for} {force} {name}"));
     }
     Ok((task, file))
 }

@@ -29,14 +29,14 @@ pub fn lateness(seconds: u32) -> Duration {
 
 /// d for a lease of that many seconds; `None` if the theorem does not hold: where not even a quarter of the
 /// interval would be left for a renewal.
-pub fn fresh(seconds: u32, advert_int: Duration, patience: Duration) -> Option<Duration> {
-    let spare = patience.checked_sub(Duration::from_secs(u64::from(seconds)) + lateness(seconds))?;
+pub fn fresh(seconds: u32, advert_int: Duration, min_down_interval: Duration) -> Option<Duration> {
+    let spare = min_down_interval.checked_sub(Duration::from_secs(u64::from(seconds)) + lateness(seconds))?;
     (spare >= advert_int / 4).then_some(spare)
 }
 
 /// `lease = auto`: the longest lease for which the theorem holds, or 1 s.
-pub fn auto(advert_int: Duration, patience: Duration) -> u32 {
-    (2..=AUTO_MAX).rev().find(|l| fresh(*l, advert_int, patience).is_some()).unwrap_or(1)
+pub fn auto(advert_int: Duration, min_down_interval: Duration) -> u32 {
+    (2..=AUTO_MAX).rev().find(|l| fresh(*l, advert_int, min_down_interval).is_some()).unwrap_or(1)
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub enum Request {
         /// A virtual router or a group; none: all.
         name: Option<String>,
         /// How long not to preempt.
-        aside: Duration,
+        no_preempt_for: Duration,
         /// Even without a successor.
         force: bool,
     },
@@ -63,20 +63,20 @@ impl Request {
             b"reload" => Request::Reload,
             line => {
                 let mut words = std::str::from_utf8(line.strip_prefix(b"resign ")?).ok()?.split(' ');
-                let aside = words.next()?.parse().ok().filter(|s| *s <= MAX_ASIDE)?;
+                let no_preempt_for = words.next()?.parse().ok().filter(|s| *s <= MAX_NO_PREEMPT)?;
                 let force = words.next()? == "yes";
                 let name = words.next().map(str::to_owned);
                 if words.next().is_some() {
                     return None;
                 }
-                Request::Resign { name, aside: Duration::from_secs(aside), force }
+                Request::Resign { name, no_preempt_for: Duration::from_secs(no_preempt_for), force }
             }
         })
     }
 }
 
 /// The longest that can be asked for, in seconds: a day.
-pub const MAX_ASIDE: u64 = 86_400;
+pub const MAX_NO_PREEMPT: u64 = 86_400;
 
 /// The listening socket and its clients.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ pub struct Control {
     /// The last one's number.
     last: Asker,
     /// Nobody is let in until then.
-    deaf: Option<Time>,
+    accept_paused_until: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -112,25 +112,35 @@ struct Missed {
 impl Control {
     /// Listens.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Control { listener: runtime::listen(path)?, clients: Vec::new(), last: 0, deaf: None })
+        Ok(Control {
+            listener: runtime::listen(path)?,
+            clients: Vec::new(),
+            last: 0,
+            accept_paused_until: None,
+        })
     }
 
     /// What to wait on: the listener, then each client, with whether it is to be written to.
     pub fn fds(&self) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
         let clients = self.clients.iter().map(|c| (c.stream.as_fd(), c.answer.is_some()));
-        let listener = self.deaf.is_none().then(|| (self.listener.as_fd(), false));
+        let listener = self.accept_paused_until.is_none().then(|| (self.listener.as_fd(), false));
         listener.into_iter().chain(clients)
     }
 
     /// When the next client's time is over.
     pub fn deadline(&self) -> Option<Time> {
-        self.clients.iter().filter(|c| c.watch.is_none()).map(|c| c.until).chain(self.deaf).min()
+        self.clients
+            .iter()
+            .filter(|c| c.watch.is_none())
+            .map(|c| c.until)
+            .chain(self.accept_paused_until)
+            .min()
     }
 
     /// Drops clients whose time is over.
     pub fn expire(&mut self, now: Time) {
         self.clients.retain(|c| now < c.until || c.watch.is_some());
-        self.deaf = self.deaf.filter(|until| now < *until);
+        self.accept_paused_until = self.accept_paused_until.filter(|until| now < *until);
     }
 
     /// The answer for one that waits, if it still does.
@@ -148,7 +158,7 @@ impl Control {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(e) => {
-                    self.deaf = (!is_patient(&e)).then(|| now + DEAF);
+                    self.accept_paused_until = (!is_patient(&e)).then(|| now + DEAF);
                     break;
                 }
             };
@@ -175,7 +185,7 @@ impl Control {
     }
 
     /// A line for all who watch, with the time at its beginning.
-    pub fn tell(&mut self, line: &str) {
+    pub fn broadcast(&mut self, line: &str) {
         for c in &mut self.clients {
             let Some(missed) = &mut c.watch else { continue };
             let backlog = c.answer.get_or_insert_default();
@@ -296,9 +306,9 @@ mod tests {
 
     #[test]
     fn requests() {
-        let resign = |name: Option<&str>, aside, force| {
+        let resign = |name: Option<&str>, no_preempt_for, force| {
             let name = name.map(str::to_owned);
-            Some(Request::Resign { name, aside: Duration::from_secs(aside), force })
+            Some(Request::Resign { name, no_preempt_for: Duration::from_secs(no_preempt_for), force })
         };
         for (line, request) in [
             (&b"status"[..], Some(Request::Status(Form::Plain))),

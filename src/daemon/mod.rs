@@ -69,10 +69,10 @@ enum Source {
     Netlink,
     Signals,
     Vrrp(usize, Kind),
-    Stray(usize),
+    UnknownVrid(usize),
     VrrpV6(usize),
     Vmac(usize),
-    StrayV6(usize),
+    UnknownVridV6(usize),
     Arp(usize),
     Neighbours(usize),
     Probe,
@@ -218,7 +218,7 @@ impl Daemon {
         let ready = self.wait().map_err(|e| fatal("ppoll", words::errno(e as i32)))?;
         // Did this process run in time? If not, the addresses go before anything is believed.
         let now = clock::now();
-        self.node.woke(now);
+        self.node.check_stall(now);
         self.run_effects();
         for source in ready {
             self.read(source)?;
@@ -272,12 +272,12 @@ impl Daemon {
             if let Some(n) = &s.neighbours {
                 add(n.as_fd(), Source::Neighbours(i), read);
             }
-            if s.stray_after.is_none_or(|t| now >= t) {
-                if let Some(x) = &s.stray {
-                    add(x.as_fd(), Source::Stray(i), read);
+            if s.unknown_vrid_after.is_none_or(|t| now >= t) {
+                if let Some(x) = &s.unknown_vrid {
+                    add(x.as_fd(), Source::UnknownVrid(i), read);
                 }
-                if let Some(x) = &s.stray_v6 {
-                    add(x.as_fd(), Source::StrayV6(i), read);
+                if let Some(x) = &s.unknown_vrid_v6 {
+                    add(x.as_fd(), Source::UnknownVridV6(i), read);
                 }
             }
         }
@@ -305,7 +305,7 @@ impl Daemon {
             add(fd, Source::Control, if write { PollFlags::POLLOUT } else { read });
         }
         for s in &self.sockets {
-            deadline = earlier(deadline, s.stray_after.filter(|t| *t > now));
+            deadline = earlier(deadline, s.unknown_vrid_after.filter(|t| *t > now));
         }
         let timeout = deadline.map(|t| TimeSpec::from_duration(t.since(now)));
         let mut done = ppoll(&mut fds, timeout, None);
@@ -355,27 +355,27 @@ impl Daemon {
         self.node.announce_some(clock::now());
         self.run_effects();
         self.connections = None;
-        self.tell_all();
+        self.log_events();
         // Whoever is told by a process of its own comes last.
         self.node.notify(clock::now());
         self.run_effects();
-        self.tell_all();
+        self.log_events();
     }
 
-    fn tell_all(&mut self) {
+    fn log_events(&mut self) {
         while let Some(event) = self.node.next_event() {
             self.note(&event);
-            self.tell(&event);
+            self.log_event(&event);
         }
         while let Some((level, text, more)) = self.repeats.due(clock::now()) {
             log::log!(level, "{text} (and {more} more)");
         }
     }
 
-    fn tell(&mut self, event: &Event) {
+    fn log_event(&mut self, event: &Event) {
         let (level, text) = words::render(&self.node, event);
         if level <= log::Level::Info && self.control.is_watched() {
-            self.control.tell(&watch::line(&self.node, event, &text, &stamp()));
+            self.control.broadcast(&watch::line(&self.node, event, &text, &stamp()));
         }
         match self.repeats.pass(clock::now(), event) {
             Some(0) => log::log!(level, "{text}"),
@@ -397,7 +397,7 @@ impl Daemon {
                 Err(e) => self.node.open_failed(clock::now(), link, e as i32),
             },
             Effect::Close { link } => self.sockets[link] = Sockets::default(),
-            Effect::Advert { inst, priority, decided } => self.advert(inst, priority, decided),
+            Effect::Advert { router, priority, decided } => self.advert(router, priority, decided),
             Effect::Addrs(mut ops) => {
                 let before = clock::now();
                 self.node.addrs.keep_valid(&mut ops, before);
@@ -405,11 +405,11 @@ impl Daemon {
                 let results: Vec<_> = ops.into_iter().zip(errnos).collect();
                 self.node.addrs_done(before, clock::now(), &results);
             }
-            Effect::Disconnect { inst } => self.disconnect(inst),
+            Effect::Disconnect { router } => self.disconnect(router),
             Effect::DisconnectVip { entry } => self.disconnect_vips(&[entry]),
             Effect::Announce { entry } => self.announce(entry),
             Effect::Probe { entry } => self.probe(entry),
-            Effect::Remember { inst, memory } => self.remember(inst, memory),
+            Effect::Remember { router, memory } => self.remember(router, memory),
             Effect::Forget { name } => {
                 let _ = std::fs::remove_file(state_files::state_file(&self.control_socket, &name));
             }

@@ -21,10 +21,10 @@ impl Daemon {
                 }
             }
             Source::Vrrp(i, kind) => self.read_adverts(i, kind),
-            Source::Stray(i) => self.read_strays(now, i),
+            Source::UnknownVrid(i) => self.read_strays(now, i),
             Source::VrrpV6(i) => self.read_adverts_v6(i),
             Source::Vmac(i) => self.read_vmac(i),
-            Source::StrayV6(i) => self.read_strays_v6(now, i),
+            Source::UnknownVridV6(i) => self.read_strays_v6(now, i),
             Source::Arp(i) => self.read_announcements(now, i),
             Source::Neighbours(i) => self.read_neighbours(now, i),
             Source::Probe => match self.service.as_mut().and_then(Service::read_probe) {
@@ -81,8 +81,8 @@ impl Daemon {
                         asked.push(Job::Reload(to));
                         None
                     }
-                    Request::Resign { name, aside, force } => {
-                        asked.push(Job::Resign { to, name, aside, force });
+                    Request::Resign { name, no_preempt_for, force } => {
+                        asked.push(Job::Resign { to, name, no_preempt_for, force });
                         None
                     }
                 });

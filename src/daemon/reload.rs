@@ -31,7 +31,7 @@ const WRONG: u8 = 2;
 #[derive(Debug)]
 pub(super) enum Job {
     Reload(Asker),
-    Resign { to: Asker, name: Option<String>, aside: Duration, force: bool },
+    Resign { to: Asker, name: Option<String>, no_preempt_for: Duration, force: bool },
 }
 
 /// An answer that is not complete yet.
@@ -85,8 +85,8 @@ impl Daemon {
             match job {
                 Job::Reload(_) if !self.may_reload() => self.asked.push(job),
                 Job::Reload(to) => self.reload(turn, Some(to)),
-                Job::Resign { to, name, aside, force } => {
-                    self.resign(turn, to, name.as_deref(), aside, force)
+                Job::Resign { to, name, no_preempt_for, force } => {
+                    self.resign(turn, to, name.as_deref(), no_preempt_for, force)
                 }
             }
         }
@@ -166,10 +166,10 @@ impl Daemon {
         let now = clock::now();
         let changes = self.node.reconfigure(&old, &new, now);
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
-        for inst in self.node.instances.iter_mut().filter(|i| i.ah_key().is_some() && !i.replay.has_mark()) {
-            let file = super::state_files::sequence_file(&self.control_socket, &inst.cfg);
+        for router in self.node.routers.iter_mut().filter(|i| i.ah_key().is_some() && !i.replay.has_mark()) {
+            let file = super::state_files::sequence_file(&self.control_socket, &router.cfg);
             if let Some(replay) = super::state_files::remembered(&file).and_then(|s| Replay::parse(&s)) {
-                inst.replay = replay;
+                router.replay = replay;
             }
         }
         self.node.reconfigure_haproxy(new.haproxy.as_ref(), files, now);
@@ -230,13 +230,13 @@ impl Daemon {
         files
     }
 
-    fn resign(&mut self, turn: Time, to: Asker, name: Option<&str>, aside: Duration, force: bool) {
+    fn resign(&mut self, turn: Time, to: Asker, name: Option<&str>, no_preempt_for: Duration, force: bool) {
         let (text, resigning) = (String::new(), Vec::new());
         let mut p = Pending { to, text, status: DONE, is_resign: true, resigning };
         if self.node.is_stopping() {
             (p.status, p.text) = (REFUSED, "vipd is stopping\n".to_owned());
         } else {
-            match self.node.resign(name, aside, force, clock::now()) {
+            match self.node.resign(name, no_preempt_for, force, clock::now()) {
                 Some(all) if !all.is_empty() => p.resigning = all,
                 Some(_) => p.text = "there is no virtual router\n".to_owned(),
                 None => (p.status, p.text) = (WRONG, "no virtual router or group has that name\n".to_owned()),
@@ -249,14 +249,14 @@ impl Daemon {
     /// What an event means for answers that are not complete.
     pub(super) fn note(&mut self, event: &Event) {
         match event {
-            Event::Resigned { inst, how } => {
-                let Some(i) = self.node.instances.get(*inst) else { return };
+            Event::Resigned { router, how } => {
+                let Some(i) = self.node.routers.get(*router) else { return };
                 let line = format!("{}: {}\n", i.cfg.name, words::resigned(*how));
-                let aside = i.machine.aside(clock::now()).map(|d| d.as_secs() + 1);
+                let no_preempt_for = i.machine.no_preempt_for(clock::now()).map(|d| d.as_secs() + 1);
                 // That one is under way is for the last to hear who asked.
                 let some = if *how == Resigned::Busy { 1 } else { usize::MAX };
-                for p in self.pending.iter_mut().rev().filter(|p| p.resigning.contains(inst)).take(some) {
-                    p.resigning.retain(|i| i != inst);
+                for p in self.pending.iter_mut().rev().filter(|p| p.resigning.contains(router)).take(some) {
+                    p.resigning.retain(|i| i != router);
                     p.text.push_str(&line);
                     let well = matches!(
                         how,
@@ -264,7 +264,7 @@ impl Daemon {
                     );
                     if !well {
                         p.status = REFUSED;
-                    } else if let Some(s) = aside {
+                    } else if let Some(s) = no_preempt_for {
                         writeln!(p.text, "    it does not preempt for {s} s");
                     }
                 }

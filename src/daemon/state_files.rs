@@ -26,7 +26,7 @@ impl Daemon {
     /// Reads them. Of each virtual router whether it was master.
     pub(super) fn recall(&mut self) -> (Vec<bool>, Named) {
         let (mut was_master, mut named) = (Vec::new(), Named::default());
-        for i in &mut self.node.instances {
+        for i in &mut self.node.routers {
             let file = sequence_file(&self.control_socket, &i.cfg);
             if let Some(replay) = remembered(&file).and_then(|s| Replay::parse(&s)) {
                 i.replay = replay;
@@ -50,7 +50,7 @@ impl Daemon {
                     named.addresses.push((addr, ifindex));
                 }
             }
-            if self.node.instances.iter().all(|i| i.cfg.name.as_bytes() != name) {
+            if self.node.routers.iter().all(|i| i.cfg.name.as_bytes() != name) {
                 named.orphans.push(path);
             }
         }
@@ -77,13 +77,13 @@ impl Daemon {
         Ok(())
     }
 
-    pub(super) fn remember(&self, inst: usize, memory: Memory) {
-        let cfg = &self.node.instances[inst].cfg;
+    pub(super) fn remember(&self, router: usize, memory: Memory) {
+        let cfg = &self.node.routers[router].cfg;
         let mut file = state_file(&self.control_socket, &cfg.name);
         let done = match memory {
             Memory::Sequence => {
                 file = sequence_file(&self.control_socket, cfg);
-                runtime::replace_file(&file, &self.node.instances[inst].replay.render())
+                runtime::replace_file(&file, &self.node.routers[router].replay.render())
             }
             Memory::Nothing => match std::fs::remove_file(&file) {
                 Err(e) if e.kind() != ErrorKind::NotFound => Err(e),

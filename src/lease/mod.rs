@@ -38,7 +38,7 @@ const RETRY_REMOVAL: Duration = Duration::from_millis(10);
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The virtual router.
-    pub inst: usize,
+    pub router: usize,
     /// The address.
     pub addr: IpAddr,
     /// Prefix length as configured.
@@ -46,7 +46,7 @@ pub struct Entry {
     /// Index of the link that carries it.
     pub link: usize,
     /// Index of the link whose subnets it need not bring: the parent of a macvlan, else `link`.
-    base: usize,
+    subnet_link: usize,
     /// The interface that link is, while it exists.
     ifindex: Option<u32>,
     label: Option<String>,
@@ -64,7 +64,7 @@ pub struct Entry {
     /// The kernel refused to add it.
     refused: bool,
     /// Added by us, or, as its state file says, by the vipd before us: what counts where the kernel keeps no tag.
-    mine: bool,
+    added_by_vipd: bool,
     /// How often somebody deleted it.
     deleted: u32,
     /// Removals by ourselves whose events are still to come; up to them everything told is old news. Of IPv4
@@ -77,7 +77,7 @@ impl Entry {
     fn is_named_by(&self, a: &rtnl::Addr) -> bool {
         let local = matches!(a.addr, IpAddr::V6(ip) if ip.is_unicast_link_local());
         // One of a macvlan may be left on its parent.
-        let anywhere = !local || self.base != self.link;
+        let anywhere = !local || self.subnet_link != self.link;
         self.addr == a.addr && (anywhere || self.ifindex.is_none_or(|i| i == a.ifindex))
     }
 }
@@ -115,7 +115,7 @@ enum Claim {
 struct Leasing {
     lease: config::Lease,
     advert_int: Duration,
-    patience: Duration,
+    min_down_interval: Duration,
     /// The owner's addresses are permanent and not ours to touch.
     owner: bool,
     claim: Claim,
@@ -159,25 +159,25 @@ pub struct AddrBook {
 impl AddrBook {
     /// Adds a virtual router; instances are numbered in the order of the calls. `link` names the link of
     /// each VIP.
-    pub fn add_instance(&mut self, v: &config::Vrrp, mut link: impl FnMut(&config::Vip) -> usize) {
-        let inst = self.leasing.len();
+    pub fn add_router(&mut self, v: &config::Vrrp, mut link: impl FnMut(&config::Vip) -> usize) {
+        let router = self.leasing.len();
         self.leasing.push(Leasing::new(v));
         for vip in v.held() {
             let on = link(vip);
-            self.entries.push(Entry::new(inst, vip, (on, on, None)));
+            self.entries.push(Entry::new(router, vip, (on, on, None)));
         }
     }
 
     /// The VIPs on `link` are of the subnets that `parent` has.
     pub fn share_subnets(&mut self, link: usize, parent: usize) {
         for e in self.entries.iter_mut().filter(|e| e.link == link) {
-            e.base = parent;
+            e.subnet_link = parent;
         }
     }
 
     /// The lease terms of an instance as things stand.
-    pub fn terms(&self, inst: usize) -> Terms {
-        terms(&self.leasing[inst])
+    pub fn terms(&self, router: usize) -> Terms {
+        terms(&self.leasing[router])
     }
 
     fn is_vip(&self, a: &rtnl::Addr) -> bool {
@@ -186,59 +186,59 @@ impl AddrBook {
 
     // ---- what the virtual routers want ----
 
-    /// An advert of `inst` went out; `sent` was read before it.
-    pub fn advert_sent(&mut self, inst: usize, sent: Time) {
-        let l = &mut self.leasing[inst];
+    /// An advert of `router` went out; `sent` was read before it.
+    pub fn advert_sent(&mut self, router: usize, sent: Time) {
+        let l = &mut self.leasing[router];
         if !matches!(l.claim, Claim::Handover(_)) {
             l.claim = Claim::Advert(sent);
             self.advert_since = true;
             let due =
                 |e: &Entry| e.held.is_some_and(|h| h.lease.is_some() && sent.since(h.since) >= RENEWAL_GAP);
-            let overdue = self.of(inst).any(|(_, e)| due(e));
+            let overdue = self.of(router).any(|(_, e)| due(e));
             self.overdue |= overdue;
         }
     }
 
     /// When the last advert of a master went out; `None` if it has no claim.
-    pub fn last_advert(&self, inst: usize) -> Option<Time> {
-        match self.leasing[inst].claim {
+    pub fn last_advert(&self, router: usize) -> Option<Time> {
+        match self.leasing[router].claim {
             Claim::Advert(t) => Some(t),
             _ => None,
         }
     }
 
-    /// `inst` is master: its addresses are to be there once an advert went out. A hand-over that was under
+    /// `router` is master: its addresses are to be there once an advert went out. A hand-over that was under
     /// way is off, and what it renewed does not count as an advert.
-    pub fn acquire(&mut self, inst: usize) {
-        if let Claim::Handover(_) = self.leasing[inst].claim {
-            self.leasing[inst].claim = Claim::None;
+    pub fn acquire(&mut self, router: usize) {
+        if let Claim::Handover(_) = self.leasing[router].claim {
+            self.leasing[router].claim = Claim::None;
         }
-        self.want(inst, Want::Present);
+        self.want(router, Want::Present);
         // What is there already is renewed at once, and announced like what is added.
         self.last_batch = None;
-        for e in self.entries.iter_mut().filter(|e| e.inst == inst) {
+        for e in self.entries.iter_mut().filter(|e| e.router == router) {
             e.tell = true;
         }
     }
 
-    /// `inst` waits for its successor: short leases, renewed without adverts.
-    pub fn hand_over(&mut self, inst: usize, now: Time) {
+    /// `router` waits for its successor: short leases, renewed without adverts.
+    pub fn hand_over(&mut self, router: usize, now: Time) {
         let lease = |l: u32| Duration::from_secs(u64::from(l));
         let ends =
-            self.of(inst).filter_map(|(_, e)| e.held.and_then(|h| Some(h.since + lease(h.lease?)))).min();
-        self.leasing[inst].claim =
+            self.of(router).filter_map(|(_, e)| e.held.and_then(|h| Some(h.since + lease(h.lease?)))).min();
+        self.leasing[router].claim =
             Claim::Handover(ends.map_or(now, |end| end - EARLY - lease(HANDOVER_LEASE)));
         self.last_batch = None; // the short lease starts at once
     }
 
-    /// `inst` lets go: what it holds is removed by the next `flush`.
-    pub fn release(&mut self, inst: usize) {
-        self.leasing[inst].claim = Claim::None;
-        self.want(inst, Want::Absent);
+    /// `router` lets go: what it holds is removed by the next `flush`.
+    pub fn release(&mut self, router: usize) {
+        self.leasing[router].claim = Claim::None;
+        self.want(router, Want::Absent);
     }
 
-    fn want(&mut self, inst: usize, want: Want) {
-        for e in self.entries.iter_mut().filter(|e| e.inst == inst && !e.dropped) {
+    fn want(&mut self, router: usize, want: Want) {
+        for e in self.entries.iter_mut().filter(|e| e.router == router && !e.dropped) {
             e.want = want;
             (e.retry_at, e.tries) = (None, 0);
         }
@@ -247,17 +247,17 @@ impl AddrBook {
     /// Whether the kernel has the VIP and it is announced by us: leased, or the owner's own.
     pub fn is_held(&self, entry: usize) -> bool {
         let Some(e) = self.entries.get(entry) else { return false };
-        e.held.is_some() || self.leasing[e.inst].owner && self.owned(e, e.ifindex)
+        e.held.is_some() || self.leasing[e.router].owner && self.owned(e, e.ifindex)
     }
 
-    /// Whether `inst` holds any VIP.
-    pub fn holds_any(&self, inst: usize) -> bool {
-        self.of(inst).any(|(_, e)| e.held.is_some())
+    /// Whether `router` holds any VIP.
+    pub fn holds_any(&self, router: usize) -> bool {
+        self.of(router).any(|(_, e)| e.held.is_some())
     }
 
     /// The VIPs of an instance with their indices.
-    pub fn of(&self, inst: usize) -> impl Iterator<Item = (usize, &Entry)> {
-        self.entries.iter().enumerate().filter(move |(_, e)| e.inst == inst && !e.dropped)
+    pub fn of(&self, router: usize) -> impl Iterator<Item = (usize, &Entry)> {
+        self.entries.iter().enumerate().filter(move |(_, e)| e.router == router && !e.dropped)
     }
 
     /// Seconds that the lease of a VIP has left, `None` if it is not held or permanent.
@@ -274,19 +274,19 @@ impl AddrBook {
     }
 
     /// Whether every address of an owner is a real one of its interface.
-    pub fn owner_has_all(&self, inst: usize, ifindex: impl Fn(usize) -> Option<u32>) -> bool {
-        self.of(inst).all(|(_, e)| self.owned(e, ifindex(e.link)))
+    pub fn owner_has_all(&self, router: usize, ifindex: impl Fn(usize) -> Option<u32>) -> bool {
+        self.of(router).all(|(_, e)| self.owned(e, ifindex(e.link)))
     }
 
     /// Whether an address is a VIP that is not an owner's: its coming and going changes no source address.
     pub fn is_leased_vip(&self, a: &rtnl::Addr) -> bool {
-        self.entries.iter().any(|e| e.is_named_by(a) && !self.leasing[e.inst].owner)
+        self.entries.iter().any(|e| e.is_named_by(a) && !self.leasing[e.router].owner)
     }
 
-    /// At the start: how long ago `inst` was renewed, at the most, if every VIP is there with our tag.
+    /// At the start: how long ago `router` was renewed, at the most, if every VIP is there with our tag.
     pub fn lease_age(
         &self,
-        inst: usize,
+        router: usize,
         now: Time,
         ifindex: impl Fn(usize) -> Option<u32>,
     ) -> Option<Duration> {
@@ -296,7 +296,7 @@ impl AddrBook {
             };
             self.kernel.iter().find(ours).map(|s| s.a.age(now))
         };
-        self.of(inst).map(|(_, e)| age(e)).try_fold(Duration::ZERO, |oldest, a| Some(oldest.max(a?)))
+        self.of(router).map(|(_, e)| age(e)).try_fold(Duration::ZERO, |oldest, a| Some(oldest.max(a?)))
     }
 
     /// The first address of an interface that is not a VIP, of IPv6 the first link-local one: source of adverts.
@@ -353,7 +353,7 @@ impl AddrBook {
         let exact = self.entry_at(a, false).filter(|i| self.is_ours(&self.entries[*i], a));
         let ours = exact.is_some() || a.proto == Some(TAG) || a.proto == Some(TAG_KEEPALIVED);
         let Some(i) = exact.or_else(|| self.entry_at(a, !ours)) else { return };
-        let owner = self.leasing[self.entries[i].inst].owner;
+        let owner = self.leasing[self.entries[i].router].owner;
         let e = &mut self.entries[i];
         if owner {
             return;
@@ -402,7 +402,7 @@ impl AddrBook {
         // It may have come back since, by a renewal after a stall. If it is not wanted any more before it is added
         // again, nothing else would find that out.
         out.push(Outcome::ViewIsWrong);
-        if e.want == Want::Present && matches!(self.leasing[e.inst].claim, Claim::Advert(_)) {
+        if e.want == Want::Present && matches!(self.leasing[e.router].claim, Claim::Advert(_)) {
             let had_time =
                 held.lease.is_none_or(|l| now + EARLY < held.since + Duration::from_secs(u64::from(l)));
             e.deleted += u32::from(had_time);
@@ -472,7 +472,7 @@ impl Leasing {
     const UNSET: Leasing = Leasing {
         lease: config::Lease::Off,
         advert_int: Duration::ZERO,
-        patience: Duration::ZERO,
+        min_down_interval: Duration::ZERO,
         owner: false,
         claim: Claim::None,
     };
@@ -481,7 +481,7 @@ impl Leasing {
         Leasing {
             lease: v.lease,
             advert_int: v.advert_int,
-            patience: v.advert_int * v.down_timer_adverts,
+            min_down_interval: v.advert_int * v.down_timer_adverts,
             owner: v.priority == 255,
             claim: Claim::None,
         }
@@ -494,11 +494,11 @@ fn terms(l: &Leasing) -> Terms {
         return Terms { lease: secs, fresh: Duration::from_secs(1), safe: false };
     }
     let secs = match l.lease {
-        config::Lease::Off => return Terms { lease: None, fresh: l.patience, safe: false },
+        config::Lease::Off => return Terms { lease: None, fresh: l.min_down_interval, safe: false },
         config::Lease::Seconds(s) => s,
-        config::Lease::Auto => lease::auto(l.advert_int, l.patience),
+        config::Lease::Auto => lease::auto(l.advert_int, l.min_down_interval),
     };
-    let fresh = lease::fresh(secs, l.advert_int, l.patience);
+    let fresh = lease::fresh(secs, l.advert_int, l.min_down_interval);
     // A renewal goes out with each advert in any case; where that is too long, the README says so.
     Terms { lease: Some(secs), fresh: fresh.unwrap_or(l.advert_int / 4), safe: fresh.is_some() }
 }

@@ -63,9 +63,9 @@ pub enum Outcome {
     /// Its lease ended while it was wanted.
     Expired { entry: usize },
     /// The renewal came too late: a backup may be master.
-    TooLate { inst: usize },
+    TooLate { router: usize },
     /// The kernel accepts none of the addresses of a master.
-    Refused { inst: usize },
+    Refused { router: usize },
 }
 
 impl Op {

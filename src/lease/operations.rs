@@ -31,11 +31,11 @@ impl AddrBook {
         if ops.len() > removals || self.renewal_due(now) {
             for (i, e) in self.entries.iter().enumerate() {
                 let Some(held) = e.held.filter(|_| e.want == Want::Present) else { continue };
-                let terms = self.terms(e.inst);
+                let terms = self.terms(e.router);
                 if terms.lease.is_none() && held.lease.is_none() {
                     continue;
                 }
-                if self.is_fresh(e.inst, now, &terms) {
+                if self.is_fresh(e.router, now, &terms) {
                     ops.push(self.op(OpKind::Replace, i, held.ifindex, held.prefix, terms.lease));
                 }
             }
@@ -78,9 +78,9 @@ impl AddrBook {
         if e.want != Want::Present || e.held.is_some() || e.retry_at.is_some_and(|t| now < t) {
             return None;
         }
-        let terms = self.terms(e.inst);
-        let claimed = matches!(self.leasing[e.inst].claim, Claim::Advert(_));
-        if self.leasing[e.inst].owner || !claimed || !self.is_fresh(e.inst, now, &terms) {
+        let terms = self.terms(e.router);
+        let claimed = matches!(self.leasing[e.router].claim, Claim::Advert(_));
+        if self.leasing[e.router].owner || !claimed || !self.is_fresh(e.router, now, &terms) {
             return None;
         }
         let bases = ifindex;
@@ -91,7 +91,7 @@ impl AddrBook {
         let there = self.kernel.iter().find(|s| s.a.ifindex == ifindex && s.a.addr == e.addr).map(|s| s.a);
         match there {
             None => {
-                let prefix = self.prefix_for(e, [Some(ifindex), bases(e.base)]);
+                let prefix = self.prefix_for(e, [Some(ifindex), bases(e.subnet_link)]);
                 Some(self.op(OpKind::Add, i, ifindex, prefix, terms.lease))
             }
             Some(a) if self.is_ours(e, &a) => {
@@ -128,12 +128,12 @@ impl AddrBook {
     }
 
     /// Whether the last advert still allows to add and renew.
-    pub fn may_renew(&self, inst: usize, now: Time) -> bool {
-        self.is_fresh(inst, now, &self.terms(inst))
+    pub fn may_renew(&self, router: usize, now: Time) -> bool {
+        self.is_fresh(router, now, &self.terms(router))
     }
 
-    fn is_fresh(&self, inst: usize, now: Time, terms: &Terms) -> bool {
-        match self.leasing[inst].claim {
+    fn is_fresh(&self, router: usize, now: Time, terms: &Terms) -> bool {
+        match self.leasing[router].claim {
             Claim::None => false,
             Claim::Advert(t) => {
                 let done = now.since(t) + if terms.safe { BATCH_TIME } else { Duration::ZERO };
@@ -151,7 +151,7 @@ impl AddrBook {
 
     /// L/8 of the shortest lease, at least 0.25 s.
     fn step(&self) -> Duration {
-        let shortest = self.held().filter_map(|e| self.terms(e.inst).lease).min().unwrap_or(1);
+        let shortest = self.held().filter_map(|e| self.terms(e.router).lease).min().unwrap_or(1);
         (Duration::from_secs(u64::from(shortest)) / 8).max(RENEWAL_GAP)
     }
 
@@ -164,7 +164,7 @@ impl AddrBook {
         let mut at = self.next_renewal(now);
         for e in &self.entries {
             let t = e.retry_at.map_or(now, |t| t.max(now));
-            let l = &self.leasing[e.inst];
+            let l = &self.leasing[e.router];
             let pending = match e.want {
                 Want::Absent => e.held.is_some(),
                 // Behind a claim that is too old by then, the next advert brings the next try.
@@ -172,7 +172,7 @@ impl AddrBook {
                     e.held.is_none()
                         && !l.owner
                         && matches!(l.claim, Claim::Advert(_))
-                        && self.is_fresh(e.inst, t, &self.terms(e.inst))
+                        && self.is_fresh(e.router, t, &self.terms(e.router))
                 }
                 Want::Undecided => false,
             };
@@ -188,8 +188,8 @@ impl AddrBook {
         let next = (last + if self.advert_since { RENEWAL_GAP } else { self.step() }).max(now);
         // Nothing will be fresh enough by then: the next advert brings the next renewal.
         let useful = self.held().any(|e| {
-            let terms = self.terms(e.inst);
-            terms.lease.is_some() && self.is_fresh(e.inst, next, &terms)
+            let terms = self.terms(e.router);
+            terms.lease.is_some() && self.is_fresh(e.router, next, &terms)
         });
         useful.then_some(next)
     }
@@ -199,8 +199,8 @@ impl AddrBook {
     pub fn keep_valid(&self, ops: &mut Vec<Op>, now: Time) {
         ops.retain(|op| {
             let Some(e) = self.entries.get(op.entry) else { return false };
-            let terms = self.terms(e.inst);
-            op.kind == OpKind::Remove || self.is_fresh(e.inst, now, &terms)
+            let terms = self.terms(e.router);
+            op.kind == OpKind::Remove || self.is_fresh(e.router, now, &terms)
         });
     }
 
@@ -209,37 +209,39 @@ impl AddrBook {
     pub fn done(&mut self, before: Time, after: Time, results: &[(Op, i32)], out: &mut Vec<Outcome>) {
         let (mut late, mut refused) = (Vec::new(), None);
         for (op, errno) in results {
-            let Some(inst) = self.entries.get(op.entry).map(|e| e.inst) else { continue };
+            let Some(router) = self.entries.get(op.entry).map(|e| e.router) else { continue };
             match op.kind {
                 OpKind::Remove => self.removed(op, *errno, out),
                 OpKind::Add | OpKind::Replace => {
                     if !self.installed(op, *errno, before, out) {
-                        if refused != Some(inst) && self.of(inst).all(|(_, e)| e.refused && e.held.is_none())
+                        if refused != Some(router)
+                            && self.of(router).all(|(_, e)| e.refused && e.held.is_none())
                         {
-                            refused = Some(inst);
-                            out.push(Outcome::Refused { inst });
+                            refused = Some(router);
+                            out.push(Outcome::Refused { router });
                         }
                         continue;
                     }
-                    let terms = self.terms(inst);
-                    let too_late = match self.leasing[inst].claim {
+                    let terms = self.terms(router);
+                    let too_late = match self.leasing[router].claim {
                         Claim::None => true, // not by `keep_valid`, but it must not stay
                         Claim::Advert(t) => {
-                            let bound = if terms.safe { terms.fresh } else { self.leasing[inst].patience };
+                            let bound =
+                                if terms.safe { terms.fresh } else { self.leasing[router].min_down_interval };
                             op.lease.is_some() && after.since(t) > bound
                         }
                         Claim::Handover(_) => after.since(before) > Duration::from_secs(1),
                     };
-                    if too_late && !late.contains(&inst) {
-                        late.push(inst);
+                    if too_late && !late.contains(&router) {
+                        late.push(router);
                     }
-                    if let Claim::Handover(t) = &mut self.leasing[inst].claim {
+                    if let Claim::Handover(t) = &mut self.leasing[router].claim {
                         *t = before - EARLY;
                     }
                 }
             }
         }
-        out.extend(late.into_iter().map(|inst| Outcome::TooLate { inst }));
+        out.extend(late.into_iter().map(|router| Outcome::TooLate { router }));
     }
 
     fn installed(&mut self, op: &Op, errno: i32, before: Time, out: &mut Vec<Outcome>) -> bool {
@@ -260,7 +262,7 @@ impl AddrBook {
         // worker, which tells of it when that is done.
         let tell = (op.addr.is_ipv4() || op.kind == OpKind::Replace) && std::mem::take(&mut e.tell);
         e.held = Some(Held { ifindex: op.ifindex, prefix: op.prefix, since: before, lease: op.lease });
-        (e.complained, e.refused, e.retry_at, e.mine) = (false, false, None, true);
+        (e.complained, e.refused, e.retry_at, e.added_by_vipd) = (false, false, None, true);
         let addr = rtnl::Addr {
             ifindex: op.ifindex,
             addr: op.addr,
@@ -293,7 +295,7 @@ impl AddrBook {
         }
         // Asked for twice within a turn: the first time was it.
         let told = errno == 0 || e.held.is_some();
-        (e.held, e.complained, e.retry_at, e.tries, e.mine) = (None, false, None, 0, false);
+        (e.held, e.complained, e.retry_at, e.tries, e.added_by_vipd) = (None, false, None, 0, false);
         // Only what is in place: whose interface is another is let alone by the events of this one.
         if errno == 0 && op.addr.is_ipv6() && e.ifindex == Some(op.ifindex) {
             e.own_removals = e.own_removals.saturating_add(1);

@@ -9,7 +9,7 @@ impl AddrBook {
     /// A state file names this address: the vipd before us had added it.
     pub fn remember(&mut self, addr: IpAddr) {
         for e in self.entries.iter_mut().filter(|e| e.addr == addr) {
-            e.mine = true;
+            e.added_by_vipd = true;
         }
     }
 
@@ -20,9 +20,9 @@ impl AddrBook {
             return a.proto == Some(TAG);
         }
         let host = if e.addr.is_ipv4() { 32 } else { 128 };
-        let leasing = &self.leasing[e.inst];
+        let leasing = &self.leasing[e.router];
         let permanent = a.valid == u32::MAX;
-        e.mine
+        e.added_by_vipd
             && [e.prefix, host].contains(&a.prefix)
             && (!permanent || leasing.lease == Lease::Off)
             && !leasing.owner

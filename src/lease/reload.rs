@@ -8,13 +8,13 @@ use crate::config::{Vip, Vrrp};
 pub type Place = (usize, usize, Option<u32>);
 
 impl Entry {
-    pub(super) fn new(inst: usize, vip: &Vip, (link, base, ifindex): Place) -> Self {
+    pub(super) fn new(router: usize, vip: &Vip, (link, subnet_link, ifindex): Place) -> Self {
         Entry {
-            inst,
+            router,
             addr: vip.addr,
             prefix: vip.prefix,
             link,
-            base,
+            subnet_link,
             ifindex,
             label: vip.label.clone(),
             want: Want::Undecided,
@@ -24,7 +24,7 @@ impl Entry {
             complained: false,
             tell: false,
             refused: false,
-            mine: false,
+            added_by_vipd: false,
             deleted: 0,
             dropped: false,
             own_removals: 0,
@@ -57,12 +57,12 @@ impl AddrBook {
         let mut at = 0;
         let mut map = Vec::new();
         self.entries.retain_mut(|e| {
-            let inst = from.iter().position(|o| *o == Some(e.inst));
+            let router = from.iter().position(|o| *o == Some(e.router));
             // What is still to be heard of its removal is not to be taken for news of another one's.
-            let keep = inst.filter(|_| !e.dropped || e.held.is_some() || e.own_removals > 0);
+            let keep = router.filter(|_| !e.dropped || e.held.is_some() || e.own_removals > 0);
             map.push(keep.map(|_| at));
             at += usize::from(keep.is_some());
-            e.inst = inst.unwrap_or(0);
+            e.router = router.unwrap_or(0);
             keep.is_some()
         });
         map
@@ -73,22 +73,22 @@ impl AddrBook {
         self.entries.iter().any(|e| e.dropped)
     }
 
-    /// Whether `inst` has left nothing in the kernel, not even of VIPs that it had before.
-    pub fn is_rid(&self, inst: usize) -> bool {
-        !self.entries.iter().any(|e| e.inst == inst && e.held.is_some())
+    /// Whether `router` has left nothing in the kernel, not even of VIPs that it had before.
+    pub fn holds_nothing(&self, router: usize) -> bool {
+        !self.entries.iter().any(|e| e.router == router && e.held.is_some())
     }
 
-    /// `inst` has these VIPs from now on; `links` says where each belongs. `master`: it is, so they are wanted. Whether
+    /// `router` has these VIPs from now on; `links` says where each belongs. `master`: it is, so they are wanted. Whether
     /// any is new.
-    pub fn set_vips(&mut self, inst: usize, v: &Vrrp, master: bool, links: &[Place]) -> bool {
+    pub fn set_vips(&mut self, router: usize, v: &Vrrp, master: bool, links: &[Place]) -> bool {
         let mut added = false;
-        let mut gone: Vec<usize> = self.of(inst).map(|(e, _)| e).collect();
+        let mut gone: Vec<usize> = self.of(router).map(|(e, _)| e).collect();
         for (vip, place) in v.held().zip(links.iter().copied()) {
             let same = |e: &usize| self.entries.get(*e).is_some_and(|e| e.is(vip, place.0));
             match gone.iter().position(same) {
                 Some(i) => self.entries[gone.remove(i)].prefix = vip.prefix,
                 None => {
-                    let mut e = Entry::new(inst, vip, place);
+                    let mut e = Entry::new(router, vip, place);
                     e.want = if master { Want::Present } else { Want::Absent };
                     e.tell = master;
                     self.entries.push(e);
@@ -104,43 +104,45 @@ impl AddrBook {
     }
 
     /// Other terms of the leases. What is held is renewed under them as soon as that is allowed.
-    pub fn set_terms(&mut self, inst: usize, v: &Vrrp) {
-        let claim = self.leasing[inst].claim;
-        self.leasing[inst] = Leasing { claim, ..Leasing::new(v) };
+    pub fn set_terms(&mut self, router: usize, v: &Vrrp) {
+        let claim = self.leasing[router].claim;
+        self.leasing[router] = Leasing { claim, ..Leasing::new(v) };
         self.last_batch = None;
     }
 
     /// Only `lease`: the interval is to be told first.
-    pub fn set_lease(&mut self, inst: usize, v: &Vrrp) {
-        self.leasing[inst].lease = v.lease;
+    pub fn set_lease(&mut self, router: usize, v: &Vrrp) {
+        self.leasing[router].lease = v.lease;
         self.last_batch = None;
     }
 
     /// Nobody wanted the addresses that were kept for a successor: they are ours by adverts again.
-    pub fn keep(&mut self, inst: usize) {
-        self.leasing[inst].claim = Claim::None;
+    pub fn keep(&mut self, router: usize) {
+        self.leasing[router].claim = Claim::None;
         self.last_batch = None;
     }
 
     /// Whether another virtual router of this node wants what this VIP leaves in the kernel.
-    pub fn moves_on(&self, entry: usize) -> bool {
-        self.heir(entry).is_some()
+    pub fn has_next_owner(&self, entry: usize) -> bool {
+        self.next_owner(entry).is_some()
     }
 
     /// Whether another virtual router of this node wants the same address on the same wire, be it on another interface.
     pub fn has_other(&self, entry: usize) -> bool {
         let Some(e) = self.entries.get(entry) else { return false };
-        let wants = |h: &Entry| h.want == Want::Present && !h.dropped && (h.addr, h.base) == (e.addr, e.base);
+        let wants = |h: &Entry| {
+            h.want == Want::Present && !h.dropped && (h.addr, h.subnet_link) == (e.addr, e.subnet_link)
+        };
         self.entries.iter().enumerate().any(|(i, h)| i != entry && wants(h))
     }
 
-    fn heir(&self, entry: usize) -> Option<usize> {
+    fn next_owner(&self, entry: usize) -> Option<usize> {
         let e = self.entries.get(entry)?;
         let wants = |h: &Entry| h.want == Want::Present && !h.dropped && e.may_become(h);
         self.entries
             .iter()
             .enumerate()
-            .position(|(i, h)| i != entry && wants(h) && !self.leasing[h.inst].owner)
+            .position(|(i, h)| i != entry && wants(h) && !self.leasing[h.router].owner)
     }
 
     /// What one lets go and another wants changes hands, and nothing is done in the kernel.
@@ -149,12 +151,12 @@ impl AddrBook {
             if self.entries[i].want != Want::Absent || self.entries[i].held.is_none() {
                 continue;
             }
-            if let Some(heir) = self.heir(i) {
+            if let Some(next_owner) = self.next_owner(i) {
                 let held = self.entries[i].held.take();
                 self.entries[i].retry_at = None;
-                let heir = &mut self.entries[heir];
-                heir.held = heir.held.or(held);
-                heir.mine = true;
+                let next_owner = &mut self.entries[next_owner];
+                next_owner.held = next_owner.held.or(held);
+                next_owner.added_by_vipd = true;
             }
         }
     }

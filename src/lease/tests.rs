@@ -17,7 +17,7 @@ fn nobody_is_left_out_for_ever() {
     let (us, ms) = (Duration::from_micros, Duration::from_millis);
     let mut book = AddrBook::default();
     for (i, v) in cfg.vrrp.iter().enumerate() {
-        book.add_instance(v, |_| 0);
+        book.add_router(v, |_| 0);
         book.acquire(i);
     }
     let start = Time::ZERO + ms(1000);
@@ -54,7 +54,7 @@ fn a_lease_that_may_have_ended_is_not_handed_over() {
     let (cfg, _) = schema::parse(text).unwrap_or_else(|e| panic!("{e:?}"));
     for (age, renewed) in [(969, 1), (971, 0)] {
         let mut book = AddrBook::default();
-        book.add_instance(&cfg.vrrp[0], |_| 0);
+        book.add_router(&cfg.vrrp[0], |_| 0);
         book.acquire(0);
         let start = Time::ZERO + Duration::from_secs(1);
         book.advert_sent(0, start);
@@ -83,7 +83,7 @@ fn a_removal_that_was_refused_is_tried_again_at_once_and_then_less_often() {
     let text = "[vrrp V]\ninterface = eth0\nvirtual_router_id = 1\nvirtual_ipaddress = 192.0.2.1/24\n";
     let (cfg, _) = schema::parse(text).unwrap_or_else(|e| panic!("{e:?}"));
     let mut book = AddrBook::default();
-    book.add_instance(&cfg.vrrp[0], |_| 0);
+    book.add_router(&cfg.vrrp[0], |_| 0);
     book.acquire(0);
     let start = Time::ZERO + Duration::from_secs(1);
     book.advert_sent(0, start);
@@ -125,17 +125,17 @@ fn a_removal_that_may_have_taken_others_along_is_looked_after() {
     let mut book = AddrBook::default();
     let start = Time::ZERO + Duration::from_secs(1);
     let (mut ops, mut out) = (Vec::new(), Vec::new());
-    for (inst, v) in cfg.vrrp.iter().enumerate() {
-        book.add_instance(v, |_| 0);
-        book.acquire(inst);
-        book.advert_sent(inst, start);
+    for (router, v) in cfg.vrrp.iter().enumerate() {
+        book.add_router(v, |_| 0);
+        book.acquire(router);
+        book.advert_sent(router, start);
         book.flush(start, |_| Some(2), &mut ops, &mut out);
         let results: Vec<_> = ops.drain(..).map(|op| (op, 0)).collect();
         book.done(start, start, &results, &mut out);
     }
-    for (inst, looks) in [(0, true), (1, false)] {
+    for (router, looks) in [(0, true), (1, false)] {
         out.clear();
-        book.release(inst);
+        book.release(router);
         let results: Vec<_> = book.removals_now(start).into_iter().map(|op| (op, 0)).collect();
         assert_eq!(results.len(), 1);
         book.done(start, start, &results, &mut out);

@@ -22,11 +22,11 @@ impl Node {
     /// Starts, or resumes if the lease of a vipd that ran here an instant ago is still running: of a group
     /// those of all members.
     pub(super) fn take_part(&mut self, i: usize, now: Time) {
-        let all = self.together(i);
-        let resume = all.iter().all(|j| self.instances[*j].may_resume && self.is_still_leased(*j, now));
+        let all = self.group_or_self(i);
+        let resume = all.iter().all(|j| self.routers[*j].may_resume && self.is_still_leased(*j, now));
         for j in all {
-            self.instances[j].may_resume = false;
-            if self.instances[j].machine.kind() != Kind::Init {
+            self.routers[j].may_resume = false;
+            if self.routers[j].machine.kind() != Kind::Init {
                 continue;
             }
             if resume {
@@ -45,84 +45,84 @@ impl Node {
         let Some(age) = self.addrs.lease_age(i, now, |l| links.get(l).and_then(|l| l.ifindex)) else {
             return false;
         };
-        age + self.addrs.terms(i).fresh + MARGIN < self.instances[i].machine.patience()
+        age + self.addrs.terms(i).fresh + MARGIN < self.routers[i].machine.min_down_interval()
     }
 
     /// One step of a state machine, and what follows from it.
     pub(super) fn step(&mut self, i: usize, now: Time, input: Input) {
         let mut actions = Vec::new();
-        let was_master = self.instances[i].is_master();
-        self.instances[i].machine.step(now, input, &mut actions);
+        let was_master = self.routers[i].is_master();
+        self.routers[i].machine.step(now, input, &mut actions);
         for a in actions {
             self.act(i, now, a);
         }
-        self.sync_group(i, now, input, was_master && !self.instances[i].is_master());
+        self.sync_group(i, now, input, was_master && !self.routers[i].is_master());
     }
 
-    pub(super) fn act(&mut self, inst: usize, now: Time, action: Action) {
+    pub(super) fn act(&mut self, router: usize, now: Time, action: Action) {
         match action {
             Action::Advert(priority) => {
                 if priority == 0 {
                     // A vipd that dies after this line must not resume.
-                    self.push(Effect::Remember { inst, memory: Memory::Leaving });
-                    self.tell(Event::PriorityZero { inst });
+                    self.push(Effect::Remember { router, memory: Memory::Leaving });
+                    self.emit(Event::PriorityZero { router });
                 }
-                self.push_advert(inst, priority, now);
+                self.push_advert(router, priority, now);
             }
             Action::Acquire => {
-                self.instances[inst].hold = None;
-                self.addrs.acquire(inst);
-                self.relieve(now);
-                self.set_vmac(inst, true);
-                let i = &mut self.instances[inst];
-                (i.unsaved, i.refused_tries) = (true, 0);
+                self.routers[router].hold = None;
+                self.addrs.acquire(router);
+                self.end_covered_holds(now);
+                self.set_vmac(router, true);
+                let i = &mut self.routers[router];
+                (i.state_file_due, i.refused_tries) = (true, 0);
                 i.announcer.start(now, &i.cfg.garp, i.vmac.is_some());
                 if i.is_owner() {
-                    self.queue_round(inst, now);
+                    self.queue_round(router, now);
                 }
             }
-            Action::Offer => self.addrs.hand_over(inst, now),
+            Action::Offer => self.addrs.hand_over(router, now),
             Action::Keep => {
-                self.addrs.keep(inst);
-                self.push(Effect::Remember { inst, memory: Memory::Master });
+                self.addrs.keep(router);
+                self.push(Effect::Remember { router, memory: Memory::Master });
             }
-            Action::Resigned(how) => self.tell(Event::Resigned { inst, how }),
-            Action::Release(how) => self.let_go(inst, now, how),
+            Action::Resigned(how) => self.emit(Event::Resigned { router, how }),
+            Action::Release(how) => self.let_go(router, now, how),
             Action::Reannounce => {
                 // The other's group announced all that it has.
-                for i in self.together(inst) {
+                for i in self.group_or_self(router) {
                     self.reannounce(i, now);
                 }
             }
             Action::Entered(kind, why) => {
-                let i = &mut self.instances[inst];
+                let i = &mut self.routers[router];
                 (i.since, i.why) = (now, why);
                 let shown = matches!(why, Why::Outranked(_)) && i.vmac.is_none() && !i.is_owner();
                 i.outranked = shown.then_some(now);
                 if kind == Kind::Master {
                     i.stats.became_master += 1;
                 } else if why != Why::Left {
-                    self.push(Effect::Remember { inst, memory: Memory::Nothing });
+                    self.push(Effect::Remember { router, memory: Memory::Nothing });
                 }
-                self.end_foreign(inst);
-                self.tell(Event::Entered { inst, kind, why });
+                self.end_foreign(router);
+                self.emit(Event::Entered { router, kind, why });
                 if kind == Kind::Master {
-                    self.tell(Event::SettingVips { inst });
+                    self.emit(Event::SettingVips { router });
                 }
             }
             Action::Noted(note) => {
-                let i = &mut self.instances[inst];
+                let i = &mut self.routers[router];
                 i.stats.lower_adverts += u64::from(matches!(note, Note::LowerAdvert(_)));
                 if i.quiet.may_note(&note, now) {
-                    self.tell(Event::Noted { inst, note });
+                    self.emit(Event::Noted { router, note });
                 }
             }
         }
     }
 
-    fn let_go(&mut self, inst: usize, now: Time, how: Release) {
-        let holds = self.addrs.holds_any(inst) && self.is_well(inst, now);
-        let i = &mut self.instances[inst];
+    fn let_go(&mut self, router: usize, now: Time, how: Release) {
+        let holds = self.addrs.holds_any(router) && self.is_well(router, now);
+        let i = &mut self.routers[router];
         i.announcer.stop();
         // Two nodes must not answer with one MAC: who heard its successor has nothing to wait for.
         let heard = i.vmac.is_some() && i.machine.kind() == Kind::Backup;
@@ -134,66 +134,66 @@ impl Node {
         {
             let timeout = i.cfg.handover_timeout;
             i.hold = Some(Hold { until: now + timeout, release_at: None, announced: false });
-            self.addrs.hand_over(inst, now);
-            self.tell(Event::HandOverStarts { inst, timeout });
+            self.addrs.hand_over(router, now);
+            self.emit(Event::HandOverStarts { router, timeout });
         } else {
             i.hold = None;
-            self.release_now(inst, now);
+            self.release_now(router, now);
         }
     }
 
-    fn release_now(&mut self, inst: usize, now: Time) {
+    fn release_now(&mut self, router: usize, now: Time) {
         // Not after a stall: somebody else may have them by now, and every millisecond counts.
-        let patience = self.instances[inst].machine.patience();
-        let in_time = self.addrs.last_advert(inst).is_none_or(|t| now.since(t) < patience);
-        if in_time && self.leaves_any(inst) {
-            self.push(Effect::Disconnect { inst });
+        let min_down_interval = self.routers[router].machine.min_down_interval();
+        let in_time = self.addrs.last_advert(router).is_none_or(|t| now.since(t) < min_down_interval);
+        if in_time && self.leaves_any(router) {
+            self.push(Effect::Disconnect { router });
         }
-        self.remove_now(inst, now);
+        self.remove_now(router, now);
     }
 
     /// Whether something is removed: what another virtual router of this node takes over is not.
-    fn leaves_any(&self, inst: usize) -> bool {
-        self.addrs.of(inst).any(|(e, _)| self.addrs.is_held(e) && !self.addrs.moves_on(e))
+    fn leaves_any(&self, router: usize) -> bool {
+        self.addrs.of(router).any(|(e, _)| self.addrs.is_held(e) && !self.addrs.has_next_owner(e))
     }
 
     /// The removals go out ahead of what follows: a node whose service is dead lets go before it tells.
-    fn remove_now(&mut self, inst: usize, now: Time) {
-        if self.leaves_any(inst) {
-            self.tell(Event::RemovingVips { inst });
+    fn remove_now(&mut self, router: usize, now: Time) {
+        if self.leaves_any(router) {
+            self.emit(Event::RemovingVips { router });
         }
-        self.silence_vmac(inst);
-        self.addrs.release(inst);
+        self.silence_vmac(router);
+        self.addrs.release(router);
         let ops = self.addrs.removals_now(now);
         self.push_addrs(ops);
     }
 
     /// The successor was heard, or nobody came: the VIPs go.
-    pub(super) fn end_hold(&mut self, inst: usize, now: Time) {
-        let Some(hold) = self.instances[inst].hold.take() else { return };
+    pub(super) fn end_hold(&mut self, router: usize, now: Time) {
+        let Some(hold) = self.routers[router].hold.take() else { return };
         if hold.release_at.is_some_and(|t| now >= t) {
-            self.tell(Event::HandOverDone { inst, announced: hold.announced });
+            self.emit(Event::HandOverDone { router, announced: hold.announced });
         } else if now >= hold.until {
-            self.tell(Event::HandOverTimedOut { inst });
+            self.emit(Event::HandOverTimedOut { router });
         }
-        self.release_now(inst, now);
+        self.release_now(router, now);
     }
 
     /// An advert of the successor.
-    pub(super) fn successor_advertised(&mut self, inst: usize, now: Time) {
-        let grace = if self.instances[inst].vmac.is_some() { Duration::ZERO } else { AFTER_ADVERT };
-        if let Some(h) = &mut self.instances[inst].hold {
+    pub(super) fn successor_advertised(&mut self, router: usize, now: Time) {
+        let grace = if self.routers[router].vmac.is_some() { Duration::ZERO } else { AFTER_ADVERT };
+        if let Some(h) = &mut self.routers[router].hold {
             h.release_at.get_or_insert(now + grace);
             if grace.is_zero() {
-                self.end_hold(inst, now);
+                self.end_hold(router, now);
             }
         }
     }
 
     /// Its announcement.
-    pub(super) fn successor_announced(&mut self, inst: usize, now: Time) {
-        self.instances[inst].outranked = None;
-        if let Some(h) = self.instances[inst].hold.as_mut().filter(|h| !h.announced) {
+    pub(super) fn successor_announced(&mut self, router: usize, now: Time) {
+        self.routers[router].outranked = None;
+        if let Some(h) = self.routers[router].hold.as_mut().filter(|h| !h.announced) {
             h.release_at = Some(now + AFTER_ANNOUNCEMENT);
             h.announced = true;
         }
@@ -206,12 +206,12 @@ impl Node {
     /// an advert have one sequence number.
     pub fn encode_advert(
         &mut self,
-        inst: usize,
+        router: usize,
         priority: u8,
         copy: usize,
         out: &mut Vec<u8>,
     ) -> Option<(IpAddr, IpAddr)> {
-        let i = &mut self.instances[inst];
+        let i = &mut self.routers[router];
         let (src, dst) = (i.src?, i.targets.get(copy)?.to);
         let o = Outgoing {
             version: i.cfg.version,
@@ -244,40 +244,40 @@ impl Node {
     }
 
     /// An advert went out; the clock was `before` when it was sent.
-    pub fn sent(&mut self, inst: usize, priority: u8, before: Time) {
-        let i = &mut self.instances[inst];
+    pub fn sent(&mut self, router: usize, priority: u8, before: Time) {
+        let i = &mut self.routers[router];
         i.stats.adverts_sent += 1;
         i.unsent.sent();
         if priority == 0 {
             i.stats.priority_zero_sent += 1;
-        } else if i.is_master() && !i.machine.is_asking() {
+        } else if i.is_master() && !i.machine.is_soliciting() {
             if i.machine.advertised() {
-                self.addrs.set_terms(inst, &i.cfg);
+                self.addrs.set_terms(router, &i.cfg);
             }
-            self.addrs.advert_sent(inst, before);
+            self.addrs.advert_sent(router, before);
         }
     }
 
     /// An advert could not be sent to one of the targets. If it was to none, nothing is renewed by it: `unsent`.
-    pub fn send_failed(&mut self, inst: usize, copy: usize, now: Time, errno: i32) {
-        let i = &mut self.instances[inst];
+    pub fn send_failed(&mut self, router: usize, copy: usize, now: Time, errno: i32) {
+        let i = &mut self.routers[router];
         i.stats.send_errors += 1;
         let Some(target) = i.targets.get_mut(copy) else { return };
         target.send_errors += 1;
         if target.said.is_none_or(|t| now.since(t) >= SEND_FAILED_QUIET) {
             target.said = Some(now);
             let to = target.to;
-            self.tell(Event::SendFailed { inst, to, errno });
+            self.emit(Event::SendFailed { router, to, errno });
         }
     }
 
     /// An advert is to go out; with AH, only when its sequence number cannot be used again after a crash.
-    pub(super) fn push_advert(&mut self, inst: usize, priority: u8, now: Time) {
-        let i = &mut self.instances[inst];
+    pub(super) fn push_advert(&mut self, router: usize, priority: u8, now: Time) {
+        let i = &mut self.routers[router];
         if i.ah_key().is_some() && i.replay.reserve() {
-            self.push(Effect::Remember { inst, memory: Memory::Sequence });
+            self.push(Effect::Remember { router, memory: Memory::Sequence });
         }
-        self.push(Effect::Advert { inst, priority, decided: now });
+        self.push(Effect::Advert { router, priority, decided: now });
     }
 
     // ---- addresses ----
@@ -285,80 +285,80 @@ impl Node {
     pub(super) fn outcome(&mut self, now: Time, o: Outcome) {
         match o {
             Outcome::Added { entry } => {
-                self.tell(Event::VipAdded { entry });
-                if let Some(inst) = self.master_of(entry) {
-                    let i = &mut self.instances[inst];
+                self.emit(Event::VipAdded { entry });
+                if let Some(router) = self.master_of(entry) {
+                    let i = &mut self.routers[router];
                     (i.refusals, i.refused_tries) = (0, 0);
-                    self.tell(Event::Announcing { entry });
+                    self.emit(Event::Announcing { entry });
                     self.queue(entry, now);
                 }
             }
-            Outcome::Removed { entry } => self.tell(Event::VipRemoved { entry }),
-            Outcome::AddFailed { entry, errno } => self.tell(Event::VipAddFailed { entry, errno }),
-            Outcome::RemoveFailed { entry, errno } => self.tell(Event::VipRemoveFailed { entry, errno }),
+            Outcome::Removed { entry } => self.emit(Event::VipRemoved { entry }),
+            Outcome::AddFailed { entry, errno } => self.emit(Event::VipAddFailed { entry, errno }),
+            Outcome::RemoveFailed { entry, errno } => self.emit(Event::VipRemoveFailed { entry, errno }),
             Outcome::ViewIsWrong => {
                 self.reread();
             }
-            Outcome::Foreign { entry } => self.tell(Event::VipForeign { entry }),
-            Outcome::TakenOver { entry } => self.tell(Event::VipTakenOver { entry }),
+            Outcome::Foreign { entry } => self.emit(Event::VipForeign { entry }),
+            Outcome::TakenOver { entry } => self.emit(Event::VipTakenOver { entry }),
             Outcome::Deleted { entry, times } => {
-                self.tell(Event::VipDeleted { entry, times });
-                if let Some(inst) = self.master_of(entry) {
-                    self.instances[inst].stats.vips_deleted += 1;
-                    self.advert_unless_fresh(inst, now);
+                self.emit(Event::VipDeleted { entry, times });
+                if let Some(router) = self.master_of(entry) {
+                    self.routers[router].stats.vips_deleted += 1;
+                    self.advert_unless_fresh(router, now);
                 }
             }
             Outcome::Expired { entry } => {
-                self.tell(Event::VipExpired { entry });
-                if let Some(inst) = self.master_of(entry) {
-                    self.advert_unless_fresh(inst, now);
+                self.emit(Event::VipExpired { entry });
+                if let Some(router) = self.master_of(entry) {
+                    self.advert_unless_fresh(router, now);
                 }
             }
-            Outcome::TooLate { inst } => self.too_late(inst, now),
-            Outcome::Refused { inst } => self.refused(inst, now),
+            Outcome::TooLate { router } => self.too_late(router, now),
+            Outcome::Refused { router } => self.refused(router, now),
         }
     }
 
     /// The master that a VIP belongs to, if its virtual router is master.
     fn master_of(&self, entry: usize) -> Option<usize> {
-        let inst = self.addrs.entries.get(entry)?.inst;
-        self.instances[inst].is_master().then_some(inst)
+        let router = self.addrs.entries.get(entry)?.router;
+        self.routers[router].is_master().then_some(router)
     }
 
     /// An address may be added only behind a fresh advert; the next may be far. One that is about to be too old would
     /// be so before the address is added.
-    pub(super) fn advert_unless_fresh(&mut self, inst: usize, now: Time) {
-        let soon = now + self.addrs.terms(inst).fresh / 2;
-        if !self.addrs.may_renew(inst, soon) {
-            let priority = self.instances[inst].machine.params.priority;
-            self.push_advert(inst, priority, now);
+    pub(super) fn advert_unless_fresh(&mut self, router: usize, now: Time) {
+        let soon = now + self.addrs.terms(router).fresh / 2;
+        if !self.addrs.may_renew(router, soon) {
+            let priority = self.routers[router].machine.params.priority;
+            self.push_advert(router, priority, now);
         }
     }
 
     /// A renewal may have brought an address back that a backup has by now: remove first, then look.
-    fn too_late(&mut self, inst: usize, now: Time) {
-        self.tell(Event::LateRenewal { inst });
-        self.instances[inst].hold = None;
-        let i = &self.instances[inst];
-        let in_time = |last: &Time| now.since(*last) < i.machine.patience();
-        match self.addrs.last_advert(inst).as_ref().map(in_time) {
+    fn too_late(&mut self, router: usize, now: Time) {
+        self.emit(Event::LateRenewal { router });
+        self.routers[router].hold = None;
+        let i = &self.routers[router];
+        let in_time = |last: &Time| now.since(*last) < i.machine.min_down_interval();
+        match self.addrs.last_advert(router).as_ref().map(in_time) {
             // They are put back in an instant: connections outlive that.
             Some(true) if i.is_master() => {
                 let priority = i.machine.params.priority;
-                self.remove_now(inst, now);
-                self.addrs.acquire(inst);
-                self.push_advert(inst, priority, now);
+                self.remove_now(router, now);
+                self.addrs.acquire(router);
+                self.push_advert(router, priority, now);
             }
-            _ if i.is_master() => self.step(inst, now, Input::Stall),
-            Some(_) => self.remove_now(inst, now),
-            None => self.release_now(inst, now),
+            _ if i.is_master() => self.step(router, now, Input::Stall),
+            Some(_) => self.remove_now(router, now),
+            None => self.release_now(router, now),
         }
     }
 
     // ---- announcements ----
 
-    pub(super) fn reannounce(&mut self, inst: usize, now: Time) {
-        let i = &mut self.instances[inst];
+    pub(super) fn reannounce(&mut self, router: usize, now: Time) {
+        let i = &mut self.routers[router];
         if i.is_master() {
             i.announcer.reannounce(now, &i.cfg.garp);
         }
@@ -366,14 +366,14 @@ impl Node {
 
     /// The neighbours have to learn the addresses of this node again.
     pub(super) fn announce_anew(&mut self, now: Time) {
-        for i in self.instances.iter_mut().filter(|i| i.is_master()) {
+        for i in self.routers.iter_mut().filter(|i| i.is_master()) {
             i.announcer.anew(now, &i.cfg.garp);
         }
     }
 
     /// Every VIP of a virtual router, once.
-    pub(super) fn queue_round(&mut self, inst: usize, now: Time) {
-        let entries: Vec<usize> = self.addrs.of(inst).map(|(e, _)| e).collect();
+    pub(super) fn queue_round(&mut self, router: usize, now: Time) {
+        let entries: Vec<usize> = self.addrs.of(router).map(|(e, _)| e).collect();
         for entry in entries {
             self.queue(entry, now);
         }
@@ -391,23 +391,23 @@ impl Node {
         if self.announce_at.is_none_or(|t| now < t) {
             return;
         }
-        let mut unsaved = Vec::new();
+        let mut state_file_due = Vec::new();
         for _ in 0..FRAMES_PER_MS {
             let Some(entry) = self.announcing.pop_front() else { break };
-            if let Some(inst) = self.master_of(entry).filter(|_| self.addrs.is_held(entry)) {
-                self.instances[inst].stats.announcements += 1;
+            if let Some(router) = self.master_of(entry).filter(|_| self.addrs.is_held(entry)) {
+                self.routers[router].stats.announcements += 1;
                 self.push(Effect::Announce { entry });
-                if self.instances[inst].announcer.probes {
+                if self.routers[router].announcer.probes {
                     self.push(Effect::Probe { entry });
                 }
-                if std::mem::take(&mut self.instances[inst].unsaved) {
-                    unsaved.push(inst);
+                if std::mem::take(&mut self.routers[router].state_file_due) {
+                    state_file_due.push(router);
                 }
             }
         }
         // Without its addresses there is nothing that a restart could resume, so this can wait for them.
-        for inst in unsaved {
-            self.push(Effect::Remember { inst, memory: Memory::Master });
+        for router in state_file_due {
+            self.push(Effect::Remember { router, memory: Memory::Master });
         }
         self.announce_at = (!self.announcing.is_empty()).then(|| now + Duration::from_millis(1));
     }

@@ -17,11 +17,11 @@ pub enum Effect {
     Close { link: usize },
     /// Send an advert, a copy to each peer, if `may_advertise` still says so: `sent` if one went out, and
     /// `send_failed` for each that did not, `unsent` if none did.
-    Advert { inst: usize, priority: u8, decided: Time },
+    Advert { router: usize, priority: u8, decided: Time },
     /// Carry out a batch of address operations: `addrs_done`.
     Addrs(Vec<Op>),
     /// Reset the TCP connections of a virtual router's addresses: they leave, and what is not told waits for ever.
-    Disconnect { inst: usize },
+    Disconnect { router: usize },
     /// The same of one VIP that is not configured any more.
     DisconnectVip { entry: usize },
     /// Announce one VIP, if `may_announce` still says so.
@@ -29,7 +29,7 @@ pub enum Effect {
     /// Ask whether somebody else has it.
     Probe { entry: usize },
     /// Keep in the state file what a restarted vipd must know.
-    Remember { inst: usize, memory: Memory },
+    Remember { router: usize, memory: Memory },
     /// Remove the state file of a virtual router that has left or has another name.
     Forget { name: String },
     /// Read the kernel's tables again: `dump_starts` to `dump_ends`.

@@ -1,7 +1,7 @@
 //! The node, pure: all virtual routers, their addresses, HAProxy and the node's own life, in one place.
 //! Events go in by method, with the time; effects come out of `next_effect`; their results are events again.
 //!
-//! One turn of the loop is: `woke`, then what the sockets brought, then `tick`, then all effects with their
+//! One turn of the loop is: `check_stall`, then what the sockets brought, then `tick`, then all effects with their
 //! results, then `flush` (the address batch, with a clock read anew), then its effects. `tick` gets the clock of
 //! before the sockets were read, and each packet one that was read behind it: a process that stands still in
 //! between must not take its master for dead whose adverts are queued.
@@ -21,7 +21,7 @@ pub use interface::vmac::{Vmac, VmacOp};
 pub use reload::{Change, What};
 pub use router::foreign::Contest;
 pub use router::group::Group;
-pub use router::instance::{Hold, Instance, Target};
+pub use router::state::{Hold, Router, Target};
 pub use service::tracking::{Tracked, Tracking};
 
 use crate::base::time::{Time, earlier};
@@ -82,7 +82,7 @@ pub struct Link {
     /// Why they could not be opened, if that was said.
     open_error: Option<i32>,
     /// Of each foreign VRID, whether it was told, and whether with one of our VIPs.
-    stray_said: [Option<bool>; 256],
+    unknown_vrid_said: [Option<bool>; 256],
     bogus_said: Option<Time>,
     /// A reload has named it, and the kernel has not said yet what it is.
     unread: bool,
@@ -108,7 +108,7 @@ impl Link {
             overruns: 0,
             sockets: Sockets::Closed,
             open_error: None,
-            stray_said: [None; 256],
+            unknown_vrid_said: [None; 256],
             bogus_said: None,
             unread: false,
         }
@@ -151,7 +151,7 @@ enum Life {
 #[derive(Debug)]
 pub struct Node {
     /// All virtual routers, in the order of the file.
-    pub instances: Vec<Instance>,
+    pub routers: Vec<Router>,
     /// All sync groups, in the order of the file.
     pub groups: Vec<Group>,
     /// All interfaces in use.
@@ -170,7 +170,7 @@ pub struct Node {
     /// The `[haproxy]` that came back before the last one had stopped.
     haproxy_next: Option<config::Haproxy>,
     /// End of `startup_delay`.
-    take_part_at: Time,
+    startup_delay_until: Time,
     /// HAProxy when last looked at.
     service: Option<Service>,
     effects: VecDeque<Effect>,
@@ -188,7 +188,7 @@ impl Node {
     /// A node that knows nothing of the kernel yet: feed it the dumps, then `begin`.
     pub fn new(cfg: &Config, now: Time) -> Self {
         let mut node = Node {
-            instances: Vec::new(),
+            routers: Vec::new(),
             groups: Vec::new(),
             links: Vec::new(),
             addrs: AddrBook::default(),
@@ -198,7 +198,7 @@ impl Node {
             epoch: now,
             stale: false,
             haproxy_next: None,
-            take_part_at: now + cfg.global.startup_delay,
+            startup_delay_until: now + cfg.global.startup_delay,
             service: None,
             effects: VecDeque::new(),
             events: VecDeque::new(),
@@ -209,24 +209,24 @@ impl Node {
             macs: Vec::new(),
         };
         for v in &cfg.vrrp {
-            node.add_instance(v, now);
+            node.add_router(v, now);
         }
         node.add_groups(cfg);
         if !cfg.global.startup_delay.is_zero() {
-            node.tell(Event::StartupDelay(cfg.global.startup_delay));
+            node.emit(Event::StartupDelay(cfg.global.startup_delay));
         }
         node
     }
 
-    fn add_instance(&mut self, v: &config::Vrrp, now: Time) {
+    fn add_router(&mut self, v: &config::Vrrp, now: Time) {
         let link = self.link_named(&v.interface);
         let l = &mut self.links[link];
         let demux = if v.is_ipv6() { &mut l.demux_v6 } else { &mut l.demux };
-        demux.insert(v.vrid, self.instances.len());
+        demux.insert(v.vrid, self.routers.len());
         l.carries_adverts |= !v.is_ipv6();
         l.multicast |= v.unicast_peers.is_empty();
         l.has_sockets = true;
-        let vmac = v.use_vmac.then(|| self.vmac_link(v, self.instances.len(), link));
+        let vmac = v.use_vmac.then(|| self.vmac_link(v, self.routers.len(), link));
         let home = vmac.unwrap_or(link);
         let mut devs = Vec::new();
         for vip in v.held() {
@@ -239,11 +239,11 @@ impl Node {
             self.link_named(&t.name);
         }
         let mut devs = devs.into_iter();
-        self.addrs.add_instance(v, |_| devs.next().unwrap_or(home));
+        self.addrs.add_router(v, |_| devs.next().unwrap_or(home));
         if let Some(vmac) = vmac {
             self.addrs.share_subnets(vmac, link);
         }
-        self.instances.push(Instance { vmac, ..Instance::new(v.clone(), link, now) });
+        self.routers.push(Router { vmac, ..Router::new(v.clone(), link, now) });
     }
 
     fn link_named(&mut self, name: &str) -> usize {
@@ -266,17 +266,17 @@ impl Node {
 
     /// The kernel has been read. `remembered[i]`: the state file says that virtual router i was master.
     pub fn begin(&mut self, now: Time, remembered: &[bool]) {
-        for (inst, remembered) in self.instances.iter_mut().zip(remembered) {
+        for (router, remembered) in self.routers.iter_mut().zip(remembered) {
             // An advert may be there already: then somebody else is master. And who does not know which sequence
             // numbers are used up listens first.
-            let heard = inst.stats.adverts_received > inst.stats.priority_zero_received;
-            let may_send = inst.ah_key().is_none() || inst.replay.has_mark();
-            inst.may_resume = *remembered && !heard && may_send && !inst.is_owner();
+            let heard = router.stats.adverts_received > router.stats.priority_zero_received;
+            let may_send = router.ah_key().is_none() || router.replay.has_mark();
+            router.may_resume = *remembered && !heard && may_send && !router.is_owner();
         }
         self.life = Life::Running;
         for link in 0..self.links.len() {
             if self.links[link].ifindex.is_none() && self.links[link].vmac.is_none() {
-                self.tell(Event::Link { link, present: false, running: false });
+                self.emit(Event::Link { link, present: false, running: false });
             }
         }
         self.evaluate_all(now);
@@ -297,7 +297,7 @@ impl Node {
         self.effects.push_back(e);
     }
 
-    fn tell(&mut self, e: Event) {
+    fn emit(&mut self, e: Event) {
         self.note_change(&e);
         self.events.push_back(e);
     }
@@ -305,21 +305,21 @@ impl Node {
     // ---- time ----
 
     /// Right after the wait, before anything is read: did this process run in time?
-    pub fn woke(&mut self, now: Time) {
-        for i in 0..self.instances.len() {
-            let inst = &self.instances[i];
+    pub fn check_stall(&mut self, now: Time) {
+        for i in 0..self.routers.len() {
+            let router = &self.routers[i];
             // Without any advert sent, mastership is as old as the attempt.
-            let last = self.addrs.last_advert(i).unwrap_or(inst.since);
-            let silent = inst.is_owner() || inst.machine.is_asking();
-            if inst.is_master() && !silent && now.since(last) >= inst.machine.patience() {
+            let last = self.addrs.last_advert(i).unwrap_or(router.since);
+            let silent = router.is_owner() || router.machine.is_soliciting();
+            if router.is_master() && !silent && now.since(last) >= router.machine.min_down_interval() {
                 self.stalled(i, now, last);
             }
         }
     }
 
     fn stalled(&mut self, i: usize, now: Time, last: Time) {
-        self.instances[i].stats.stalls += 1;
-        self.tell(Event::Stalled { inst: i, silence: now.since(last) });
+        self.routers[i].stats.stalls += 1;
+        self.emit(Event::Stalled { router: i, silence: now.since(last) });
         self.step(i, now, Input::Stall);
         self.pause_unsent(i, now);
     }
@@ -327,20 +327,21 @@ impl Node {
     /// Right before an advert is sent: this process may have stood still since that was `decided`, in the
     /// middle of a turn, and somebody else may be master by now. Then nothing is sent, and it listens again.
     pub fn may_advertise(&mut self, i: usize, priority: u8, decided: Time, now: Time) -> bool {
-        let inst = &self.instances[i];
-        if priority == 0 || inst.is_owner() {
+        let router = &self.routers[i];
+        if priority == 0 || router.is_owner() {
             return true;
         }
-        if !inst.is_master() {
+        if !router.is_master() {
             // It was given up earlier in this very turn, or is outranked and has one word left.
-            return self.instances[i].may_part(decided, now);
+            return self.routers[i].may_send_farewell(decided, now);
         }
-        let lost =
-            inst.why == Why::Resumed && self.addrs.last_advert(i).is_none() && !self.is_still_leased(i, now);
+        let lost = router.why == Why::Resumed
+            && self.addrs.last_advert(i).is_none()
+            && !self.is_still_leased(i, now);
         let (since, bound) = match self.addrs.last_advert(i) {
-            Some(last) => (last, inst.machine.patience()),
+            Some(last) => (last, router.machine.min_down_interval()),
             // The first advert of a new master: another backup may have been quicker.
-            None => (decided, (inst.cfg.advert_int / 4).max(SLOW_TURN)),
+            None => (decided, (router.cfg.advert_int / 4).max(SLOW_TURN)),
         };
         if lost || now.since(since) >= bound {
             self.stalled(i, now, since);
@@ -351,9 +352,10 @@ impl Node {
 
     /// Right before an announcement is sent, for the same reason.
     pub fn may_announce(&self, entry: usize, now: Time) -> bool {
-        let Some(inst) = self.addrs.entries.get(entry).map(|e| e.inst) else { return false };
-        let i = &self.instances[inst];
-        let fresh = self.addrs.last_advert(inst).is_some_and(|t| now.since(t) < i.machine.patience());
+        let Some(router) = self.addrs.entries.get(entry).map(|e| e.router) else { return false };
+        let i = &self.routers[router];
+        let fresh =
+            self.addrs.last_advert(router).is_some_and(|t| now.since(t) < i.machine.min_down_interval());
         i.is_master() && (fresh || i.is_owner())
     }
 
@@ -362,13 +364,13 @@ impl Node {
         let mut at = earlier(self.addrs.deadline(now), self.announce_at);
         at = earlier(at, self.notify.deadline());
         at = earlier(at, self.unsent_deadline());
-        for (i, inst) in self.instances.iter().enumerate() {
+        for (i, router) in self.routers.iter().enumerate() {
             at = earlier(at, self.machine_deadline(i));
-            at = earlier(at, inst.announcer.deadline());
+            at = earlier(at, router.announcer.deadline());
             at = earlier(at, self.hold_deadline(i));
-            at = earlier(at, inst.parting_at());
-            at = earlier(at, inst.foreign.deadline());
-            at = earlier(at, inst.refused_until);
+            at = earlier(at, router.farewell_at());
+            at = earlier(at, router.foreign.deadline());
+            at = earlier(at, router.refused_until);
         }
         for l in &self.links {
             if let Sockets::Failed { retry_at } = l.sockets {
@@ -379,8 +381,8 @@ impl Node {
             at = earlier(at, c.deadline());
         }
         at = earlier(at, self.vmac_deadline(now));
-        if now < self.take_part_at {
-            at = earlier(at, Some(self.take_part_at));
+        if now < self.startup_delay_until {
+            at = earlier(at, Some(self.startup_delay_until));
         }
         if let Life::Leaving { end } | Life::Stopping { end } = self.life {
             at = earlier(at, Some(end));
@@ -391,7 +393,7 @@ impl Node {
     /// Whether `tick` would make a backup master: then what has come since the sockets were read is read first.
     pub fn is_takeover_due(&self, now: Time) -> bool {
         let due = |i: usize| self.machine_deadline(i).is_some_and(|t| now >= t);
-        (0..self.instances.len()).any(|i| self.instances[i].machine.kind() == Kind::Backup && due(i))
+        (0..self.routers.len()).any(|i| self.routers[i].machine.kind() == Kind::Backup && due(i))
     }
 
     /// Does what is due.
@@ -409,25 +411,25 @@ impl Node {
         }
         self.tick_refused(now);
         self.tick_unsent(now);
-        if self.instances.iter().any(|i| i.faults.has(Faults::DELAY)) && now >= self.take_part_at {
+        if self.routers.iter().any(|i| i.faults.has(Faults::DELAY)) && now >= self.startup_delay_until {
             self.evaluate_all(now);
         }
-        for i in 0..self.instances.len() {
+        for i in 0..self.routers.len() {
             if self.machine_deadline(i).is_some_and(|t| now >= t) {
                 self.tick_machine(i, now);
             }
-            self.tick_parting(i, now);
-            if self.instances[i].foreign.deadline().is_some_and(|t| now >= t) {
+            self.tick_farewell(i, now);
+            if self.routers[i].foreign.deadline().is_some_and(|t| now >= t) {
                 self.end_foreign(i);
             }
-            let inst = &mut self.instances[i];
-            if inst.announcer.take_due(now, &inst.cfg.garp) {
+            let router = &mut self.routers[i];
+            if router.announcer.take_due(now, &router.cfg.garp) {
                 self.queue_round(i, now);
             }
         }
         // Not while one of a group has ended: the others' would move.
         let over: Vec<usize> =
-            (0..self.instances.len()).filter(|i| self.hold_deadline(*i).is_some_and(|t| now >= t)).collect();
+            (0..self.routers.len()).filter(|i| self.hold_deadline(*i).is_some_and(|t| now >= t)).collect();
         for i in over {
             self.end_hold(i, now);
         }

@@ -64,17 +64,17 @@ impl Node {
     /// Something happened: if it is a state change, it is kept for `notify`.
     pub(super) fn note_change(&mut self, event: &Event) {
         match event {
-            Event::Entered { inst, kind: Kind::Master, why } => {
-                self.note_instance(*inst, State::Master, Reason::Why(*why));
+            Event::Entered { router, kind: Kind::Master, why } => {
+                self.note_instance(*router, State::Master, Reason::Why(*why));
             }
-            Event::Entered { inst, kind: Kind::Backup, why } => {
-                self.note_instance(*inst, State::Backup, Reason::Why(*why));
+            Event::Entered { router, kind: Kind::Backup, why } => {
+                self.note_instance(*router, State::Backup, Reason::Why(*why));
             }
             // Told again whenever its reasons change; that is no change of state.
-            Event::Fault { inst, faults }
-                if !faults.is_pending() && self.instances[*inst].notified != Some(State::Fault) =>
+            Event::Fault { router, faults }
+                if !faults.is_pending() && self.routers[*router].notified != Some(State::Fault) =>
             {
-                self.note_instance(*inst, State::Fault, Reason::Faults(*faults));
+                self.note_instance(*router, State::Fault, Reason::Faults(*faults));
             }
             Event::Group { group, state } => {
                 let state = match state {
@@ -95,11 +95,11 @@ impl Node {
     }
 
     fn note_instance(&mut self, i: usize, state: State, reason: Reason) {
-        let inst = &mut self.instances[i];
-        inst.notified = Some(state);
-        let subject = Subject::Instance(inst.cfg.name.clone());
-        let notice = Notice { subject, state, priority: inst.machine.params.priority, reason };
-        let own = !inst.cfg.notify.is_empty();
+        let router = &mut self.routers[i];
+        router.notified = Some(state);
+        let subject = Subject::Router(router.cfg.name.clone());
+        let notice = Notice { subject, state, priority: router.machine.params.priority, reason };
+        let own = !router.cfg.notify.is_empty();
         self.notify.push(notice, own);
     }
 
@@ -111,16 +111,16 @@ impl Node {
 
     /// It is not configured any more, nor is another one of that name.
     pub(super) fn note_retired(&mut self, i: usize) {
-        let name = &self.instances[i].cfg.name;
-        if !self.instances.iter().any(|other| !other.retired && other.cfg.name == *name) {
+        let name = &self.routers[i].cfg.name;
+        if !self.routers.iter().any(|other| !other.retired && other.cfg.name == *name) {
             self.note_instance(i, State::Stop, Reason::None);
         }
     }
 
     /// All addresses are let go: everybody is told of the stop, which waits for the hooks as long as it may.
     pub(super) fn note_stop(&mut self) {
-        for i in 0..self.instances.len() {
-            if !self.instances[i].retired {
+        for i in 0..self.routers.len() {
+            if !self.routers[i].retired {
                 self.note_instance(i, State::Stop, Reason::None);
             }
         }
@@ -158,14 +158,14 @@ impl Node {
         runs.into_iter().for_each(|a| self.push(Effect::Hook(a)));
         mails.into_iter().for_each(|a| self.push(Effect::Mail(a)));
         for (notice, said) in said {
-            self.tell(Event::Mail { notice, said, text: String::new() });
+            self.emit(Event::Mail { notice, said, text: String::new() });
         }
     }
 
     /// A hook ended, or did not start.
     pub fn hook_done(&mut self, now: Time, job: u64, result: Result<(), Failure>) {
         if let Some((notice, failure)) = self.notify.hooks.done(job, result) {
-            self.tell(Event::HookFailed { notice, failure });
+            self.emit(Event::HookFailed { notice, failure });
         }
         self.progress_stop(now);
     }
@@ -174,7 +174,7 @@ impl Node {
     pub fn mail_done(&mut self, now: Time, job: u64, outcome: Outcome, text: String) {
         let done = self.notify.outbox.as_mut().and_then(|o| o.done(job, outcome, now));
         if let Some((notice, said)) = done {
-            self.tell(Event::Mail { notice, said, text });
+            self.emit(Event::Mail { notice, said, text });
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the network brings: adverts and announcements.
 
 use super::router::foreign::is_of_a_master;
-use super::router::instance::ODD;
+use super::router::state::ODD;
 use super::{Effect, Memory, Node};
 use crate::base::time::Time;
 use crate::event::Event;
@@ -39,8 +39,8 @@ impl Node {
                 let l = &self.links[link];
                 let demux = if r.carrier.src.is_ipv4() { &l.demux } else { &l.demux_v6 };
                 match demux.get(r.preamble.vrid) {
-                    Some(inst) => self.for_instance(now, inst, &r),
-                    None => self.stray(link, &r),
+                    Some(router) => self.for_instance(now, router, &r),
+                    None => self.unknown_vrid(link, &r),
                 }
             }
         }
@@ -51,12 +51,12 @@ impl Node {
         l.bogus.count(why);
         if l.bogus_said.is_none_or(|t| now.since(t) >= BOGUS_QUIET) {
             l.bogus_said = Some(now);
-            self.tell(Event::Bogus { link, src, why });
+            self.emit(Event::Bogus { link, src, why });
         }
     }
 
     /// Nobody's VRID: normal on a shared LAN, but with one of our VIPs it is a second master.
-    fn stray(&mut self, link: usize, r: &Received) {
+    fn unknown_vrid(&mut self, link: usize, r: &Received) {
         let vrid = r.preamble.vrid;
         let l = &mut self.links[link];
         l.bogus.count(Discard::Vrid);
@@ -67,41 +67,41 @@ impl Node {
             IpAddr::V6(a) => !v4 && list.chunks_exact(16).any(|c| c == a.octets()),
         };
         let vip = self.addrs.entries.iter().position(|e| self.wire(e.link) == link && listed(e.addr));
-        let said = &mut self.links[link].stray_said[usize::from(vrid)];
+        let said = &mut self.links[link].unknown_vrid_said[usize::from(vrid)];
         // Once, and once more if it becomes serious.
         if said.is_none_or(|serious| !serious && vip.is_some()) {
             *said = Some(vip.is_some());
-            self.tell(Event::Stray { link, vrid, src: r.carrier.src, vip });
+            self.emit(Event::UnknownVrid { link, vrid, src: r.carrier.src, vip });
         }
     }
 
     fn for_instance(&mut self, now: Time, i: usize, r: &Received) {
-        let inst = &mut self.instances[i];
+        let router = &mut self.routers[i];
         let expect = Expect {
-            version: inst.cfg.version,
-            auth: &inst.cfg.auth,
-            advert_int: inst.cfg.advert_int,
-            own_addr: inst.src,
-            unicast: inst.is_unicast(),
-            vips: &inst.vips,
-            peers: inst.heard(),
-            replay: &inst.replay,
+            version: router.cfg.version,
+            auth: &router.cfg.auth,
+            advert_int: router.cfg.advert_int,
+            own_addr: router.src,
+            unicast: router.is_unicast(),
+            vips: &router.vips,
+            peers: router.heard(),
+            replay: &router.replay,
         };
         let decoded = packet::decode(&r.carrier, r.ah.as_ref(), r.message, &expect);
         // Authentic, whatever else is wrong with it.
         let authentic = r.ah.filter(|_| decoded.err().is_none_or(|why| why > Discard::AuthReplay));
-        if authentic.is_some_and(|ah| inst.replay.accept(r.carrier.src, ah.seq)) {
-            self.push(Effect::Remember { inst: i, memory: Memory::Sequence });
+        if authentic.is_some_and(|ah| router.replay.accept(r.carrier.src, ah.seq)) {
+            self.push(Effect::Remember { router: i, memory: Memory::Sequence });
         }
-        let inst = &mut self.instances[i];
+        let router = &mut self.routers[i];
         match decoded {
             Ok(advert) => self.accepted(now, i, &advert),
             Err(why) => {
-                inst.stats.discards.count(why);
-                if inst.quiet.may_say(why.index(), now) {
+                router.stats.discards.count(why);
+                if router.quiet.may_say(why.index(), now) {
                     let seconds = r.message.get(5).map_or(0, |b| u64::from(*b));
                     let interval = Duration::from_secs(seconds);
-                    self.tell(Event::Discarded { inst: i, src: r.carrier.src, why, interval });
+                    self.emit(Event::Discarded { router: i, src: r.carrier.src, why, interval });
                 }
                 if is_of_a_master(why) {
                     let priority = r.message.get(2).copied().unwrap_or_default();
@@ -113,30 +113,30 @@ impl Node {
     }
 
     fn accepted(&mut self, now: Time, i: usize, a: &Advert) {
-        let inst = &mut self.instances[i];
-        inst.stats.adverts_received += 1;
-        inst.stats.priority_zero_received += u64::from(a.priority == 0);
-        inst.stats.plain_checksums += u64::from(a.notes.checksum_without_pseudo_header);
+        let router = &mut self.routers[i];
+        router.stats.adverts_received += 1;
+        router.stats.priority_zero_received += u64::from(a.priority == 0);
+        router.stats.plain_checksums += u64::from(a.notes.checksum_without_pseudo_header);
         let mismatch = a.notes.address_count_differs || a.notes.address_list_differs;
-        inst.stats.list_mismatch += u64::from(mismatch);
-        inst.stats.first_not_link_local += u64::from(a.notes.first_not_link_local);
+        router.stats.list_mismatch += u64::from(mismatch);
+        router.stats.first_not_link_local += u64::from(a.notes.first_not_link_local);
         let plain = Notes { checksum_without_pseudo_header: false, ..a.notes };
-        if plain != Notes::default() && inst.quiet.may_say(ODD, now) {
-            self.tell(Event::Odd { inst: i, src: a.src, notes: a.notes });
+        if plain != Notes::default() && router.quiet.may_say(ODD, now) {
+            self.emit(Event::Odd { router: i, src: a.src, notes: a.notes });
         }
-        let inst = &mut self.instances[i];
-        inst.quiet.accept(now);
-        if a.priority != 0 && std::mem::take(&mut inst.may_resume) {
+        let router = &mut self.routers[i];
+        router.quiet.accept(now);
+        if a.priority != 0 && std::mem::take(&mut router.may_resume) {
             // Somebody else is master: whatever our lease says, nothing is resumed.
             self.addrs.release(i);
         }
-        let was_master = inst.is_master();
+        let was_master = router.is_master();
         let other = Other { src: a.src, priority: a.priority, refused: None };
         if self.passes_over(i, now, a.src, a.priority) {
             return self.second_master(now, i, other);
         }
         self.step(i, now, Input::Advert { src: a.src, priority: a.priority, interval: a.interval });
-        if a.priority != 0 && self.instances[i].machine.kind() != Kind::Master {
+        if a.priority != 0 && self.routers[i].machine.kind() != Kind::Master {
             self.successor_advertised(i, now);
         }
         if was_master {
@@ -162,12 +162,12 @@ impl Node {
         }
         let here = |e: &&(usize, &crate::lease::Entry)| self.wire(e.1.link) == link && e.1.addr == ip;
         // During a reload two virtual routers may have one address: who waits for the successor comes first.
-        let waits = |e: &(usize, &crate::lease::Entry)| here(&e) && self.instances[e.1.inst].hold.is_some();
+        let waits = |e: &(usize, &crate::lease::Entry)| here(&e) && self.routers[e.1.router].hold.is_some();
         let mut all = self.addrs.entries.iter().enumerate();
         let Some((entry, e)) = all.clone().find(waits).or_else(|| all.find(|e| here(&e))) else {
             return;
         };
-        self.successor_announced(e.inst, now);
+        self.successor_announced(e.router, now);
         if let Some(mac) = by {
             self.contested(now, entry, mac);
         }

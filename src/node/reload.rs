@@ -7,7 +7,7 @@
 //!
 //! Indices of virtual routers, VIPs, interfaces and checks change here: no effect and no event may be queued.
 
-use super::{Effect, Group, Instance, Life, Link, Memory, Node, Sockets, Target};
+use super::{Effect, Group, Life, Link, Memory, Node, Router, Sockets, Target};
 use crate::base::time::Time;
 use crate::check::Check;
 use crate::config::{self, Config, diff};
@@ -41,8 +41,8 @@ impl Node {
     /// Whether a new configuration may be taken up now: nobody waits for an answer to priority 0, and nothing is
     /// queued.
     pub fn may_reconfigure(&self) -> bool {
-        let asking = self.instances.iter().any(|i| i.machine.is_asking());
-        !asking && self.effects.is_empty() && self.events.is_empty()
+        let soliciting = self.routers.iter().any(|i| i.machine.is_soliciting());
+        !soliciting && self.effects.is_empty() && self.events.is_empty()
     }
 
     /// Whether the node stops.
@@ -58,7 +58,7 @@ impl Node {
         let mut changes = Vec::new();
         // Two may have changed their names with each other: all files go before one is written.
         for (i, v) in new.vrrp.iter().enumerate() {
-            let name = &self.instances[i].cfg.name;
+            let name = &self.routers[i].cfg.name;
             if *name != v.name {
                 let name = name.clone();
                 self.push(Effect::Forget { name });
@@ -66,13 +66,13 @@ impl Node {
         }
         for (i, v) in new.vrrp.iter().enumerate() {
             let known = from.get(i).is_some_and(Option::is_some);
-            let before = known.then(|| std::mem::replace(&mut self.instances[i].cfg, v.clone()));
+            let before = known.then(|| std::mem::replace(&mut self.routers[i].cfg, v.clone()));
             let link = self.link_named(&v.interface);
-            self.instances[i].link = link;
-            if v.use_vmac && self.instances[i].vmac.is_none() {
-                self.instances[i].vmac = Some(self.vmac_link(v, i, link));
+            self.routers[i].link = link;
+            if v.use_vmac && self.routers[i].vmac.is_none() {
+                self.routers[i].vmac = Some(self.vmac_link(v, i, link));
             }
-            let master = self.instances[i].is_master();
+            let master = self.routers[i].is_master();
             let added = self.set_vips(i, v, master);
             match before {
                 None => {
@@ -81,7 +81,7 @@ impl Node {
                 }
                 Some(mut before) => {
                     self.retune(i, &before, v, now);
-                    if added && self.instances[i].is_master() {
+                    if added && self.routers[i].is_master() {
                         self.advert_unless_fresh(i, now);
                     }
                     // Where it stands in the file does not matter, nor where its checks do.
@@ -100,9 +100,9 @@ impl Node {
                 self.link_named(&t.name);
             }
         }
-        for i in new.vrrp.len()..self.instances.len() {
-            if !self.instances[i].retired {
-                changes.push(Change { name: self.instances[i].cfg.name.clone(), what: What::Removed });
+        for i in new.vrrp.len()..self.routers.len() {
+            if !self.routers[i].retired {
+                changes.push(Change { name: self.routers[i].cfg.name.clone(), what: What::Removed });
                 self.retire(i, now);
             }
         }
@@ -117,25 +117,25 @@ impl Node {
 
     /// The virtual routers in the order of the file, those that leave behind them. Returns which each one was.
     fn match_instances(&mut self, new: &Config, now: Time) -> Vec<Option<usize>> {
-        let mut old: Vec<(usize, Instance)> =
-            std::mem::take(&mut self.instances).into_iter().enumerate().collect();
+        let mut old: Vec<(usize, Router)> =
+            std::mem::take(&mut self.routers).into_iter().enumerate().collect();
         let mut from = Vec::new();
         for v in &new.vrrp {
             let same = old.iter().position(|(_, i)| !i.retired && diff::is_same_router(&i.cfg, v));
-            let (at, inst) = match same.map(|at| old.remove(at)) {
-                Some((at, inst)) => (Some(at), inst),
+            let (at, router) = match same.map(|at| old.remove(at)) {
+                Some((at, router)) => (Some(at), router),
                 None => {
-                    let mut inst = Instance::new(v.clone(), 0, now);
-                    inst.machine.params.epoch = self.epoch;
-                    (None, inst)
+                    let mut router = Router::new(v.clone(), 0, now);
+                    router.machine.params.epoch = self.epoch;
+                    (None, router)
                 }
             };
             from.push(at);
-            self.instances.push(inst);
+            self.routers.push(router);
         }
-        for (at, inst) in old {
+        for (at, router) in old {
             from.push(Some(at));
-            self.instances.push(inst);
+            self.routers.push(router);
         }
         from
     }
@@ -144,19 +144,19 @@ impl Node {
         let map = self.addrs.renumber(from);
         let is_now = |e: usize| map.get(e).copied().flatten();
         self.announcing = self.announcing.iter().filter_map(|e| is_now(*e)).collect();
-        for inst in &mut self.instances {
-            inst.contest = inst.contest.take().and_then(|mut c| {
+        for router in &mut self.routers {
+            router.contest = router.contest.take().and_then(|mut c| {
                 c.entry = is_now(c.entry)?;
                 Some(c)
             });
         }
         for v in self.links.iter_mut().filter_map(|l| l.vmac.as_mut()) {
-            v.inst = from.iter().position(|o| *o == Some(v.inst)).unwrap_or(v.inst);
+            v.router = from.iter().position(|o| *o == Some(v.router)).unwrap_or(v.router);
         }
     }
 
     fn set_vips(&mut self, i: usize, v: &config::Vrrp, master: bool) -> bool {
-        let home = self.instances[i].vmac.unwrap_or(self.instances[i].link);
+        let home = self.routers[i].vmac.unwrap_or(self.routers[i].link);
         let mut links = Vec::new();
         for vip in v.held() {
             let link = vip.dev.as_ref().map_or(home, |d| self.link_named(d));
@@ -168,26 +168,26 @@ impl Node {
     /// The same virtual router with other values.
     fn retune(&mut self, i: usize, before: &config::Vrrp, v: &config::Vrrp, now: Time) {
         self.forgive_instance(i);
-        let inst = &mut self.instances[i];
+        let router = &mut self.routers[i];
         let mut targets = Target::of(v);
         for t in &mut targets {
-            if let Some(old) = inst.targets.iter().find(|o| o.to == t.to) {
+            if let Some(old) = router.targets.iter().find(|o| o.to == t.to) {
                 t.clone_from(old);
             }
         }
-        inst.targets = targets;
-        inst.vips = v.vips.iter().map(|v| v.addr).collect();
-        if before.garp != v.garp && inst.is_master() {
-            inst.announcer.retune(now, &v.garp);
+        router.targets = targets;
+        router.vips = v.vips.iter().map(|v| v.addr).collect();
+        if before.garp != v.garp && router.is_master() {
+            router.announcer.retune(now, &v.garp);
         }
         // What a restart resumes is the virtual router that it was started as.
         let resumable = |v: &config::Vrrp| crate::lease::state_file::render(v, false);
-        let master = inst.is_master();
-        if before.name != v.name && self.instances[i].ah_key().is_some() {
-            self.push(Effect::Remember { inst: i, memory: Memory::Sequence });
+        let master = router.is_master();
+        if before.name != v.name && self.routers[i].ah_key().is_some() {
+            self.push(Effect::Remember { router: i, memory: Memory::Sequence });
         }
         if master && (before.name != v.name || resumable(before) != resumable(v)) {
-            self.push(Effect::Remember { inst: i, memory: Memory::Master });
+            self.push(Effect::Remember { router: i, memory: Memory::Master });
         }
         let tuning = Tuning {
             advert_int: v.advert_int,
@@ -196,7 +196,7 @@ impl Node {
             preempt_delay: v.preempt_delay,
         };
         let mut actions = Vec::new();
-        self.instances[i].machine.retune(now, tuning, &mut actions);
+        self.routers[i].machine.retune(now, tuning, &mut actions);
         let told_first = !actions.is_empty();
         for a in actions {
             self.act(i, now, a);
@@ -215,15 +215,15 @@ impl Node {
     /// It leaves as in a stop, alone.
     fn retire(&mut self, i: usize, now: Time) {
         let input = if self.is_well(i, now) { Input::Leave } else { Input::Fault };
-        let inst = &mut self.instances[i];
-        (inst.retired, inst.may_resume, inst.group) = (true, false, None);
-        inst.cfg.track_checks.clear();
-        inst.cfg.track_interfaces.clear();
+        let router = &mut self.routers[i];
+        (router.retired, router.may_resume, router.group) = (true, false, None);
+        router.cfg.track_checks.clear();
+        router.cfg.track_interfaces.clear();
         self.step(i, now, input);
         self.note_retired(i);
-        let inst = &mut self.instances[i];
-        inst.faults = Faults::default();
-        if inst.hold.is_none() {
+        let router = &mut self.routers[i];
+        router.faults = Faults::default();
+        if router.hold.is_none() {
             self.addrs.release(i);
         }
     }
@@ -256,8 +256,8 @@ impl Node {
     /// is master, that one hands over: they are masters together or not at all.
     fn regroup(&mut self, from: &[Option<usize>], new: &Config, now: Time) {
         let before = std::mem::take(&mut self.groups);
-        for inst in &mut self.instances {
-            inst.group = None;
+        for router in &mut self.routers {
+            router.group = None;
         }
         self.add_groups(new);
         for g in &mut self.groups {
@@ -267,7 +267,7 @@ impl Node {
         }
         for g in 0..self.groups.len() {
             let members = self.groups[g].members.clone();
-            let follows = |i: &usize| matches!(self.instances[*i].machine.state(), State::Backup { master: Some(m), .. } if m.priority != 0);
+            let follows = |i: &usize| matches!(self.routers[*i].machine.state(), State::Backup { master: Some(m), .. } if m.priority != 0);
             let before = before.iter().find(|b| b.name == self.groups[g].name);
             let was_in = |i: &usize| {
                 let old = from.get(*i).copied().flatten();
@@ -277,9 +277,9 @@ impl Node {
                 continue;
             }
             for i in members {
-                if self.instances[i].is_master() {
+                if self.routers[i].is_master() {
                     let wait = self.resign_wait(&[i]);
-                    self.step(i, now, Input::Resign { wait, aside: Duration::ZERO, force: false });
+                    self.step(i, now, Input::Resign { wait, no_preempt_for: Duration::ZERO, force: false });
                 }
             }
         }
@@ -293,9 +293,9 @@ impl Node {
         }
         // Who leaves makes room for who comes.
         let (gone, here): (Vec<usize>, Vec<usize>) =
-            (0..self.instances.len()).partition(|i| self.instances[*i].retired);
+            (0..self.routers.len()).partition(|i| self.routers[*i].retired);
         for i in here.into_iter().chain(gone) {
-            self.wire_instance(i);
+            self.wire_router(i);
         }
         for (link, old) in before.iter().enumerate() {
             let l = &self.links[link];
@@ -313,23 +313,23 @@ impl Node {
         }
     }
 
-    fn wire_instance(&mut self, i: usize) {
-        let inst = &self.instances[i];
-        let (v6, multicast) = (inst.cfg.is_ipv6(), !inst.is_unicast());
-        let l = &mut self.links[inst.link];
+    fn wire_router(&mut self, i: usize) {
+        let router = &self.routers[i];
+        let (v6, multicast) = (router.cfg.is_ipv6(), !router.is_unicast());
+        let l = &mut self.links[router.link];
         let demux = if v6 { &mut l.demux_v6 } else { &mut l.demux };
-        if demux.get(inst.cfg.vrid).is_none_or(|other| other == i) {
-            demux.insert(inst.cfg.vrid, i);
+        if demux.get(router.cfg.vrid).is_none_or(|other| other == i) {
+            demux.insert(router.cfg.vrid, i);
         }
         l.carries_adverts |= !v6;
         l.multicast |= multicast;
         l.has_sockets = true;
-        if let Some(vmac) = inst.vmac {
+        if let Some(vmac) = router.vmac {
             let l = &mut self.links[vmac];
-            if v6 { &mut l.demux_v6 } else { &mut l.demux }.insert(inst.cfg.vrid, i);
+            if v6 { &mut l.demux_v6 } else { &mut l.demux }.insert(router.cfg.vrid, i);
             l.has_sockets = true;
         }
-        for e in self.addrs.entries.iter().filter(|e| e.inst == i) {
+        for e in self.addrs.entries.iter().filter(|e| e.router == i) {
             let l = &mut self.links[e.link];
             l.has_v6_vips |= e.addr.is_ipv6();
             l.has_sockets = true;
@@ -343,29 +343,29 @@ impl Node {
             return false;
         }
         let over = |i: &usize| {
-            let inst = &self.instances[*i];
-            inst.retired && inst.hold.is_none() && self.addrs.is_rid(*i)
+            let router = &self.routers[*i];
+            router.retired && router.hold.is_none() && self.addrs.holds_nothing(*i)
         };
-        let gone: Vec<usize> = (0..self.instances.len()).filter(over).collect();
-        let all = 0..self.instances.len();
+        let gone: Vec<usize> = (0..self.routers.len()).filter(over).collect();
+        let all = 0..self.routers.len();
         let from: Vec<Option<usize>> = all.filter(|i| !gone.contains(i)).map(Some).collect();
         let mut names = Vec::new();
         for i in gone.into_iter().rev() {
-            let inst = self.instances.remove(i);
-            names.push(inst.cfg.name);
-            if let Some(link) = inst.vmac {
+            let router = self.routers.remove(i);
+            names.push(router.cfg.name);
+            if let Some(link) = router.vmac {
                 self.forget_vmac(link);
             }
         }
         self.renumber(&from);
         self.rewire();
         for name in names {
-            if !self.instances.iter().any(|i| i.cfg.name == name) {
+            if !self.routers.iter().any(|i| i.cfg.name == name) {
                 self.push(Effect::Forget { name: name.clone() });
             }
-            self.tell(Event::Forgotten { name });
+            self.emit(Event::Forgotten { name });
         }
-        self.stale = self.addrs.drops_any() || self.instances.iter().any(|i| i.retired);
+        self.stale = self.addrs.drops_any() || self.routers.iter().any(|i| i.retired);
         for link in 0..self.links.len() {
             if self.is_unused(link) {
                 self.links[link] = Link::unused();
@@ -382,17 +382,17 @@ impl Node {
             && self.links.iter().all(|l| l.vmac.is_none_or(|v| v.parent != link))
             && self.addrs.is_unused(link)
             && !self
-                .instances
+                .routers
                 .iter()
                 .any(|i| i.link == link || i.cfg.track_interfaces.iter().any(|t| t.name == l.name))
     }
 
     /// An heir has become master: who kept its addresses for a successor need not any longer.
-    pub(super) fn relieve(&mut self, now: Time) {
-        for i in 0..self.instances.len() {
+    pub(super) fn end_covered_holds(&mut self, now: Time) {
+        for i in 0..self.routers.len() {
             let done = |e: usize| !self.addrs.is_held(e) || self.addrs.has_other(e);
-            let over = self.instances[i].retired && self.addrs.of(i).all(|(e, _)| done(e));
-            if over && self.instances[i].hold.is_some() {
+            let over = self.routers[i].retired && self.addrs.of(i).all(|(e, _)| done(e));
+            if over && self.routers[i].hold.is_some() {
                 // Two macvlans of one MAC cannot both be up.
                 self.set_vmac(i, false);
                 self.end_hold(i, now);

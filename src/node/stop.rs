@@ -19,7 +19,7 @@ impl Node {
     pub fn stop(&mut self, now: Time) {
         match self.life {
             Life::Starting | Life::Running => {
-                self.tell(Event::Stopping { again: false });
+                self.emit(Event::Stopping { again: false });
                 let total = self.haproxy.as_ref().map_or(STOP_TIMEOUT, Supervisor::stop_timeout);
                 let end = now + total;
                 self.life = Life::Leaving { end };
@@ -27,23 +27,23 @@ impl Node {
                 if let Some(h) = self.haproxy.as_mut() {
                     h.leave();
                 }
-                for i in 0..self.instances.len() {
-                    self.instances[i].may_resume = false;
+                for i in 0..self.routers.len() {
+                    self.routers[i].may_resume = false;
                     self.step(i, now, if self.is_well(i, now) { Input::Leave } else { Input::Fault });
                     let by = (end - STOP_RESERVE.min(total / 2)).max(now);
-                    match &mut self.instances[i].hold {
+                    match &mut self.routers[i].hold {
                         Some(h) => h.until = h.until.min(by),
                         None => self.addrs.release(i),
                     }
                 }
             }
             Life::Leaving { .. } | Life::Stopping { .. } => {
-                self.tell(Event::Stopping { again: true });
+                self.emit(Event::Stopping { again: true });
                 if let Life::Leaving { end } = &mut self.life {
                     *end = (*end).min(now + HURRY);
                 }
-                for i in 0..self.instances.len() {
-                    if self.instances[i].hold.is_some() {
+                for i in 0..self.routers.len() {
+                    if self.routers[i].hold.is_some() {
                         self.end_hold(i, now);
                     }
                 }
@@ -59,8 +59,8 @@ impl Node {
 
     pub(super) fn progress_stop(&mut self, now: Time) {
         if let Life::Leaving { end } = self.life {
-            let waiting = self.instances.iter().any(|i| i.hold.is_some());
-            let holding = (0..self.instances.len()).any(|i| self.addrs.holds_any(i));
+            let waiting = self.routers.iter().any(|i| i.hold.is_some());
+            let holding = (0..self.routers.len()).any(|i| self.addrs.holds_any(i));
             if (waiting || holding) && now < end {
                 return;
             }

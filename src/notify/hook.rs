@@ -146,7 +146,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn notice(name: &str, state: State) -> Notice {
-        Notice { subject: Subject::Instance(name.into()), state, priority: 100, reason: Reason::None }
+        Notice { subject: Subject::Router(name.into()), state, priority: 100, reason: Reason::None }
     }
 
     fn hooks(global: bool) -> Hooks {

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// A virtual router.
-    Instance(String),
+    Router(String),
     /// A sync group.
     Group(String),
     /// HAProxy, which only mails tell of.

@@ -42,7 +42,7 @@ pub enum Outcome {
 
 /// What becomes of a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum Delivery {
     /// The server has it.
     Sent,
     /// It is tried again.
@@ -109,7 +109,7 @@ impl Outbox {
     }
 
     /// A state change. Started by the next `tick`. Returns what is worth a line.
-    pub fn notify(&mut self, notice: Notice, now: Time) -> Option<Said> {
+    pub fn notify(&mut self, notice: Notice, now: Time) -> Option<Delivery> {
         self.refill(now);
         self.last_mail += 1;
         let mail = Mail { id: self.last_mail, notice, happened: now, at: now, failures: 0, lost: 0 };
@@ -123,7 +123,7 @@ impl Outbox {
             return None;
         }
         self.lost += 1;
-        (self.lost == 1).then_some(Said::TooMany)
+        (self.lost == 1).then_some(Delivery::TooMany)
     }
 
     fn refill(&mut self, now: Time) {
@@ -160,19 +160,19 @@ impl Outbox {
     }
 
     /// An attempt ended.
-    pub fn done(&mut self, job: u64, outcome: Outcome, now: Time) -> Option<(Notice, Said)> {
+    pub fn done(&mut self, job: u64, outcome: Outcome, now: Time) -> Option<(Notice, Delivery)> {
         let i = self.active.iter().position(|a| a.job == job)?;
         let mut mail = self.active.remove(i).mail;
         let notice = mail.notice.clone();
         let said = match (outcome, RETRIES.get(mail.failures)) {
-            (Outcome::Sent, _) => Said::Sent,
+            (Outcome::Sent, _) => Delivery::Sent,
             (Outcome::Later, Some(&pause)) if self.waiting.len() < MAX_WAITING => {
                 mail.failures += 1;
                 mail.at = now + pause;
                 self.waiting.push(mail);
-                Said::Delayed(pause)
+                Delivery::Delayed(pause)
             }
-            _ => Said::Lost,
+            _ => Delivery::Lost,
         };
         Some((notice, said))
     }
@@ -201,7 +201,7 @@ mod tests {
     }
 
     fn notice(name: &str, state: State) -> Notice {
-        Notice { subject: Subject::Instance(name.into()), state, priority: 100, reason: Reason::None }
+        Notice { subject: Subject::Router(name.into()), state, priority: 100, reason: Reason::None }
     }
 
     fn outbox() -> Outbox {
@@ -228,13 +228,13 @@ mod tests {
         assert_eq!((tick(&mut o, 2), o.deadline()), (vec![], Some(at(96))));
         let mut now = 2;
         for (job, pause) in [(1, 15), (2, 60), (3, 300)] {
-            let said = Said::Delayed(Duration::from_secs(pause));
+            let said = Delivery::Delayed(Duration::from_secs(pause));
             assert_eq!(o.done(job, Outcome::Later, at(now)), Some((notice("a", State::Master), said)));
             assert_eq!((tick(&mut o, now + pause - 1), o.deadline()), (vec![], Some(at(now + pause))));
             now += pause;
             assert_eq!(tick(&mut o, now), [send(job + 1, 1, "a", State::Master, now - 1, 0)]);
         }
-        assert_eq!(o.done(4, Outcome::Later, at(now)), Some((notice("a", State::Master), Said::Lost)));
+        assert_eq!(o.done(4, Outcome::Later, at(now)), Some((notice("a", State::Master), Delivery::Lost)));
         assert_eq!((o.deadline(), o.done(4, Outcome::Sent, at(now))), (None, None));
     }
 
@@ -243,10 +243,10 @@ mod tests {
         let mut o = outbox();
         o.notify(notice("a", State::Fault), at(0));
         tick(&mut o, 0);
-        assert_eq!(o.done(1, Outcome::Refused, at(0)).map(|(_, said)| said), Some(Said::Lost));
+        assert_eq!(o.done(1, Outcome::Refused, at(0)).map(|(_, said)| said), Some(Delivery::Lost));
         o.notify(notice("a", State::Master), at(0));
         tick(&mut o, 0);
-        assert_eq!(o.done(2, Outcome::Sent, at(0)).map(|(_, said)| said), Some(Said::Sent));
+        assert_eq!(o.done(2, Outcome::Sent, at(0)).map(|(_, said)| said), Some(Delivery::Sent));
     }
 
     #[test]
@@ -271,7 +271,7 @@ mod tests {
         for i in 0..1000 {
             let state = if i % 2 == 0 { State::Master } else { State::Backup };
             let said = o.notify(notice("a", state), at(0));
-            assert_eq!(said, (i == BURST as usize + 1).then_some(Said::TooMany), "mail {i}");
+            assert_eq!(said, (i == BURST as usize + 1).then_some(Delivery::TooMany), "mail {i}");
             for a in tick(&mut o, 0) {
                 let Action::Send { job, .. } = a else { panic!("{a:?}") };
                 o.done(job, Outcome::Sent, at(0));
@@ -301,6 +301,6 @@ mod tests {
         while o.waiting.len() < MAX_WAITING {
             o.notify(notice("y", State::Master), at(0));
         }
-        assert_eq!(o.done(1, Outcome::Later, at(0)).map(|(_, said)| said), Some(Said::Lost));
+        assert_eq!(o.done(1, Outcome::Later, at(0)).map(|(_, said)| said), Some(Delivery::Lost));
     }
 }

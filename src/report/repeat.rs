@@ -4,7 +4,7 @@
 //! is said when its time has come, with the number of those before it: what a log ends with is how things are.
 
 use crate::base::time::{Time, earlier};
-use crate::check::Said;
+use crate::check::Transition;
 use crate::event::Event;
 use log::Level;
 use std::mem::Discriminant;
@@ -87,21 +87,21 @@ impl Repeats {
 /// The number of what an event is about, if it can repeat without an end.
 fn whose(e: &Event) -> Option<usize> {
     match e {
-        Event::Entered { inst, .. }
-        | Event::Fault { inst, .. }
-        | Event::SettingVips { inst }
-        | Event::RemovingVips { inst }
-        | Event::PriorityZero { inst }
-        | Event::HandOverStarts { inst, .. }
-        | Event::HandOverDone { inst, .. }
-        | Event::HandOverTimedOut { inst }
-        | Event::SecondMaster { inst, .. }
-        | Event::SecondMasterGone { inst, .. }
-        | Event::Noted { inst, .. }
-        | Event::SendFailed { inst, .. }
-        | Event::Stalled { inst, .. }
-        | Event::LateRenewal { inst }
-        | Event::Priority { inst, .. } => Some(*inst),
+        Event::Entered { router, .. }
+        | Event::Fault { router, .. }
+        | Event::SettingVips { router }
+        | Event::RemovingVips { router }
+        | Event::PriorityZero { router }
+        | Event::HandOverStarts { router, .. }
+        | Event::HandOverDone { router, .. }
+        | Event::HandOverTimedOut { router }
+        | Event::SecondMaster { router, .. }
+        | Event::SecondMasterGone { router, .. }
+        | Event::Noted { router, .. }
+        | Event::SendFailed { router, .. }
+        | Event::Stalled { router, .. }
+        | Event::LateRenewal { router }
+        | Event::Priority { router, .. } => Some(*router),
         Event::Group { group, .. } => Some(*group),
         Event::VipAdded { entry }
         | Event::VipRemoved { entry }
@@ -113,7 +113,7 @@ fn whose(e: &Event) -> Option<usize> {
         | Event::Announcing { entry }
         | Event::AnnounceFailed { entry, .. } => Some(*entry),
         // Told on the debug level, which has no limit.
-        Event::Check { said: Said::Failing(..), .. } => None,
+        Event::Check { said: Transition::Failing(..), .. } => None,
         Event::Check { check, .. } => Some(*check),
         Event::Link { link, .. }
         | Event::OpenFailed { link, .. }

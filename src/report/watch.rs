@@ -29,24 +29,24 @@ enum Subject {
 
 fn subject(node: &Node, e: &Event) -> Subject {
     match e {
-        Event::Entered { inst, .. }
-        | Event::Fault { inst, .. }
-        | Event::Noted { inst, .. }
-        | Event::Discarded { inst, .. }
-        | Event::Odd { inst, .. }
-        | Event::SecondMaster { inst, .. }
-        | Event::SecondMasterGone { inst, .. }
-        | Event::SettingVips { inst }
-        | Event::RemovingVips { inst }
-        | Event::PriorityZero { inst }
-        | Event::HandOverStarts { inst, .. }
-        | Event::HandOverDone { inst, .. }
-        | Event::HandOverTimedOut { inst }
-        | Event::SendFailed { inst, .. }
-        | Event::Stalled { inst, .. }
-        | Event::LateRenewal { inst }
-        | Event::Resigned { inst, .. }
-        | Event::Priority { inst, .. } => Subject::Vrrp(*inst),
+        Event::Entered { router, .. }
+        | Event::Fault { router, .. }
+        | Event::Noted { router, .. }
+        | Event::Discarded { router, .. }
+        | Event::Odd { router, .. }
+        | Event::SecondMaster { router, .. }
+        | Event::SecondMasterGone { router, .. }
+        | Event::SettingVips { router }
+        | Event::RemovingVips { router }
+        | Event::PriorityZero { router }
+        | Event::HandOverStarts { router, .. }
+        | Event::HandOverDone { router, .. }
+        | Event::HandOverTimedOut { router }
+        | Event::SendFailed { router, .. }
+        | Event::Stalled { router, .. }
+        | Event::LateRenewal { router }
+        | Event::Resigned { router, .. }
+        | Event::Priority { router, .. } => Subject::Vrrp(*router),
         Event::VipAdded { entry }
         | Event::VipRemoved { entry }
         | Event::VipAddFailed { entry, .. }
@@ -58,14 +58,14 @@ fn subject(node: &Node, e: &Event) -> Subject {
         | Event::VipContested { entry, .. }
         | Event::Announcing { entry }
         | Event::AnnounceFailed { entry, .. } => {
-            node.addrs.entries.get(*entry).map_or(Subject::Node, |e| Subject::Vrrp(e.inst))
+            node.addrs.entries.get(*entry).map_or(Subject::Node, |e| Subject::Vrrp(e.router))
         }
         Event::Group { group, .. } => Subject::Group(*group),
         Event::Check { check, .. } => Subject::Check(*check),
         Event::Link { link, .. }
         | Event::OpenFailed { link, .. }
         | Event::Bogus { link, .. }
-        | Event::Stray { link, .. } => Subject::Link(*link),
+        | Event::UnknownVrid { link, .. } => Subject::Link(*link),
         Event::Haproxy(_) => Subject::Haproxy,
         _ => Subject::Node,
     }
@@ -76,14 +76,14 @@ fn columns(out: &mut String, node: &Node, s: Subject, event: Option<&Event>, sta
     write!(out, "{stamp} ");
     match s {
         Subject::Vrrp(i) => {
-            let Some(inst) = node.instances.get(i) else { return };
+            let Some(router) = node.routers.get(i) else { return };
             // Of two transitions in one turn, each has its own.
             let state = match event {
-                Some(Event::Entered { kind, .. }) => words::state(*kind, inst.faults),
+                Some(Event::Entered { kind, .. }) => words::state(*kind, router.faults),
                 Some(Event::Fault { faults, .. }) => words::state(crate::vrrp::machine::Kind::Init, *faults),
-                _ => words::state(inst.machine.kind(), inst.faults),
+                _ => words::state(router.machine.kind(), router.faults),
             };
-            write!(out, "vrrp/{} {state} {} ", inst.cfg.name, inst.machine.params.priority)
+            write!(out, "vrrp/{} {state} {} ", router.cfg.name, router.machine.params.priority)
         }
         Subject::Group(g) => {
             let Some(group) = node.groups.get(g) else { return };
@@ -133,9 +133,9 @@ pub fn line(node: &Node, event: &Event, text: &str, stamp: &str) -> String {
 /// How everything is now, a line each.
 pub fn present(node: &Node, now: Time, stamp: &str) -> String {
     let mut out = String::new();
-    for (i, inst) in node.instances.iter().enumerate() {
+    for (i, router) in node.routers.iter().enumerate() {
         columns(&mut out, node, Subject::Vrrp(i), None, stamp);
-        writeln!(out, "for {}: {}", status::ago(now.since(inst.since)), status::reason(inst));
+        writeln!(out, "for {}: {}", status::ago(now.since(router.since)), status::reason(router));
     }
     let groups = (0..node.groups.len()).map(Subject::Group);
     let checks = (0..node.checks.len()).map(Subject::Check);

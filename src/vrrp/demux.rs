@@ -20,9 +20,9 @@ impl Default for Demux {
 
 impl Demux {
     /// Registers a virtual router.
-    pub fn insert(&mut self, vrid: u8, inst: usize) {
+    pub fn insert(&mut self, vrid: u8, router: usize) {
         if let Some(slot) = self.by_vrid.get_mut(usize::from(vrid)) {
-            *slot = u16::try_from(inst).ok();
+            *slot = u16::try_from(router).ok();
         }
     }
 

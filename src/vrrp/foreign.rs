@@ -39,10 +39,10 @@ struct Period {
 }
 
 impl Foreign {
-    /// An advert of another master; `patience` is N × I. Whether a period of two masters begins with it.
-    pub fn heard(&mut self, now: Time, patience: Duration, other: Other) -> bool {
+    /// An advert of another master; `min_down_interval` is N × I. Whether a period of two masters begins with it.
+    pub fn heard(&mut self, now: Time, min_down_interval: Duration, other: Other) -> bool {
         self.last = Some(other);
-        let until = now + patience;
+        let until = now + min_down_interval;
         let Some(p) = &mut self.period else {
             self.period = Some(Period { since: now, heard: now, until, told: false });
             return false;
@@ -94,15 +94,15 @@ mod tests {
 
     #[test]
     fn the_time_between_adverts_counts_and_the_silence_between_periods_does_not() {
-        let (mut f, patience) = (Foreign::default(), Duration::from_secs(3));
-        let told: Vec<bool> = (0..5).map(|i| f.heard(at(i * 1000), patience, OTHER)).collect();
+        let (mut f, min_down_interval) = (Foreign::default(), Duration::from_secs(3));
+        let told: Vec<bool> = (0..5).map(|i| f.heard(at(i * 1000), min_down_interval, OTHER)).collect();
         assert_eq!(told, [false, true, false, false, false]);
         assert_eq!(f.present(), Some(OTHER));
         assert_eq!(f.deadline(), Some(at(7000)));
         assert_eq!(f.end(), Some((OTHER, Duration::from_secs(4))));
         assert_eq!((f.present(), f.end()), (None, None));
-        assert!(!f.heard(at(60_000), patience, OTHER));
-        assert!(f.heard(at(61_500), patience, OTHER));
+        assert!(!f.heard(at(60_000), min_down_interval, OTHER));
+        assert!(f.heard(at(61_500), min_down_interval, OTHER));
         assert_eq!(f.total, Duration::from_millis(5500));
     }
 }

@@ -100,10 +100,10 @@ impl Rivalry {
         leader: bool,
         outranked: bool,
         interval: Duration,
-        patience: Duration,
+        min_down_interval: Duration,
     ) -> bool {
         if leader && !outranked {
-            self.told = self.told.filter(|t| now.since(*t) < patience).or(Some(now));
+            self.told = self.told.filter(|t| now.since(*t) < min_down_interval).or(Some(now));
         }
         !leader && outranked && self.told.is_some_and(|t| now.since(t) < interval / 2)
     }

@@ -85,7 +85,7 @@ impl Facts {
     }
 
     /// The interface has changed, or it is another process.
-    pub fn forgive(&mut self) {
+    pub fn clear_refusals(&mut self) {
         self.tries.clear();
         (self.refused_until, self.aside_until) = (0, 0);
     }
@@ -119,9 +119,9 @@ impl World {
             let (_, text) = vipd::report::words::render(&p.node, e);
             self.say(h, || text);
         }
-        if let Event::Entered { inst, kind, why } = e {
+        if let Event::Entered { router, kind, why } = e {
             let local = self.local(h, t);
-            let f = &mut self.hosts[h].facts[*inst];
+            let f = &mut self.hosts[h].facts[*router];
             if *kind == Kind::Master {
                 f.entered = t;
             }
@@ -130,7 +130,7 @@ impl World {
                 _ => None,
             };
             if *why == Why::Stalled {
-                self.ends_in_vain(h, *inst, p.still, t);
+                self.ends_in_vain(h, *router, p.still, t);
             }
             if self.rests(t) {
                 self.fail(h, format!("at rest: {e:?}"));
@@ -165,14 +165,14 @@ impl World {
     /// An advert goes out. Returns its number.
     pub fn sends(&mut self, h: usize, p: &Proc, t: u64, r: usize, priority: u8) -> u64 {
         let local = self.local(h, t);
-        let (patience, race) = (self.plan.routers[r].patience(), self.race(r));
-        let inst = &p.node.instances[r];
+        let (min_down_interval, race) = (self.plan.routers[r].min_down_interval(), self.race(r));
+        let router = &p.node.routers[r];
         let unsent = self.hosts[h].unsent;
         let f = &mut self.hosts[h].facts[r];
         f.sent_id += 1;
         let id = f.sent_id;
-        if priority != 0 && !inst.is_master() && self.mutant != Mutant::Sleepwalks {
-            let own = Master { src: inst.machine.params.own, priority };
+        if priority != 0 && !router.is_master() && self.mutant != Mutant::Sleepwalks {
+            let own = Master { src: router.machine.params.own, priority };
             let rank = |m: Master| (m.priority, m.src);
             let interval = self.plan.routers[r].interval;
             let lawful = f
@@ -189,30 +189,31 @@ impl World {
             return id;
         }
         f.tries.clear();
-        let goes_on = f.term == Some(inst.since) && f.last_sent.is_some_and(|s| local < s + patience);
+        let goes_on =
+            f.term == Some(router.since) && f.last_sent.is_some_and(|s| local < s + min_down_interval);
         if !goes_on {
             f.takeover = local;
         }
         // A question whether there is a successor, and nobody came: the mastership goes on.
-        let same = f.term == Some(inst.since);
-        let unlawful = inst.why == Why::Resumed && f.term.is_some() && !reigned && !same;
+        let same = f.term == Some(router.since);
+        let unlawful = router.why == Why::Resumed && f.term.is_some() && !reigned && !same;
         f.hold_since = None;
         // Between `may_advertise` and the send; or a master whose adverts could not be sent, and who has dismissed
         // a lower one meanwhile.
-        if p.caught || unsent > 0 && t < unsent + 3 * patience {
+        if p.caught || unsent > 0 && t < unsent + 3 * min_down_interval {
             f.bindings.clear();
         }
         let heard = |b: &&Binding| {
             let age = local - b.at;
-            age > race && age + MS / 10 < patience
+            age > race && age + MS / 10 < min_down_interval
         };
-        let binding = f.bindings.iter().find(heard).copied().filter(|_| !goes_on && !inst.is_owner());
-        (f.term, f.last_sent, f.last_id) = (Some(inst.since), Some(local), id);
+        let binding = f.bindings.iter().find(heard).copied().filter(|_| !goes_on && !router.is_owner());
+        (f.term, f.last_sent, f.last_id) = (Some(router.since), Some(local), id);
         if unlawful {
             self.fail(h, format!("V{r} resumes although it had let go"));
         }
         if let Some(b) = binding {
-            let (why, ms) = (inst.why, (local - b.at) / MS);
+            let (why, ms) = (router.why, (local - b.at) / MS);
             self.fail(h, format!("takes over although it heard node{} {ms} ms ago: {why:?}", b.from));
         }
         id
@@ -223,15 +224,15 @@ impl World {
         let local = self.local(to, self.now);
         let host = &mut self.hosts[to];
         let Some(p) = &host.proc else { return };
-        let inst = &p.node.instances[packet.router];
-        let params = &inst.machine.params;
+        let router = &p.node.routers[packet.router];
+        let params = &router.machine.params;
         // A master that is awake dismisses what is lower.
         let lower = (packet.priority, IpAddr::V4(primary(packet.from))) < (params.priority, params.own);
-        let dismissed = inst.is_master() && p.still <= self.now && lower;
+        let dismissed = router.is_master() && p.still <= self.now && lower;
         let f = &mut host.facts[packet.router];
         if packet.priority == 0 {
             f.bindings.retain(|b| b.from != packet.from);
-        } else if !dismissed && (!inst.cfg.preempt || packet.priority >= params.priority) {
+        } else if !dismissed && (!router.cfg.preempt || packet.priority >= params.priority) {
             // Who is outranked gives way.
             f.bindings
                 .retain(|b| (b.priority, b.from) > (packet.priority, packet.from) && b.from != packet.from);
@@ -257,20 +258,20 @@ impl World {
         if op.kind == OpKind::Remove {
             return self.vanished(h, t, op.addr);
         }
-        let r = p.node.addrs.entries[op.entry].inst;
+        let r = p.node.addrs.entries[op.entry].router;
         let local = self.local(h, t);
         let router = &self.plan.routers[r];
         let (leased, handover) = (router.leased, router.handover);
         let fresh = p.node.addrs.terms(r).fresh.as_nanos() as u64;
         let f = &mut self.hosts[h].facts[r];
-        let asking = p.node.instances[r].machine.is_asking();
-        if p.node.instances[r].hold.is_some() || asking {
+        let soliciting = p.node.routers[r].machine.is_soliciting();
+        if p.node.routers[r].hold.is_some() || soliciting {
             f.hold_op = Some(local);
             if !was && !p.caught && t > self.hosts[h].refused + 5 * MS {
                 return self.fail(h, format!("brings {} back to hand it over", op.addr));
             }
             let f = &mut self.hosts[h].facts[r];
-            let since = if asking { local } else { *f.hold_since.get_or_insert(local) };
+            let since = if soliciting { local } else { *f.hold_since.get_or_insert(local) };
             // What was decided before a stall may be carried out after it: the lease has not ended yet.
             if local > since + handover + 50 * MS && t > p.still + 50 * MS {
                 self.fail(h, format!("renews {} beyond its handover_timeout", op.addr));
@@ -307,8 +308,8 @@ impl World {
             let other = &self.hosts[y];
             let handing = other.facts[r].hold_op.is_some()
                 || other.proc.as_ref().is_some_and(|p| {
-                    let inst = &p.node.instances[r];
-                    inst.hold.is_some() || inst.machine.is_asking()
+                    let router = &p.node.routers[r];
+                    router.hold.is_some() || router.machine.is_soliciting()
                 });
             if !self.connected(h, y) || !other.kernel.has_tagged(addr) || handing {
                 continue;
@@ -362,31 +363,31 @@ impl World {
     /// The process waits again.
     pub fn turn_ends(&mut self, h: usize, p: &mut Proc, t: u64) {
         let now = self.clock(h, t);
-        for (r, inst) in p.node.instances.iter().enumerate() {
-            let refused = inst.refused_until.map(|at| self.world(h, at));
-            let aside = inst.machine.aside(now).filter(|_| inst.refusals > 0);
-            let aside = aside.map(|left| self.world(h, now + left));
+        for (r, router) in p.node.routers.iter().enumerate() {
+            let refused = router.refused_until.map(|at| self.world(h, at));
+            let no_preempt_for = router.machine.no_preempt_for(now).filter(|_| router.refusals > 0);
+            let no_preempt_for = no_preempt_for.map(|left| self.world(h, now + left));
             let f = &mut self.hosts[h].facts[r];
-            f.reigns &= inst.is_master() || inst.may_resume;
+            f.reigns &= router.is_master() || router.may_resume;
             f.refused_until = refused.unwrap_or(f.refused_until.min(t));
-            f.aside_until = aside.unwrap_or(f.aside_until.min(t));
+            f.aside_until = no_preempt_for.unwrap_or(f.aside_until.min(t));
             let host = &self.hosts[h];
             // A removal that was refused is tried again when this process runs.
             let refused = if host.refused > 0 { host.refused.max(p.still) } else { 0 };
-            if !inst.is_master()
-                && inst.hold.is_none()
-                && !inst.may_resume
-                && !inst.is_owner()
+            if !router.is_master()
+                && router.hold.is_none()
+                && !router.may_resume
+                && !router.is_owner()
                 && t > refused + 300 * MS
-                && let Some(v) = inst.cfg.vips.iter().find(|v| host.kernel.has_tagged(v.addr))
+                && let Some(v) = router.cfg.vips.iter().find(|v| host.kernel.has_tagged(v.addr))
             {
-                let kind = inst.machine.kind();
+                let kind = router.machine.kind();
                 self.fail(h, format!("still has {} and is {kind:?}", v.addr));
             }
-            if p.first_turn && p.due[r] && !inst.is_master() {
+            if p.first_turn && p.due[r] && !router.is_master() {
                 let host = &self.hosts[h];
                 let quiet = host.netlink_fails == 0 && host.send_fails == 0 && host.kernel.up && p.still == 0;
-                let untracked = !self.plan.haproxy || inst.cfg.track_haproxy == Track::No;
+                let untracked = !self.plan.haproxy || router.cfg.track_haproxy == Track::No;
                 if quiet && untracked && host.facts[r].bindings.is_empty() {
                     self.fail(h, format!("V{r} does not resume although its lease was running"));
                 }
@@ -396,19 +397,19 @@ impl World {
             (p.caught, p.first_turn) = (false, false);
         }
         if self.mutant == Mutant::Clings {
-            let held = p.node.instances.iter_mut().filter_map(|i| i.hold.as_mut());
+            let held = p.node.routers.iter_mut().filter_map(|i| i.hold.as_mut());
             held.for_each(|x| (x.until, x.release_at) = (self.clock(h, t + 100 * SEC), None));
         }
         if self.mutant == Mutant::Garrulous {
             let now = self.clock(h, t);
-            let each = p.node.instances.iter_mut().filter(|i| matches!(i.why, Why::Outranked(_)));
+            let each = p.node.routers.iter_mut().filter(|i| matches!(i.why, Why::Outranked(_)));
             each.for_each(|i| i.outranked = i.outranked.or(Some(now)));
         }
         if self.mutant == Mutant::Silent {
-            p.node.instances.iter_mut().for_each(|i| i.outranked = None);
+            p.node.routers.iter_mut().for_each(|i| i.outranked = None);
         }
         if self.mutant == Mutant::Untiring {
-            p.node.instances.iter_mut().for_each(|i| i.unsent = Default::default());
+            p.node.routers.iter_mut().for_each(|i| i.unsent = Default::default());
         }
         if self.mutant == Mutant::Restless && t / (2 * SEC) % 2 == 1 && h == 0 {
             let mut l = self.hosts[h].kernel.link();
@@ -421,7 +422,7 @@ impl World {
 
     /// vipd is about to end: by a kill, or (`exit`) by itself.
     pub fn ends(&mut self, h: usize, p: &Proc, exit: bool) {
-        for (r, i) in p.node.instances.iter().enumerate() {
+        for (r, i) in p.node.routers.iter().enumerate() {
             let master = i.is_master() && !exit;
             self.hosts[h].facts[r].killed = master.then_some(self.now);
         }
@@ -450,12 +451,12 @@ impl World {
     }
 
     fn is_master(&self, h: usize, r: usize) -> bool {
-        self.awake(h).is_some_and(|p| p.node.instances[r].is_master())
+        self.awake(h).is_some_and(|p| p.node.routers[r].is_master())
     }
 
     /// Told to resign, it is silent until somebody comes or its wait is over.
     fn asks(&self, h: usize, r: usize) -> bool {
-        self.awake(h).is_some_and(|p| p.node.instances[r].machine.is_asking())
+        self.awake(h).is_some_and(|p| p.node.routers[r].machine.is_soliciting())
     }
 
     /// Looks at everything, every 0.1 s.
@@ -494,8 +495,8 @@ impl World {
     fn watch_service(&mut self, h: usize, r: usize) {
         let host = &self.hosts[h];
         let Some(p) = &host.proc else { return };
-        let inst = &p.node.instances[r];
-        let Some(down) = host.haproxy.down_since.filter(|_| self.plan.haproxy && !inst.is_owner()) else {
+        let router = &p.node.routers[r];
+        let Some(down) = host.haproxy.down_since.filter(|_| self.plan.haproxy && !router.is_owner()) else {
             return;
         };
         // A hang: two answers missed, 0.3 s each, asked 0.5 s apart. A death begins anew: what hung may die just
@@ -503,7 +504,7 @@ impl World {
         let hung = host.haproxy.process.is_some_and(|x| x.state == State::Hung);
         let limit = if hung { 1500 * MS } else { 600 * MS };
         let since = down.max(p.still).max(p.started);
-        if inst.cfg.track_haproxy == Track::Fault && self.now > since + limit {
+        if router.cfg.track_haproxy == Track::Fault && self.now > since + limit {
             let ms = (self.now - since) / MS;
             self.fail(h, format!("master of V{r} without service for {ms} ms"));
         }
@@ -522,15 +523,15 @@ impl World {
                     let text = format!("at rest, {when}: masters of V{r} of {alive:?}: {masters:?}");
                     return self.fail(alive[0], text);
                 };
-                let inst = |h: usize| self.hosts[h].proc.as_ref().map(|p| &p.node.instances[r]);
-                let first = inst(m).map_or(0, |i| i.machine.params.priority);
+                let router = |h: usize| self.hosts[h].proc.as_ref().map(|p| &p.node.routers[r]);
+                let first = router(m).map_or(0, |i| i.machine.params.priority);
                 let better = alive.iter().copied().find(|h| {
-                    inst(*h).is_some_and(|i| {
+                    router(*h).is_some_and(|i| {
                         let preempts = self.plan.machines[*h].cfg.vrrp[r].preempt;
                         let p = i.machine.params.priority;
                         // Whose kernel has refused every address stands aside for a while.
-                        let aside = self.now < self.hosts[*h].facts[r].aside_until;
-                        p > first && (preempts || p == 255) && !aside
+                        let no_preempt_for = self.now < self.hosts[*h].facts[r].aside_until;
+                        p > first && (preempts || p == 255) && !no_preempt_for
                     })
                 });
                 if let Some(b) = better {

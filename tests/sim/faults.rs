@@ -99,8 +99,8 @@ impl World {
                     self.ask(host, Job::Priority { router, priority });
                 }
             }
-            Fault::Resign { host, router, aside, force } => {
-                self.ask(host, Job::Resign { router, aside, force })
+            Fault::Resign { host, router, no_preempt_for, force } => {
+                self.ask(host, Job::Resign { router, no_preempt_for, force })
             }
             Fault::Calm => {
                 self.loss = 0;

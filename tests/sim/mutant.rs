@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mutant {
     None,
-    /// Neither `woke` nor `may_advertise` is asked: a process that stood still goes on where it was.
+    /// Neither `check_stall` nor `may_advertise` is asked: a process that stood still goes on where it was.
     Sleepwalks,
     /// `keep_valid` is not asked: what was decided before a stall is added after it.
     KeepsInvalid,

@@ -22,19 +22,19 @@ pub struct Router {
 
 impl Router {
     /// N × I.
-    pub fn patience(&self) -> u64 {
+    pub fn min_down_interval(&self) -> u64 {
         self.interval * self.adverts
     }
 
     /// Whether a lease ends before a backup's down timer (README; src/config/lease.rs): I of a second or more.
     pub fn safe(&self) -> bool {
-        self.leased && self.patience() >= self.interval / 4 + SEC + 1700 * MS
+        self.leased && self.min_down_interval() >= self.interval / 4 + SEC + 1700 * MS
     }
 
     /// How long after the last advert a dead master's address is gone at the latest, by the master's clock.
     pub fn outlives(&self) -> u64 {
         match self.safe() {
-            true => self.patience(),
+            true => self.min_down_interval(),
             false => self.interval / 4 + SEC + 1700 * MS,
         }
     }
@@ -145,7 +145,7 @@ pub enum Fault {
     Resign {
         host: usize,
         router: usize,
-        aside: u64,
+        no_preempt_for: u64,
         force: bool,
     },
     /// The end of the network's own faults.
@@ -353,7 +353,7 @@ impl Plan {
                 16 | 17 => Fault::Resign {
                     host,
                     router: rng.below(self.routers.len() as u64) as usize,
-                    aside: rng.pick(&[0, 500 * MS, 2 * SEC]),
+                    no_preempt_for: rng.pick(&[0, 500 * MS, 2 * SEC]),
                     force: rng.chance(300),
                 },
                 18 => Fault::HaproxyDies { host },
@@ -390,7 +390,7 @@ impl Fault {
         match *self {
             Fault::Kill { restart, .. } | Fault::Reboot { restart, .. } => restart,
             Fault::Stop { restart, .. } => restart + 9 * SEC,
-            Fault::Resign { aside, .. } => aside + 4 * SEC,
+            Fault::Resign { no_preempt_for, .. } => no_preempt_for + 4 * SEC,
             Fault::Cut { time, .. }
             | Fault::OneWay { time, .. }
             | Fault::LinkDown { time, .. }

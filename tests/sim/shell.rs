@@ -71,8 +71,8 @@ pub enum Source {
 /// The second half of something: this process may stand still before it.
 #[derive(Debug)]
 pub enum Half {
-    Send { inst: usize, priority: u8, before: Time },
-    Sent { inst: usize, priority: u8, before: Time, errno: i32 },
+    Send { router: usize, priority: u8, before: Time },
+    Sent { router: usize, priority: u8, before: Time, errno: i32 },
     Carry { ops: Vec<Op>, before: Time },
     Carried { results: Vec<(Op, i32)>, before: Time },
     Announce { entry: usize },
@@ -90,7 +90,7 @@ pub enum Signal {
 pub enum Job {
     Resign {
         router: usize,
-        aside: u64,
+        no_preempt_for: u64,
         force: bool,
     },
     /// A reload.
@@ -169,7 +169,7 @@ impl World {
         }
         self.say(h, || "vipd starts".into());
         self.forget_heard(h, None);
-        self.hosts[h].facts.iter_mut().for_each(Facts::forgive);
+        self.hosts[h].facts.iter_mut().for_each(Facts::clear_refusals);
         let now = self.clock(h, self.now);
         let due = self.due(h);
         let node = Node::new(&self.plan.machines[h].cfg, now);
@@ -204,7 +204,7 @@ impl World {
             first_turn: true,
             due,
         };
-        for (i, v) in p.node.instances.iter_mut().enumerate() {
+        for (i, v) in p.node.routers.iter_mut().enumerate() {
             if let Some(priority) = host.priorities[i] {
                 v.cfg.priority = priority;
                 v.machine.params.priority = priority;
@@ -360,7 +360,7 @@ impl World {
             Woke => {
                 p.read_at = now;
                 if m != Mutant::Sleepwalks {
-                    p.node.woke(now);
+                    p.node.check_stall(now);
                 }
                 if m == Mutant::TimersBeforeSockets {
                     p.node.tick(now);
@@ -417,13 +417,13 @@ impl World {
     fn serve_job(&mut self, h: usize, p: &mut Proc, now: Time) -> bool {
         let stopping = p.node.is_stopping();
         match p.jobs.front().copied().filter(|_| !stopping) {
-            Some(Job::Resign { router, aside, force }) => {
-                let name = p.node.instances[router].cfg.name.clone();
-                p.node.resign(Some(&name), std::time::Duration::from_nanos(aside), force, now);
+            Some(Job::Resign { router, no_preempt_for, force }) => {
+                let name = p.node.routers[router].cfg.name.clone();
+                p.node.resign(Some(&name), std::time::Duration::from_nanos(no_preempt_for), force, now);
             }
             Some(Job::Priority { router, priority }) if p.node.may_reconfigure() => {
                 let mut old = self.plan.machines[h].cfg.clone();
-                old.vrrp = p.node.instances.iter().map(|i| i.cfg.clone()).collect();
+                old.vrrp = p.node.routers.iter().map(|i| i.cfg.clone()).collect();
                 let mut new = old.clone();
                 new.vrrp[router].priority = priority;
                 p.node.reconfigure(&old, &new, now);
@@ -453,9 +453,9 @@ impl World {
                 p.vrrp.clear();
                 p.arp.clear();
             }
-            Effect::Advert { inst, priority, decided } => {
-                if m == Mutant::Sleepwalks || p.node.may_advertise(inst, priority, decided, now) {
-                    p.half = Some(Half::Send { inst, priority, before: now });
+            Effect::Advert { router, priority, decided } => {
+                if m == Mutant::Sleepwalks || p.node.may_advertise(router, priority, decided, now) {
+                    p.half = Some(Half::Send { router, priority, before: now });
                 }
             }
             Effect::Addrs(mut ops) => {
@@ -476,8 +476,8 @@ impl World {
                     p.half = Some(Half::Announce { entry });
                 }
             }
-            Effect::Remember { inst, memory } => {
-                self.hosts[h].memory[inst] = (memory != Memory::Nothing).then_some(memory);
+            Effect::Remember { router, memory } => {
+                self.hosts[h].memory[router] = (memory != Memory::Nothing).then_some(memory);
             }
             Effect::Reread => self.reread(h, p, t),
             Effect::Haproxy(supervisor::Action::Spawn { .. }) if !p.node.may_spawn() => {}

@@ -340,17 +340,25 @@ impl World {
         (open && !self.rng.chance(self.loss)).then(|| self.rng.range(least, most))
     }
 
-    pub fn send(&mut self, h: usize, p: &Proc, t: u64, inst: usize, priority: u8, mut bytes: Vec<u8>) -> i32 {
+    pub fn send(
+        &mut self,
+        h: usize,
+        p: &Proc,
+        t: u64,
+        router: usize,
+        priority: u8,
+        mut bytes: Vec<u8>,
+    ) -> i32 {
         if self.hosts[h].send_fails > 0 || !self.hosts[h].kernel.up {
             (self.hosts[h].upset, self.hosts[h].unsent) = (t, t);
             return libc::ENETDOWN;
         }
-        self.say(h, || format!("advert of V{inst}, priority {priority}"));
-        let id = self.sends(h, p, t, inst, priority);
+        self.say(h, || format!("advert of V{router}, priority {priority}"));
+        let id = self.sends(h, p, t, router, priority);
         if self.mutant == Mutant::PrioritiesReversed && priority != 0 {
             reverse(&mut bytes);
         }
-        let packet = Rc::new(Packet { from: h, router: inst, priority, id, bytes });
+        let packet = Rc::new(Packet { from: h, router, priority, id, bytes });
         for to in (0..self.hosts.len()).filter(|to| *to != h) {
             let Some(delay) = self.passes(h, to) else {
                 self.disturb(h, to);
@@ -427,7 +435,7 @@ impl World {
     pub fn set_link(&mut self, h: usize, up: bool) {
         self.hosts[h].kernel.up = up;
         self.hosts[h].upset = self.now;
-        self.hosts[h].facts.iter_mut().for_each(Facts::forgive);
+        self.hosts[h].facts.iter_mut().for_each(Facts::clear_refusals);
         for other in 0..self.hosts.len() {
             self.disturb(h, other);
         }

@@ -168,7 +168,7 @@ pub fn import(name: &str, text: &str, include: &mut Include) -> Result<String, S
         for n in &tree.nodes {
             match (kind, n.keyword()) {
                 ("vrrp_script", "vrrp_script") if !looks_at_haproxy(n) => check(&mut out, n),
-                ("vrrp_instance", "vrrp_instance") => router::router(&mut out, n),
+                ("vrrp_instance", "vrrp_instance") => router::write(&mut out, n),
                 ("vrrp_sync_group", "vrrp_sync_group") => group(&mut out, n),
                 (
                     "",

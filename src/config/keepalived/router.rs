@@ -38,7 +38,7 @@ virtual_routes ! routes do not move: a notify hook can do it
 virtual_rules ! routes do not move: a notify hook can do it
 lvs_sync_daemon_interface ! vipd balances nothing: that is HAProxy's part";
 
-pub(super) fn router(out: &mut Out, n: &Node) {
+pub(super) fn write(out: &mut Out, n: &Node) {
     out.section("vrrp", n.word(1));
     let own = |key: &str| n.block.iter().find(|d| d.keyword() == key);
     let first = own("virtual_ipaddress").and_then(|d| d.block.first()).and_then(|e| address(e.keyword()));

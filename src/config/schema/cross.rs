@@ -2,7 +2,7 @@
 
 use super::group::{self, Lined};
 use super::vips::{ADVERTISED, EXCLUDED};
-use super::vrrp::Instance;
+use super::vrrp::Router;
 use crate::config::report::{Report, Shown};
 use crate::config::{Haproxy, Vip};
 use std::time::Duration;
@@ -12,7 +12,7 @@ pub const MAX_VIPS: usize = 4096;
 
 /// One virtual address on its device.
 struct Place<'a> {
-    instance: &'a Instance,
+    router: &'a Router,
     line: u32,
     vip: &'a Vip,
     device: &'a str,
@@ -20,28 +20,28 @@ struct Place<'a> {
 
 /// Reports what contradicts itself.
 pub fn check(
-    instances: &[Instance],
+    routers: &[Router],
     haproxy: Option<&Haproxy>,
     checks: &[(u32, &str)],
     groups: &[Lined],
     report: &mut Report,
 ) {
-    routers(instances, report);
-    addresses(instances, report);
-    untracked(instances, checks, report);
+    each_router(routers, report);
+    addresses(routers, report);
+    untracked(routers, checks, report);
     for (index, group) in groups.iter().enumerate() {
-        group::check(group, groups.get(..index).unwrap_or_default(), instances, report);
+        group::check(group, groups.get(..index).unwrap_or_default(), routers, report);
     }
     if let Some(haproxy) = haproxy {
-        handover(instances, haproxy.stop_timeout, report);
+        handover(routers, haproxy.stop_timeout, report);
     }
 }
 
 /// A virtual router is its number on an interface; IPv4 and IPv6 count apart (RFC 9568 §1.1).
-fn routers(instances: &[Instance], report: &mut Report) {
-    for (index, again) in instances.iter().enumerate() {
+fn each_router(routers: &[Router], report: &mut Report) {
+    for (index, again) in routers.iter().enumerate() {
         let (vrid, interface) = (again.vrrp.vrid, &again.vrrp.interface);
-        let mut before = instances.iter().take(index).filter(|i| i.ipv6 == again.ipv6);
+        let mut before = routers.iter().take(index).filter(|i| i.ipv6 == again.ipv6);
         // 0 and "" stand for what was wrong, and is reported already.
         if vrid != 0
             && !interface.is_empty()
@@ -58,12 +58,12 @@ fn routers(instances: &[Instance], report: &mut Report) {
 }
 
 /// An address on a device is there once.
-fn addresses(instances: &[Instance], report: &mut Report) {
+fn addresses(routers: &[Router], report: &mut Report) {
     let mut places: Vec<Place<'_>> = Vec::new();
-    for instance in instances {
-        let vrrp = &instance.vrrp;
-        let advertised = vrrp.vips.iter().zip(&instance.vip_lines).map(|pair| (ADVERTISED, pair));
-        let excluded = vrrp.excluded.iter().zip(&instance.excluded_lines).map(|pair| (EXCLUDED, pair));
+    for router in routers {
+        let vrrp = &router.vrrp;
+        let advertised = vrrp.vips.iter().zip(&router.vip_lines).map(|pair| (ADVERTISED, pair));
+        let excluded = vrrp.excluded.iter().zip(&router.excluded_lines).map(|pair| (EXCLUDED, pair));
         for (key, (vip, &line)) in advertised.chain(excluded) {
             let device = vip.dev.as_ref().unwrap_or(&vrrp.interface);
             if places.len() == MAX_VIPS {
@@ -72,7 +72,7 @@ fn addresses(instances: &[Instance], report: &mut Report) {
             }
             let first = places.iter().find(|p| p.vip.addr == vip.addr && p.device == device);
             if let Some(first) = first.filter(|_| !device.is_empty()) {
-                let (name, at) = (&first.instance.vrrp.name, first.line);
+                let (name, at) = (&first.router.vrrp.name, first.line);
                 let text = format_args!(
                     "{key}: {} on {} is already in [vrrp {name}] on line {at}: remove one",
                     vip.addr,
@@ -80,17 +80,17 @@ fn addresses(instances: &[Instance], report: &mut Report) {
                 );
                 report.error(line, text);
             } else {
-                places.push(Place { instance, line, vip, device });
+                places.push(Place { router, line, vip, device });
             }
         }
     }
 }
 
 /// A check costs something only if somebody wants to know.
-fn untracked(instances: &[Instance], checks: &[(u32, &str)], report: &mut Report) {
+fn untracked(routers: &[Router], checks: &[(u32, &str)], report: &mut Report) {
     for (index, (line, name)) in checks.iter().enumerate() {
-        let tracked = |i: &Instance| i.vrrp.track_checks.iter().any(|t| t.check == index);
-        if !instances.iter().any(tracked) {
+        let tracked = |i: &Router| i.vrrp.track_checks.iter().any(|t| t.check == index);
+        if !routers.iter().any(tracked) {
             let text = format_args!("[check {name}] is tracked by nobody: track = {name} in a [vrrp NAME]");
             report.warning(*line, text);
         }
@@ -98,16 +98,16 @@ fn untracked(instances: &[Instance], checks: &[(u32, &str)], report: &mut Report
 }
 
 /// The hand-over is part of the stop.
-fn handover(instances: &[Instance], stop: Duration, report: &mut Report) {
-    for instance in instances {
-        let vrrp = &instance.vrrp;
+fn handover(routers: &[Router], stop: Duration, report: &mut Report) {
+    for router in routers {
+        let vrrp = &router.vrrp;
         if vrrp.make_before_break && vrrp.handover_timeout > stop {
             let (own, stop) = (super::reader::seconds(vrrp.handover_timeout), super::reader::seconds(stop));
             let text = format_args!(
                 "handover_timeout = {own} of [vrrp {}] is longer than stop_timeout = {stop} of [haproxy], which cuts it short",
                 vrrp.name
             );
-            report.warning(instance.handover_line, text);
+            report.warning(router.handover_line, text);
         }
     }
 }

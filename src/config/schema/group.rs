@@ -2,7 +2,7 @@
 
 use super::Names;
 use super::reader::{Keys, Reader, seconds};
-use super::vrrp::Instance;
+use super::vrrp::Router;
 use crate::config::Group;
 use crate::config::ini::Section;
 use crate::config::report::{Hint, Report, Shown, nearest};
@@ -51,10 +51,10 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
 }
 
 /// Reports what its members contradict in each other. All of `before` are the groups above it.
-pub fn check(this: &Lined, before: &[Lined], instances: &[Instance], report: &mut Report) {
+pub fn check(this: &Lined, before: &[Lined], routers: &[Router], report: &mut Report) {
     let Lined { group, line } = this;
     let name = &group.name;
-    let mut members = group.members.iter().filter_map(|&index| Some((index, &instances.get(index)?.vrrp)));
+    let mut members = group.members.iter().filter_map(|&index| Some((index, &routers.get(index)?.vrrp)));
     let Some((_, first)) = members.clone().next() else { return };
     for (index, member) in members.clone() {
         if let Some(other) = before.iter().find(|other| other.group.members.contains(&index)) {

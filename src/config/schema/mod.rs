@@ -95,7 +95,7 @@ fn finish(text: &str, mut report: Report) -> Result<(Config, Vec<Diagnostic>), V
         vrrp: named(&sections, "vrrp").into_iter().map(|s| s.name).collect(),
         checks: named(&sections, "check").into_iter().map(|s| s.name).collect(),
     };
-    let (mut global, mut haproxy, mut instances) = (None, None, Vec::new());
+    let (mut global, mut haproxy, mut routers) = (None, None, Vec::new());
     let (mut checks, mut groups) = (Vec::new(), Vec::new());
     let mut idle = true;
     for (index, section) in sections.iter().enumerate() {
@@ -127,8 +127,8 @@ fn finish(text: &str, mut report: Report) -> Result<(Config, Vec<Diagnostic>), V
                 groups.extend(first.is_none().then_some(group));
             }
             _ => {
-                let instance = vrrp::read(section, &ALL, &names, report);
-                instances.extend(first.is_none().then_some(instance));
+                let router = vrrp::read(section, &ALL, &names, report);
+                routers.extend(first.is_none().then_some(router));
             }
         }
     }
@@ -137,7 +137,7 @@ fn finish(text: &str, mut report: Report) -> Result<(Config, Vec<Diagnostic>), V
         report.error(0, format_args!("there is nothing to do: add a [vrrp NAME] or a [haproxy] section"));
     }
     let lines: Vec<_> = named(&sections, "check").into_iter().map(|s| (s.line, s.name)).collect();
-    cross::check(&instances, haproxy.as_ref(), &lines, &groups, report);
+    cross::check(&routers, haproxy.as_ref(), &lines, &groups, report);
     if !report.errors.is_empty() {
         return Err(std::mem::take(&mut report.errors));
     }
@@ -145,7 +145,7 @@ fn finish(text: &str, mut report: Report) -> Result<(Config, Vec<Diagnostic>), V
     let config = Config {
         global: global.unwrap_or_else(|| read_global(&Section::default(), report)),
         haproxy,
-        vrrp: instances.into_iter().map(|instance| instance.vrrp).collect(),
+        vrrp: routers.into_iter().map(|router| router.vrrp).collect(),
         checks,
         groups: groups.into_iter().map(|lined| lined.group).collect(),
     };

@@ -28,7 +28,7 @@ pub const KEYS: Keys = Keys {
 };
 
 /// An instance with the lines that the checks over the whole file name.
-pub struct Instance {
+pub struct Router {
     /// The instance. What was wrong has its default; `interface` is empty and `vrid` is 0 then.
     pub vrrp: Vrrp,
     /// Line of `virtual_router_id`.
@@ -44,7 +44,7 @@ pub struct Instance {
 }
 
 /// Reads a section.
-pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mut Report) -> Instance {
+pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mut Report) -> Router {
     let mut r = Reader::open(section, &KEYS, all, report);
     r.require("interface", "eth0");
     r.require("virtual_router_id", "51");
@@ -147,7 +147,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
         make_before_break: r.boolean("make_before_break", true),
         handover_timeout: r.optional_duration("handover_timeout", 10, 3_600_000).unwrap_or(handover),
     };
-    Instance {
+    Router {
         vrrp,
         vrid_line: r.line("virtual_router_id"),
         handover_line: r.line("handover_timeout"),
@@ -261,10 +261,10 @@ fn lease(r: &mut Reader<'_, '_>, advert_int: Duration, adverts: u32, priority: u
     }
     match digits(entry.value) {
         Some(value @ 1..=3600) => {
-            let patience = advert_int.saturating_mul(adverts);
+            let min_down_interval = advert_int.saturating_mul(adverts);
             let value = u32::try_from(value).unwrap_or(1);
-            if leased && crate::config::lease::fresh(value, advert_int, patience).is_none() {
-                let safe = crate::config::lease::auto(advert_int, patience);
+            if leased && crate::config::lease::fresh(value, advert_int, min_down_interval).is_none() {
+                let safe = crate::config::lease::auto(advert_int, min_down_interval);
                 let text = format_args!(
                     "lease = {value} seconds: the address may outlive the takeover; auto is {safe}"
                 );

@@ -65,7 +65,7 @@ impl Random {
 }
 
 /// What holds of every accepted instance.
-fn instance(one: &Vrrp, config: &Config) {
+fn router(one: &Vrrp, config: &Config) {
     assert!(one.notify.first().is_none_or(|program| program.starts_with('/')));
     assert!(one.vrid > 0 && one.priority > 0 && (1..=15).contains(&one.interface.len()));
     assert!((1..=255).contains(&one.vips.len()) && one.advert_int >= Duration::from_millis(10));
@@ -115,7 +115,7 @@ fn sane(bytes: &[u8]) {
         Ok((config, warnings)) => {
             assert!(config.haproxy.is_some() || !config.vrrp.is_empty());
             for one in &config.vrrp {
-                instance(one, &config);
+                router(one, &config);
             }
             for check in &config.checks {
                 assert!(check.timeout <= check.interval && check.fall > 0 && check.rise > 0);

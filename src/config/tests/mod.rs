@@ -1,7 +1,7 @@
 //! What is accepted and what it means; `wrong` has the messages of what is not.
 
 mod fuzz;
-mod instance;
+mod router;
 mod sections;
 mod wrong;
 

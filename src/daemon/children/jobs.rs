@@ -145,11 +145,11 @@ impl Jobs {
     /// Whether there is one: a reload may have taken it away.
     fn start_hook(&mut self, node: &Node, job: u64, notice: &Notice, whose: Whose) -> nix::Result<bool> {
         let (kind, name) = match &notice.subject {
-            Subject::Instance(name) => ("INSTANCE", name.as_str()),
+            Subject::Router(name) => ("INSTANCE", name.as_str()),
             Subject::Group(name) => ("GROUP", name.as_str()),
             Subject::Haproxy => return Err(Errno::EINVAL),
         };
-        let own = || node.instances.iter().find(|i| i.cfg.name == name).map(|i| &i.cfg.notify);
+        let own = || node.routers.iter().find(|i| i.cfg.name == name).map(|i| &i.cfg.notify);
         let command = if whose == Whose::Own { own() } else { Some(&self.notify) };
         let Some(command) = command.filter(|c| !c.is_empty()) else { return Ok(false) };
         let (state, priority) = (notice.state.name(), notice.priority.to_string());
@@ -207,14 +207,14 @@ impl Jobs {
         };
         let state = notice.state.name();
         let subject = match &notice.subject {
-            Subject::Instance(name) => format!("VRRP Instance {name} - Entering {state} state"),
+            Subject::Router(name) => format!("VRRP Instance {name} - Entering {state} state"),
             Subject::Group(name) => format!("VRRP Group {name} - Entering {state} state"),
             Subject::Haproxy => "HAProxy - Entering FAULT state".into(),
         };
         let subject = format!("[{}] {subject}", self.router_id);
         let mut body = match (&notice.subject, notice.state) {
-            (Subject::Instance(_), State::Master) => "=> VRRP Instance is now owning VRRP VIPs <=".into(),
-            (Subject::Instance(_), _) => "=> VRRP Instance is no longer owning VRRP VIPs <=".into(),
+            (Subject::Router(_), State::Master) => "=> VRRP Instance is now owning VRRP VIPs <=".into(),
+            (Subject::Router(_), _) => "=> VRRP Instance is no longer owning VRRP VIPs <=".into(),
             (Subject::Group(_), _) => format!("=> All VRRP group instances are now in {state} state <="),
             (Subject::Haproxy, _) => "=> HAProxy dies again and again <=".into(),
         };
@@ -334,9 +334,9 @@ fn details(node: &Node, notice: &Notice, router_id: &str) -> Vec<String> {
     }
     let mut list = String::new();
     match &notice.subject {
-        Subject::Instance(name) => {
-            let Some(inst) = node.instances.iter().find(|i| i.cfg.name == *name) else { return all };
-            let cfg = &inst.cfg;
+        Subject::Router(name) => {
+            let Some(router) = node.routers.iter().find(|i| i.cfg.name == *name) else { return all };
+            let cfg = &router.cfg;
             all.push(format!("PRIORITY={}", notice.priority));
             all.push(format!("INTERFACE={}", cfg.interface));
             all.push(format!("VRID={}", cfg.vrid));
@@ -347,9 +347,9 @@ fn details(node: &Node, notice: &Notice, router_id: &str) -> Vec<String> {
         }
         Subject::Group(name) => {
             let Some(group) = node.groups.iter().find(|g| g.name == *name) else { return all };
-            for inst in group.members.iter().filter_map(|i| node.instances.get(*i)) {
+            for router in group.members.iter().filter_map(|i| node.routers.get(*i)) {
                 list += " ";
-                list += &inst.cfg.name;
+                list += &router.cfg.name;
             }
             all.push(format!("MEMBERS={}", list.trim_start()));
         }

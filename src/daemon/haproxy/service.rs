@@ -54,7 +54,7 @@ pub struct Service {
     /// What has come to it; kept, so that a check each second takes no memory of its own.
     answer: Vec<u8>,
     /// It could not be asked, and that has been said.
-    mute: bool,
+    probe_error_logged: bool,
     /// `None`: not possible here.
     pub(crate) listeners: Option<Listeners>,
     pipes: Vec<Pipe>,
@@ -136,7 +136,7 @@ impl Service {
             remains: Vec::new(),
             probe: None,
             answer: Vec::new(),
-            mute: false,
+            probe_error_logged: false,
             listeners,
             pipes: Vec::new(),
             told: 0,
@@ -181,9 +181,9 @@ impl Service {
                 self.answer.clear();
                 self.probe = None;
                 match self.ask(direct) {
-                    Ok(probe) => (self.probe, self.mute) = (Some(probe), false),
+                    Ok(probe) => (self.probe, self.probe_error_logged) = (Some(probe), false),
                     Err(e @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS)) => {
-                        if !std::mem::replace(&mut self.mute, true) {
+                        if !std::mem::replace(&mut self.probe_error_logged, true) {
                             log::warn!("haproxy cannot be asked: {}", crate::report::words::errno(e as i32));
                         }
                         return Outcome::CannotAsk;

@@ -37,13 +37,13 @@ pub(crate) struct Sockets {
     /// For adverts behind an authentication header. Open even where no instance has one: somebody else's with
     /// our VRID is a second master that could not be heard otherwise.
     pub ah: Option<socket::Vrrp>,
-    pub stray: Option<socket::Stray>,
-    pub stray_after: Option<Time>,
+    pub unknown_vrid: Option<socket::UnknownVrid>,
+    pub unknown_vrid_after: Option<Time>,
     pub arp: Option<socket::Arp>,
     /// A macvlan has this one alone.
     pub vmac: Option<socket::Vmac>,
     pub vrrp_v6: Option<socket::V6>,
-    pub stray_v6: Option<socket::V6>,
+    pub unknown_vrid_v6: Option<socket::V6>,
     pub neighbours: Option<socket::V6>,
     /// Whether this node forwards IPv6 that comes from there, and when that was looked up.
     router: Option<(Time, bool)>,
@@ -68,7 +68,7 @@ impl Daemon {
             let open = |kind| socket::Vrrp::open(&l.name, ifindex, kind, &vrids, l.multicast);
             sockets.vrrp = Some(open(Kind::Plain)?);
             sockets.ah = Some(open(Kind::Ah)?);
-            sockets.stray = Some(socket::Stray::open(&l.name, ifindex, &vrids, l.multicast)?);
+            sockets.unknown_vrid = Some(socket::UnknownVrid::open(&l.name, ifindex, &vrids, l.multicast)?);
         }
         if l.has_v6_vips {
             sockets.neighbours = Some(socket::V6::neighbours(&l.name, ifindex)?);
@@ -80,24 +80,24 @@ impl Daemon {
         let vrids: Vec<u8> = l.demux_v6.vrids().collect();
         if !vrids.is_empty() {
             sockets.vrrp_v6 = Some(socket::V6::vrrp(&l.name, ifindex, &vrids, true, l.multicast)?);
-            sockets.stray_v6 = Some(socket::V6::vrrp(&l.name, ifindex, &vrids, false, l.multicast)?);
+            sockets.unknown_vrid_v6 = Some(socket::V6::vrrp(&l.name, ifindex, &vrids, false, l.multicast)?);
         }
         quiet_arp(&l.name);
         self.sockets[link] = sockets;
         Ok(())
     }
 
-    pub(crate) fn advert(&mut self, inst: usize, priority: u8, decided: Time) {
-        let link = self.node.instances[inst].link;
+    pub(crate) fn advert(&mut self, router: usize, priority: u8, decided: Time) {
+        let link = self.node.routers[router].link;
         // The clock is read first: a lease counts from before the advert, not from after it.
         let before = clock::now();
-        if !self.node.may_advertise(inst, priority, decided, before) {
+        if !self.node.may_advertise(router, priority, decided, before) {
             return;
         }
         let mut any = false;
-        let mac = self.node.advert_mac(inst);
-        for copy in 0..self.node.instances[inst].targets.len() {
-            let advert = self.node.encode_advert(inst, priority, copy, &mut self.out);
+        let mac = self.node.advert_mac(router);
+        for copy in 0..self.node.routers[router].targets.len() {
+            let advert = self.node.encode_advert(router, priority, copy, &mut self.out);
             let s = &self.sockets[link];
             let sent = match (advert, &s.vrrp, &s.vrrp_v6, mac) {
                 (None, ..) => Err(Errno::EADDRNOTAVAIL),
@@ -108,20 +108,20 @@ impl Daemon {
             };
             match sent {
                 Ok(()) => any = true,
-                Err(e) => self.node.send_failed(inst, copy, before, e as i32),
+                Err(e) => self.node.send_failed(router, copy, before, e as i32),
             }
         }
         // Whoever can be reached knows of us.
         if any {
-            self.node.sent(inst, priority, before);
+            self.node.sent(router, priority, before);
         } else {
-            self.node.unsent(inst, before);
+            self.node.unsent(router, before);
         }
     }
 
     /// Resets the connections of addresses that leave. What is lost here costs somebody a timeout, no more.
-    pub(crate) fn disconnect(&mut self, inst: usize) {
-        let entries: Vec<usize> = self.node.addrs.of(inst).map(|(e, _)| e).collect();
+    pub(crate) fn disconnect(&mut self, router: usize) {
+        let entries: Vec<usize> = self.node.addrs.of(router).map(|(e, _)| e).collect();
         self.disconnect_vips(&entries);
     }
 
@@ -170,7 +170,7 @@ impl Daemon {
             }
         };
         if let Err(e) = sent {
-            self.tell(&Event::AnnounceFailed { entry, errno: e as i32 });
+            self.log_event(&Event::AnnounceFailed { entry, errno: e as i32 });
         }
     }
 
@@ -238,9 +238,10 @@ impl Daemon {
 
     /// Adverts of VRIDs that are nobody's here: seldom, and few.
     pub(crate) fn read_strays(&mut self, now: Time, i: usize) {
-        self.sockets[i].stray_after = Some(now + STRAY_PAUSE);
+        self.sockets[i].unknown_vrid_after = Some(now + STRAY_PAUSE);
         for _ in 0..STRAYS_PER_TURN {
-            let Some(n) = self.sockets[i].stray.as_ref().and_then(|s| s.recv(&mut self.buf).ok()) else {
+            let Some(n) = self.sockets[i].unknown_vrid.as_ref().and_then(|s| s.recv(&mut self.buf).ok())
+            else {
                 break;
             };
             self.node.packet(now, i, self.buf.get(..n).unwrap_or_default());
@@ -255,8 +256,8 @@ impl Daemon {
 
     /// The same of IPv6.
     pub(crate) fn read_strays_v6(&mut self, now: Time, i: usize) {
-        self.sockets[i].stray_after = Some(now + STRAY_PAUSE);
-        let Some(s) = &self.sockets[i].stray_v6 else { return };
+        self.sockets[i].unknown_vrid_after = Some(now + STRAY_PAUSE);
+        let Some(s) = &self.sockets[i].unknown_vrid_v6 else { return };
         read_v6(s, STRAYS_PER_TURN, &mut self.buf, |c, m| self.node.packet_v6(now, i, c, m));
     }
 

@@ -43,7 +43,7 @@ impl Supervisor {
                 self.died_at = Some(now);
                 self.restarts += 1;
                 self.state = State::Down { retry_at: now };
-                if let Probe::Asking(_) = probe {
+                if let Probe::Soliciting(_) = probe {
                     out.push(Action::CancelProbe);
                 }
                 events.push(Event::Died { exit });

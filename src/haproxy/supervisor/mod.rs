@@ -165,7 +165,7 @@ pub enum Probe {
     /// Asked again at this time.
     At(Time),
     /// Under way until this time.
-    Asking(Time),
+    Soliciting(Time),
 }
 
 /// The supervisor.
@@ -292,10 +292,10 @@ impl Supervisor {
         let own = match &self.state {
             State::Down { retry_at } => Some(if self.leaving { now } else { *retry_at }),
             State::Starting { since, probe, killed, .. } => {
-                let (Probe::At(t) | Probe::Asking(t)) = *probe;
+                let (Probe::At(t) | Probe::Soliciting(t)) = *probe;
                 if *killed { None } else { Some(t.min(*since + self.start_limit())) }
             }
-            State::Ready { since, probe: Probe::At(t) | Probe::Asking(t), .. } => {
+            State::Ready { since, probe: Probe::At(t) | Probe::Soliciting(t), .. } => {
                 earlier(Some(*t), self.crash_loop.then(|| *since + self.cfg.crash_window))
             }
             State::Stopped => None,
@@ -340,11 +340,11 @@ impl Supervisor {
                         true => PROBE_TIMEOUT,
                         false => now.since(*since).clamp(PROBE_TIMEOUT_MIN, PROBE_TIMEOUT),
                     };
-                    *probe = Probe::Asking(now + limit);
+                    *probe = Probe::Soliciting(now + limit);
                     let age = now.since(*since);
                     out.push(Action::Probe { direct: self.plain.ask_directly(age, self.adopting) });
                 }
-                Probe::Asking(t) if now >= t => {
+                Probe::Soliciting(t) if now >= t => {
                     *probe = Probe::At(now + PROBE_PAUSE);
                     out.push(Action::CancelProbe);
                 }
@@ -357,10 +357,10 @@ impl Supervisor {
             }
             State::Ready { probe, .. } => match *probe {
                 Probe::At(t) if now >= t => {
-                    *probe = Probe::Asking(now + self.cfg.check_timeout);
+                    *probe = Probe::Soliciting(now + self.cfg.check_timeout);
                     out.push(Action::Probe { direct: self.plain.plain });
                 }
-                Probe::Asking(t) if now >= t => {
+                Probe::Soliciting(t) if now >= t => {
                     out.push(Action::CancelProbe);
                     self.missed(now, out, events);
                 }
@@ -401,8 +401,10 @@ impl Supervisor {
     /// No answer to the question.
     pub fn probe_failed(&mut self, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) {
         match &mut self.state {
-            State::Starting { probe: probe @ Probe::Asking(_), .. } => *probe = Probe::At(now + PROBE_PAUSE),
-            State::Ready { probe: Probe::Asking(_), .. } => self.missed(now, out, events),
+            State::Starting { probe: probe @ Probe::Soliciting(_), .. } => {
+                *probe = Probe::At(now + PROBE_PAUSE)
+            }
+            State::Ready { probe: Probe::Soliciting(_), .. } => self.missed(now, out, events),
             _ => {}
         }
     }
@@ -420,7 +422,7 @@ impl Supervisor {
     /// One `check_interval` after the question was asked, however long the answer took.
     fn next_check(&self, now: Time) -> Probe {
         let asked = match self.state {
-            State::Ready { probe: Probe::Asking(until), .. } => until - self.cfg.check_timeout,
+            State::Ready { probe: Probe::Soliciting(until), .. } => until - self.cfg.check_timeout,
             _ => now,
         };
         let pause = match self.reload {

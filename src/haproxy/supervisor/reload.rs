@@ -64,7 +64,7 @@ impl Supervisor {
             return self.replace(next, now, out);
         }
         self.reload = Some(Reload::Waiting { old: *worker, since: now });
-        if let Probe::Asking(_) = probe {
+        if let Probe::Soliciting(_) = probe {
             out.push(Action::CancelProbe);
         }
         *probe = Probe::At(now + RELOAD_PAUSE);

@@ -89,7 +89,7 @@ impl Supervisor {
     /// The new command line was accepted: from now on it is started.
     pub(super) fn replace(&mut self, next: config::Haproxy, now: Time, out: &mut Vec<Action>) {
         let State::Ready { pid, worker, since, probe, .. } = self.state else { return };
-        if let Probe::Asking(_) = probe {
+        if let Probe::Soliciting(_) = probe {
             out.push(Action::CancelProbe);
         }
         let cfg = std::mem::replace(&mut self.cfg, next);

@@ -75,13 +75,13 @@ impl Node {
             }
         }
         if changed && (self.life != Life::Starting || !running) {
-            self.tell(Event::Link { link: i, present: true, running });
+            self.emit(Event::Link { link: i, present: true, running });
         }
         if changed {
             self.forgive_unsent(i);
         }
         if resized || changed {
-            self.forgive(i);
+            self.clear_refusals(i);
             self.remake_vmacs(i);
             self.evaluate_all(now);
         }
@@ -110,7 +110,7 @@ impl Node {
         (link.running, link.mac, link.sockets) = (false, None, Sockets::Closed);
         self.vmac_lost(i);
         self.push(Effect::Close { link: i });
-        self.tell(Event::Link { link: i, present: false, running: false });
+        self.emit(Event::Link { link: i, present: false, running: false });
         self.evaluate_for(i, now);
     }
 
@@ -127,7 +127,7 @@ impl Node {
             return; // gone again meanwhile
         }
         (self.links[link].sockets, self.links[link].open_error) = (Sockets::Open, None);
-        self.forgive(link);
+        self.clear_refusals(link);
         self.vmac_opened(now, link);
         self.evaluate_for(link, now);
     }
@@ -140,7 +140,7 @@ impl Node {
         self.links[link].sockets = Sockets::Failed { retry_at: now + REOPEN };
         // It is tried every second, and said when it is news.
         if self.links[link].open_error.replace(errno) != Some(errno) {
-            self.tell(Event::OpenFailed { link, errno });
+            self.emit(Event::OpenFailed { link, errno });
         }
         self.evaluate_for(link, now);
     }
@@ -173,6 +173,6 @@ impl Node {
 
     /// Netlink lost messages; the daemon dumps everything.
     pub fn overrun(&mut self) {
-        self.tell(Event::Overrun);
+        self.emit(Event::Overrun);
     }
 }

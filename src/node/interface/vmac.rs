@@ -24,7 +24,7 @@ pub struct Vmac {
     /// The virtual MAC.
     pub mac: [u8; 6],
     /// The virtual router.
-    pub inst: usize,
+    pub router: usize,
     state: State,
     complained: bool,
 }
@@ -66,7 +66,7 @@ impl Vmac {
 impl Node {
     /// The link of a virtual router's macvlan, `vrrp.VRID` or `vrrp6.VRID` as keepalived has it; for the same
     /// VRID on another interface `vrrp.VRID.2` and so on, in the order of the file. At most 13 octets.
-    pub(crate) fn vmac_link(&mut self, v: &config::Vrrp, inst: usize, parent: usize) -> usize {
+    pub(crate) fn vmac_link(&mut self, v: &config::Vrrp, router: usize, parent: usize) -> usize {
         let v6 = v.is_ipv6();
         let stem = format!("{}.{}", if v6 { "vrrp6" } else { "vrrp" }, v.vrid);
         let (mut name, mut n) = (stem.clone(), 1);
@@ -78,12 +78,12 @@ impl Node {
         self.links[link].vmac = Some(Vmac {
             parent,
             mac: [0, 0, 0x5e, 0, if v6 { 2 } else { 1 }, v.vrid],
-            inst,
+            router,
             state: State::Absent,
             complained: false,
         });
         let l = &mut self.links[link];
-        if v6 { &mut l.demux_v6 } else { &mut l.demux }.insert(v.vrid, inst);
+        if v6 { &mut l.demux_v6 } else { &mut l.demux }.insert(v.vrid, router);
         link
     }
 
@@ -94,8 +94,8 @@ impl Node {
 
     /// The Ethernet source of a virtual router's adverts, if it is not the interface's own: a unicast peer is
     /// reached by the interface's routes, and so with its MAC.
-    pub fn advert_mac(&self, inst: usize) -> Option<[u8; 6]> {
-        let i = &self.instances[inst];
+    pub fn advert_mac(&self, router: usize) -> Option<[u8; 6]> {
+        let i = &self.routers[router];
         if i.cfg.vmac_xmit_base || !i.cfg.unicast_peers.is_empty() {
             return None;
         }
@@ -219,15 +219,15 @@ impl Node {
         let Some(v) = &mut self.links[link].vmac else { return };
         v.state = State::Failed { retry_at: now + RETRY };
         if !std::mem::replace(&mut v.complained, true) {
-            self.tell(event);
+            self.emit(event);
         }
     }
 
     // ---- what is wanted ----
 
     /// Makes the macvlan of a virtual router if it is missing. Returns whether that is under way.
-    pub(crate) fn want_vmac(&mut self, inst: usize) -> bool {
-        let Some(link) = self.instances[inst].vmac else { return false };
+    pub(crate) fn want_vmac(&mut self, router: usize) -> bool {
+        let Some(link) = self.routers[router].vmac else { return false };
         let Some(v) = self.links[link].vmac else { return false };
         let Some(parent) = self.links[v.parent].ifindex else { return false };
         if v.state == State::Absent {
@@ -246,8 +246,8 @@ impl Node {
     }
 
     /// Puts the macvlan of a virtual router up or down, unless it is.
-    pub(crate) fn set_vmac(&mut self, inst: usize, up: bool) {
-        let Some(link) = self.instances[inst].vmac else { return };
+    pub(crate) fn set_vmac(&mut self, router: usize, up: bool) {
+        let Some(link) = self.routers[router].vmac else { return };
         let l = &self.links[link];
         if let (Some(ifindex), Some(v)) = (l.ifindex, l.vmac)
             && let State::Present { up: is } = v.state
@@ -260,9 +260,9 @@ impl Node {
 
     /// An address of IPv6 that is removed sends a report (MLD) with the virtual MAC, which may be the
     /// successor's by now: the macvlan goes down first, and such addresses with it.
-    pub(crate) fn silence_vmac(&mut self, inst: usize) {
-        if self.instances[inst].vmac.is_some_and(|l| self.links[l].has_v6_vips) {
-            self.set_vmac(inst, false);
+    pub(crate) fn silence_vmac(&mut self, router: usize) {
+        if self.routers[router].vmac.is_some_and(|l| self.links[l].has_v6_vips) {
+            self.set_vmac(router, false);
         }
     }
 
@@ -270,10 +270,10 @@ impl Node {
     fn wrong_vmac(&self, link: usize) -> Option<(usize, bool)> {
         let v = self.links[link].vmac?;
         let State::Present { up } = v.state else { return None };
-        let inst = &self.instances[v.inst];
-        let wanted = inst.is_master() || inst.hold.is_some();
-        let resumes = inst.may_resume && up != Some(false);
-        (up != Some(wanted) && !resumes).then_some((v.inst, wanted))
+        let router = &self.routers[v.router];
+        let wanted = router.is_master() || router.hold.is_some();
+        let resumes = router.may_resume && up != Some(false);
+        (up != Some(wanted) && !resumes).then_some((v.router, wanted))
     }
 
     fn may_settle(&self) -> bool {
@@ -312,14 +312,14 @@ impl Node {
                 self.evaluate_for(i, now);
             }
             match self.wrong_vmac(i) {
-                Some((inst, true)) => {
+                Some((router, true)) => {
                     // Somebody put it down.
-                    self.set_vmac(inst, true);
+                    self.set_vmac(router, true);
                     self.announce_anew(now);
                 }
-                Some((inst, false)) if !lowered => {
+                Some((router, false)) if !lowered => {
                     lowered = true;
-                    self.set_vmac(inst, false);
+                    self.set_vmac(router, false);
                 }
                 _ => {}
             }
@@ -336,7 +336,7 @@ impl Node {
             (VmacOp::Make { .. }, _) if !asked => return,
             (VmacOp::Make { .. }, 0) => {
                 self.set_state(link, State::Made);
-                self.tell(Event::VmacMade { link });
+                self.emit(Event::VmacMade { link });
                 self.reread();
                 return;
             }
@@ -353,7 +353,7 @@ impl Node {
                 self.vmac_failed(now, link, Event::VmacFailed { link, errno });
             }
             (VmacOp::Set { up: false, .. }, errno) => {
-                self.tell(Event::VmacFailed { link, errno });
+                self.emit(Event::VmacFailed { link, errno });
                 return;
             }
         }
@@ -362,11 +362,11 @@ impl Node {
 
     /// The sockets of a macvlan are open; if it was made anew under a master, its addresses come back.
     pub(crate) fn vmac_opened(&mut self, now: Time, link: usize) {
-        let Some(inst) = self.links[link].vmac.map(|v| v.inst) else { return };
-        if self.life == Life::Running && self.instances[inst].is_master() {
-            self.advert_unless_fresh(inst, now);
-            self.set_vmac(inst, true);
-            self.addrs.acquire(inst);
+        let Some(router) = self.links[link].vmac.map(|v| v.router) else { return };
+        if self.life == Life::Running && self.routers[router].is_master() {
+            self.advert_unless_fresh(router, now);
+            self.set_vmac(router, true);
+            self.addrs.acquire(router);
         }
     }
 

@@ -9,7 +9,7 @@
 //! milliseconds, so a preemption sees none of this; with a virtual MAC there is nothing to learn.
 
 use crate::base::time::Time;
-use crate::node::{Instance, Node};
+use crate::node::{Node, Router};
 use crate::vrrp::machine::State;
 use std::time::Duration;
 
@@ -17,16 +17,16 @@ use std::time::Duration;
 /// kept for, so that they are still served when it comes.
 const WAIT: Duration = Duration::from_millis(25);
 
-impl Instance {
+impl Router {
     /// When the winner has to be told.
-    pub(crate) fn parting_at(&self) -> Option<Time> {
+    pub(crate) fn farewell_at(&self) -> Option<Time> {
         self.outranked.map(|t| t + WAIT.min(self.cfg.advert_int / 2))
     }
 
     /// Whether it may be told now, which is once. Whoever hears it must neither give way to it nor learn anything, and
     /// the winner must be the master still: until I after its advert nobody else can be.
-    pub(crate) fn may_part(&mut self, decided: Time, now: Time) -> bool {
-        if self.parting_at().is_none_or(|t| decided < t) {
+    pub(crate) fn may_send_farewell(&mut self, decided: Time, now: Time) -> bool {
+        if self.farewell_at().is_none_or(|t| decided < t) {
             return false; // an advert of the mastership itself
         }
         let p = &self.machine.params;
@@ -37,10 +37,10 @@ impl Instance {
 }
 
 impl Node {
-    pub(crate) fn tick_parting(&mut self, i: usize, now: Time) {
-        let inst = &self.instances[i];
-        if inst.parting_at().is_some_and(|t| now >= t) {
-            self.push_advert(i, inst.machine.params.priority, now);
+    pub(crate) fn tick_farewell(&mut self, i: usize, now: Time) {
+        let router = &self.routers[i];
+        if router.farewell_at().is_some_and(|t| now >= t) {
+            self.push_advert(i, router.machine.params.priority, now);
         }
     }
 }

@@ -49,28 +49,29 @@ pub(crate) fn is_of_a_master(why: Discard) -> bool {
 
 impl Node {
     /// An advert of another master, and we are still master.
-    pub(crate) fn second_master(&mut self, now: Time, inst: usize, other: Other) {
-        let i = &mut self.instances[inst];
-        if other.priority != 0 && i.is_master() && i.foreign.heard(now, i.machine.patience(), other) {
-            self.tell(Event::SecondMaster { inst, other });
+    pub(crate) fn second_master(&mut self, now: Time, router: usize, other: Other) {
+        let i = &mut self.routers[router];
+        if other.priority != 0 && i.is_master() && i.foreign.heard(now, i.machine.min_down_interval(), other)
+        {
+            self.emit(Event::SecondMaster { router, other });
         }
     }
 
     /// The other one has fallen silent, or we are no longer master.
-    pub(crate) fn end_foreign(&mut self, inst: usize) {
-        if let Some((other, lasted)) = self.instances[inst].foreign.end() {
-            self.tell(Event::SecondMasterGone { inst, src: other.src, lasted });
+    pub(crate) fn end_foreign(&mut self, router: usize) {
+        if let Some((other, lasted)) = self.routers[router].foreign.end() {
+            self.emit(Event::SecondMasterGone { router, src: other.src, lasted });
         }
     }
 
     /// Another host announced a VIP.
     pub(crate) fn contested(&mut self, now: Time, entry: usize, mac: [u8; 6]) {
         let Some(e) = self.addrs.entries.get(entry) else { return };
-        let inst = e.inst;
+        let router = e.router;
         let own = self.links[e.link].mac == Some(mac) || self.macs.iter().any(|(_, own)| *own == mac);
-        let i = &mut self.instances[inst];
+        let i = &mut self.routers[router];
         // Who resigns wants a successor.
-        let settled = i.is_master() && !i.machine.is_asking() && now.since(i.since) >= SETTLING;
+        let settled = i.is_master() && !i.machine.is_soliciting() && now.since(i.since) >= SETTLING;
         // A master that advertises is told of as such.
         let known = i.foreign.deadline().is_some();
         if !settled || known || own || !self.addrs.is_held(entry) {
@@ -82,10 +83,10 @@ impl Node {
         let defended = if defend { now } else { before.map_or(now, |c| c.defended) };
         i.contest = Some(Contest { entry, mac, heard: now, defended });
         if before.is_none_or(|c| !c.is_fresh(now)) {
-            self.tell(Event::VipContested { entry, mac });
+            self.emit(Event::VipContested { entry, mac });
         }
         if defend {
-            self.reannounce(inst, now);
+            self.reannounce(router, now);
         }
     }
 }

@@ -28,11 +28,11 @@ impl Node {
     pub(crate) fn add_groups(&mut self, cfg: &Config) {
         for (g, group) in cfg.groups.iter().enumerate() {
             // The same one on every node, in whatever order they name them.
-            let key = |i: usize| (self.instances[i].cfg.vrid, self.instances[i].vips.first());
+            let key = |i: usize| (self.routers[i].cfg.vrid, self.routers[i].vips.first());
             let least = |a, b| if key(b) < key(a) { b } else { a };
             let Some(leader) = group.members.iter().copied().reduce(least) else { continue };
             for i in &group.members {
-                self.instances[*i].group = Some(g);
+                self.routers[*i].group = Some(g);
             }
             self.groups.push(Group {
                 name: group.name.clone(),
@@ -45,14 +45,14 @@ impl Node {
     }
 
     /// All members of the group of `i`, itself included; empty if it is in none.
-    pub(crate) fn fellows(&self, i: usize) -> &[usize] {
-        let group = self.instances[i].group.and_then(|g| self.groups.get(g));
+    pub(crate) fn group_members(&self, i: usize) -> &[usize] {
+        let group = self.routers[i].group.and_then(|g| self.groups.get(g));
         group.map_or(&[], |g| g.members.as_slice())
     }
 
     /// `i` and its fellows, for what happens to them together.
-    pub(crate) fn together(&self, i: usize) -> Vec<usize> {
-        match self.fellows(i) {
+    pub(crate) fn group_or_self(&self, i: usize) -> Vec<usize> {
+        match self.group_members(i) {
             [] => vec![i],
             all => all.to_vec(),
         }
@@ -61,7 +61,7 @@ impl Node {
     /// Why `i` cannot take part: for reasons of its own, or a fellow's.
     pub(crate) fn group_faults(&self, i: usize, now: Time) -> Faults {
         let mut f = self.faults(i, now);
-        for j in self.fellows(i).iter().filter(|j| **j != i) {
+        for j in self.group_members(i).iter().filter(|j| **j != i) {
             let other = self.faults(*j, now);
             if other.is_pending() {
                 // startup_delay is the whole node's.
@@ -76,53 +76,53 @@ impl Node {
 
     /// When the machine of `i` has something to do: a group's backups wait for each other.
     pub(crate) fn machine_deadline(&self, i: usize) -> Option<Time> {
-        let inst = &self.instances[i];
-        if inst.machine.kind() != Kind::Backup {
-            return inst.machine.deadline();
+        let router = &self.routers[i];
+        if router.machine.kind() != Kind::Backup {
+            return router.machine.deadline();
         }
-        let Some(g) = inst.group.and_then(|g| self.groups.get(g)) else {
-            return inst.machine.deadline().filter(|_| !self.takeover_blocked(i));
+        let Some(g) = router.group.and_then(|g| self.groups.get(g)) else {
+            return router.machine.deadline().filter(|_| !self.takeover_blocked(i));
         };
         if g.members.iter().any(|j| self.takeover_blocked(*j)) {
             return None;
         }
-        let at = group::takeover_at(g.members.iter().map(|j| self.instances[*j].machine.state()))?;
-        let p = &self.instances[g.leader].machine.params;
+        let at = group::takeover_at(g.members.iter().map(|j| self.routers[*j].machine.state()))?;
+        let p = &self.routers[g.leader].machine.params;
         Some(at + g.rivalry.wait(timers::skew(p.version, 0, p.advert_int)))
     }
 
     /// Its time has come.
     pub(crate) fn tick_machine(&mut self, i: usize, now: Time) {
-        if self.instances[i].machine.kind() != Kind::Backup {
+        if self.routers[i].machine.kind() != Kind::Backup {
             return self.step(i, now, Input::Tick);
         }
         // Who could not send lately goes first: if it still cannot, nobody is preempted in vain on the other LANs.
-        let all = self.together(i);
+        let all = self.group_or_self(i);
         for failed in [true, false] {
             for &j in &all {
-                if self.instances[j].unsent.last == failed {
+                if self.routers[j].unsent.last == failed {
                     self.step(j, now, Input::Tick);
                 }
             }
         }
-        if let Some(g) = self.instances[i].group.and_then(|g| self.groups.get_mut(g)) {
+        if let Some(g) = self.routers[i].group.and_then(|g| self.groups.get_mut(g)) {
             g.rivalry.takes_over();
         }
     }
 
     /// A member was stepped. `input` made it give up what it was master of: so do all.
     pub(crate) fn sync_group(&mut self, i: usize, now: Time, input: Input, gave_up: bool) {
-        let Some(g) = self.instances[i].group else { return };
+        let Some(g) = self.routers[i].group else { return };
         self.tell_group(g);
         if !gave_up {
             return;
         }
-        let resigned = self.instances[i].why == Why::Resigned;
+        let resigned = self.routers[i].why == Why::Resigned;
         if let (Input::Advert { .. }, Some(group), false) = (input, self.groups.get_mut(g), resigned) {
             group.rivalry.gives_way(now, group.leader == i);
         }
-        for j in self.together(i) {
-            if self.instances[j].is_master() {
+        for j in self.group_or_self(i) {
+            if self.routers[j].is_master() {
                 self.step(j, now, group::passed_on(input));
             }
         }
@@ -131,42 +131,40 @@ impl Node {
     fn tell_group(&mut self, g: usize) {
         let Some(group) = self.groups.get(g) else { return };
         let members = group.members.iter().map(|j| {
-            let inst = &self.instances[*j];
-            (inst.machine.kind(), inst.machine.kind() == Kind::Init && !inst.faults.is_pending())
+            let router = &self.routers[*j];
+            (router.machine.kind(), router.machine.kind() == Kind::Init && !router.faults.is_pending())
         });
         let state = State::of(members);
         if group.state != state {
             self.groups[g].state = state;
             if state != State::Init {
-                self.tell(Event::Group { group: g, state });
+                self.emit(Event::Group { group: g, state });
             }
         }
     }
 
     /// An advert for `i`: whether it is to be passed over, because the rival that sent it is about to give way.
     pub(crate) fn passes_over(&mut self, i: usize, now: Time, src: IpAddr, priority: u8) -> bool {
-        let inst = &self.instances[i];
-        let (p, patience) = (&inst.machine.params, inst.machine.patience());
+        let router = &self.routers[i];
+        let (p, min_down_interval) = (&router.machine.params, router.machine.min_down_interval());
         let outranked = p.outranked_by(Master { src, priority });
-        let Some(g) = inst.group.and_then(|g| self.groups.get_mut(g)) else { return false };
+        let Some(g) = router.group.and_then(|g| self.groups.get_mut(g)) else { return false };
         let leader = g.leader == i;
-        if !inst.is_master() {
+        if !router.is_master() {
             g.rivalry.heard(now, leader, outranked, p.advert_int);
             return false;
         }
         priority != 0
-            && !inst.machine.is_asking()
-            && g.rivalry.stays(now, leader, outranked, p.advert_int, patience)
+            && !router.machine.is_soliciting()
+            && g.rivalry.stays(now, leader, outranked, p.advert_int, min_down_interval)
     }
 
     /// When the hand-over of `i` ends: a group waits for the successors of all.
     pub(crate) fn hold_deadline(&self, i: usize) -> Option<Time> {
-        let hold = self.instances[i].hold?;
-        let at = match self.fellows(i) {
+        let hold = self.routers[i].hold?;
+        let at = match self.group_members(i) {
             [] => hold.release_at,
-            all => {
-                group::release_at(all.iter().filter_map(|j| self.instances[*j].hold).map(|h| h.release_at))
-            }
+            all => group::release_at(all.iter().filter_map(|j| self.routers[*j].hold).map(|h| h.release_at)),
         };
         Some(at.map_or(hold.until, |t| t.min(hold.until)))
     }

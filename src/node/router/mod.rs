@@ -3,7 +3,7 @@
 pub(crate) mod farewell;
 pub(crate) mod foreign;
 pub(crate) mod group;
-pub(crate) mod instance;
 pub(crate) mod refused;
 pub(crate) mod resign;
+pub(crate) mod state;
 pub(crate) mod unsent;

@@ -17,8 +17,8 @@ fn pause(refusals: u8) -> Duration {
 
 impl Node {
     /// The kernel has refused all of them.
-    pub(crate) fn refused(&mut self, inst: usize, now: Time) {
-        let i = &mut self.instances[inst];
+    pub(crate) fn refused(&mut self, router: usize, now: Time) {
+        let i = &mut self.routers[router];
         i.refused_tries = i.refused_tries.saturating_add(1);
         if i.is_master() && self.life == Life::Running && i.refused_tries >= TRIES {
             i.refusals = i.refusals.saturating_add(1);
@@ -30,13 +30,13 @@ impl Node {
     /// Ends what has lasted long enough. Whether the kernel has changed its mind shows only when nobody else is master: to try
     /// would cost the clients of another one.
     pub(crate) fn tick_refused(&mut self, now: Time) {
-        for i in 0..self.instances.len() {
-            if self.instances[i].refused_until.is_some_and(|t| now >= t) {
-                self.instances[i].refused_until = None;
-                let until = now + pause(self.instances[i].refusals) * ASIDE;
+        for i in 0..self.routers.len() {
+            if self.routers[i].refused_until.is_some_and(|t| now >= t) {
+                self.routers[i].refused_until = None;
+                let until = now + pause(self.routers[i].refusals) * ASIDE;
                 // The others of its group would preempt for it.
-                for j in self.together(i) {
-                    self.instances[j].machine.stand_aside(now, until);
+                for j in self.group_or_self(i) {
+                    self.routers[j].machine.suspend_preempt(now, until);
                 }
                 self.evaluate_all(now);
             }
@@ -44,21 +44,21 @@ impl Node {
     }
 
     /// An interface is another one or has other properties: what was refused may be accepted now.
-    pub(crate) fn forgive(&mut self, link: usize) {
-        for inst in 0..self.instances.len() {
-            if self.instances[inst].refusals > 0 && self.addrs.of(inst).any(|(_, e)| e.link == link) {
-                self.forgive_instance(inst);
+    pub(crate) fn clear_refusals(&mut self, link: usize) {
+        for router in 0..self.routers.len() {
+            if self.routers[router].refusals > 0 && self.addrs.of(router).any(|(_, e)| e.link == link) {
+                self.forgive_instance(router);
             }
         }
     }
 
     /// The same of one virtual router that has other addresses.
-    pub(crate) fn forgive_instance(&mut self, inst: usize) {
-        let i = &mut self.instances[inst];
+    pub(crate) fn forgive_instance(&mut self, router: usize) {
+        let i = &mut self.routers[router];
         if std::mem::take(&mut i.refusals) > 0 {
             i.refused_until = None;
-            for j in self.together(inst) {
-                self.instances[j].machine.come_forward();
+            for j in self.group_or_self(router) {
+                self.routers[j].machine.resume_preempt();
             }
         }
     }

@@ -15,22 +15,22 @@ impl Node {
     pub fn resign(
         &mut self,
         name: Option<&str>,
-        aside: Duration,
+        no_preempt_for: Duration,
         force: bool,
         now: Time,
     ) -> Option<Vec<usize>> {
-        let here = || (0..self.instances.len()).filter(|i| !self.instances[*i].retired);
+        let here = || (0..self.routers.len()).filter(|i| !self.routers[*i].retired);
         let all: Vec<usize> = match name {
             None => here().collect(),
-            Some(name) => match here().find(|i| self.instances[*i].cfg.name == name) {
-                Some(i) => self.together(i),
+            Some(name) => match here().find(|i| self.routers[*i].cfg.name == name) {
+                Some(i) => self.group_or_self(i),
                 None => self.groups.iter().find(|g| g.name == name)?.members.clone(),
             },
         };
-        let wait = |i: usize| self.resign_wait(&self.together(i));
+        let wait = |i: usize| self.resign_wait(&self.group_or_self(i));
         let waits: Vec<Duration> = all.iter().map(|i| wait(*i)).collect();
         for (i, wait) in all.iter().zip(waits) {
-            self.step(*i, now, Input::Resign { wait, aside, force });
+            self.step(*i, now, Input::Resign { wait, no_preempt_for, force });
         }
         Some(all)
     }
@@ -38,7 +38,7 @@ impl Node {
     /// How long to wait for a successor: the skew time of a backup of priority 1. Members of a group wait alike.
     pub(crate) fn resign_wait(&self, all: &[usize]) -> Duration {
         let skew = |i: &usize| {
-            let p = &self.instances[*i].machine.params;
+            let p = &self.routers[*i].machine.params;
             timers::skew(p.version, 1, p.advert_int)
         };
         all.iter().map(skew).max().unwrap_or_default() + MARGIN

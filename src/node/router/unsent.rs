@@ -40,19 +40,19 @@ impl Unsent {
 
 impl Node {
     /// An advert went to nobody.
-    pub fn unsent(&mut self, inst: usize, now: Time) {
-        let i = &mut self.instances[inst];
+    pub fn unsent(&mut self, router: usize, now: Time) {
+        let i = &mut self.routers[router];
         i.unsent.last = true;
-        if i.is_master() && i.group.is_some() && self.addrs.last_advert(inst).is_none() {
+        if i.is_master() && i.group.is_some() && self.addrs.last_advert(router).is_none() {
             // A group takes over on all LANs or on none.
-            self.step(inst, now, Input::Stall);
-            self.pause_unsent(inst, now);
+            self.step(router, now, Input::Stall);
+            self.pause_unsent(router, now);
         }
     }
 
     /// A mastership has ended because no advert went out: was that for want of trying?
-    pub(crate) fn pause_unsent(&mut self, inst: usize, now: Time) {
-        let u = &mut self.instances[inst].unsent;
+    pub(crate) fn pause_unsent(&mut self, router: usize, now: Time) {
+        let u = &mut self.routers[router].unsent;
         if u.last {
             u.gave_up(now);
             self.evaluate_all(now);
@@ -61,13 +61,13 @@ impl Node {
 
     /// When the first pause ends.
     pub(crate) fn unsent_deadline(&self) -> Option<Time> {
-        self.instances.iter().fold(None, |at, i| earlier(at, i.unsent.until))
+        self.routers.iter().fold(None, |at, i| earlier(at, i.unsent.until))
     }
 
     /// Those whose pause is over take part again.
     pub(crate) fn tick_unsent(&mut self, now: Time) {
         let mut over = false;
-        for i in &mut self.instances {
+        for i in &mut self.routers {
             over |= i.unsent.until.take_if(|t| now >= *t).is_some();
         }
         if over {
@@ -77,7 +77,7 @@ impl Node {
 
     /// Something about an interface has changed, so it may be well again.
     pub(crate) fn forgive_unsent(&mut self, link: usize) {
-        for i in self.instances.iter_mut().filter(|i| i.link == link) {
+        for i in self.routers.iter_mut().filter(|i| i.link == link) {
             i.unsent = Unsent::default();
         }
     }

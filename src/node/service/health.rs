@@ -15,11 +15,11 @@ impl Node {
         if self.life != Life::Running {
             return;
         }
-        for i in 0..self.instances.len() {
+        for i in 0..self.routers.len() {
             self.find_source(i);
-            self.weigh(i, now);
+            self.update_priority(i, now);
         }
-        for i in 0..self.instances.len() {
+        for i in 0..self.routers.len() {
             self.evaluate(i, now);
         }
     }
@@ -28,7 +28,7 @@ impl Node {
     pub(crate) fn evaluate_for(&mut self, link: usize, now: Time) {
         match self.links[link].vmac {
             Some(v) if self.life == Life::Running => {
-                for i in self.together(v.inst) {
+                for i in self.group_or_self(v.router) {
                     self.evaluate(i, now);
                 }
             }
@@ -39,63 +39,63 @@ impl Node {
 
     /// Whether a virtual router can take part; starts or faults its machine.
     fn evaluate(&mut self, i: usize, now: Time) {
-        if self.instances[i].retired || self.together(i).into_iter().any(|j| self.is_unread(j)) {
+        if self.routers[i].retired || self.group_or_self(i).into_iter().any(|j| self.is_unread(j)) {
             return;
         }
         let mut making = false;
-        for j in self.together(i) {
+        for j in self.group_or_self(i) {
             making |= self.want_vmac(j);
         }
         let faults = self.group_faults(i, now);
-        let inst = &self.instances[i];
-        let opening = self.is_opening(i) || self.fellows(i).iter().any(|j| self.is_opening(*j));
-        if (opening || making) && inst.machine.kind() == Kind::Init {
+        let router = &self.routers[i];
+        let opening = self.is_opening(i) || self.group_members(i).iter().any(|j| self.is_opening(*j));
+        if (opening || making) && router.machine.kind() == Kind::Init {
             return;
         }
-        let changed = faults != inst.faults;
-        self.instances[i].faults = faults;
+        let changed = faults != router.faults;
+        self.routers[i].faults = faults;
         if faults.none() {
-            if self.instances[i].machine.kind() == Kind::Init {
+            if self.routers[i].machine.kind() == Kind::Init {
                 self.take_part(i, now);
             }
             return;
         }
         let adopting = self.haproxy.as_ref().is_some_and(Supervisor::is_adopting);
         let awaited = if adopting { Faults::CHECKING.or(Faults::STARTING) } else { Faults::CHECKING };
-        if self.instances[i].may_resume && !faults.only(awaited) {
-            self.instances[i].may_resume = false;
+        if self.routers[i].may_resume && !faults.only(awaited) {
+            self.routers[i].may_resume = false;
         }
         if changed {
-            self.tell(Event::Fault { inst: i, faults });
+            self.emit(Event::Fault { router: i, faults });
         }
         self.step(i, now, Input::Fault);
-        if self.instances[i].hold.is_some() {
+        if self.routers[i].hold.is_some() {
             self.end_hold(i, now);
-        } else if !self.instances[i].may_resume {
+        } else if !self.routers[i].may_resume {
             self.addrs.release(i);
         }
     }
 
     /// Whether it has an interface of which the kernel has yet to tell: what is there may not be taken for missing.
     fn is_unread(&self, i: usize) -> bool {
-        let inst = &self.instances[i];
+        let router = &self.routers[i];
         self.links.iter().enumerate().any(|(n, l)| {
             let has = || self.addrs.of(i).any(|(_, e)| e.link == n);
-            let tracks = || inst.cfg.track_interfaces.iter().any(|t| t.name == l.name);
-            l.unread && (n == inst.link || has() || tracks())
+            let tracks = || router.cfg.track_interfaces.iter().any(|t| t.name == l.name);
+            l.unread && (n == router.link || has() || tracks())
         })
     }
 
     fn is_opening(&self, i: usize) -> bool {
-        let links = self.addrs.of(i).map(|(_, e)| e.link).chain([self.instances[i].link]);
+        let links = self.addrs.of(i).map(|(_, e)| e.link).chain([self.routers[i].link]);
         links.into_iter().any(|l| self.links[l].sockets == Sockets::Opening)
     }
 
     /// Its own reasons not to take part, whatever its group says.
     pub(crate) fn faults(&self, i: usize, now: Time) -> Faults {
-        let inst = &self.instances[i];
+        let router = &self.routers[i];
         let mut f = Faults::default();
-        for l in self.addrs.of(i).map(|(_, e)| e.link).chain([inst.link]) {
+        for l in self.addrs.of(i).map(|(_, e)| e.link).chain([router.link]) {
             let link = &self.links[l];
             if link.vmac.is_some() {
                 continue; // its parent's state counts
@@ -104,16 +104,16 @@ impl Node {
             f.set(Faults::LINK_DOWN, link.ifindex.is_some() && !link.running);
             f.set(Faults::SOCKET, matches!(link.sockets, Sockets::Failed { .. }));
         }
-        if let Some(vmac) = inst.vmac {
+        if let Some(vmac) = router.vmac {
             self.vmac_faults(vmac, &mut f);
         }
         let exists = !f.has(Faults::NO_INTERFACE);
-        let source = if inst.cfg.src_ip.is_some() { Faults::NO_SOURCE } else { Faults::NO_ADDRESS };
-        f.set(source, exists && inst.src.is_none());
-        f.set(Faults::NOT_OWNER, exists && inst.is_owner() && !self.owner_has_all(i));
-        f.set(Faults::DELAY, now < self.take_part_at);
-        f.set(Faults::REFUSED, inst.refused_until.is_some());
-        f.set(Faults::UNSENT, inst.unsent.is_fault());
+        let source = if router.cfg.src_ip.is_some() { Faults::NO_SOURCE } else { Faults::NO_ADDRESS };
+        f.set(source, exists && router.src.is_none());
+        f.set(Faults::NOT_OWNER, exists && router.is_owner() && !self.owner_has_all(i));
+        f.set(Faults::DELAY, now < self.startup_delay_until);
+        f.set(Faults::REFUSED, router.refused_until.is_some());
+        f.set(Faults::UNSENT, router.unsent.is_fault());
         let missing = match &self.haproxy {
             Some(h) if h.is_first_start() => Faults::STARTING,
             _ => Faults::HAPROXY,
@@ -129,21 +129,21 @@ impl Node {
 
     /// Whether HAProxy can serve what this virtual router hands over: a dead service has nothing to keep.
     pub(crate) fn is_well(&self, i: usize, now: Time) -> bool {
-        let tracks =
-            |i: usize| self.instances[i].cfg.track_haproxy != Track::No && !self.instances[i].is_owner();
-        let tracked = tracks(i) || self.fellows(i).iter().any(|j| tracks(*j));
+        let tracks = |i: usize| self.routers[i].cfg.track_haproxy != Track::No && !self.routers[i].is_owner();
+        let tracked = tracks(i) || self.group_members(i).iter().any(|j| tracks(*j));
         self.haproxy.as_ref().is_none_or(|h| !tracked || h.health(now) == Health::Well)
     }
 
     /// Whether HAProxy lets this virtual router be what it is: a master and a backup wait for a restart,
     /// nobody starts without it. Tracking does not apply to an owner.
     fn is_served(&self, i: usize, now: Time) -> bool {
-        let inst = &self.instances[i];
-        match self.haproxy.as_ref().filter(|_| inst.cfg.track_haproxy == Track::Fault && !inst.is_owner()) {
+        let router = &self.routers[i];
+        match self.haproxy.as_ref().filter(|_| router.cfg.track_haproxy == Track::Fault && !router.is_owner())
+        {
             None => true,
             Some(h) => match h.health(now) {
                 Health::Well => true,
-                Health::Recovering { .. } => inst.machine.kind() != Kind::Init,
+                Health::Recovering { .. } => router.machine.kind() != Kind::Init,
                 Health::Unwell => false,
             },
         }
@@ -151,27 +151,27 @@ impl Node {
 
     /// A backup does not become master while HAProxy is being started again.
     pub(crate) fn takeover_blocked(&self, i: usize) -> bool {
-        let inst = &self.instances[i];
-        inst.cfg.track_haproxy == Track::Fault
-            && inst.machine.kind() == Kind::Backup
+        let router = &self.routers[i];
+        router.cfg.track_haproxy == Track::Fault
+            && router.machine.kind() == Kind::Backup
             && self.service.is_some_and(|s| matches!(s.health, Health::Recovering { .. }))
     }
 
     fn find_source(&mut self, i: usize) {
-        let inst = &self.instances[i];
-        let ifindex = self.links[inst.link].ifindex;
-        let src = ifindex.and_then(|ifindex| match inst.cfg.src_ip {
+        let router = &self.routers[i];
+        let ifindex = self.links[router.link].ifindex;
+        let src = ifindex.and_then(|ifindex| match router.cfg.src_ip {
             Some(ip) => self.addrs.has(ifindex, ip).then_some(ip),
             // The owner's addresses are the interface's own, and its adverts come from them.
-            None => match self.addrs.primary(ifindex, inst.cfg.is_ipv6()) {
-                None if inst.is_owner() => inst.vips.first().copied(),
+            None => match self.addrs.primary(ifindex, router.cfg.is_ipv6()) {
+                None if router.is_owner() => router.vips.first().copied(),
                 ip => ip,
             },
         });
-        let inst = &mut self.instances[i];
-        inst.src = src;
+        let router = &mut self.routers[i];
+        router.src = src;
         if let Some(ip) = src {
-            inst.machine.params.own = ip;
+            router.machine.params.own = ip;
         }
     }
 
@@ -213,15 +213,15 @@ impl Node {
         let drop_first = actions.first() == Some(&supervisor::Action::DropListeners);
         let health = Service { health: h.health(now), adopting: h.is_adopting(), first: h.is_first_start() };
         for e in events {
-            self.tell(Event::Haproxy(e));
+            self.emit(Event::Haproxy(e));
         }
         if drop_first {
             // Who waits on a held socket can be told so only as long as the address is there.
             self.push(Effect::Haproxy(actions.remove(0)));
         }
-        for i in 0..self.instances.len() {
+        for i in 0..self.routers.len() {
             // Nothing serves the addresses that still wait for their successor.
-            if self.instances[i].hold.is_some() && !self.is_well(i, now) {
+            if self.routers[i].hold.is_some() && !self.is_well(i, now) {
                 self.end_hold(i, now);
             }
         }

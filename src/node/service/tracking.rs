@@ -1,7 +1,7 @@
 //! Everything that is tracked, and the effective priority that is made of it.
 
 use crate::base::time::Time;
-use crate::check::{Action, Failure, Said};
+use crate::check::{Action, Failure, Transition};
 use crate::config::Track;
 use crate::event::Event;
 use crate::haproxy::supervisor::Health;
@@ -45,10 +45,10 @@ impl Tracking {
 impl Node {
     /// What a virtual router tracks; an owner tracks nothing.
     pub fn tracked(&self, i: usize, now: Time) -> Vec<Tracking> {
-        let inst = &self.instances[i];
-        let cfg = &inst.cfg;
+        let router = &self.routers[i];
+        let cfg = &router.cfg;
         let mut all = Vec::new();
-        if self.instances[i].is_owner() {
+        if self.routers[i].is_owner() {
             return all;
         }
         for t in &cfg.track_interfaces {
@@ -60,7 +60,7 @@ impl Node {
         for t in &cfg.track_checks {
             let Some(c) = self.checks.get(t.check) else { continue };
             let up = c.is_up();
-            if c.is_late() && inst.machine.kind() != Kind::Init {
+            if c.is_late() && router.machine.kind() != Kind::Init {
                 continue; // a reload moves nobody before there is a result
             }
             all.push(Tracking { what: Tracked::Check(t.check), how: t.track, up });
@@ -78,19 +78,19 @@ impl Node {
 
     /// Tells the machine the effective priority, if that has changed: the base plus all weights, 1 to 254 as in
     /// keepalived, for neither may tracking resign nor make an owner.
-    pub(crate) fn weigh(&mut self, i: usize, now: Time) {
-        let inst = &self.instances[i];
-        if inst.is_owner() {
+    pub(crate) fn update_priority(&mut self, i: usize, now: Time) {
+        let router = &self.routers[i];
+        if router.is_owner() {
             return;
         }
         let weights: i32 = self.tracked(i, now).iter().map(|t| i32::from(t.weight())).sum();
-        let to = u8::try_from((i32::from(inst.cfg.priority) + weights).clamp(1, 254)).unwrap_or(1);
-        let from = inst.machine.params.priority;
+        let to = u8::try_from((i32::from(router.cfg.priority) + weights).clamp(1, 254)).unwrap_or(1);
+        let from = router.machine.params.priority;
         if from == to {
             return;
         }
-        if inst.machine.kind() != Kind::Init {
-            self.tell(Event::Priority { inst: i, from, to });
+        if router.machine.kind() != Kind::Init {
+            self.emit(Event::Priority { router: i, from, to });
         }
         self.step(i, now, Input::Priority(to));
     }
@@ -128,10 +128,10 @@ impl Node {
         self.check_said(now, check, said, output);
     }
 
-    fn check_said(&mut self, now: Time, check: usize, said: Option<Said>, output: String) {
+    fn check_said(&mut self, now: Time, check: usize, said: Option<Transition>, output: String) {
         let Some(said) = said else { return };
-        self.tell(Event::Check { check, said, output });
-        if matches!(said, Said::Up | Said::Down(_)) {
+        self.emit(Event::Check { check, said, output });
+        if matches!(said, Transition::Up | Transition::Down(_)) {
             self.evaluate_all(now);
         }
     }

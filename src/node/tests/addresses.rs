@@ -12,7 +12,7 @@ fn a_deleted_address_is_put_back_in_place() {
     let did = w.take();
     assert!(did.contains(&Did::Add(0, Some(1))) && did.contains(&Did::Announce(0)), "{did:?}");
     assert_eq!(w.kind(), Kind::Master);
-    assert_eq!(w.node.instances[0].stats.vips_deleted, 1);
+    assert_eq!(w.node.routers[0].stats.vips_deleted, 1);
 }
 
 #[test]

@@ -62,9 +62,9 @@ fn a_link_local_vip_of_one_interface_is_the_own_address_of_another() {
         w.node.addr(w.now, &a);
     }
     w.begin(false);
-    assert_eq!(w.node.instances[1].src, Some(own));
+    assert_eq!(w.node.routers[1].src, Some(own));
     w.node.addr_gone(w.now, &rtnl::Addr { ifindex: 3, ..addr(own, 64, None, u32::MAX) });
-    assert!(w.node.instances[1].faults.has(Faults::NO_ADDRESS));
+    assert!(w.node.routers[1].faults.has(Faults::NO_ADDRESS));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_bond_with_another_active_slave_is_announced_again() {
 #[test]
 fn a_foreign_vrid_is_told_again_when_it_has_our_address() {
     let mut w = master(&one(""));
-    let mut other = w.node.instances[0].cfg.clone();
+    let mut other = w.node.routers[0].cfg.clone();
     other.vrid = 52;
     let ours = other.vips.clone();
     other.vips[0].addr = [10, 0, 0, 1].into();
@@ -94,6 +94,6 @@ fn a_foreign_vrid_is_told_again_when_it_has_our_address() {
         w.node.packet(w.now, 0, &bytes);
     }
     w.effects();
-    let stray = |vip| Event::Stray { link: 0, vrid: 52, src: IpAddr::V4(PEER), vip };
-    assert_eq!(w.events, [stray(None), stray(Some(0))]);
+    let unknown_vrid = |vip| Event::UnknownVrid { link: 0, vrid: 52, src: IpAddr::V4(PEER), vip };
+    assert_eq!(w.events, [unknown_vrid(None), unknown_vrid(Some(0))]);
 }

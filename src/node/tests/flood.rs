@@ -14,7 +14,7 @@ fn notes_are_bounded_in_time() {
     let mut master = World::new(&one(""));
     master.begin(false);
     master.run(ms(5000));
-    assert!(master.node.instances[0].is_master());
+    assert!(master.node.routers[0].is_master());
     let mut backup = World::new(&one(""));
     backup.begin(false);
     backup.hear(PEER, 200);
@@ -29,9 +29,9 @@ fn notes_are_bounded_in_time() {
         assert_eq!(noted(w), 1, "one reason each, said once: {:?}", w.events);
         let adverts = w.did.iter().filter(|(_, d)| matches!(d, Did::Advert(..))).count();
         assert!(adverts <= 4, "{adverts} adverts in half a second");
-        assert_eq!(w.node.instances[0].stats.priority_zero_received, 500, "but all are counted");
+        assert_eq!(w.node.routers[0].stats.priority_zero_received, 500, "but all are counted");
     }
-    assert_eq!(master.node.instances[0].stats.lower_adverts, 500);
+    assert_eq!(master.node.routers[0].stats.lower_adverts, 500);
     // After a while it is said again.
     master.run(ms(10_000));
     master.hear(STRANGER, 50);

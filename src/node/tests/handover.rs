@@ -5,9 +5,9 @@ use super::*;
 #[test]
 fn what_has_ended_during_a_stall_is_not_brought_back_to_be_handed_over() {
     let mut w = master(&one(""));
-    w.run_to(w.node.instances[0].machine.deadline().unwrap() + ms(400)); // the last renewal was 0.15 s ago
+    w.run_to(w.node.routers[0].machine.deadline().unwrap() + ms(400)); // the last renewal was 0.15 s ago
     w.take();
-    w.now += ms(5000); // in the middle of a turn: `woke` was asked before
+    w.now += ms(5000); // in the middle of a turn: `check_stall` was asked before
     w.hear(PEER, 200);
     w.run(ms(20));
     assert!(!w.take().contains(&Did::Renew(0)));
@@ -95,7 +95,7 @@ fn being_preempted_hands_over_and_sends_no_priority_zero() {
 fn a_successor_that_vanishes_is_replaced_without_losing_the_address() {
     let mut w = master(&one("handover_timeout = 10\n"));
     w.hear(PEER, 200);
-    w.node.instances[0].hold.as_mut().unwrap().release_at = None; // its adverts are lost from here on
+    w.node.routers[0].hold.as_mut().unwrap().release_at = None; // its adverts are lost from here on
     w.run(ms(5000));
     assert_eq!(w.kind(), Kind::Master);
     let did = w.take();

@@ -16,7 +16,7 @@ fn a_lower_advert_is_answered_and_the_address_announced_again() {
 fn refusals_are_counted_by_reason_and_said_once() {
     use crate::vrrp::packet::Discard;
     let mut w = master(&one("auth_type = PASS\nauth_pass = 1111"));
-    let mut forged = w.node.instances[0].cfg.clone();
+    let mut forged = w.node.routers[0].cfg.clone();
     forged.auth = config::Auth::Pass(*b"2222\0\0\0\0");
     let bytes = packet(&forged, PEER, 200);
     w.events.clear();
@@ -28,20 +28,20 @@ fn refusals_are_counted_by_reason_and_said_once() {
     let said =
         w.events.iter().filter(|e| matches!(e, Event::Discarded { why: Discard::AuthPass, .. })).count();
     assert_eq!(said, 1);
-    assert_eq!(w.node.instances[0].stats.all().find(|(n, _)| *n == "auth_pass"), Some(("auth_pass", 1000)));
+    assert_eq!(w.node.routers[0].stats.all().find(|(n, _)| *n == "auth_pass"), Some(("auth_pass", 1000)));
     assert_eq!(w.kind(), Kind::Master);
 }
 
 #[test]
 fn a_foreign_vrid_with_our_address_is_said() {
     let mut w = master(&one(""));
-    let mut other = w.node.instances[0].cfg.clone();
+    let mut other = w.node.routers[0].cfg.clone();
     other.vrid = 52;
     let bytes = packet(&other, PEER, 200);
     for _ in 0..3 {
         w.node.packet(w.now, 0, &bytes);
     }
     w.effects();
-    let stray = Event::Stray { link: 0, vrid: 52, src: IpAddr::V4(PEER), vip: Some(0) };
-    assert_eq!(w.events.iter().filter(|e| **e == stray).count(), 1);
+    let unknown_vrid = Event::UnknownVrid { link: 0, vrid: 52, src: IpAddr::V4(PEER), vip: Some(0) };
+    assert_eq!(w.events.iter().filter(|e| **e == unknown_vrid).count(), 1);
 }

@@ -79,10 +79,10 @@ fn adverts_come_from_the_link_local_address_once_it_is_usable() {
     }
     w.begin(false);
     assert_eq!(w.kind(), Kind::Init);
-    assert!(w.node.instances[0].faults.only(Faults::NO_ADDRESS));
+    assert!(w.node.routers[0].faults.only(Faults::NO_ADDRESS));
     w.node.addr(w.now, &link_local(OWN, 0x80)); // it was tentative
     w.settle();
-    assert_eq!((w.kind(), w.node.instances[0].src), (Kind::Backup, Some(v6(OWN).into())));
+    assert_eq!((w.kind(), w.node.routers[0].src), (Kind::Backup, Some(v6(OWN).into())));
     w.node.addr_gone(w.now, &link_local(OWN, 0x80));
     assert_eq!(w.kind(), Kind::Init);
 
@@ -90,10 +90,10 @@ fn adverts_come_from_the_link_local_address_once_it_is_usable() {
     w.node.addr(w.now, &link_local(OWN, 0x80));
     w.node.addr(w.now, &link_local("fe80::119", 0xc0));
     w.begin(false);
-    assert!(w.node.instances[0].faults.only(Faults::NO_SOURCE));
+    assert!(w.node.routers[0].faults.only(Faults::NO_SOURCE));
     w.node.addr(w.now, &link_local("fe80::119", 0x80));
     w.settle();
-    assert_eq!(w.node.instances[0].src, Some(v6("fe80::119").into()));
+    assert_eq!(w.node.routers[0].src, Some(v6("fe80::119").into()));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn an_advert_is_the_message_with_all_but_what_is_excluded() {
     let mut w = master(&six("virtual_ipaddress_excluded = 192.168.30.230/24, 2001:db8::231/64"));
     let mut out = Vec::new();
     assert_eq!(w.node.encode_advert(0, 100, 0, &mut out), Some((v6(OWN).into(), GROUP_V6.into())));
-    let (carrier, message) = packet_v6(&w.node.instances[0].cfg, v6(OWN), 100);
+    let (carrier, message) = packet_v6(&w.node.routers[0].cfg, v6(OWN), 100);
     assert_eq!((out.len(), carrier.dst), (8 + 2 * 16, GROUP_V6.into()));
     assert_eq!(out, message);
 }
@@ -121,36 +121,36 @@ fn both_families_may_have_the_same_vrid() {
         vrrp("VI_4", "virtual_ipaddress = 192.168.30.230") + &vrrp("VI_6", "virtual_ipaddress = fe80::230");
     let mut w = master(&config(&text));
     w.hear_v6(1, v6(OTHER), 200);
-    let kinds = |w: &World| [0, 1].map(|i| w.node.instances[i].machine.kind());
+    let kinds = |w: &World| [0, 1].map(|i| w.node.routers[i].machine.kind());
     assert_eq!(kinds(&w), [Kind::Master, Kind::Backup]);
     w.hear(PEER, 200);
     assert_eq!(kinds(&w), [Kind::Backup, Kind::Backup]);
-    let received = |i: usize| w.node.instances[i].stats.adverts_received;
+    let received = |i: usize| w.node.routers[i].stats.adverts_received;
     assert_eq!([received(0), received(1)], [1, 1]);
 }
 
 #[test]
 fn what_is_not_ours_is_counted_and_said() {
     let mut w = master(&six(""));
-    let (good, message) = packet_v6(&w.node.instances[0].cfg, v6(OTHER), 200);
+    let (good, message) = packet_v6(&w.node.routers[0].cfg, v6(OTHER), 200);
     let mut bad = message.clone();
     bad[6] ^= 1;
     w.node.packet_v6(w.now, 0, good, &bad);
     w.node.packet_v6(w.now, 0, IpInfo { ttl: 254, ..good }, &message);
     w.node.packet_v6(w.now, 0, IpInfo { dst: v6(OWN).into(), ..good }, &message);
     w.node.packet_v6(w.now, 0, good, &[]);
-    let mut other = w.node.instances[0].cfg.clone();
+    let mut other = w.node.routers[0].cfg.clone();
     other.vrid = 52;
     let (carrier, message) = packet_v6(&other, v6(OTHER), 200);
     w.node.packet_v6(w.now, 0, carrier, &message);
     w.effects();
     assert_eq!(w.kind(), Kind::Master);
-    assert_eq!(w.node.instances[0].stats.all().find(|(n, _)| *n == "checksum"), Some(("checksum", 1)));
-    assert_eq!(w.node.instances[0].stats.all().find(|(n, _)| *n == "destination"), Some(("destination", 1)));
+    assert_eq!(w.node.routers[0].stats.all().find(|(n, _)| *n == "checksum"), Some(("checksum", 1)));
+    assert_eq!(w.node.routers[0].stats.all().find(|(n, _)| *n == "destination"), Some(("destination", 1)));
     let bogus: Vec<_> = w.node.links[0].bogus.all().filter(|(_, n)| *n > 0).collect();
     assert_eq!(bogus, [("ttl", 1), ("short", 1), ("vrid", 1)]);
-    let stray = Event::Stray { link: 0, vrid: 52, src: v6(OTHER).into(), vip: Some(0) };
-    assert!(w.events.contains(&stray));
+    let unknown_vrid = Event::UnknownVrid { link: 0, vrid: 52, src: v6(OTHER).into(), vip: Some(0) };
+    assert!(w.events.contains(&unknown_vrid));
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn one_election_carries_both_families() {
     assert!(w.node.links[0].has_v6_vips && w.node.links[0].demux_v6.vrids().next().is_none());
     // An advert that lists the advertised one alone is no mismatch.
     w.hear(PEER, 50);
-    assert_eq!(w.node.instances[0].stats.list_mismatch, 0);
+    assert_eq!(w.node.routers[0].stats.list_mismatch, 0);
     w.hear(PEER, 200);
     na(&mut w, "2001:db8::230", [9; 6]);
     w.run(ms(6));
@@ -204,7 +204,7 @@ fn everything_that_was_held_must_be_there_to_resume() {
             w.node.addr(w.now, &a);
         }
         w.begin(true);
-        assert_eq!(w.node.instances[0].why, why);
+        assert_eq!(w.node.routers[0].why, why);
         let did = w.take();
         let (kept, gone) = (did.contains(&Did::Renew(1)) && did.contains(&Did::Announce(1)), Did::Remove(0));
         assert_eq!((kept, did.contains(&gone)), (vips == 2, vips == 1), "{did:?}");
@@ -216,7 +216,7 @@ fn an_owner_owns_what_is_excluded_too() {
     let mut w = World::new(&mixed("priority = 255"));
     w.node.addr(w.now, &addr(VIP, 24, None, u32::MAX));
     w.begin(false);
-    assert!(w.node.instances[0].faults.only(Faults::NOT_OWNER));
+    assert!(w.node.routers[0].faults.only(Faults::NOT_OWNER));
     w.node.addr(w.now, &addr(v6("2001:db8::230"), 64, None, u32::MAX));
     w.settle();
     w.run(ms(1));
@@ -232,7 +232,7 @@ fn the_owner_of_its_link_local_address_sends_from_it() {
         w.node.addr(w.now, &link_local(ip, 0x80));
     }
     w.begin(false);
-    assert_eq!((w.kind(), w.node.instances[0].src), (Kind::Master, Some(v6("fe80::230").into())));
+    assert_eq!((w.kind(), w.node.routers[0].src), (Kind::Master, Some(v6("fe80::230").into())));
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn many_addresses_go_in_batches_with_a_look_at_the_clock_each() {
     w.run(ms(10_000));
     let first: Vec<usize> = w.batches.iter().copied().take(3).collect();
     assert_eq!(first, [20, 20, 5]);
-    w.run_to(w.node.instances[0].machine.deadline().unwrap() - ms(1));
+    w.run_to(w.node.routers[0].machine.deadline().unwrap() - ms(1));
     w.take();
     w.batches.clear();
     w.pause_before_second_batch = Some(ms(700));
@@ -380,7 +380,7 @@ fn unicast_copies_have_a_checksum_each() {
     // As the peer hears it; from a stranger, or to the group, it is refused.
     let carrier = IpInfo { src: v6("fe80::117").into(), dst: v6(OWN).into(), ttl: 255 };
     let mut hear = |carrier: IpInfo| {
-        let cfg = w.node.instances[0].cfg.clone();
+        let cfg = w.node.routers[0].cfg.clone();
         let message = message(&cfg, carrier.src, carrier.dst, 200);
         w.node.packet_v6(w.now, 0, carrier, &message);
         w.kind()

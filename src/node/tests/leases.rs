@@ -27,7 +27,7 @@ fn restarted(there: rtnl::Addr, named: bool, master: bool, cfg: &Config) -> Worl
 fn without_tags_the_state_file_says_whose_it_is() {
     let (lease, forever) = (addr(VIP, 32, None, 2), addr(VIP, 32, None, u32::MAX));
     let w = restarted(lease, true, true, &one(""));
-    assert_eq!(w.node.instances[0].why, Why::Resumed);
+    assert_eq!(w.node.routers[0].why, Why::Resumed);
     assert!(w.did.iter().any(|(_, d)| *d == Did::Renew(0)));
 
     let off = one("lease = off");
@@ -128,7 +128,7 @@ fn a_master_that_may_hold_nothing_is_none_and_does_not_come_back_for_it() {
     w.begin(false);
     w.hear(PEER, 50);
     w.run(ms(5000));
-    let i = &w.node.instances[0];
+    let i = &w.node.routers[0];
     assert!(i.faults.only(Faults::REFUSED) && i.faults.has(Faults::REFUSED), "{:?}", i.faults);
     let did: Vec<Did> = w.take().into_iter().filter(|d| matches!(d, Did::Advert(..))).collect();
     assert_eq!(did, [Did::Advert(0, 100), Did::Advert(0, 100), Did::Advert(0, 0)]);
@@ -161,7 +161,7 @@ fn a_master_that_may_hold_nothing_is_none_and_does_not_come_back_for_it() {
         w.hear(PEER, 50);
         w.run(ms(1000));
     }
-    assert_eq!((w.kind(), w.node.instances[0].refusals), (Kind::Master, 0));
+    assert_eq!((w.kind(), w.node.routers[0].refusals), (Kind::Master, 0));
     assert!(w.node.addrs.is_held(0));
 }
 
@@ -223,7 +223,7 @@ fn what_is_deleted_again_and_again_is_counted() {
         assert_eq!(text.contains(&format!("{times} times by now")), times > 1, "{text}");
         w.run(ms(1000));
     }
-    assert_eq!((w.kind(), w.node.instances[0].stats.vips_deleted), (Kind::Master, 3));
+    assert_eq!((w.kind(), w.node.routers[0].stats.vips_deleted), (Kind::Master, 3));
 }
 
 /// A macvlan follows the MTU of its parent down, and not up again: without IPv6 for ever.

@@ -23,7 +23,7 @@ fn an_interface_may_come_late_go_and_come_back_as_another() {
     let mut w = World::new(&cfg);
     w.node = Node::new(&cfg, w.now);
     w.begin(false);
-    assert!(w.node.instances[0].faults.has(Faults::NO_INTERFACE));
+    assert!(w.node.routers[0].faults.has(Faults::NO_INTERFACE));
     w.link(true);
     w.node.addr(w.now, &addr(Ipv4Addr::new(192, 168, 30, 116), 24, None, u32::MAX));
     w.effects();
@@ -68,12 +68,12 @@ fn sockets_that_cannot_be_opened_are_a_fault_that_is_said_once() {
             w.node.tick(w.now);
         }
         w.node.open_failed(w.now, 0, errno);
-        assert!(w.node.instances[0].faults.has(Faults::SOCKET));
+        assert!(w.node.routers[0].faults.has(Faults::SOCKET));
         w.events.extend(std::iter::from_fn(|| w.node.next_event()));
         assert_eq!(failed(&w), said);
     }
     w.run(ms(1500));
-    assert!(!w.node.instances[0].faults.has(Faults::SOCKET));
+    assert!(!w.node.routers[0].faults.has(Faults::SOCKET));
 }
 
 #[test]

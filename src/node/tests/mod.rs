@@ -2,6 +2,7 @@
 
 mod addresses;
 mod composed;
+mod farewell;
 mod flood;
 mod groups;
 mod handover;
@@ -10,7 +11,6 @@ mod ipv6;
 mod leases;
 mod links;
 mod notify;
-mod parting;
 mod reload;
 mod renewals;
 mod resign;
@@ -175,7 +175,7 @@ impl World {
         let links: Vec<u32> = self.node.links.iter().filter_map(|l| l.ifindex).collect();
         self.node.dump_ends(self.now, &links);
         self.effects();
-        let all = vec![remembered; self.node.instances.len()];
+        let all = vec![remembered; self.node.routers.len()];
         self.node.begin(self.now, &all);
         self.settle();
     }
@@ -205,18 +205,18 @@ impl World {
             match e {
                 Effect::Open { link, .. } => self.node.opened(self.now, link),
                 Effect::Close { .. } => {}
-                Effect::Advert { inst, priority, decided } => {
+                Effect::Advert { router, priority, decided } => {
                     self.now += self.pause_before_advert.take().unwrap_or_default();
-                    if !self.node.may_advertise(inst, priority, decided, self.now) {
+                    if !self.node.may_advertise(router, priority, decided, self.now) {
                         continue;
                     }
-                    self.did(Did::Advert(inst, priority));
+                    self.did(Did::Advert(router, priority));
                     if self.sends_fail {
-                        self.node.send_failed(inst, 0, self.now, libc::ENETDOWN);
-                        self.node.unsent(inst, self.now);
+                        self.node.send_failed(router, 0, self.now, libc::ENETDOWN);
+                        self.node.unsent(router, self.now);
                     } else {
-                        self.last_advert[inst] = Some(self.now);
-                        self.node.sent(inst, priority, self.now);
+                        self.last_advert[router] = Some(self.now);
+                        self.node.sent(router, priority, self.now);
                     }
                 }
                 Effect::Addrs(ops) => self.addrs(ops),
@@ -278,7 +278,7 @@ impl World {
         self.batches.push(ops.len());
         self.node.addrs.keep_valid(&mut ops, self.now);
         for op in &ops {
-            let inst = self.node.addrs.entries[op.entry].inst;
+            let router = self.node.addrs.entries[op.entry].router;
             self.kernel.retain(|(e, ..)| *e != op.entry);
             match op.kind {
                 OpKind::Add if self.add_errno != 0 => {}
@@ -294,13 +294,13 @@ impl World {
                         Did::Renew(op.entry)
                     });
                     self.kernel.push((op.entry, self.now, op.lease));
-                    if let (true, Some(sent), Some(l)) = (self.theorem, self.last_advert[inst], op.lease) {
+                    if let (true, Some(sent), Some(l)) = (self.theorem, self.last_advert[router], op.lease) {
                         let late = crate::config::lease::lateness(l);
-                        let i = &self.node.instances[inst];
+                        let i = &self.node.routers[router];
                         if i.hold.is_none() {
                             let ends = self.now + Duration::from_secs(u64::from(l)) + late;
                             assert!(
-                                ends <= sent + i.machine.patience(),
+                                ends <= sent + i.machine.min_down_interval(),
                                 "{:?} outlives the backups' patience",
                                 op
                             );
@@ -344,14 +344,9 @@ impl World {
                 Some(t) if t <= until => {
                     // A second turn at once may be needed, a third one does nothing: that would be a busy loop.
                     idle = if t <= self.now { idle + 1 } else { 0 };
-                    assert!(
-                        idle < 3,
-                        "spins: {:?} at {:?}",
-                        self.node.instances[0].machine.state(),
-                        self.now
-                    );
+                    assert!(idle < 3, "spins: {:?} at {:?}", self.node.routers[0].machine.state(), self.now);
                     self.now = self.now.max(t) + (self.lateness)();
-                    self.node.woke(self.now);
+                    self.node.check_stall(self.now);
                     self.settle();
                 }
                 _ => {
@@ -373,14 +368,14 @@ impl World {
     }
 
     fn hear(&mut self, src: Ipv4Addr, priority: u8) {
-        let bytes = packet(&self.node.instances[0].cfg, src, priority);
+        let bytes = packet(&self.node.routers[0].cfg, src, priority);
         self.node.packet(self.now, 0, &bytes);
         self.effects();
         self.settle();
     }
 
-    fn hear_v6(&mut self, inst: usize, src: Ipv6Addr, priority: u8) {
-        let (carrier, message) = packet_v6(&self.node.instances[inst].cfg, src, priority);
+    fn hear_v6(&mut self, router: usize, src: Ipv6Addr, priority: u8) {
+        let (carrier, message) = packet_v6(&self.node.routers[router].cfg, src, priority);
         self.node.packet_v6(self.now, 0, carrier, &message);
         self.effects();
         self.settle();
@@ -393,7 +388,7 @@ impl World {
     }
 
     fn kind(&self) -> Kind {
-        self.node.instances[0].machine.kind()
+        self.node.routers[0].machine.kind()
     }
 
     /// HAProxy answers now; it is not asked again.

@@ -7,7 +7,7 @@ use crate::notify::notice::Notice;
 use crate::notify::notice::Reason;
 use crate::notify::notice::State;
 use crate::notify::notice::Subject;
-use crate::notify::outbox::{self, Outcome, Said};
+use crate::notify::outbox::{self, Delivery, Outcome};
 
 const MAIL: &str = "[global]\nnotification_email = a@b\nsmtp_server = 192.0.2.1\n";
 
@@ -117,7 +117,7 @@ fn a_failed_hook_is_told() {
     w.node.hook_done(w.now, 1, Err(failure));
     w.effects();
     let notice = Notice {
-        subject: Subject::Instance("VI_1".into()),
+        subject: Subject::Router("VI_1".into()),
         state: State::Backup,
         priority: 100,
         reason: Reason::Why(Why::Started),
@@ -145,7 +145,9 @@ fn mails_follow_the_states_too() {
     w.events.clear();
     w.node.mail_done(w.now, 1, Outcome::Later, "no route".into());
     w.effects();
-    let [Event::Mail { said: Said::Delayed(_), text, .. }] = &w.events[..] else { panic!("{:?}", w.events) };
+    let [Event::Mail { said: Delivery::Delayed(_), text, .. }] = &w.events[..] else {
+        panic!("{:?}", w.events)
+    };
     assert_eq!(text, "no route");
     w.run(ms(15_000));
     assert!(w.take().iter().any(|d| matches!(d, Did::Mail(outbox::Action::Send { job: 4, .. }))));
@@ -171,12 +173,12 @@ fn groups_and_crash_loops() {
         };
         w.take().into_iter().filter_map(one).collect()
     };
-    let name = |n: &str| Subject::Instance(n.into());
+    let name = |n: &str| Subject::Router(n.into());
     let group = || Subject::Group("G".into());
     let expected =
         [(name("A"), State::Backup, 100), (name("B"), State::Backup, 100), (group(), State::Backup, 0)];
     assert_eq!(told(&mut w), expected);
-    w.node.tell(Event::Haproxy(supervisor::Event::CrashLoop { deaths: 4, window: ms(30_000) }));
+    w.node.emit(Event::Haproxy(supervisor::Event::CrashLoop { deaths: 4, window: ms(30_000) }));
     (1..4).for_each(|job| done(&mut w, job));
     let mails = |d: &Did| matches!(d, Did::Mail(outbox::Action::Send { notice, .. }) if notice.subject == Subject::Haproxy);
     (1..4).for_each(|job| w.node.mail_done(w.now, job, Outcome::Sent, String::new()));

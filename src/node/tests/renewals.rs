@@ -18,7 +18,7 @@ fn becoming_master_is_advert_then_address_then_announcement() {
 #[test]
 fn renewals_follow_the_advert_and_stop_when_it_is_old() {
     let mut w = master(&one(""));
-    w.run_to(w.node.instances[0].machine.deadline().unwrap() - ms(1)); // onto the grid
+    w.run_to(w.node.routers[0].machine.deadline().unwrap() - ms(1)); // onto the grid
     w.did.clear();
     let start = w.now;
     w.run(ms(3000));
@@ -46,10 +46,10 @@ fn no_advert_no_renewal_and_at_the_end_of_patience_the_addresses_go() {
 fn a_stall_gives_up_before_anything_else() {
     let mut w = master(&one(""));
     w.now += ms(3100);
-    w.node.woke(w.now);
+    w.node.check_stall(w.now);
     w.effects();
     assert_eq!(w.take(), [Did::Remove(0), Did::Remember(Memory::Nothing)]);
-    assert_eq!(w.node.instances[0].why, Why::Stalled);
+    assert_eq!(w.node.routers[0].why, Why::Stalled);
     w.hear(PEER, 90);
     assert_eq!(w.kind(), Kind::Backup);
 }
@@ -58,14 +58,14 @@ fn a_stall_gives_up_before_anything_else() {
 fn a_stall_in_the_middle_of_a_turn_is_noticed_too() {
     // a master, before its next advert
     let mut w = master(&one(""));
-    w.run_to(w.node.instances[0].machine.deadline().unwrap() - ms(1));
+    w.run_to(w.node.routers[0].machine.deadline().unwrap() - ms(1));
     w.take();
     w.pause_before_advert = Some(ms(3100));
     w.run(ms(1000));
     let did = w.take();
     assert!(!did.iter().any(|d| matches!(d, Did::Advert(..) | Did::Renew(_) | Did::Add(..))), "{did:?}");
     assert!(did.contains(&Did::Remove(0)));
-    assert_eq!(w.node.instances[0].why, Why::Stalled);
+    assert_eq!(w.node.routers[0].why, Why::Stalled);
 
     // a backup, between the end of its down timer and its first advert
     let mut w = World::new(&one(""));
@@ -112,7 +112,7 @@ fn the_theorem_holds_at_every_renewal_of_several_routers_at_any_phase() {
         w.theorem = true;
         w.begin(false);
         w.run(ms(20_000));
-        assert!(w.node.instances.iter().all(Instance::is_master), "seed {seed}");
+        assert!(w.node.routers.iter().all(Router::is_master), "seed {seed}");
     }
 }
 

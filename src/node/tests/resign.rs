@@ -53,7 +53,7 @@ fn a_successor_takes_over_and_is_not_preempted() {
             w.hear(PEER, 90);
         }
         assert_eq!(w.kind(), Kind::Backup);
-        assert!(w.node.instances[0].machine.aside(w.now).is_some());
+        assert!(w.node.routers[0].machine.no_preempt_for(w.now).is_some());
         for _ in 0..6 {
             w.run(ms(1000));
             if w.kind() == Kind::Backup {
@@ -72,7 +72,7 @@ fn a_dead_successor_is_followed() {
     w.hear(PEER, 90);
     w.run(ms(3700));
     assert_eq!(w.kind(), Kind::Master);
-    assert_eq!(w.node.instances[0].machine.aside(w.now), None);
+    assert_eq!(w.node.routers[0].machine.no_preempt_for(w.now), None);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn without_a_successor_it_stays_master_and_the_address_stays() {
         [("version = 2", 1246), ("version = 3\nadvert_int = 0.1", 349), ("version = 3\nadvert_int = 5", 5230)]
     {
         let mut w = master(more);
-        let became = w.node.instances[0].stats.became_master;
+        let became = w.node.routers[0].stats.became_master;
         resign(&mut w, false);
         w.take();
         w.run(ms(wait - 1));
@@ -92,7 +92,7 @@ fn without_a_successor_it_stays_master_and_the_address_stays() {
         assert!(w.did.iter().any(|(_, d)| *d == Did::Advert(0, 100)), "{more}");
         assert!(w.did.iter().any(|(_, d)| *d == Did::Remember(Memory::Master)), "{more}");
         w.run(ms(20_000));
-        let s = &w.node.instances[0].stats;
+        let s = &w.node.routers[0].stats;
         assert_eq!((s.became_master, s.stalls, s.priority_zero_sent), (became, 0, 1), "{more}");
         assert!(w.present.contains(&VIP.into()), "{more}");
         assert!(!w.did.iter().any(|(_, d)| matches!(d, Did::Remove(_))), "{more}");
@@ -177,18 +177,18 @@ fn a_group_resigns_as_a_whole() {
         let mut w = World::new(&cfg);
         w.begin(false);
         w.run(ms(10_000));
-        assert!(w.node.instances.iter().all(|i| i.is_master()));
+        assert!(w.node.routers.iter().all(|i| i.is_master()));
         assert_eq!(w.node.resign(Some(by), MINUTE, false, w.now), Some(vec![0, 1]));
         w.effects();
         w.settle();
         w.run(ms(2000));
-        assert!(w.node.instances.iter().all(|i| i.is_master()), "all wait as long as the slowest");
-        let one = packet(&w.node.instances[0].cfg, PEER, 90);
+        assert!(w.node.routers.iter().all(|i| i.is_master()), "all wait as long as the slowest");
+        let one = packet(&w.node.routers[0].cfg, PEER, 90);
         w.node.packet(w.now, 0, &one);
         w.effects();
         w.settle();
-        assert!(w.node.instances.iter().all(|i| !i.is_master()), "{by}");
-        assert!(w.node.instances.iter().all(|i| i.machine.aside(w.now).is_some()), "{by}");
+        assert!(w.node.routers.iter().all(|i| !i.is_master()), "{by}");
+        assert!(w.node.routers.iter().all(|i| i.machine.no_preempt_for(w.now).is_some()), "{by}");
     }
 }
 
@@ -212,5 +212,5 @@ fn a_group_is_forced_as_a_whole() {
     assert_eq!(w.events.iter().filter(forced).count(), 2);
     assert!(w.did.iter().filter(|(_, d)| matches!(d, Did::Advert(_, 0))).count() == 2, "once each");
     w.run(ms(58_000));
-    assert!(w.node.instances.iter().all(|i| !i.is_master()));
+    assert!(w.node.routers.iter().all(|i| !i.is_master()));
 }

@@ -15,7 +15,7 @@ fn restarted(age: Duration, remembered: bool, cfg: &Config) -> World {
 #[test]
 fn the_lease_is_the_memory() {
     let mut w = restarted(ms(300), true, &one(""));
-    assert_eq!(w.node.instances[0].why, Why::Resumed);
+    assert_eq!(w.node.routers[0].why, Why::Resumed);
     let expected = [Did::Advert(0, 100), Did::Renew(0), Did::Announce(0), Did::Remember(Memory::Master)];
     assert_eq!(w.take()[..4], expected);
 
@@ -46,7 +46,7 @@ fn nothing_is_resumed_while_another_master_is_heard_or_haproxy_is_not_adopted() 
     let mut w = adopting();
     w.run(ms(50));
     w.ready();
-    assert_eq!(w.node.instances[0].why, Why::Resumed);
+    assert_eq!(w.node.routers[0].why, Why::Resumed);
 
     let mut w = adopting();
     w.hear(PEER, 50);

@@ -50,7 +50,7 @@ fn full_master() -> World {
 
 /// Heard by the second virtual router.
 fn hear_other(w: &mut World, priority: u8) {
-    let bytes = packet(&w.node.instances[1].cfg, PEER, priority);
+    let bytes = packet(&w.node.routers[1].cfg, PEER, priority);
     w.node.packet(w.now, 0, &bytes);
     w.effects();
     w.settle();
@@ -168,13 +168,13 @@ fn a_second_master_is_told_once_counted_and_forgotten() {
     assert_eq!(exit_status(&w.node), 4);
     w.run(ms(2001));
     assert_eq!(said(&w)[1..], ["VRRP_Instance(VI_1) the split brain with 192.168.30.117 is over after 9 s"]);
-    assert_eq!((exit_status(&w.node), w.node.instances[0].foreign.total), (0, ms(9000)));
+    assert_eq!((exit_status(&w.node), w.node.routers[0].foreign.total), (0, ms(9000)));
 }
 
 #[test]
 fn one_that_is_refused_is_a_second_master_too() {
     let mut w = master(&one("auth_type = PASS\nauth_pass = 1111"));
-    let mut other = w.node.instances[0].cfg.clone();
+    let mut other = w.node.routers[0].cfg.clone();
     other.auth = config::Auth::None;
     for _ in 0..3 {
         let bytes = packet(&other, PEER, 200);
@@ -185,7 +185,7 @@ fn one_that_is_refused_is_a_second_master_too() {
     let text =
         "split brain: 192.168.30.117 is master, too, with priority 200; its adverts are refused (auth_type)";
     assert_eq!(said(&w), [format!("VRRP_Instance(VI_1) {text}")]);
-    assert_eq!(w.node.instances[0].foreign.total, ms(2000));
+    assert_eq!(w.node.routers[0].foreign.total, ms(2000));
 }
 
 #[test]
@@ -196,13 +196,13 @@ fn neither_one_advert_nor_priority_0_nor_noise_is_a_second_master() {
     for _ in 0..5 {
         w.hear(PEER, 0);
         // a wrong checksum
-        let mut bytes = packet(&w.node.instances[0].cfg, PEER, 90);
+        let mut bytes = packet(&w.node.routers[0].cfg, PEER, 90);
         bytes[26] ^= 1;
         w.node.packet(w.now, 0, &bytes);
         w.run(ms(1000));
     }
     assert_eq!((said(&w), exit_status(&w.node)), (vec![], 0));
-    assert_eq!(w.node.instances[0].foreign.total, Duration::ZERO);
+    assert_eq!(w.node.routers[0].foreign.total, Duration::ZERO);
 }
 
 #[test]
@@ -214,8 +214,8 @@ fn it_ends_with_the_mastership() {
     w.run(ms(1000));
     w.hear(PEER, 200);
     assert_eq!(said(&w).len(), 2);
-    assert!(w.node.instances[0].foreign.present().is_none());
-    assert_eq!(w.node.instances[0].foreign.deadline(), None);
+    assert!(w.node.routers[0].foreign.present().is_none());
+    assert_eq!(w.node.routers[0].foreign.deadline(), None);
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn another_host_that_announces_a_vip_is_told_once_and_answered_seldom() {
     let told = w.events.iter().filter(|e| matches!(e, Event::VipContested { .. })).count();
     let announced = w.did.iter().filter(|(_, d)| *d == Did::Announce(0)).count();
     assert_eq!((told, announced), (1, 3), "in 30 s");
-    assert_eq!(w.node.instances[0].stats.foreign_announcements, 300);
+    assert_eq!(w.node.routers[0].stats.foreign_announcements, 300);
     w.run(ms(10_000));
     w.garp(STRANGER);
     w.effects();
@@ -258,7 +258,7 @@ fn another_interface_of_this_host_is_no_other_host() {
     w.begin(false);
     w.run(ms(3650) + ms(1500));
     assert_eq!(w.kind(), Kind::Master);
-    let contested = |w: &World| w.node.instances[0].stats.foreign_announcements;
+    let contested = |w: &World| w.node.routers[0].stats.foreign_announcements;
     let second = RtnlLink { mac: Some(STRANGER), ..eth(ETH0 + 7, b"eth7") };
     w.node.link(w.now, &second);
     w.garp(STRANGER);

@@ -47,11 +47,11 @@ impl World {
     }
 
     fn priority(&self) -> u8 {
-        self.node.instances[0].machine.params.priority
+        self.node.routers[0].machine.params.priority
     }
 
     fn faults(&self) -> Faults {
-        self.node.instances[0].faults
+        self.node.routers[0].faults
     }
 }
 
@@ -104,7 +104,7 @@ fn a_restarted_master_resumes_when_the_check_has_answered() {
     let mut w = restarted();
     w.run(ms(100));
     w.check(Ok(()));
-    assert_eq!((w.kind(), w.node.instances[0].why), (Kind::Master, Why::Resumed));
+    assert_eq!((w.kind(), w.node.routers[0].why), (Kind::Master, Why::Resumed));
 
     let mut w = restarted();
     w.node.check_done(w.now, 0, DOWN, String::new());
@@ -135,7 +135,7 @@ fn weights_follow_keepalived() {
             w.check(DOWN);
             assert_eq!(w.priority(), down, "{track}");
         }
-        assert!(w.events.contains(&Event::Priority { inst: 0, from: up, to: down }));
+        assert!(w.events.contains(&Event::Priority { router: 0, from: up, to: down }));
         assert!(w.faults().none());
     }
 }
@@ -154,7 +154,7 @@ fn a_master_with_less_weight_stays_unless_it_is_outranked() {
     assert!(w.take().contains(&Did::Advert(0, 80)));
     w.hear(PEER, 90);
     assert_eq!(w.kind(), Kind::Backup);
-    assert!(w.node.instances[0].hold.is_some(), "its service is well: make before break");
+    assert!(w.node.routers[0].hold.is_some(), "its service is well: make before break");
     for _ in 0..3 {
         w.hear(PEER, 90);
         w.check(Ok(()));
@@ -232,7 +232,7 @@ fn a_weighted_haproxy() {
     // outranked, it has nothing to hand over: the address goes at once
     w.hear(PEER, 60);
     assert_eq!(w.kind(), Kind::Backup);
-    assert!(w.node.instances[0].hold.is_none());
+    assert!(w.node.routers[0].hold.is_none());
     assert!(w.take().contains(&Did::Remove(0)));
     // and without a better one it takes over, HAProxy or not
     w.run(ms(4000));

@@ -38,7 +38,7 @@ fn sealed(
 
 impl World {
     fn hear_sealed(&mut self, src: Ipv4Addr, priority: u8, seq: u32, key: &[u8; 8]) {
-        let bytes = sealed(&self.node.instances[0].cfg, src, GROUP_V4, priority, seq, key);
+        let bytes = sealed(&self.node.routers[0].cfg, src, GROUP_V4, priority, seq, key);
         self.node.packet(self.now, 0, &bytes);
         self.effects();
         self.settle();
@@ -59,7 +59,7 @@ impl World {
     }
 
     fn count(&self, counter: &str) -> u64 {
-        self.node.instances[0].stats.all().find(|(n, _)| *n == counter).unwrap().1
+        self.node.routers[0].stats.all().find(|(n, _)| *n == counter).unwrap().1
     }
 }
 
@@ -81,7 +81,7 @@ fn the_numbers_are_kept_before_the_first_advert_and_then_seldom() {
     let did = w.take();
     let kept = did.iter().rposition(|d| *d == Did::Remember(Memory::Sequence)).unwrap();
     assert!(kept < did.iter().position(|d| *d == Did::Advert(0, 100)).unwrap());
-    assert_eq!(w.node.instances[0].replay.render(), format!("71024\n{PEER} 70000\n"));
+    assert_eq!(w.node.routers[0].replay.render(), format!("71024\n{PEER} 70000\n"));
     assert_eq!(w.next_sequence(), 70_001);
 }
 
@@ -91,11 +91,11 @@ fn neither_a_replay_nor_a_forgery_changes_anything() {
     w.begin(false);
     w.hear_sealed(PEER, 200, 10, &KEY);
     w.run(ms(3000));
-    let state = w.node.instances[0].machine.state().clone();
+    let state = w.node.routers[0].machine.state().clone();
     w.hear_sealed(PEER, 200, 10, &KEY);
     w.hear_sealed(PEER, 200, 9, &KEY);
     w.hear_sealed(PEER, 200, 4_000_000, b"2222\0\0\0\0");
-    assert_eq!(*w.node.instances[0].machine.state(), state, "the down timer runs on");
+    assert_eq!(*w.node.routers[0].machine.state(), state, "the down timer runs on");
     assert_eq!((w.count("auth_replay"), w.count("auth_icv")), (2, 1));
     assert_eq!(w.next_sequence(), 11, "a forged number is no number");
     w.run(ms(1000));
@@ -109,7 +109,7 @@ fn neither_a_replay_nor_a_forgery_changes_anything() {
 fn what_is_authentic_uses_up_its_number() {
     let mut w = World::new(&ah());
     w.begin(false);
-    let mut other = w.node.instances[0].cfg.clone();
+    let mut other = w.node.routers[0].cfg.clone();
     other.advert_int = ms(2000);
     let bytes = sealed(&other, PEER, GROUP_V4, 200, 500, &KEY);
     w.node.packet(w.now, 0, &bytes);
@@ -126,13 +126,13 @@ fn a_restart_goes_on_above_the_mark_and_resumes_only_with_one() {
         a.tstamp = (w.now.as_nanos() / 10_000_000) as u32;
         w.node.addr(w.now, &a);
         if let Some(file) = file {
-            w.node.instances[0].replay = Replay::parse(file).unwrap();
+            w.node.routers[0].replay = Replay::parse(file).unwrap();
         }
         w.begin(true);
         w
     };
     let mut w = restart(Some("5120\n192.168.30.117 4000\n"));
-    assert_eq!(w.node.instances[0].why, Why::Resumed);
+    assert_eq!(w.node.routers[0].why, Why::Resumed);
     assert_eq!(w.next_sequence(), 5121);
     let mut w = restart(None);
     assert_eq!(w.kind(), Kind::Backup, "it listens first");
@@ -150,9 +150,9 @@ fn unicast_sends_a_copy_to_each_peer_with_one_number() {
         assert_eq!((ip.src, IpAddr::V4(ip.dst), ip.ttl, ip.protocol), (OWN, *to, 255, 51));
         assert_ne!(ip.id, 0);
         let mut peer = World::new(&unicast("auth_type = AH\nauth_pass = 1111"));
-        peer.node.instances[0].cfg.unicast_peers = vec![OWN.into()];
+        peer.node.routers[0].cfg.unicast_peers = vec![OWN.into()];
         peer.begin(false);
-        peer.node.instances[0].src = Some(*to);
+        peer.node.routers[0].src = Some(*to);
         peer.node.packet(peer.now, 0, bytes);
         assert_eq!(peer.count("adverts_received"), 1, "{:?}", peer.events);
     }
@@ -170,7 +170,7 @@ fn a_peer_that_cannot_be_reached_is_counted_and_said_apart() {
     w.node.send_failed(0, 0, w.now, libc::ENETUNREACH);
     w.effects();
     let said: Vec<&Event> = w.events.iter().filter(|e| matches!(e, Event::SendFailed { .. })).collect();
-    let failed = |to: Ipv4Addr, errno| Event::SendFailed { inst: 0, to: to.into(), errno };
+    let failed = |to: Ipv4Addr, errno| Event::SendFailed { router: 0, to: to.into(), errno };
     assert_eq!(said, [&failed(OTHER, libc::EHOSTUNREACH), &failed(PEER, libc::ENETUNREACH)]);
     let text = crate::report::status::text(&w.node, "n", w.now, w.now);
     assert!(text.contains(&format!("100 adverts could not be sent to {OTHER}")), "{text}");
@@ -195,7 +195,7 @@ fn only_peers_are_heard() {
 #[test]
 fn every_reason_has_a_counter_in_the_status() {
     let mut w = master(&one(""));
-    let cfg = w.node.instances[0].cfg.clone();
+    let cfg = w.node.routers[0].cfg.clone();
     let good = packet(&cfg, PEER, 200);
     let bend = |at: usize, octet: u8| {
         let mut p = good.clone();
@@ -227,7 +227,7 @@ fn every_reason_has_a_counter_in_the_status() {
     }
     for d in Discard::ALL {
         assert!(w.node.links[0].bogus.all().any(|(n, _)| n == d.name()));
-        assert!(w.node.instances[0].stats.all().any(|(n, _)| n == d.name()));
+        assert!(w.node.routers[0].stats.all().any(|(n, _)| n == d.name()));
     }
     assert_eq!(w.kind(), Kind::Master);
 }
@@ -236,7 +236,7 @@ fn every_reason_has_a_counter_in_the_status() {
 #[test]
 fn a_clash_names_its_sender_and_what_differs() {
     let mut w = master(&one("auth_type = PASS\nauth_pass = 1111"));
-    let mine = w.node.instances[0].cfg.clone();
+    let mine = w.node.routers[0].cfg.clone();
     let change = |f: &dyn Fn(&mut config::Vrrp)| {
         let mut other = mine.clone();
         f(&mut other);
@@ -253,7 +253,7 @@ fn a_clash_names_its_sender_and_what_differs() {
         (change(&|c| c.advert_int = ms(2000)), "mine=1 sec rcved=2 sec"),
         (change(&|c| c.vips[0].addr = OTHER.into()), "VIP associated with VRID mismatch"),
     ] {
-        w.node.instances[0].quiet = Default::default();
+        w.node.routers[0].quiet = Default::default();
         w.events.clear();
         w.node.packet(w.now, 0, &bytes);
         w.effects();

@@ -25,7 +25,7 @@ fn fast() -> World {
 
 /// How often a virtual router became master.
 fn masterships(w: &World, i: usize) -> usize {
-    let is = |e: &&Event| matches!(e, Event::Entered { inst, kind: Kind::Master, .. } if *inst == i);
+    let is = |e: &&Event| matches!(e, Event::Entered { router, kind: Kind::Master, .. } if *router == i);
     w.events.iter().filter(is).count()
 }
 
@@ -34,17 +34,17 @@ fn who_cannot_send_is_faulty_for_longer_and_longer() {
     let mut w = fast();
     w.sends_fail = true;
     w.run(ms(200));
-    assert!(w.node.instances[0].faults.only(Faults::UNSENT));
-    assert!(w.node.instances[0].faults.has(Faults::UNSENT));
+    assert!(w.node.routers[0].faults.only(Faults::UNSENT));
+    assert!(w.node.routers[0].faults.has(Faults::UNSENT));
     w.run(ms(59_800));
     // 28 times a second it was; now at once, and after pauses of 1, 2, 4, 8, 16 and 16 s.
     assert_eq!(masterships(&w, 0), 7);
-    assert!(w.node.instances[0].faults.has(Faults::UNSENT));
+    assert!(w.node.routers[0].faults.has(Faults::UNSENT));
     // It is well again with the next try, and the next trouble begins anew.
     w.sends_fail = false;
     w.run(ms(16_200));
     assert_eq!(w.kind(), Kind::Master);
-    assert!(w.node.instances[0].faults.none());
+    assert!(w.node.routers[0].faults.none());
     w.sends_fail = true;
     w.run(ms(60));
     assert_eq!(w.kind(), Kind::Backup);
@@ -58,7 +58,7 @@ fn a_change_of_the_interface_ends_the_pause() {
     let mut w = fast();
     w.sends_fail = true;
     w.run(ms(5000));
-    assert!(w.node.instances[0].faults.has(Faults::UNSENT));
+    assert!(w.node.routers[0].faults.has(Faults::UNSENT));
     w.sends_fail = false;
     w.link(false);
     w.link(true);
@@ -79,8 +79,8 @@ fn a_group_pauses_as_a_whole() {
     w.begin(false);
     w.run(ms(10_000));
     assert_eq!((masterships(&w, 0), masterships(&w, 1)), (5, 5));
-    assert!(w.node.instances[1].faults.has(Faults::GROUP) || w.node.instances[1].faults.has(Faults::UNSENT));
+    assert!(w.node.routers[1].faults.has(Faults::GROUP) || w.node.routers[1].faults.has(Faults::UNSENT));
     w.sends_fail = false;
     w.run(ms(8200));
-    assert!(w.node.instances.iter().all(|i| i.is_master()));
+    assert!(w.node.routers.iter().all(|i| i.is_master()));
 }

@@ -43,7 +43,7 @@ impl World {
 
     /// From the virtual MAC, which ours has, too: it comes by the macvlan.
     fn hear_on_vmac(&mut self, priority: u8) {
-        let bytes = packet(&self.node.instances[0].cfg, PEER, priority);
+        let bytes = packet(&self.node.routers[0].cfg, PEER, priority);
         self.node.packet(self.now, 1, &bytes);
         self.effects();
         self.settle();
@@ -84,7 +84,7 @@ fn master(more: &str) -> World {
     let mut w = World::new(&cfg(more));
     w.begin(false);
     w.run(ms(3700));
-    assert_eq!(w.kind(), Kind::Master, "{:?} {:?} {:?}", w.node.instances[0].faults, w.did, w.events);
+    assert_eq!(w.kind(), Kind::Master, "{:?} {:?} {:?}", w.node.routers[0].faults, w.did, w.events);
     w.take();
     w
 }
@@ -169,7 +169,7 @@ fn ipv6_goes_down_ahead_of_the_removal() {
     assert_eq!(w.node.links[1].name, "vrrp6.51");
     assert_eq!(w.node.advert_mac(0), Some([0, 0, 0x5e, 0, 2, 51]));
     w.take();
-    let (carrier, message) = packet_v6(&w.node.instances[0].cfg, "fe80::117".parse().unwrap(), 200);
+    let (carrier, message) = packet_v6(&w.node.routers[0].cfg, "fe80::117".parse().unwrap(), 200);
     w.node.packet_v6(w.now, 1, carrier, &message);
     w.effects();
     w.settle();
@@ -266,7 +266,7 @@ fn a_foreign_interface_of_the_name_is_a_fault_that_ends_with_it() {
     w.node.begin(w.now, &[false]);
     w.effects();
     w.settle();
-    assert!(w.node.instances[0].faults.only(Faults::VMAC));
+    assert!(w.node.routers[0].faults.only(Faults::VMAC));
     assert!(w.events.contains(&Event::VmacForeign { link: 1 }));
     w.events.clear();
     w.run(ms(3500));
@@ -284,7 +284,7 @@ fn without_macvlan_it_is_a_fault() {
     let mut w = World::new(&cfg(""));
     w.macvlan_errno = libc::EOPNOTSUPP;
     w.begin(false);
-    assert!(w.node.instances[0].faults.only(Faults::VMAC));
+    assert!(w.node.routers[0].faults.only(Faults::VMAC));
     assert!(w.events.contains(&Event::VmacFailed { link: 1, errno: libc::EOPNOTSUPP }));
     w.run(ms(2500));
     assert_eq!(w.take().iter().filter(|d| **d == MAKE).count(), 3, "once a second");
@@ -403,7 +403,7 @@ fn many_are_put_down_one_at_a_time_behind_all_removals() {
     let mut w = World::new(&config(&text));
     w.begin(false);
     w.run(ms(3700));
-    assert!(w.node.instances.iter().all(Instance::is_master));
+    assert!(w.node.routers.iter().all(Router::is_master));
     w.take();
     w.link(false);
     w.effects();

@@ -10,7 +10,7 @@ use crate::base::time::Time;
 use crate::config::Track;
 use crate::haproxy::supervisor::{State, Supervisor};
 use crate::lease::Entry;
-use crate::node::{Group, Instance, Link, Node};
+use crate::node::{Group, Link, Node, Router};
 use crate::report::words;
 use crate::vrrp::machine::{Kind, State as Vrrp};
 use json::Json;
@@ -45,11 +45,11 @@ pub struct Context<'a> {
 /// Exit status of `vipd status`: 0 all master, 3 some backup, 4 any fault; a second master is one.
 pub fn exit_status(node: &Node) -> u8 {
     let refused = |i: usize| node.addrs.of(i).any(|(e, _)| node.addrs.is_refused(e));
-    let fault = node.instances.iter().enumerate().any(|(n, i)| {
+    let fault = node.routers.iter().enumerate().any(|(n, i)| {
         words::state(i.machine.kind(), i.faults) == "FAULT"
             || (i.is_master() && (refused(n) || i.foreign.present().is_some()))
     });
-    let backup = node.instances.iter().any(|i| !i.is_master());
+    let backup = node.routers.iter().any(|i| !i.is_master());
     match (fault, backup) {
         (true, _) => 4,
         (_, true) => 3,
@@ -100,16 +100,16 @@ fn number(out: &mut String, v: Value) {
 }
 
 /// Why a virtual router is in its state.
-pub fn reason(inst: &Instance) -> String {
-    match inst.machine.kind() {
-        Kind::Init if !inst.faults.none() => words::faults(inst.faults),
-        _ => words::why(inst.why),
+pub fn reason(router: &Router) -> String {
+    match router.machine.kind() {
+        Kind::Init if !router.faults.none() => words::faults(router.faults),
+        _ => words::why(router.why),
     }
 }
 
 /// Whether anything was ever heard of this VRID from anybody, refused or not.
-fn heard(inst: &Instance) -> bool {
-    inst.stats.adverts_received > 0 || inst.stats.discards.all().any(|(_, n)| n > 0)
+fn heard(router: &Router) -> bool {
+    router.stats.adverts_received > 0 || router.stats.discards.all().any(|(_, n)| n > 0)
 }
 
 /// HAProxy's state in one word.
@@ -143,16 +143,16 @@ fn people(node: &Node, c: &Context, colour: bool) -> String {
     let mut s = String::new();
     let (version, now) = (env!("CARGO_PKG_VERSION"), c.now);
     writeln!(s, "{}: vipd {version}, up {}", c.router_id, ago(now.since(c.started)));
-    let width = node.instances.iter().fold(0, |w, i| w.max(i.cfg.name.len()));
-    for (i, inst) in node.instances.iter().enumerate() {
-        write!(s, "\n{:width$}  ", inst.cfg.name);
-        state(&mut s, colour, words::state(inst.machine.kind(), inst.faults));
-        let (since, why) = (ago(now.since(inst.since)), reason(inst));
-        match inst.machine.kind() {
-            Kind::Init if !inst.faults.none() => writeln!(s, " for {since}: {why}"),
+    let width = node.routers.iter().fold(0, |w, i| w.max(i.cfg.name.len()));
+    for (i, router) in node.routers.iter().enumerate() {
+        write!(s, "\n{:width$}  ", router.cfg.name);
+        state(&mut s, colour, words::state(router.machine.kind(), router.faults));
+        let (since, why) = (ago(now.since(router.since)), reason(router));
+        match router.machine.kind() {
+            Kind::Init if !router.faults.none() => writeln!(s, " for {since}: {why}"),
             _ => writeln!(s, " for {since} ({why})"),
         }
-        instance(&mut s, node, i, inst, c, colour);
+        write_router(&mut s, node, i, router, c, colour);
     }
     for g in &node.groups {
         write!(s, "\n{}  ", g.name);
@@ -195,11 +195,11 @@ fn row(s: &mut String, title: &str) {
     write!(s, "  {title:<9} ");
 }
 
-fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, context: &Context, colour: bool) {
-    let (kind, c, now) = (inst.machine.kind(), &inst.cfg, context.now);
+fn write_router(s: &mut String, node: &Node, i: usize, router: &Router, context: &Context, colour: bool) {
+    let (kind, c, now) = (router.machine.kind(), &router.cfg, context.now);
     row(s, "router");
     write!(s, "VRID {} on {}, VRRPv{}", c.vrid, c.interface, c.version as u8 + 2);
-    write!(s, ", priority {}", inst.machine.params.priority);
+    write!(s, ", priority {}", router.machine.params.priority);
     let tracked = node.tracked(i, now);
     let mut weighs = false;
     for t in &tracked {
@@ -215,11 +215,11 @@ fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, context: &Co
         s.push(')');
     }
     write!(s, ", advert_int {}", seconds(c.advert_int));
-    match inst.src {
+    match router.src {
         Some(src) => writeln!(s, ", from {src}"),
         None => writeln!(s, ", no source address"),
     };
-    match inst.machine.state() {
+    match router.machine.state() {
         Vrrp::Backup { master, down_at, preempt_at, .. } => {
             row(s, "master");
             match master {
@@ -245,16 +245,16 @@ fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, context: &Co
         state(s, colour, up(t.up));
         s.push('\n');
     }
-    if let Some(left) = inst.machine.aside(now) {
+    if let Some(left) = router.machine.no_preempt_for(now) {
         writeln!(s, "  resigned: does not preempt for {}", seconds(left));
     }
-    if inst.machine.is_asking() {
+    if router.machine.is_soliciting() {
         s.push_str("  told to resign: asks whether there is a successor\n");
     }
-    if inst.retired {
+    if router.retired {
         s.push_str("  not configured any more: it goes when its successor has its addresses\n");
     }
-    if let Some(h) = inst.hold {
+    if let Some(h) = router.hold {
         row(s, "hand-over");
         writeln!(s, "waits for its successor, {} left", seconds(h.until.since(now)));
     }
@@ -274,17 +274,17 @@ fn instance(s: &mut String, node: &Node, i: usize, inst: &Instance, context: &Co
             (false, _) => writeln!(s, "not held"),
         };
     }
-    split_brain(s, node, inst, now, colour);
-    if !heard(inst) && kind == Kind::Master {
+    split_brain(s, node, router, now, colour);
+    if !heard(router) && kind == Kind::Master {
         row(s, "heard");
         s.push_str("no advert ever, from anybody\n");
     }
     // With one target, send_errors below says it all.
-    for t in inst.targets.iter().filter(|t| inst.targets.len() > 1 && t.send_errors > 0) {
+    for t in router.targets.iter().filter(|t| router.targets.len() > 1 && t.send_errors > 0) {
         row(s, "unsent");
         writeln!(s, "{} adverts could not be sent to {}", t.send_errors, t.to);
     }
-    counters(s, "  counters  ", inst.stats.all());
+    counters(s, "  counters  ", router.stats.all());
 }
 
 /// `192.168.30.230 on eth0:`
@@ -293,8 +293,8 @@ fn shown(node: &Node, vip: &Entry) -> String {
 }
 
 /// Who else is or was master, and who announces our addresses.
-fn split_brain(s: &mut String, node: &Node, inst: &Instance, now: Time, colour: bool) {
-    let f = &inst.foreign;
+fn split_brain(s: &mut String, node: &Node, router: &Router, now: Time, colour: bool) {
+    let f = &router.foreign;
     if let Some(other) = f.last.filter(|_| f.present().is_some() || !f.total.is_zero()) {
         row(s, "foreign");
         if f.present().is_some() {
@@ -307,7 +307,7 @@ fn split_brain(s: &mut String, node: &Node, inst: &Instance, now: Time, colour: 
         }
         writeln!(s, ", {} in all", seconds(f.total));
     }
-    if let Some((c, vip)) = inst.contest.and_then(|c| Some((c, node.addrs.entries.get(c.entry)?))) {
+    if let Some((c, vip)) = router.contest.and_then(|c| Some((c, node.addrs.entries.get(c.entry)?))) {
         row(s, "foreign");
         let (by, ago) = (words::mac(c.mac), ago(now.since(c.heard)));
         writeln!(s, "{} announced by {by}, another host, {ago} ago", vip.addr);
@@ -329,9 +329,9 @@ fn counters(s: &mut String, title: &str, all: impl Iterator<Item = (&'static str
 /// `VG_1  BACKUP: VI_1 (would be master), VI_2`
 fn group(s: &mut String, node: &Node, g: &Group, now: Time) {
     let mut sign = ':';
-    for inst in g.members.iter().filter_map(|i| node.instances.get(*i)) {
-        let waits = matches!(inst.machine.state(), Vrrp::Backup { down_at, .. } if now >= *down_at);
-        write!(s, "{sign} {}{}", inst.cfg.name, if waits { " (would be master)" } else { "" });
+    for router in g.members.iter().filter_map(|i| node.routers.get(*i)) {
+        let waits = matches!(router.machine.state(), Vrrp::Backup { down_at, .. } if now >= *down_at);
+        write!(s, "{sign} {}{}", router.cfg.name, if waits { " (would be master)" } else { "" });
         sign = ',';
     }
     s.push('\n');

@@ -7,7 +7,7 @@ use super::{Context, heard};
 use crate::base::time::Time;
 use crate::config::Track;
 use crate::haproxy::supervisor::Supervisor;
-use crate::node::{Instance, Node, Tracked};
+use crate::node::{Node, Router, Tracked};
 use crate::report::words;
 use crate::vrrp::machine::{Master, State};
 use crate::vrrp::stats::Discards;
@@ -177,9 +177,9 @@ pub fn walk(out: &mut Sink, node: &Node, c: &Context) {
     out.code("info: Version and name of the node.", 1);
     out.close();
     out.open("vrrp", true, "vipd_vrrp_");
-    for (i, inst) in node.instances.iter().enumerate() {
+    for (i, router) in node.routers.iter().enumerate() {
         out.item();
-        instance(out, node, i, inst, c.now);
+        write_router(out, node, i, router, c.now);
         out.close();
     }
     out.close();
@@ -189,8 +189,8 @@ pub fn walk(out: &mut Sink, node: &Node, c: &Context) {
         out.label("name", &g.name);
         out.state(words::group_state(g.state));
         out.open("members", true, "");
-        for inst in g.members.iter().filter_map(|i| node.instances.get(*i)) {
-            out.text("", &inst.cfg.name);
+        for router in g.members.iter().filter_map(|i| node.routers.get(*i)) {
+            out.text("", &router.cfg.name);
         }
         out.close();
         out.close();
@@ -236,17 +236,17 @@ fn discarded(out: &mut Sink, discards: &Discards) {
     out.close();
 }
 
-fn instance(out: &mut Sink, node: &Node, i: usize, inst: &Instance, now: Time) {
-    let (cfg, kind) = (&inst.cfg, inst.machine.kind());
+fn write_router(out: &mut Sink, node: &Node, i: usize, router: &Router, now: Time) {
+    let (cfg, kind) = (&router.cfg, router.machine.kind());
     out.label("name", &cfg.name);
-    out.state(words::state(kind, inst.faults));
-    out.since("since_seconds: Time since it entered its state.", inst.since, now);
-    out.text("reason", &super::reason(inst));
+    out.state(words::state(kind, router.faults));
+    out.since("since_seconds: Time since it entered its state.", router.since, now);
+    out.text("reason", &super::reason(router));
     out.text("interface", &cfg.interface);
     out.number("vrid", cfg.vrid.into());
     out.number("version", cfg.version as i64 + 2);
-    out.maybe("group", inst.group.and_then(|g| node.groups.get(g)).map(|g| g.name.as_str()));
-    let priority = inst.machine.params.priority;
+    out.maybe("group", router.group.and_then(|g| node.groups.get(g)).map(|g| g.name.as_str()));
+    let priority = router.machine.params.priority;
     out.number("priority: Effective priority.", priority.into());
     out.number("base_priority: Configured priority.", cfg.priority.into());
     out.open("tracked", true, "");
@@ -269,21 +269,21 @@ fn instance(out: &mut Sink, node: &Node, i: usize, inst: &Instance, now: Time) {
     }
     out.close();
     out.seconds("advert_interval_seconds", Some(cfg.advert_int));
-    out.address("source", inst.src);
+    out.address("source", router.src);
     let (mut master, mut down, mut preempts, mut advert) = (None, None, None, None);
-    match inst.machine.state() {
+    match router.machine.state() {
         State::Backup { master: m, down_at, preempt_at, .. } => {
             (master, down, preempts) = (*m, Some(*down_at), *preempt_at);
         }
         State::Master { advert_at, .. } => {
-            master = inst.src.map(|src| Master { src, priority });
+            master = router.src.map(|src| Master { src, priority });
             advert = Some(*advert_at);
         }
         State::Init => {}
     }
     out.address("master", master.map(|m| m.src));
     out.pid("master_priority", master.map(|m| m.priority.into()));
-    let hold = inst.hold.map(|h| h.until);
+    let hold = router.hold.map(|h| h.until);
     for (key, at) in [
         ("master_down_seconds", down),
         ("preempts_seconds", preempts),
@@ -292,7 +292,7 @@ fn instance(out: &mut Sink, node: &Node, i: usize, inst: &Instance, now: Time) {
     ] {
         out.seconds(key, at.map(|t| t.since(now)));
     }
-    out.flag("heard: Whether any advert was ever heard.", heard(inst));
+    out.flag("heard: Whether any advert was ever heard.", heard(router));
     out.open("addresses", true, "vipd_vrrp_address_");
     for (e, vip) in node.addrs.of(i) {
         let held = node.addrs.is_held(e);
@@ -307,20 +307,20 @@ fn instance(out: &mut Sink, node: &Node, i: usize, inst: &Instance, now: Time) {
     }
     out.close();
     // In an object of its own, that its label does not go on.
-    match inst.foreign.last {
+    match router.foreign.last {
         Some(other) => {
             out.open("foreign_master", false, "vipd_vrrp_foreign_master_");
             out.label("address", &other.src.to_string());
             out.number("priority: Its priority.", other.priority.into());
             out.maybe("refused", other.refused.map(|d| d.name()));
-            let present = inst.foreign.present().is_some();
+            let present = router.foreign.present().is_some();
             out.flag("present: Whether it is master now: split brain.", present);
             out.close();
         }
         None => out.null("foreign_master"),
     }
-    out.put("foreign_master_seconds: Time with a second master.", Value::Spent(inst.foreign.total));
-    match inst.contest.and_then(|c| Some((c, node.addrs.entries.get(c.entry)?))) {
+    out.put("foreign_master_seconds: Time with a second master.", Value::Spent(router.foreign.total));
+    match router.contest.and_then(|c| Some((c, node.addrs.entries.get(c.entry)?))) {
         Some((contest, vip)) => {
             out.open("contest", false, "");
             out.address("address", Some(vip.addr));
@@ -331,11 +331,11 @@ fn instance(out: &mut Sink, node: &Node, i: usize, inst: &Instance, now: Time) {
         None => out.null("contest"),
     }
     out.open("counters", false, "");
-    for (key, n) in inst.stats.counters() {
+    for (key, n) in router.stats.counters() {
         out.count(key, n);
     }
     out.close();
-    discarded(out, &inst.stats.discards);
+    discarded(out, &router.stats.discards);
 }
 
 fn haproxy(out: &mut Sink, h: &Supervisor, now: Time) {

@@ -2,7 +2,7 @@
 
 use crate::base::exit::Exit;
 use crate::base::text::Write;
-use crate::check::{Failure, Said};
+use crate::check::{Failure, Transition};
 use crate::event::Event;
 use crate::haproxy::listeners::Refusal;
 use crate::haproxy::supervisor::Event as Haproxy;
@@ -158,7 +158,7 @@ pub fn mac(m: [u8; 6]) -> String {
 /// Whose change of state somebody is told, and which: `VI_1 MASTER`.
 fn notice(n: &Notice) -> String {
     let name = match &n.subject {
-        Subject::Instance(name) | Subject::Group(name) => name,
+        Subject::Router(name) | Subject::Group(name) => name,
         Subject::Haproxy => "HAProxy",
     };
     format!("{name} {}", n.state.name())
@@ -173,8 +173,8 @@ pub fn render(node: &Node, e: &Event) -> (Level, String) {
 
 /// `VRRP_Instance(VI_1) `, with which most lines begin.
 #[inline(never)]
-fn instance(s: &mut String, node: &Node, inst: usize) {
-    let name = node.instances.get(inst).map_or("?", |i| i.cfg.name.as_str());
+fn router(s: &mut String, node: &Node, router: usize) {
+    let name = node.routers.get(router).map_or("?", |i| i.cfg.name.as_str());
     for part in ["VRRP_Instance(", name, ") "] {
         s.push_str(part);
     }
@@ -188,8 +188,8 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Level {
         ($level:expr, $($arg:tt)*) => {{ write!(s, $($arg)*); $level }};
     }
     macro_rules! say_inst {
-        ($level:expr, $inst:expr, $($arg:tt)*) => {{
-            instance(s, node, *$inst);
+        ($level:expr, $router:expr, $($arg:tt)*) => {{
+            router(s, node, *$router);
             say!($level, $($arg)*)
         }};
     }
@@ -202,24 +202,24 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Level {
     }
     macro_rules! say_inst_vip {
         ($level:expr, $entry:expr, $($arg:tt)*) => {{
-            instance(s, node, vip($entry).map_or(usize::MAX, |v| v.inst));
+            router(s, node, vip($entry).map_or(usize::MAX, |v| v.router));
             say_vip!($level, $entry, $($arg)*)
         }};
     }
     match event {
-        Event::Entered { inst, kind: Kind::Master, why: w } => {
-            say_inst!(Info, inst, "Transition to MASTER STATE ({})\n", why(*w));
-            say_inst!(Info, inst, "Entering MASTER STATE")
+        Event::Entered { router, kind: Kind::Master, why: w } => {
+            say_inst!(Info, router, "Transition to MASTER STATE ({})\n", why(*w));
+            say_inst!(Info, router, "Entering MASTER STATE")
         }
-        Event::Entered { inst, kind: Kind::Backup, why: w } => {
-            say_inst!(Info, inst, "Entering BACKUP STATE ({})", why(*w))
+        Event::Entered { router, kind: Kind::Backup, why: w } => {
+            say_inst!(Info, router, "Entering BACKUP STATE ({})", why(*w))
         }
-        Event::Entered { inst, kind: Kind::Init, why: Why::Left } => say_inst!(Info, inst, "Leaving"),
-        Event::Entered { inst, kind: Kind::Init, .. } => say_inst!(Info, inst, "Entering FAULT STATE"),
-        Event::Fault { inst, faults: f } => {
+        Event::Entered { router, kind: Kind::Init, why: Why::Left } => say_inst!(Info, router, "Leaving"),
+        Event::Entered { router, kind: Kind::Init, .. } => say_inst!(Info, router, "Entering FAULT STATE"),
+        Event::Fault { router, faults: f } => {
             say_inst!(
                 if f.is_pending() { Info } else { Warn },
-                inst,
+                router,
                 "Now in {} state: {}",
                 state(Kind::Init, *f),
                 faults(*f)
@@ -234,69 +234,69 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Level {
                  VRRP_Group({name}) Transition to {state} STATE"
             )
         }
-        Event::Noted { inst, note } => match note {
+        Event::Noted { router, note } => match note {
             Note::HigherAdvert(m) => {
-                say_inst!(Info, inst, "Received higher prio advert {} from {}", m.priority, m.src)
+                say_inst!(Info, router, "Received higher prio advert {} from {}", m.priority, m.src)
             }
             Note::LowerAdvert(m) => say_inst!(
                 Info,
-                inst,
+                router,
                 "Received lower prio advert {} from {}, forcing new election",
                 m.priority,
                 m.src
             ),
-            Note::MasterGone(m) => say_inst!(Info, inst, "Master {} sent priority 0", m.src),
+            Note::MasterGone(m) => say_inst!(Info, router, "Master {} sent priority 0", m.src),
             Note::StrangerGone(src) => {
-                say_inst!(Debug, inst, "Ignoring priority 0 from {}: not the master", src)
+                say_inst!(Debug, router, "Ignoring priority 0 from {}: not the master", src)
             }
             Note::SecondOwner(m) => {
-                say_inst!(Error, inst, "{} claims to be the owner of the addresses, too", m.src)
+                say_inst!(Error, router, "{} claims to be the owner of the addresses, too", m.src)
             }
         },
-        Event::Discarded { inst, src, why: Discard::OwnSource, .. } => {
-            say_inst!(Warn, inst, "received an advert from our own address {src}")
+        Event::Discarded { router, src, why: Discard::OwnSource, .. } => {
+            say_inst!(Warn, router, "received an advert from our own address {src}")
         }
-        Event::Discarded { inst, src, why: d, interval } => {
+        Event::Discarded { router, src, why: d, interval } => {
             match d {
-                Discard::AuthPass => say_inst!(Warn, inst, "received an invalid passwd from {src}!"),
+                Discard::AuthPass => say_inst!(Warn, router, "received an invalid passwd from {src}!"),
                 Discard::AuthType => {
-                    say_inst!(Warn, inst, "received an advert from {src} with another authentication type")
+                    say_inst!(Warn, router, "received an advert from {src} with another authentication type")
                 }
                 Discard::AuthIcv => say_inst!(
                     Warn,
-                    inst,
+                    router,
                     "IPSEC-AH : invalid IPSEC HMAC-MD5 value from {src}. Due to fields mutation or bad password !"
                 ),
                 Discard::AuthReplay => say_inst!(
                     Warn,
-                    inst,
+                    router,
                     "IPSEC-AH : sequence number already processed from {src}: a replay, or it was restarted"
                 ),
                 Discard::Version => {
-                    say_inst!(Warn, inst, "received an advert from {src} with another VRRP version")
+                    say_inst!(Warn, router, "received an advert from {src} with another VRRP version")
                 }
                 Discard::Destination => say_inst!(
                     Warn,
-                    inst,
+                    router,
                     "received an advert from {src} by multicast and not by unicast, or the reverse"
                 ),
                 Discard::UnknownPeer => {
-                    say_inst!(Warn, inst, "received an advert from {src}, which is not one of the peers")
+                    say_inst!(Warn, router, "received an advert from {src}, which is not one of the peers")
                 }
                 Discard::Interval => {
-                    let mine = node.instances.get(*inst).map_or(0, |i| i.cfg.advert_int.as_secs());
+                    let mine = node.routers.get(*router).map_or(0, |i| i.cfg.advert_int.as_secs());
                     let theirs = interval.as_secs();
                     say_inst!(
                         Warn,
-                        inst,
+                        router,
                         "advertisement interval mismatch mine={mine} sec rcved={theirs} sec from {src}"
                     )
                 }
-                other => say_inst!(Warn, inst, "invalid advert from {src}: {}", other.name()),
+                other => say_inst!(Warn, router, "invalid advert from {src}: {}", other.name()),
             };
-            let dev = node.instances.get(*inst).map_or("?", |i| link(&i.link));
+            let dev = node.routers.get(*router).map_or("?", |i| link(&i.link));
             write!(s, "\nbogus VRRP packet received on {dev} !!!\n");
-            say_inst!(Warn, inst, "ignoring received advertisment...")
+            say_inst!(Warn, router, "ignoring received advertisment...")
         }
         Event::Bogus { link: l, src, why: d } => {
             write!(s, "bogus VRRP packet received on {} !!! ({}", link(l), d.name());
@@ -308,11 +308,11 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Level {
                 if *d == Discard::Ttl { ": not 255, by a router or keepalived's unicast_ttl" } else { "" };
             say!(Warn, "{hint})")
         }
-        Event::Odd { inst, src, notes } => {
+        Event::Odd { router, src, notes } => {
             if notes.address_count_differs {
                 say_inst!(
                     Warn,
-                    inst,
+                    router,
                     "receive an invalid ip number count associated with VRID from {}: \
                      one or more VIP associated with VRID mismatch actual MASTER advert",
                     src
@@ -320,21 +320,21 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Level {
             } else if notes.address_list_differs {
                 say_inst!(
                     Warn,
-                    inst,
+                    router,
                     "ip address associated with VRID not present in received packet from {}: \
                      one or more VIP associated with VRID mismatch actual MASTER advert",
                     src
                 )
             } else if notes.interval_differs {
-                say_inst!(Info, inst, "the interval of {} is not ours; adopted while it is master", src)
+                say_inst!(Info, router, "the interval of {} is not ours; adopted while it is master", src)
             } else {
-                say_inst!(Warn, inst, "the first address that {} advertises is not link-local", src)
+                say_inst!(Warn, router, "the first address that {} advertises is not link-local", src)
             }
         }
-        Event::Stray { link: l, vrid, src, vip: None } => {
+        Event::UnknownVrid { link: l, vrid, src, vip: None } => {
             say!(Info, "advert with VRID {vrid} from {src} on {}: not ours", link(l))
         }
-        Event::Stray { link: l, vrid, src, vip: Some(entry) } => {
+        Event::UnknownVrid { link: l, vrid, src, vip: Some(entry) } => {
             writeln!(s, "bogus VRRP packet received on {} !!!", link(l));
             say_inst_vip!(
                 Error,
@@ -342,10 +342,10 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Level {
                 "{src} announces {addr} on {dev} with VRID {vrid}: two masters, or a wrong virtual_router_id"
             )
         }
-        Event::SecondMaster { inst, other } => {
+        Event::SecondMaster { router, other } => {
             say_inst!(
                 Error,
-                inst,
+                router,
                 "split brain: {} is master, too, with priority {}",
                 other.src,
                 other.priority
@@ -355,9 +355,9 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Level {
                 None => Error,
             }
         }
-        Event::SecondMasterGone { inst, src, lasted } => {
+        Event::SecondMasterGone { router, src, lasted } => {
             let s = lasted.as_secs();
-            say_inst!(Warn, inst, "the split brain with {src} is over after {s} s")
+            say_inst!(Warn, router, "the split brain with {src} is over after {s} s")
         }
         Event::VipContested { entry, mac } => {
             let by = self::mac(*mac);
@@ -367,22 +367,22 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Level {
                 "{addr} on {dev} was announced by {by}, another host: announcing it again"
             )
         }
-        Event::SettingVips { inst } => say_inst!(Info, inst, "setting protocol VIPs."),
-        Event::RemovingVips { inst } => say_inst!(Info, inst, "removing protocol VIPs."),
-        Event::PriorityZero { inst } => say_inst!(Info, inst, "sending 0 priority"),
-        Event::HandOverStarts { inst, timeout } => say_inst!(
+        Event::SettingVips { router } => say_inst!(Info, router, "setting protocol VIPs."),
+        Event::RemovingVips { router } => say_inst!(Info, router, "removing protocol VIPs."),
+        Event::PriorityZero { router } => say_inst!(Info, router, "sending 0 priority"),
+        Event::HandOverStarts { router, timeout } => say_inst!(
             Info,
-            inst,
+            router,
             "keeping protocol VIPs until the successor has them, at most {} ms",
             ms(timeout)
         ),
-        Event::HandOverDone { inst, announced: true } => {
-            say_inst!(Info, inst, "successor announced the VIPs")
+        Event::HandOverDone { router, announced: true } => {
+            say_inst!(Info, router, "successor announced the VIPs")
         }
-        Event::HandOverDone { inst, announced: false } => {
-            say_inst!(Info, inst, "successor advertised")
+        Event::HandOverDone { router, announced: false } => {
+            say_inst!(Info, router, "successor advertised")
         }
-        Event::HandOverTimedOut { inst } => say_inst!(Info, inst, "no successor was heard"),
+        Event::HandOverTimedOut { router } => say_inst!(Info, router, "no successor was heard"),
         Event::VipAdded { entry } => {
             say_vip!(Info, entry, "Netlink reflector reports IP {addr} added on {dev}")
         }
@@ -432,20 +432,20 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Level {
             let why = err(errno);
             say_inst_vip!(Warn, entry, "cannot announce {addr} on {dev}: {why}")
         }
-        Event::SendFailed { inst, to, errno } => {
+        Event::SendFailed { router, to, errno } => {
             let hint = match *errno {
                 libc::EPERM => " (a firewall drops protocol 112 or 51, or CAP_NET_RAW is missing)",
                 _ => "",
             };
-            say_inst!(Warn, inst, "cannot send adverts to {to}: {}{hint}", err(errno))
+            say_inst!(Warn, router, "cannot send adverts to {to}: {}{hint}", err(errno))
         }
-        Event::Stalled { inst, silence } => say_inst!(
+        Event::Stalled { router, silence } => say_inst!(
             Warn,
-            inst,
+            router,
             "no advert went out for {} ms, longer than a backup waits: giving up mastership",
             ms(silence)
         ),
-        Event::LateRenewal { inst } => say_inst!(Warn, inst, "a lease was renewed too late"),
+        Event::LateRenewal { router } => say_inst!(Warn, router, "a lease was renewed too late"),
         Event::Link { link: l, present: false, .. } => say!(Warn, "interface {} does not exist", link(l)),
         Event::Link { link: l, running, .. } => {
             let up = if *running { "up" } else { "down" };
@@ -474,21 +474,21 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Level {
         Event::Check { check, said, output } => {
             write!(s, "VRRP_Script({}) ", node.checks.get(*check).map_or("?", |c| c.name.as_str()));
             let level = match said {
-                Said::Up => return say!(Info, "succeeded"),
-                Said::Down(why) => say!(Warn, "failed ({})", failure(*why)),
-                Said::Failing(why, n) => say!(Debug, "{}, {n} in a row", failure(*why)),
+                Transition::Up => return say!(Info, "succeeded"),
+                Transition::Down(why) => say!(Warn, "failed ({})", failure(*why)),
+                Transition::Failing(why, n) => say!(Debug, "{}, {n} in a row", failure(*why)),
             };
             if !output.is_empty() {
                 write!(s, ": {output}");
             }
             level
         }
-        Event::Priority { inst, from, to } => {
-            say_inst!(Info, inst, "Changing effective priority from {from} to {to}")
+        Event::Priority { router, from, to } => {
+            say_inst!(Info, router, "Changing effective priority from {from} to {to}")
         }
-        Event::Resigned { inst, how } => {
+        Event::Resigned { router, how } => {
             let level = if let Resigned::Nobody(_) = how { Warn } else { Info };
-            say_inst!(level, inst, "{}", resigned(*how))
+            say_inst!(level, router, "{}", resigned(*how))
         }
         Event::Forgotten { name } => say!(Info, "VRRP_Instance({name}) has left"),
         Event::HookFailed { notice: n, failure: f } => {
@@ -497,11 +497,11 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Level {
         Event::Mail { notice: n, said, text } => {
             write!(s, "mail about {}: ", notice(n));
             match said {
-                outbox::Said::Sent if text.is_empty() => say!(Info, "sent"),
-                outbox::Said::Sent => say!(Warn, "sent, but not to all: {text}"),
-                outbox::Said::Delayed(d) => say!(Warn, "{text}; next try in {} s", d.as_secs()),
-                outbox::Said::Lost => say!(Error, "{text}; given up"),
-                outbox::Said::TooMany => say!(Warn, "too many mails: some are left out"),
+                outbox::Delivery::Sent if text.is_empty() => say!(Info, "sent"),
+                outbox::Delivery::Sent => say!(Warn, "sent, but not to all: {text}"),
+                outbox::Delivery::Delayed(d) => say!(Warn, "{text}; next try in {} s", d.as_secs()),
+                outbox::Delivery::Lost => say!(Error, "{text}; given up"),
+                outbox::Delivery::TooMany => say!(Warn, "too many mails: some are left out"),
             }
         }
         Event::StartupDelay(d) => say!(Info, "startup_delay: taking part in {} s", d.as_secs()),

@@ -42,7 +42,7 @@ pub struct Vrrp {
 
 /// Receives adverts of all other VRIDs on one interface. Read seldom: it is there to tell, not to elect.
 #[derive(Debug)]
-pub struct Stray {
+pub struct UnknownVrid {
     fd: OwnedFd,
 }
 
@@ -94,7 +94,7 @@ impl AsFd for Vrrp {
     }
 }
 
-impl Stray {
+impl UnknownVrid {
     /// Opens it, with a kernel filter for everything but `vrids`, and in the VRRP group if `multicast`.
     pub fn open(ifname: &str, ifindex: u32, vrids: &[u8], multicast: bool) -> nix::Result<Self> {
         let fd = raw(ifname, Kind::Plain)?;
@@ -103,7 +103,7 @@ impl Stray {
             set(&fd, libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &group(ifindex)?)?;
         }
         receive_buffer(&fd, false)?;
-        Ok(Stray { fd })
+        Ok(UnknownVrid { fd })
     }
 
     /// The next IP packet that is queued, and its length.
@@ -112,7 +112,7 @@ impl Stray {
     }
 }
 
-impl AsFd for Stray {
+impl AsFd for UnknownVrid {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

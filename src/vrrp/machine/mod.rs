@@ -10,7 +10,7 @@
 //! | Init   | Resume                       | Advert Acquire Entered                   | Master |
 //! | Backup | Leave, Fault                 | Entered                                  | Init   |
 //! | Backup | Tick, down timer             | Advert Acquire Entered                   | Master |
-//! | Backup | advert 0 of the master heard | Noted; down timer := skew (see `above`)  | Backup |
+//! | Backup | advert 0 of the master heard | Noted; down timer := skew (see `better_master`)  | Backup |
 //! | Backup | advert >= own, or no preempt | down timer anew                          | Backup |
 //! | Backup | lower advert, preempt        | down timer runs on (after preempt_delay) | Backup |
 //! | Master | Tick, advert timer           | Advert                                   | Master |
@@ -42,8 +42,8 @@ mod retune;
 use super::timers;
 use crate::base::time::Time;
 use crate::config::Version;
-use resign::Asking;
 pub use resign::Resigned;
+use resign::Soliciting;
 pub use retune::Tuning;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -154,7 +154,7 @@ pub enum Input {
         /// How long to wait for a successor.
         wait: Duration,
         /// How long not to preempt, from now.
-        aside: Duration,
+        no_preempt_for: Duration,
         /// Give the addresses up even if nobody comes.
         force: bool,
     },
@@ -247,22 +247,30 @@ pub struct Machine {
     pub params: Params,
     state: State,
     /// As master: told to resign, and nobody has come yet.
-    asking: Option<Asking>,
+    soliciting: Option<Soliciting>,
     /// Resigned: does not preempt until then.
-    aside_until: Option<Time>,
+    no_preempt_until: Option<Time>,
     /// As master, after a change of the interval: what the backups wait until they have heard of it.
     promised: Option<Duration>,
     /// When this was last master because somebody sent priority 0.
-    hurried: Option<Time>,
+    last_priority_zero_takeover: Option<Time>,
     /// As backup: a master that a lower one was accepted after, and when it counts as dead.
-    above: Option<(Master, Time)>,
+    better_master: Option<(Master, Time)>,
 }
 
 impl Machine {
     /// A machine in `Init`.
     pub fn new(params: Params) -> Self {
         let state = State::Init;
-        Machine { params, state, asking: None, aside_until: None, promised: None, hurried: None, above: None }
+        Machine {
+            params,
+            state,
+            soliciting: None,
+            no_preempt_until: None,
+            promised: None,
+            last_priority_zero_takeover: None,
+            better_master: None,
+        }
     }
 
     /// The state with its deadlines.
@@ -282,7 +290,7 @@ impl Machine {
     /// When `Tick` is due.
     pub fn deadline(&self) -> Option<Time> {
         match self.state {
-            State::Master { .. } if self.asking.is_some() => self.asking.map(|a| a.until),
+            State::Master { .. } if self.soliciting.is_some() => self.soliciting.map(|a| a.until),
             State::Init => None,
             State::Backup { down_at, .. } => Some(down_at),
             State::Master { advert_at, .. } => Some(advert_at),
@@ -290,7 +298,7 @@ impl Machine {
     }
 
     /// N × I of our own adverts: what every backup waits at the least.
-    pub fn patience(&self) -> Duration {
+    pub fn min_down_interval(&self) -> Duration {
         self.promised.unwrap_or(self.params.advert_int * self.params.down_timer_adverts)
     }
 
@@ -298,8 +306,10 @@ impl Machine {
     pub fn step(&mut self, now: Time, input: Input, out: &mut Vec<Action>) {
         match (&self.state, input) {
             (_, Input::Priority(priority)) => self.set_priority(now, priority),
-            (_, Input::Resign { wait, aside, force }) => self.resign(now, wait, aside, force, out),
-            (State::Master { .. }, input) if self.asking.is_some() => self.step_asking(now, input, out),
+            (_, Input::Resign { wait, no_preempt_for, force }) => {
+                self.resign(now, wait, no_preempt_for, force, out)
+            }
+            (State::Master { .. }, input) if self.soliciting.is_some() => self.step_asking(now, input, out),
             (_, input) => self.step_plain(now, input, out),
         }
     }
@@ -358,9 +368,9 @@ impl Machine {
         ]);
         let advert_at = timers::next_on_grid(now, self.params.epoch, self.params.advert_int);
         self.state = State::Master { advert_at, answered: None };
-        self.aside_until = None;
+        self.no_preempt_until = None;
         if why == Why::MasterLeft {
-            self.hurried = Some(now);
+            self.last_priority_zero_takeover = Some(now);
         }
     }
 
@@ -372,7 +382,7 @@ impl Machine {
         why: Why,
         out: &mut Vec<Action>,
     ) {
-        (self.promised, self.above) = (None, None);
+        (self.promised, self.better_master) = (None, None);
         out.push(Action::Entered(Kind::Backup, why));
         let down_at = now + self.down_interval(interval);
         self.state = State::Backup { down_at, interval, preempt_at: None, master, lower: None };
@@ -423,17 +433,17 @@ impl Machine {
 
     fn backup_hears(&mut self, now: Time, heard: Master, heard_interval: Duration, out: &mut Vec<Action>) {
         let mut p = self.params.clone();
-        p.preempt &= self.aside(now).is_none();
+        p.preempt &= self.no_preempt_for(now).is_none();
         let next_down = self.down_interval(match p.version {
             Version::V2 => p.advert_int,
             Version::V3 => heard_interval,
         });
         // Once in N × I: who sends a higher advert and priority 0 in turn must not make a master, with all that it has
         // to announce, of every two packets. The timer does not need it.
-        let hurries = self.hurried.is_none_or(|t| now >= t + self.patience());
+        let hurries = self.last_priority_zero_takeover.is_none_or(|t| now >= t + self.min_down_interval());
         let State::Backup { down_at, interval, preempt_at, master, lower } = &mut self.state else { return };
         if heard.priority == 0 {
-            self.above = self.above.filter(|(m, _)| m.src != heard.src);
+            self.better_master = self.better_master.filter(|(m, _)| m.src != heard.src);
             // Only the master that was heard can resign; anybody else's priority 0 is a forgery or noise.
             // Where all that was heard is a master about to be preempted, that one may; but there may be another
             // master, to be respected, who is heard within an interval: this node has just begun to listen.
@@ -445,7 +455,7 @@ impl Machine {
                         out.push(Action::Noted(Note::MasterGone(*m)));
                     }
                     if hurries {
-                        let alive = self.above.map_or(now, |(_, until)| until);
+                        let alive = self.better_master.map_or(now, |(_, until)| until);
                         *down_at = (*down_at).min(alive.max(now + skew));
                     }
                     m.priority = 0;
@@ -470,9 +480,9 @@ impl Machine {
         // A lower master that is accepted, during preempt_delay or without preempt, may only be deaf to a better one, which
         // is master still when the lower one leaves.
         let gives_way = |m: Master| m.src == heard.src || (m.priority, m.src) < (heard.priority, heard.src);
-        self.above = match *master {
+        self.better_master = match *master {
             Some(m) if m.priority != 0 && !gives_way(m) => Some((m, *down_at)),
-            _ => self.above.filter(|(m, _)| !gives_way(*m)),
+            _ => self.better_master.filter(|(m, _)| !gives_way(*m)),
         };
         (*master, *lower) = (Some(heard), None);
         if p.version == Version::V3 {

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 /// A question that is under way.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asking {
+pub(super) struct Soliciting {
     /// When nobody has come.
     pub(super) until: Time,
     since: Time,
-    aside: Duration,
+    no_preempt_for: Duration,
     force: bool,
 }
 
@@ -38,32 +38,32 @@ pub enum Resigned {
 
 impl Machine {
     /// Whether it waits for an answer to priority 0.
-    pub fn is_asking(&self) -> bool {
-        self.asking.is_some()
+    pub fn is_soliciting(&self) -> bool {
+        self.soliciting.is_some()
     }
 
     /// How much longer it does not preempt, if it was told to resign.
-    pub fn aside(&self, now: Time) -> Option<Duration> {
-        self.aside_until.filter(|t| now < *t).map(|t| t.since(now))
+    pub fn no_preempt_for(&self, now: Time) -> Option<Duration> {
+        self.no_preempt_until.filter(|t| now < *t).map(|t| t.since(now))
     }
 
     pub(super) fn resign(
         &mut self,
         now: Time,
         wait: Duration,
-        aside: Duration,
+        no_preempt_for: Duration,
         force: bool,
         out: &mut Vec<Action>,
     ) {
         let refused = match self.state {
-            _ if self.asking.is_some() => Resigned::Busy,
+            _ if self.soliciting.is_some() => Resigned::Busy,
             _ if self.params.priority == 255 => Resigned::Owner,
             State::Master { .. } => {
-                self.asking = Some(Asking { until: now + wait, since: now, aside, force });
+                self.soliciting = Some(Soliciting { until: now + wait, since: now, no_preempt_for, force });
                 return out.extend([Action::Advert(0), Action::Offer]);
             }
             _ => {
-                self.stand_aside(now, now + aside);
+                self.suspend_preempt(now, now + no_preempt_for);
                 Resigned::NotMaster
             }
         };
@@ -71,13 +71,13 @@ impl Machine {
     }
 
     /// To preempt again.
-    pub fn come_forward(&mut self) {
-        self.aside_until = None;
+    pub fn resume_preempt(&mut self) {
+        self.no_preempt_until = None;
     }
 
     /// Not to preempt until then.
-    pub fn stand_aside(&mut self, now: Time, until: Time) {
-        self.aside_until = Some(until);
+    pub fn suspend_preempt(&mut self, now: Time, until: Time) {
+        self.no_preempt_until = Some(until);
         self.follow_lower(now);
     }
 
@@ -94,60 +94,60 @@ impl Machine {
 
     /// A step of a master that waits for an answer.
     pub(super) fn step_asking(&mut self, now: Time, input: Input, out: &mut Vec<Action>) {
-        let Some(asking) = self.asking else { return };
-        let aside_until = Some(now + asking.aside);
-        let waited = now.since(asking.since);
+        let Some(soliciting) = self.soliciting else { return };
+        let no_preempt_until = Some(now + soliciting.no_preempt_for);
+        let waited = now.since(soliciting.since);
         match input {
             Input::Advert { src, priority, interval } if priority != 0 => {
                 let successor = Master { src, priority };
-                (self.asking, self.aside_until) = (None, aside_until);
+                (self.soliciting, self.no_preempt_until) = (None, no_preempt_until);
                 let interval = self.learned(interval);
                 out.push(Action::Release(Release::AfterSuccessor));
                 self.follow(now, interval, Some(successor), Why::Resigned, out);
                 out.push(Action::Resigned(Resigned::To(successor, waited)));
             }
             // Of a group the first one's time makes the others yield: it is theirs as well.
-            Input::Tick | Input::Yield if now >= asking.until && asking.force => {
-                (self.asking, self.aside_until) = (None, aside_until);
+            Input::Tick | Input::Yield if now >= soliciting.until && soliciting.force => {
+                (self.soliciting, self.no_preempt_until) = (None, no_preempt_until);
                 out.push(Action::Release(Release::Now));
                 self.follow(now, self.params.advert_int, None, Why::Resigned, out);
                 // A master that was never heard is not dead: it was asked for that there be none.
-                if let (State::Backup { down_at, .. }, Some(t)) = (&mut self.state, aside_until) {
+                if let (State::Backup { down_at, .. }, Some(t)) = (&mut self.state, no_preempt_until) {
                     *down_at = (*down_at).max(t);
                 }
                 out.push(Action::Resigned(Resigned::Forced(waited)));
             }
-            Input::Tick if now >= asking.until => {
-                self.asking = None;
+            Input::Tick if now >= soliciting.until => {
+                self.soliciting = None;
                 out.extend([Action::Keep, Action::Advert(self.params.priority)]);
                 self.rearm(now);
                 out.push(Action::Resigned(Resigned::Nobody(waited)));
             }
             Input::Yield => {
-                (self.asking, self.aside_until) = (None, aside_until);
+                (self.soliciting, self.no_preempt_until) = (None, no_preempt_until);
                 self.step_plain(now, input, out);
                 out.push(Action::Resigned(Resigned::WithGroup));
             }
             Input::Leave => {
                 // Priority 0 went out just now; another one would start keepalived's skew timer anew.
-                self.asking = None;
+                self.soliciting = None;
                 out.push(Action::Release(Release::AfterSuccessor));
                 self.rest(Why::Left, out);
                 out.push(Action::Resigned(Resigned::Interrupted));
             }
             Input::Fault => {
-                self.asking = None;
+                self.soliciting = None;
                 out.push(Action::Release(Release::Now));
                 self.rest(Why::Faulted, out);
                 out.push(Action::Resigned(Resigned::Interrupted));
             }
             Input::Stall => {
-                self.asking = None;
+                self.soliciting = None;
                 self.step_plain(now, input, out);
                 out.push(Action::Resigned(Resigned::Interrupted));
             }
             _ => {}
         }
-        debug_assert!(self.asking.is_none() || self.kind() == Kind::Master);
+        debug_assert!(self.soliciting.is_none() || self.kind() == Kind::Master);
     }
 }

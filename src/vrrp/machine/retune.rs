@@ -27,7 +27,7 @@ impl Machine {
     /// adverts are refused until it has the same interval, and that is what the time is for.
     pub fn retune(&mut self, now: Time, t: Tuning, out: &mut Vec<Action>) {
         let old = (self.params.advert_int, self.params.down_timer_adverts);
-        let patience = self.patience();
+        let min_down_interval = self.min_down_interval();
         let p = &mut self.params;
         (p.advert_int, p.down_timer_adverts) = (t.advert_int, t.down_timer_adverts);
         (p.preempt, p.preempt_delay) = (t.preempt, t.preempt_delay);
@@ -55,7 +55,7 @@ impl Machine {
             // Once more before the old interval is over: one lost advert must not cost the mastership.
             State::Master { advert_at, .. } => {
                 *advert_at = next.min(now + old.0);
-                self.promised = Some(patience);
+                self.promised = Some(min_down_interval);
                 out.push(Action::Advert(self.params.priority));
             }
         }

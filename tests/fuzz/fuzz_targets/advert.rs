@@ -8,11 +8,11 @@ use std::time::Duration;
 use vipd::config::{Auth, Version};
 use vipd::vrrp::demux;
 use vipd::vrrp::packet::{self, Advert, Expect, Outgoing};
-use vipd::wire::vrrp::IpInfo;
-use vipd::wire::vrrp::GROUP_V6;
-use vipd::wire::vrrp::GROUP_V4;
 use vipd::vrrp::replay::Replay;
 use vipd::wire::checksum::ones_complement;
+use vipd::wire::vrrp::GROUP_V4;
+use vipd::wire::vrrp::GROUP_V6;
+use vipd::wire::vrrp::IpInfo;
 
 fuzz_target!(|data: &[u8]| {
     let Some((&how, data)) = data.split_first() else { return };
@@ -38,10 +38,12 @@ fuzz_target!(|data: &[u8]| {
         message[6..8].fill(0);
         let pseudo: Vec<u8> = match (src, dst) {
             (IpAddr::V4(s), IpAddr::V4(d)) if how & 8 != 0 => {
-                vipd::wire::checksum::pseudo_v4(s, d, packet::PROTOCOL, message.len() as u16).to_vec()
+                vipd::wire::checksum::pseudo_v4(s, d, vipd::wire::vrrp::PROTOCOL, message.len() as u16)
+                    .to_vec()
             }
             (IpAddr::V6(s), IpAddr::V6(d)) => {
-                vipd::wire::checksum::pseudo_v6(s, d, packet::PROTOCOL, message.len() as u32).to_vec()
+                vipd::wire::checksum::pseudo_v6(s, d, vipd::wire::vrrp::PROTOCOL, message.len() as u32)
+                    .to_vec()
             }
             _ => Vec::new(),
         };

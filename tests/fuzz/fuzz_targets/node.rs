@@ -10,10 +10,10 @@ use vipd::config::{Auth, Version, schema};
 use vipd::node::{Effect, Node};
 use vipd::report::words;
 use vipd::vrrp::packet::{self, Outgoing};
-use vipd::wire::vrrp::GROUP_V4;
 use vipd::wire::arp::Arp;
 use vipd::wire::ipv4;
 use vipd::wire::rtnl::{Addr, IfName, Link};
+use vipd::wire::vrrp::GROUP_V4;
 
 const INI: &str = "\
 [vrrp A]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = 192.168.30.230/24\n\
@@ -67,7 +67,7 @@ fuzz_target!(|script: &[u8]| {
             8 => {
                 // This process stands still.
                 w.now += Duration::from_millis(u64::from(arg) * 40);
-                w.node.woke(w.now);
+                w.node.check_stall(w.now);
             }
             _ if arg > 250 => w.node.stop(w.now),
             _ => {}
@@ -142,7 +142,7 @@ impl World {
             v3_checksum_as_v2: false,
         };
         let mut out = Vec::new();
-        ipv4::header(&mut out, src, GROUP_V4, 1, packet::PROTOCOL, o.message_len());
+        ipv4::header(&mut out, src, GROUP_V4, 1, vipd::wire::vrrp::PROTOCOL, o.message_len());
         packet::encode(&mut out, &o, priority);
         self.adverts = 0;
         self.node.packet(self.now, 0, &out);
@@ -168,16 +168,16 @@ impl World {
         match e {
             Effect::Open { link, .. } if self.errno == 0 => self.node.opened(now, link),
             Effect::Open { link, .. } => self.node.open_failed(now, link, self.errno),
-            Effect::Advert { inst, priority, decided } => {
-                if !self.node.may_advertise(inst, priority, decided, now) {
+            Effect::Advert { router, priority, decided } => {
+                if !self.node.may_advertise(router, priority, decided, now) {
                     return;
                 }
                 self.adverts += 1;
                 let mut out = Vec::new();
-                if self.node.encode_advert(inst, priority, 0, &mut out).is_none() || self.deaf {
-                    self.node.send_failed(inst, 0, now, 100);
+                if self.node.encode_advert(router, priority, 0, &mut out).is_none() || self.deaf {
+                    self.node.send_failed(router, 0, now, 100);
                 } else {
-                    self.node.sent(inst, priority, now);
+                    self.node.sent(router, priority, now);
                 }
             }
             Effect::Addrs(mut ops) => {
@@ -213,7 +213,7 @@ impl World {
             idle = if t <= self.now { idle + 1 } else { 0 };
             assert!(idle < 6 && turns < TURNS, "spins: {:?}", self.node.deadline(self.now));
             self.now = self.now.max(t);
-            self.node.woke(self.now);
+            self.node.check_stall(self.now);
             self.settle();
         }
         self.now = until;

@@ -23,7 +23,7 @@ impl Corpus {
     /// The name is the content, so that a second run adds nothing.
     fn add(&self, parts: &[&[u8]]) -> std::io::Result<()> {
         let seed = parts.concat();
-        fs::write(self.0.join(format!("seed-{:016x}", state_file::fnv1a(&seed))), seed)
+        fs::write(self.0.join(format!("seed-{:016x}", vipd::base::hash::fnv1a(&seed))), seed)
     }
 }
 

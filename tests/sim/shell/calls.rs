@@ -17,21 +17,21 @@ impl World {
     pub(super) fn second_half(&mut self, h: usize, p: &mut Proc, t: u64, half: Half) {
         let now = self.clock(h, t);
         match half {
-            Half::Send { inst, priority, before } => {
+            Half::Send { router, priority, before } => {
                 let mut bytes = Vec::new();
-                let errno = match p.node.encode_advert(inst, priority, 0, &mut bytes) {
+                let errno = match p.node.encode_advert(router, priority, 0, &mut bytes) {
                     None => libc::EADDRNOTAVAIL,
                     Some(_) if !p.open => libc::ENODEV,
-                    Some(_) => self.send(h, p, t, inst, priority, bytes),
+                    Some(_) => self.send(h, p, t, router, priority, bytes),
                 };
-                p.half = Some(Half::Sent { inst, priority, before, errno });
+                p.half = Some(Half::Sent { router, priority, before, errno });
             }
-            Half::Sent { inst, priority, before, errno } => {
+            Half::Sent { router, priority, before, errno } => {
                 if errno == 0 || self.mutant == Mutant::BelievesEverySend {
-                    p.node.sent(inst, priority, before);
+                    p.node.sent(router, priority, before);
                 } else {
-                    p.node.send_failed(inst, 0, before, errno);
-                    p.node.unsent(inst, before);
+                    p.node.send_failed(router, 0, before, errno);
+                    p.node.unsent(router, before);
                 }
             }
             Half::Carry { ops, before } => {
@@ -154,7 +154,7 @@ impl World {
             };
             self.say(h, || format!("{:?} {} {:?}: {errno}", op.kind, op.addr, op.lease));
             if errno == libc::ENOBUFS && op.kind == OpKind::Remove {
-                self.refuses(h, t, p.node.addrs.entries[op.entry].inst, op.addr);
+                self.refuses(h, t, p.node.addrs.entries[op.entry].router, op.addr);
             }
             results.push((op, errno));
         }

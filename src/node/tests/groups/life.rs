@@ -78,7 +78,7 @@ fn a_restart_resumes_all_or_none() {
         }
         net.boot(0, &leased, &remembered);
         net.run(ms(10));
-        let whys: Vec<Why> = net.hosts[0].node.instances.iter().map(|i| i.why).collect();
+        let whys: Vec<Why> = net.hosts[0].node.routers.iter().map(|i| i.why).collect();
         if resumes {
             assert_eq!(whys, [Why::Resumed; 2]);
             net.all_on(0);
@@ -100,7 +100,7 @@ fn a_restart_resumes_all_or_none() {
     let now = net.now;
     net.hosts[1].node.packet(now, 1, &advert);
     net.boot(1, &[0, 1], &[true, true]);
-    assert!(net.hosts[1].node.instances.iter().all(|i| i.why == Why::Started));
+    assert!(net.hosts[1].node.routers.iter().all(|i| i.why == Why::Started));
 }
 
 #[test]
@@ -108,10 +108,10 @@ fn a_stall_on_one_lan_gives_up_both() {
     let mut net = Net::new(&[pair([150, 150], "")]);
     net.run(ms(6000));
     net.all_on(0);
-    net.hosts[0].node.woke(net.now + ms(3500));
+    net.hosts[0].node.check_stall(net.now + ms(3500));
     net.effects(0);
     assert_eq!((net.holders(0), net.holders(1)), (vec![], vec![]));
-    assert!(net.hosts[0].node.instances.iter().all(|i| i.why == Why::Stalled));
+    assert!(net.hosts[0].node.routers.iter().all(|i| i.why == Why::Stalled));
 }
 
 #[test]
@@ -121,8 +121,8 @@ fn haproxy_of_one_member_is_everybodys() {
     cfg.vrrp[0].track_haproxy = config::Track::Fault;
     cfg.vrrp[1].track_haproxy = config::Track::No;
     let mut net = Net::new(&[cfg]);
-    let instances = &net.hosts[0].node.instances;
-    assert!(instances.iter().all(|i| i.faults.only(Faults::STARTING)), "no FAULT while it starts");
+    let routers = &net.hosts[0].node.routers;
+    assert!(routers.iter().all(|i| i.faults.only(Faults::STARTING)), "no FAULT while it starts");
     net.run(ms(6000));
     net.all_on(0);
     // It dies and cannot be started again.
@@ -134,7 +134,7 @@ fn haproxy_of_one_member_is_everybodys() {
     net.settle(0);
     net.run(ms(1000));
     assert_eq!((net.holders(0), net.holders(1)), (vec![], vec![]));
-    assert!(net.hosts[0].node.instances[1].faults.only(Faults::GROUP));
+    assert!(net.hosts[0].node.routers[1].faults.only(Faults::GROUP));
     assert!(net.hosts[0].did.iter().any(|(_, d)| *d == Did::Advert(1, 0)));
 }
 
@@ -169,7 +169,7 @@ fn nobody_starts_before_all_sockets_are_open() {
     }
     node.dump_ends(now, &[ETH0, ETH0 + 1]);
     node.begin(now, &[false; 2]);
-    let kinds = |node: &Node| node.instances.iter().map(|i| i.machine.kind()).collect::<Vec<_>>();
+    let kinds = |node: &Node| node.routers.iter().map(|i| i.machine.kind()).collect::<Vec<_>>();
     node.opened(now, 0);
     assert_eq!(kinds(&node), [Kind::Init; 2]);
     node.opened(now, 1);
@@ -188,7 +188,7 @@ fn owners_and_a_mixed_group_that_no_configuration_allows() {
         }
         net.settle(0);
         net.run(ms(30_000));
-        let kinds: Vec<Kind> = net.hosts[0].node.instances.iter().map(|i| i.machine.kind()).collect();
+        let kinds: Vec<Kind> = net.hosts[0].node.routers.iter().map(|i| i.machine.kind()).collect();
         assert_eq!(kinds, [Kind::Master; 2], "{priorities:?}");
     }
 }

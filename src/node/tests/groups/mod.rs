@@ -128,20 +128,20 @@ impl Net {
             let host = &mut self.hosts[h];
             match e {
                 Effect::Open { link, .. } => host.node.opened(now, link),
-                Effect::Advert { inst, priority, decided } => {
-                    if !host.node.may_advertise(inst, priority, decided, now) {
+                Effect::Advert { router, priority, decided } => {
+                    if !host.node.may_advertise(router, priority, decided, now) {
                         continue;
                     }
-                    if host.deaf[inst] {
-                        host.node.send_failed(inst, 0, now, libc::EPERM);
-                        host.node.unsent(inst, now);
+                    if host.deaf[router] {
+                        host.node.send_failed(router, 0, now, libc::EPERM);
+                        host.node.unsent(router, now);
                         continue;
                     }
                     let mut bytes = Vec::new();
-                    host.node.encode_advert(inst, priority, 0, &mut bytes).unwrap();
-                    host.did.push((now, Did::Advert(inst, priority)));
-                    host.node.sent(inst, priority, now);
-                    self.send(h, inst, || Frame::Advert(bytes.clone()));
+                    host.node.encode_advert(router, priority, 0, &mut bytes).unwrap();
+                    host.did.push((now, Did::Advert(router, priority)));
+                    host.node.sent(router, priority, now);
+                    self.send(h, router, || Frame::Advert(bytes.clone()));
                 }
                 Effect::Addrs(mut ops) => {
                     host.node.addrs.keep_valid(&mut ops, now);
@@ -216,7 +216,7 @@ impl Net {
         if !self.hosts[h].alive || (!due && mine.is_empty()) {
             return;
         }
-        self.hosts[h].node.woke(now);
+        self.hosts[h].node.check_stall(now);
         self.effects(h);
         for (_, _, link, frame) in mine {
             match frame {
@@ -419,7 +419,7 @@ fn whatever_happens_one_node_has_all_in_the_end() {
             }
             net.run(ms(random(6000)));
             for host in &net.hosts {
-                let masters = host.node.instances.iter().filter(|i| i.is_master()).count();
+                let masters = host.node.routers.iter().filter(|i| i.is_master()).count();
                 assert_ne!(masters, 1, "seed {seed}: {:?}", net.history());
             }
         }
@@ -445,8 +445,8 @@ fn a_cut_cable_moves_both_and_both_come_back() {
     net.link(0, 1, false);
     assert_eq!(net.holders(0), [], "one FAULT takes the group");
     assert!(net.hosts[0].did.iter().any(|(_, d)| *d == Did::Advert(0, 0)), "the other LAN is told");
-    assert!(net.hosts[0].node.instances[0].faults.only(Faults::GROUP));
-    assert!(net.hosts[0].node.instances[1].faults.only(Faults::LINK_DOWN));
+    assert!(net.hosts[0].node.routers[0].faults.only(Faults::GROUP));
+    assert!(net.hosts[0].node.routers[1].faults.only(Faults::LINK_DOWN));
     net.run(ms(4000));
     net.all_on(1);
     net.link(0, 1, true);
@@ -467,12 +467,11 @@ fn of_two_groups_the_better_one_announces_on_both_lans_whoever_advertises_first(
             net.run(ms(350)); // their adverts are not at one time
             net.start(&pair(theirs, ""));
             net.run(ms(10_000 + 50 * phase));
-            let before: Vec<u64> =
-                net.hosts[0].node.instances.iter().map(|i| i.stats.announcements).collect();
+            let before: Vec<u64> = net.hosts[0].node.routers.iter().map(|i| i.stats.announcements).collect();
             net.passes = Box::new(|_, _, _| true);
             net.run(ms(1900));
             net.all_on(0);
-            let after: Vec<u64> = net.hosts[0].node.instances.iter().map(|i| i.stats.announcements).collect();
+            let after: Vec<u64> = net.hosts[0].node.routers.iter().map(|i| i.stats.announcements).collect();
             assert!(before[0] < after[0] && before[1] < after[1], "{mine:?} {phase}: {before:?} {after:?}");
         }
     }

@@ -12,7 +12,7 @@ impl World {
         w.eth(3, b"eth1");
         w.begin(false);
         w.run(ms(100_000));
-        assert!(w.node.instances.iter().all(|i| i.is_master()), "{:?}", w.events);
+        assert!(w.node.routers.iter().all(|i| i.is_master()), "{:?}", w.events);
         w.take();
         (w, cfg)
     }
@@ -24,7 +24,7 @@ impl World {
         assert!(self.node.may_reconfigure());
         let changes = self.node.reconfigure(old, &new, self.now);
         self.node.reconfigure_haproxy(new.haproxy.as_ref(), false, self.now);
-        self.last_advert.resize(self.node.instances.len().max(8), None);
+        self.last_advert.resize(self.node.routers.len().max(8), None);
         self.effects();
         self.settle();
         *old = new;
@@ -73,10 +73,10 @@ fn changed(name: &str) -> Change {
 fn nothing_happens_if_nothing_has_changed() {
     let text = vi("VI_1", 51, A, "") + &vi("VI_2", 52, B, "");
     let (mut w, mut cfg) = World::master(&text);
-    let before = w.node.instances[0].machine.state().clone();
+    let before = w.node.routers[0].machine.state().clone();
     let comment = format!("# lines move\n\n{text}");
     assert_eq!(w.reload(&mut cfg, &comment), []);
-    assert_eq!(*w.node.instances[0].machine.state(), before);
+    assert_eq!(*w.node.routers[0].machine.state(), before);
     assert_eq!(w.take(), []);
 }
 
@@ -100,9 +100,9 @@ fn values_change_in_place_and_adverts_stay_on_their_grid() {
     assert!(w.did.iter().any(|(_, d)| *d == Did::Advert(0, 150)));
     assert_eq!(w.times(removed), [0u64; 0]);
     assert!(w.did.iter().any(|(_, d)| *d == Did::Remember(Memory::Master)), "another password");
-    let inst = &w.node.instances[0];
-    assert!(!inst.machine.params.preempt);
-    assert_eq!(inst.announcer.deadline(), None, "no refresh any more");
+    let router = &w.node.routers[0];
+    assert!(!router.machine.params.preempt);
+    assert_eq!(router.announcer.deadline(), None, "no refresh any more");
 }
 
 #[test]
@@ -136,11 +136,11 @@ fn a_vip_moves_between_masters_without_leaving_the_kernel() {
     assert!(w.node.addrs.of(1).all(|(e, _)| w.node.addrs.is_held(e)));
     // And to one that is not master: then somebody else has it.
     let peer = Ipv4Addr::new(192, 168, 30, 117);
-    let two = packet(&w.node.instances[1].cfg, peer, 200);
+    let two = packet(&w.node.routers[1].cfg, peer, 200);
     w.node.packet(w.now, 0, &two);
     w.settle();
     w.pass(ms(1000));
-    let two = packet(&w.node.instances[1].cfg, peer, 200);
+    let two = packet(&w.node.routers[1].cfg, peer, 200);
     w.node.packet(w.now, 0, &two);
     w.reload(&mut cfg, &text(C, &format!("{B}, {A}")));
     assert!(!w.has(A), "removed at once");
@@ -154,22 +154,22 @@ fn a_new_one_starts_and_one_that_goes_hands_over() {
     let what: Vec<(&str, &What)> = changes.iter().map(|c| (c.name.as_str(), &c.what)).collect();
     assert_eq!(what, [("VI_3", &What::Added), ("VI_1", &What::Removed)]);
     // In the order of the file, who leaves last.
-    let names: Vec<&str> = w.node.instances.iter().map(|i| i.cfg.name.as_str()).collect();
+    let names: Vec<&str> = w.node.routers.iter().map(|i| i.cfg.name.as_str()).collect();
     assert_eq!(names, ["VI_3", "VI_2", "VI_1"]);
     assert!(w.did.iter().any(|(_, d)| *d == Did::Advert(2, 0)), "{:?}", w.did);
     assert!(w.has(A), "kept until the successor has it");
     // The successor is heard, though its virtual router is not configured any more.
     w.pass(ms(100));
-    let advert = packet(&w.node.instances[2].cfg, Ipv4Addr::new(192, 168, 30, 117), 90);
+    let advert = packet(&w.node.routers[2].cfg, Ipv4Addr::new(192, 168, 30, 117), 90);
     w.node.packet(w.now, 0, &advert);
     w.settle();
     w.pass(ms(100));
     assert!(!w.has(A));
-    assert_eq!(w.node.instances.len(), 2);
+    assert_eq!(w.node.routers.len(), 2);
     assert_eq!(w.forgotten, ["VI_1"]);
     w.pass(ms(4000));
     assert!(w.has(C) && w.has(B));
-    assert_eq!(w.node.instances[1].stats.became_master, 1, "the other one did not notice");
+    assert_eq!(w.node.routers[1].stats.became_master, 1, "the other one did not notice");
     assert!(w.node.links[0].demux.get(51).is_none());
 }
 
@@ -179,12 +179,12 @@ fn one_that_becomes_another_keeps_its_addresses_until_they_are_taken() {
         let (mut w, mut cfg) = World::master(&vi("VI_1", 51, A, ""));
         let changes = w.reload(&mut cfg, &vi("VI_1", 51, A, change));
         assert_eq!(changes.len(), 2, "{change}");
-        assert_eq!(w.node.instances.len(), 2);
+        assert_eq!(w.node.routers.len(), 2);
         assert!(w.has(A), "{change}");
         // Nobody else takes it: the new one does, and it never left.
         w.pass(ms(6000));
-        assert_eq!(w.node.instances.len(), 1, "{change}");
-        assert!(w.node.instances[0].is_master());
+        assert_eq!(w.node.routers.len(), 1, "{change}");
+        assert!(w.node.routers[0].is_master());
         assert_eq!(w.times(removed), [0u64; 0], "{change}");
         assert!(w.has(A));
         w.pass(ms(6000));
@@ -195,7 +195,7 @@ fn one_that_becomes_another_keeps_its_addresses_until_they_are_taken() {
     let (mut w, mut cfg) = World::master(&vi("VI_1", 51, A, ""));
     w.reload(&mut cfg, &vi("VI_1", 99, A, ""));
     w.pass(ms(10_000));
-    assert_eq!((w.times(removed), w.has(A), w.node.instances.len()), (vec![], true, 1));
+    assert_eq!((w.times(removed), w.has(A), w.node.routers.len()), (vec![], true, 1));
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_new_name_is_no_new_virtual_router() {
     assert_eq!(changes, [changed("WEB")]);
     assert_eq!(w.forgotten, ["VI_1"]);
     assert_eq!(w.take(), [Did::Remember(Memory::Master)]);
-    assert!(w.node.instances[0].is_master());
+    assert!(w.node.routers[0].is_master());
 }
 
 #[test]
@@ -225,10 +225,10 @@ fn another_interval_is_told_at_once_and_costs_nobody_his_mastership() {
             assert!(t - last <= u64::from(to) * 1000, "{from} to {to}");
             last = t;
         }
-        let inst = &w.node.instances[0];
-        assert_eq!((inst.stats.became_master, inst.stats.stalls), (1, 0), "{from} to {to}");
+        let router = &w.node.routers[0];
+        assert_eq!((router.stats.became_master, router.stats.stalls), (1, 0), "{from} to {to}");
         assert_eq!(w.times(removed), [0u64; 0]);
-        assert_eq!(inst.machine.patience(), Duration::from_secs(3 * u64::from(to)));
+        assert_eq!(router.machine.min_down_interval(), Duration::from_secs(3 * u64::from(to)));
         assert_eq!(w.node.addrs.terms(0).safe, w.node.addrs.terms(0).fresh > Duration::ZERO);
         w.theorem = true;
         w.pass(Duration::from_secs(u64::from(to) * 10));
@@ -285,14 +285,14 @@ fn checks_keep_their_state_and_a_new_one_moves_nobody() {
         + &check("web", 8080);
     let changes = w.reload(&mut cfg, &more);
     assert_eq!(changes, [changed("VI_1")]);
-    assert_eq!((w.kind(), w.node.instances[0].machine.params.priority), (Kind::Master, 100));
+    assert_eq!((w.kind(), w.node.routers[0].machine.params.priority), (Kind::Master, 100));
     assert_eq!(w.node.checks[3].is_up(), Some(true), "what it was");
     // Now they have results: the heavy one is down, the light one up.
     let down = Err(check::Failure::TimedOut);
     w.node.check_done(w.now, 1, down, String::new());
-    assert_eq!(w.node.instances[0].machine.params.priority, 10);
+    assert_eq!(w.node.routers[0].machine.params.priority, 10);
     w.node.check_done(w.now, 0, Ok(()), String::new());
-    assert_eq!(w.node.instances[0].machine.params.priority, 30);
+    assert_eq!(w.node.routers[0].machine.params.priority, 30);
     w.node.check_done(w.now, 2, down, String::new());
     w.settle();
     assert_eq!(w.kind(), Kind::Init, "the first result counts");
@@ -310,7 +310,7 @@ fn a_group_takes_a_member_in_without_moving() {
             + "[group G]\nmembers = VI_1, VI_2, VI_3\n"),
     );
     w.pass(ms(5000));
-    assert!(w.node.instances.iter().all(|i| i.is_master() && i.stats.became_master == 1));
+    assert!(w.node.routers.iter().all(|i| i.is_master() && i.stats.became_master == 1));
     assert_eq!(w.times(removed), [0u64; 0]);
 }
 
@@ -330,7 +330,7 @@ fn interfaces_come_and_go() {
         assert_eq!(w.node.links.len(), links + 1, "its place is used again");
         w.take();
     }
-    assert!(w.node.instances[0].is_master());
+    assert!(w.node.routers[0].is_master());
 }
 
 #[test]
@@ -345,9 +345,9 @@ fn an_interface_that_is_there_is_not_missing_before_the_kernel_has_told_of_it() 
         w.more_links.push(3);
         w.reload(&mut cfg, &more);
         let expected = if more.contains("weight") { 105 } else { 100 };
-        assert_eq!(w.node.instances[0].machine.params.priority, expected);
+        assert_eq!(w.node.routers[0].machine.params.priority, expected);
         w.pass(ms(3000));
-        assert_eq!((w.kind(), w.node.instances[0].stats.became_master), (Kind::Master, 1), "{more}");
+        assert_eq!((w.kind(), w.node.routers[0].stats.became_master), (Kind::Master, 1), "{more}");
         assert_eq!(w.times(removed), [0u64; 0]);
         // One that is not there is missing all the same.
         w.reload(&mut cfg, &more.replace("eth1", "eth7"));
@@ -380,14 +380,14 @@ fn a_refresh_that_was_off_begins() {
     let text = |n: u32| vi("VI_1", 51, A, &format!("garp_master_refresh = {n}"));
     let (mut w, mut cfg) = World::master(&text(0));
     w.pass(ms(60_000));
-    assert_eq!(w.node.instances[0].announcer.deadline(), None);
+    assert_eq!(w.node.routers[0].announcer.deadline(), None);
     w.reload(&mut cfg, &text(7));
-    assert_eq!(w.node.instances[0].announcer.deadline(), Some(w.now + ms(7000)));
+    assert_eq!(w.node.routers[0].announcer.deadline(), Some(w.now + ms(7000)));
     // A backup announces nothing.
     w.hear(PEER, 200);
     w.settle();
     w.reload(&mut cfg, &text(8));
-    assert_eq!(w.node.instances[0].announcer.deadline(), None);
+    assert_eq!(w.node.routers[0].announcer.deadline(), None);
 }
 
 #[test]
@@ -468,9 +468,9 @@ fn a_thousand_reloads() {
     let wanted: std::collections::BTreeSet<IpAddr> =
         cfg.vrrp.iter().flat_map(|v| v.held().map(|v| v.addr)).collect();
     assert_eq!(w.present, wanted);
-    assert_eq!(w.node.instances.len(), cfg.vrrp.len());
+    assert_eq!(w.node.routers.len(), cfg.vrrp.len());
     assert_eq!(w.node.addrs.entries.len(), wanted.len());
-    assert!(w.node.instances.iter().all(|i| i.is_master()));
+    assert!(w.node.routers.iter().all(|i| i.is_master()));
 }
 
 #[test]
@@ -481,10 +481,10 @@ fn names_may_be_swapped() {
     w.node.reconfigure(&cfg, &new, w.now);
     let effects: Vec<Effect> = std::iter::from_fn(|| w.node.next_effect()).collect();
     let forget = |n: &str| Effect::Forget { name: n.to_owned() };
-    let remember = |inst| Effect::Remember { inst, memory: Memory::Master };
+    let remember = |router| Effect::Remember { router, memory: Memory::Master };
     assert_eq!(effects, [forget("VI_1"), forget("VI_2"), remember(0), remember(1)]);
     cfg = new;
-    assert_eq!(cfg.vrrp.len(), w.node.instances.len());
+    assert_eq!(cfg.vrrp.len(), w.node.routers.len());
 }
 
 #[test]
@@ -493,7 +493,7 @@ fn the_key_of_an_authentication_header_changes_and_its_numbers_go_on() {
     let ah = |pass: &str| format!("auth_type = AH\nauth_pass = {pass}");
     let (mut w, mut cfg) = World::master(&text(&ah("one")));
     // The pretended network does not encode.
-    let before = w.node.instances[0].replay.take_next();
+    let before = w.node.routers[0].replay.take_next();
     let changes = w.reload(&mut cfg, &text(&ah("two")));
     assert_eq!(changes, [changed("VI_1")]);
     let advert = |w: &mut World| {
@@ -502,21 +502,21 @@ fn the_key_of_an_authentication_header_changes_and_its_numbers_go_on() {
         out
     };
     let bytes = advert(&mut w);
-    assert_eq!(w.node.instances[0].replay.last(), before + 1);
+    assert_eq!(w.node.routers[0].replay.last(), before + 1);
     // What it says now is believed by somebody with the new key, and by nobody with the old one.
     for (key, accepted) in [("two", 1), ("one", 0)] {
         let mut other = World::new(&config(&text(&ah(key))));
-        other.node.instances[0].src = Some(PEER.into());
+        other.node.routers[0].src = Some(PEER.into());
         other.begin(false);
-        other.node.instances[0].src = Some(PEER.into());
+        other.node.routers[0].src = Some(PEER.into());
         other.node.packet(other.now, 0, &bytes);
-        assert_eq!(other.node.instances[0].stats.adverts_received, accepted, "{key}");
+        assert_eq!(other.node.routers[0].stats.adverts_received, accepted, "{key}");
     }
     // And from AH to a password.
     w.reload(&mut cfg, &text("auth_type = PASS\nauth_pass = x"));
-    assert_eq!(w.node.instances[0].ah_key(), None);
+    assert_eq!(w.node.routers[0].ah_key(), None);
     w.pass(ms(4000));
-    assert_eq!(w.node.instances[0].stats.became_master, 1);
+    assert_eq!(w.node.routers[0].stats.became_master, 1);
 }
 
 /// A batch takes its time, and one that ends too late costs all addresses: whenever a VIP comes, none goes.

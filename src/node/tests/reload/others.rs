@@ -7,9 +7,9 @@ use crate::notify::outbox;
 
 const VMAC: &str = "use_vmac = yes\nhandover_timeout = 2";
 
-fn macvlan_of(w: &World, inst: usize) -> Option<(usize, String)> {
-    let link = &w.node.links[w.node.instances[inst].vmac?];
-    Some((link.vmac?.inst, link.name.clone()))
+fn macvlan_of(w: &World, router: usize) -> Option<(usize, String)> {
+    let link = &w.node.links[w.node.routers[router].vmac?];
+    Some((link.vmac?.router, link.name.clone()))
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn a_macvlan_comes_and_goes_with_its_virtual_router() {
     assert!(w.take().contains(&Did::Vmac(VmacOp::Make { parent: ETH0 })));
     assert_eq!(macvlan_of(&w, 0), Some((0, "vrrp.52".to_owned())));
     w.pass(ms(4000));
-    assert!(w.node.instances.iter().all(|i| i.is_master()), "{:?}", w.events);
+    assert!(w.node.routers.iter().all(|i| i.is_master()), "{:?}", w.events);
     assert!(w.has(A) && w.has(B));
     let made = w.macvlans[0].ifindex;
     assert!(w.macvlans[0].up);
@@ -32,7 +32,7 @@ fn a_macvlan_comes_and_goes_with_its_virtual_router() {
     assert!(w.has(A) && !w.has(B));
     assert!(w.take().contains(&Did::Unmake(made)));
     assert!(w.node.links.iter().all(|l| l.vmac.is_none()));
-    assert!(w.node.instances.len() == 1 && w.node.instances[0].is_master());
+    assert!(w.node.routers.len() == 1 && w.node.routers[0].is_master());
     // The place is free again.
     let n = w.node.links.len();
     w.reload(&mut cfg, &(vi("VI_2", 52, B, VMAC) + &plain));
@@ -59,10 +59,10 @@ fn a_virtual_router_takes_up_the_virtual_mac_and_puts_it_off() {
     for more in [VMAC, "handover_timeout = 2"] {
         w.reload(&mut cfg, &vi("VI_1", 51, A, more));
         w.pass(ms(8000));
-        assert_eq!(w.node.instances.len(), 1, "{more}");
-        assert!(w.node.instances[0].is_master() && w.has(A), "{more}: {:?}", w.events);
+        assert_eq!(w.node.routers.len(), 1, "{more}");
+        assert!(w.node.routers[0].is_master() && w.has(A), "{more}: {:?}", w.events);
         assert_eq!(w.macvlans.len(), usize::from(more == VMAC));
-        assert_eq!(w.node.instances[0].faults, Faults::default());
+        assert_eq!(w.node.routers[0].faults, Faults::default());
     }
 }
 

@@ -6,14 +6,14 @@ const WAIT: Duration = Duration::from_millis(1250);
 const ASIDE: Duration = Duration::from_secs(60);
 
 fn resign(force: bool) -> Input {
-    Input::Resign { wait: WAIT, aside: ASIDE, force }
+    Input::Resign { wait: WAIT, no_preempt_for: ASIDE, force }
 }
 
 /// A master that was told to at 10.2 s.
-fn asking(p: Params, force: bool) -> Machine {
+fn soliciting(p: Params, force: bool) -> Machine {
     let mut m = master(p);
     assert_eq!(go(&mut m, at(10_200), resign(force)), [Advert(0), Action::Offer]);
-    assert!(m.is_asking());
+    assert!(m.is_soliciting());
     assert_eq!((m.kind(), m.deadline()), (Kind::Master, Some(at(10_200) + WAIT)));
     m
 }
@@ -28,17 +28,17 @@ fn asking_rows() {
         let p = params(v, 100);
         // Whoever advertises is the successor, whatever its priority is.
         for (src, priority) in [(LOW, 1), (LOW, 99), (HIGH, 100), (HIGH, 254)] {
-            let mut m = asking(p.clone(), false);
+            let mut m = soliciting(p.clone(), false);
             let who = Master { src, priority };
             let out = go(&mut m, at(10_900), advert(src, priority));
             let to = Resigned::To(who, ms(700));
             assert_eq!(out, [LATER, Entered(Kind::Backup, Why::Resigned), said(to)]);
             assert_eq!(m.deadline(), Some(down(&p, at(10_900), learned(v))));
-            assert_eq!(m.aside(at(10_900)), Some(ASIDE));
-            assert!(!m.is_asking());
+            assert_eq!(m.no_preempt_for(at(10_900)), Some(ASIDE));
+            assert!(!m.is_soliciting());
         }
         // Nothing else is answered, and no advert goes out meanwhile.
-        let mut m = asking(p.clone(), false);
+        let mut m = soliciting(p.clone(), false);
         for input in [Input::Tick, Input::Start, Input::Resume, advert(LOW, 0)] {
             assert_eq!(go(&mut m, at(11_449), input), [], "{input:?}");
         }
@@ -46,9 +46,12 @@ fn asking_rows() {
         // Nobody.
         let out = go(&mut m, at(11_450), Input::Tick);
         assert_eq!(out, [Action::Keep, Advert(100), said(Resigned::Nobody(WAIT))]);
-        assert_eq!((m.kind(), m.deadline(), m.aside(at(11_450))), (Kind::Master, Some(at(12_000)), None));
+        assert_eq!(
+            (m.kind(), m.deadline(), m.no_preempt_for(at(11_450))),
+            (Kind::Master, Some(at(12_000)), None)
+        );
         // Nobody, and by force.
-        let mut m = asking(p.clone(), true);
+        let mut m = soliciting(p.clone(), true);
         let out = go(&mut m, at(11_450), Input::Tick);
         assert_eq!(out, [NOW, Entered(Kind::Backup, Why::Resigned), said(Resigned::Forced(WAIT))]);
         assert_eq!(m.deadline(), Some(at(11_450) + ASIDE), "there is nobody who could be dead");
@@ -62,12 +65,12 @@ fn asking_rows() {
             (Input::Stall, vec![NOW, Entered(Kind::Backup, Why::Stalled), interrupted]),
             (Input::Yield, vec![LATER, Entered(Kind::Backup, Why::Group), said(Resigned::WithGroup)]),
         ] {
-            let mut m = asking(p.clone(), false);
+            let mut m = soliciting(p.clone(), false);
             assert_eq!(go(&mut m, at(10_300), input), out);
-            assert!(!m.is_asking());
+            assert!(!m.is_soliciting());
         }
         // Tracking goes on.
-        let mut m = asking(p.clone(), false);
+        let mut m = soliciting(p.clone(), false);
         assert_eq!(go(&mut m, at(10_300), Input::Priority(80)), []);
         assert_eq!(go(&mut m, at(11_450), Input::Tick)[1], Advert(80));
     }
@@ -102,7 +105,7 @@ fn who_is_no_master_does_not_preempt_and_an_owner_stays() {
         let mut m = backup(p.clone());
         go(&mut m, at(100), resign(false));
         go(&mut m, at(4000), Input::Tick);
-        assert_eq!((m.kind(), m.aside(at(4000))), (Kind::Master, None));
+        assert_eq!((m.kind(), m.no_preempt_for(at(4000))), (Kind::Master, None));
     }
 }
 
@@ -129,15 +132,15 @@ fn other_parameters() {
         let next = m.deadline();
         for t in [same, Tuning { preempt: false, preempt_delay: ms(5), ..same }] {
             assert_eq!(retune(&mut m, at(10_100), t), []);
-            assert_eq!((m.deadline(), m.patience()), (next, ms(3000)));
+            assert_eq!((m.deadline(), m.min_down_interval()), (next, ms(3000)));
         }
         // A master tells it at once, again before the old interval is over, and then on the new grid. Until
         // it is told the backups' patience is the old one.
         let mut m = master(p.clone());
         assert_eq!(retune(&mut m, at(10_100), longer), [Advert(100)]);
-        assert_eq!(m.patience(), ms(3000));
+        assert_eq!(m.min_down_interval(), ms(3000));
         assert!(m.advertised() && !m.advertised());
-        assert_eq!((m.patience(), m.deadline()), (ms(21_000), Some(at(11_100))));
+        assert_eq!((m.min_down_interval(), m.deadline()), (ms(21_000), Some(at(11_100))));
         go(&mut m, at(11_100), Input::Tick);
         assert_eq!(m.deadline(), Some(at(14_000)));
         let mut m = master(p.clone());

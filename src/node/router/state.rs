@@ -74,7 +74,7 @@ impl Quiet {
 
 /// One virtual router.
 #[derive(Debug)]
-pub struct Instance {
+pub struct Router {
     /// Its section.
     pub cfg: config::Vrrp,
     /// Its state machine.
@@ -120,7 +120,7 @@ pub struct Instance {
     /// At the start: whether it may resume as master.
     pub may_resume: bool,
     /// Became master, and the state file does not say so yet.
-    pub unsaved: bool,
+    pub state_file_due: bool,
     /// The state that hooks and mail were last told.
     pub notified: Option<State>,
     /// Limits of its log lines.
@@ -153,7 +153,7 @@ impl Target {
     }
 }
 
-impl Instance {
+impl Router {
     /// In `Init`, with nothing known of its interface.
     pub fn new(cfg: config::Vrrp, link: usize, now: Time) -> Self {
         let params = Params {
@@ -166,7 +166,7 @@ impl Instance {
             own: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             epoch: now,
         };
-        Instance {
+        Router {
             targets: Target::of(&cfg),
             vips: cfg.vips.iter().map(|v| v.addr).collect(),
             machine: Machine::new(params),
@@ -189,7 +189,7 @@ impl Instance {
             why: Why::Started,
             retired: false,
             may_resume: false,
-            unsaved: false,
+            state_file_due: false,
             notified: None,
             quiet: Quiet::default(),
             ip_id: 1,

@@ -126,7 +126,7 @@ fn a_stall_makes_it_late_up_to_an_interval_and_no_longer() {
         if pause == 960 {
             w.hear(PEER, 200); // what was queued is read first
         }
-        w.node.woke(w.now);
+        w.node.check_stall(w.now);
         w.settle();
         w.run(ms(100));
         assert_eq!(adverts(&mut w), expected, "{pause} ms");
@@ -166,7 +166,7 @@ fn the_next_mastership_begins_anew() {
 #[test]
 fn it_renews_nothing() {
     let mut w = outranked(&one("handover_timeout = 3"));
-    w.node.instances[0].hold.as_mut().unwrap().release_at = None;
+    w.node.routers[0].hold.as_mut().unwrap().release_at = None;
     w.run(ms(26));
     assert_eq!(w.last_advert[0], Some(w.now - ms(1)));
     let sent = w.node.addrs.last_advert(0);
