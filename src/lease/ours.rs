@@ -1,7 +1,6 @@
 //! Whose an address is: by the tag, or, where the kernel keeps none (before 5.18), by what was added and remembered.
 
 use super::{AddrBook, Entry, Op, OpKind, TAG};
-use crate::config::Lease;
 use crate::wire::rtnl;
 use std::net::IpAddr;
 
@@ -24,14 +23,15 @@ impl AddrBook {
         let permanent = a.valid == u32::MAX;
         e.added_by_vipd
             && [e.prefix, host].contains(&a.prefix)
-            && (!permanent || leasing.lease == Lease::Off)
+            && (!permanent || leasing.is_off())
             && !leasing.owner
     }
 
     /// What removes the tagged addresses that are no VIPs, there, any more, but that state files name, with their interface.
     pub fn leftovers(&self, named: &[(IpAddr, u32)]) -> Vec<Op> {
-        let is_vip =
-            |a: &rtnl::Addr| self.entries.iter().any(|e| e.addr == a.addr && e.ifindex == Some(a.ifindex));
+        let is_vip = |a: &rtnl::Addr| {
+            self.entries.iter().any(|e| e.addr == a.addr && self.ifindex(e.link) == Some(a.ifindex))
+        };
         let left = self
             .kernel
             .iter()

@@ -1,36 +1,15 @@
 //! Another configuration while addresses are held: those of one virtual router come and go singly, and one that
 //! moves from one to another never leaves the kernel.
 
-use super::{AddrBook, Claim, Entry, Leasing, Want};
+use super::book::AddrBook;
+use super::claim::{Claim, Leasing};
+use super::entry::{Entry, Want};
 use crate::config::{Vip, Vrrp};
 
-/// Where a VIP belongs: its link, the link whose subnets it need not bring, and the interface that the first one is.
-pub type Place = (usize, usize, Option<u32>);
+/// Where a VIP belongs: its link, and the link whose subnets it need not bring.
+pub type Place = (usize, usize);
 
 impl Entry {
-    pub(super) fn new(router: usize, vip: &Vip, (link, subnet_link, ifindex): Place) -> Self {
-        Entry {
-            router,
-            addr: vip.addr,
-            prefix: vip.prefix,
-            link,
-            subnet_link,
-            ifindex,
-            label: vip.label.clone(),
-            want: Want::Undecided,
-            held: None,
-            retry_at: None,
-            tries: 0,
-            complained: false,
-            tell: false,
-            refused: false,
-            added_by_vipd: false,
-            deleted: 0,
-            dropped: false,
-            own_removals: 0,
-        }
-    }
-
     /// Whether it may go on as `vip`. A host address stays one, whatever prefix length it would bring in another place.
     fn is(&self, vip: &Vip, link: usize) -> bool {
         let host = if self.addr.is_ipv4() { 32 } else { 128 };
@@ -59,7 +38,7 @@ impl AddrBook {
         self.entries.retain_mut(|e| {
             let router = from.iter().position(|o| *o == Some(e.router));
             // What is still to be heard of its removal is not to be taken for news of another one's.
-            let keep = router.filter(|_| !e.dropped || e.held.is_some() || e.own_removals > 0);
+            let keep = router.filter(|_| !e.is_dropped() || e.held.is_some() || e.own_removals > 0);
             map.push(keep.map(|_| at));
             at += usize::from(keep.is_some());
             e.router = router.unwrap_or(0);
@@ -70,7 +49,7 @@ impl AddrBook {
 
     /// Whether something is left of VIPs that are not configured any more.
     pub fn drops_any(&self) -> bool {
-        self.entries.iter().any(|e| e.dropped)
+        self.entries.iter().any(Entry::is_dropped)
     }
 
     /// Whether `router` has left nothing in the kernel, not even of VIPs that it had before.
@@ -98,28 +77,27 @@ impl AddrBook {
         }
         for e in gone {
             let e = &mut self.entries[e];
-            (e.dropped, e.want, e.retry_at, e.tries) = (true, Want::Absent, None, 0);
+            (e.want, e.retry_at, e.tries) = (Want::Dropped, None, 0);
         }
         added
     }
 
     /// Other terms of the leases. What is held is renewed under them as soon as that is allowed.
     pub fn set_terms(&mut self, router: usize, v: &Vrrp) {
-        let claim = self.leasing[router].claim;
-        self.leasing[router] = Leasing { claim, ..Leasing::new(v) };
-        self.last_batch = None;
+        self.leasing[router].set_terms(v);
+        self.renewals.at_once();
     }
 
     /// Only `lease`: the interval is to be told first.
     pub fn set_lease(&mut self, router: usize, v: &Vrrp) {
-        self.leasing[router].lease = v.lease;
-        self.last_batch = None;
+        self.leasing[router].set_lease(v.lease);
+        self.renewals.at_once();
     }
 
     /// Nobody wanted the addresses that were kept for a successor: they are ours by adverts again.
     pub fn keep(&mut self, router: usize) {
         self.leasing[router].claim = Claim::None;
-        self.last_batch = None;
+        self.renewals.at_once();
     }
 
     /// Whether another virtual router of this node wants what this VIP leaves in the kernel.
@@ -130,15 +108,13 @@ impl AddrBook {
     /// Whether another virtual router of this node wants the same address on the same wire, be it on another interface.
     pub fn has_other(&self, entry: usize) -> bool {
         let Some(e) = self.entries.get(entry) else { return false };
-        let wants = |h: &Entry| {
-            h.want == Want::Present && !h.dropped && (h.addr, h.subnet_link) == (e.addr, e.subnet_link)
-        };
+        let wants = |h: &Entry| h.is_wanted() && (h.addr, h.subnet_link) == (e.addr, e.subnet_link);
         self.entries.iter().enumerate().any(|(i, h)| i != entry && wants(h))
     }
 
     fn next_owner(&self, entry: usize) -> Option<usize> {
         let e = self.entries.get(entry)?;
-        let wants = |h: &Entry| h.want == Want::Present && !h.dropped && e.may_become(h);
+        let wants = |h: &Entry| h.is_wanted() && e.may_become(h);
         self.entries
             .iter()
             .enumerate()
@@ -148,7 +124,7 @@ impl AddrBook {
     /// What one lets go and another wants changes hands, and nothing is done in the kernel.
     pub(super) fn pass_on(&mut self) {
         for i in 0..self.entries.len() {
-            if self.entries[i].want != Want::Absent || self.entries[i].held.is_none() {
+            if !self.entries[i].is_unwanted() || self.entries[i].held.is_none() {
                 continue;
             }
             if let Some(next_owner) = self.next_owner(i) {

@@ -41,8 +41,7 @@ impl Node {
     /// The peers have not given up on us: our last advert is at most d older than the last renewal.
     pub(super) fn is_still_leased(&self, i: usize, now: Time) -> bool {
         const MARGIN: Duration = Duration::from_millis(200);
-        let links = &self.links;
-        let Some(age) = self.addrs.lease_age(i, now, |l| links.get(l).and_then(|l| l.ifindex)) else {
+        let Some(age) = self.addrs.lease_age(i, now) else {
             return false;
         };
         age + self.addrs.terms(i).fresh + MARGIN < self.routers[i].machine.min_down_interval()

@@ -42,9 +42,6 @@ const FRAMES_PER_MS: usize = 50;
 /// A turn may take this long: 250 virtual routers that become master together send 250 adverts.
 const SLOW_TURN: Duration = Duration::from_millis(50);
 
-/// IPv6 addresses added, renewed or removed at a time: about a millisecond.
-const IPV6_BATCH: usize = 20;
-
 /// One interface that is used.
 #[derive(Clone, Debug)]
 pub struct Link {
@@ -442,24 +439,14 @@ impl Node {
     pub fn flush(&mut self, now: Time) {
         let mut ops = Vec::new();
         let mut outcomes = Vec::new();
-        let links = &self.links;
-        self.addrs.flush(now, |l| links.get(l).and_then(|l| l.ifindex), &mut ops, &mut outcomes);
+        self.addrs.flush(now, &mut ops, &mut outcomes);
         self.push_addrs(ops);
         self.outcomes(now, outcomes);
     }
 
-    /// A renewal of an IPv6 address takes the kernel 44 µs where an IPv4 one takes 3: in batches, each with a
-    /// look at the clock of its own.
-    fn push_addrs(&mut self, mut ops: Vec<Op>) {
-        while !ops.is_empty() {
-            let mut v6 = 0;
-            let too_many = |op: &Op| {
-                v6 += usize::from(op.addr.is_ipv6());
-                v6 > IPV6_BATCH
-            };
-            let rest = ops.split_off(ops.iter().position(too_many).unwrap_or(ops.len()));
+    fn push_addrs(&mut self, ops: Vec<Op>) {
+        if !ops.is_empty() {
             self.push(Effect::Addrs(ops));
-            ops = rest;
         }
     }
 

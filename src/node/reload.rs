@@ -160,7 +160,7 @@ impl Node {
         let mut links = Vec::new();
         for vip in v.held() {
             let link = vip.dev.as_ref().map_or(home, |d| self.link_named(d));
-            links.push((link, self.wire(link), self.links[link].ifindex));
+            links.push((link, self.wire(link)));
         }
         self.addrs.set_vips(i, v, master, &links)
     }

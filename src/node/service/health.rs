@@ -124,7 +124,7 @@ impl Node {
     }
 
     fn owner_has_all(&self, i: usize) -> bool {
-        self.addrs.owner_has_all(i, |l| self.links.get(l).and_then(|l| l.ifindex))
+        self.addrs.owner_has_all(i)
     }
 
     /// Whether HAProxy can serve what this virtual router hands over: a dead service has nothing to keep.

@@ -214,12 +214,11 @@ fn what_is_deleted_again_and_again_is_counted() {
         w.effects();
         w.settle();
         assert!(w.events.contains(&Event::VipDeleted { entry: 0, times }));
-        let text = w
-            .node
-            .addrs
-            .is_held(0)
-            .then(|| crate::report::words::render(&w.node, &Event::VipDeleted { entry: 0, times }).1);
-        let text = text.expect("it was put back");
+        // At once the first time, then after a pause.
+        assert_eq!(w.node.addrs.is_held(0), times == 1);
+        w.run(ms(10) * times);
+        assert!(w.node.addrs.is_held(0), "it was put back");
+        let text = crate::report::words::render(&w.node, &Event::VipDeleted { entry: 0, times }).1;
         assert_eq!(text.contains(&format!("{times} times by now")), times > 1, "{text}");
         w.run(ms(1000));
     }

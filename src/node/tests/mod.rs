@@ -338,12 +338,13 @@ impl World {
 
     /// Runs to `until` from deadline to deadline.
     fn run_to(&mut self, until: Time) {
-        let mut idle = 0;
+        let (mut idle, mut batches) = (0, self.batches.len());
         for _ in 0..100_000 {
             match self.node.deadline(self.now) {
                 Some(t) if t <= until => {
-                    // A second turn at once may be needed, a third one does nothing: that would be a busy loop.
-                    idle = if t <= self.now { idle + 1 } else { 0 };
+                    // A second turn at once may be needed. A third one that carries no addresses on is a busy loop.
+                    let moves = std::mem::replace(&mut batches, self.batches.len()) != self.batches.len();
+                    idle = if t <= self.now && !moves { idle + 1 } else { 0 };
                     assert!(idle < 3, "spins: {:?} at {:?}", self.node.routers[0].machine.state(), self.now);
                     self.now = self.now.max(t) + (self.lateness)();
                     self.node.check_stall(self.now);

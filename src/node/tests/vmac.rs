@@ -118,7 +118,7 @@ fn made_at_the_start_and_up_only_as_master() {
     // The subnet is the parent's.
     let mut ops = Vec::new();
     w.node.addrs.release(0);
-    w.node.addrs.flush(w.now, |_| Some(MADE), &mut ops, &mut Vec::new());
+    w.node.addrs.flush(w.now, &mut ops, &mut Vec::new());
     assert_eq!((ops[0].prefix, ops[0].ifindex), (32, MADE));
 }
 
@@ -173,7 +173,7 @@ fn ipv6_goes_down_ahead_of_the_removal() {
     w.node.packet_v6(w.now, 1, carrier, &message);
     w.effects();
     w.settle();
-    assert_eq!(did(&mut w), [DOWN, Did::Remove(0), Did::Remove(1)]);
+    assert_eq!(did(&mut w), [DOWN, Did::Remove(1), Did::Remove(0)]);
 }
 
 #[test]

@@ -1,0 +1,105 @@
+//! What lets a virtual router renew, and the terms of its leases.
+
+use super::HANDOVER_LEASE;
+use crate::base::time::Time;
+use crate::config::{self, lease};
+use std::time::Duration;
+
+/// What lets an instance renew.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Claim {
+    /// Nothing.
+    None,
+    /// The last advert that was sent without error.
+    Advert(Time),
+    /// Waiting for the successor; a second (`HANDOVER_LEASE`) before the end of the running lease: what has ended
+    /// is not brought back.
+    Handover(Time),
+}
+
+/// The leases of one virtual router.
+#[derive(Clone, Debug)]
+pub(super) struct Leasing {
+    lease: config::Lease,
+    advert_int: Duration,
+    /// N × I: what every backup waits at the least.
+    pub(super) min_down_interval: Duration,
+    /// The owner's addresses are permanent and not ours to touch.
+    pub(super) owner: bool,
+    pub(super) claim: Claim,
+    /// The terms while this node is master, which follow from the above.
+    by_advert: Terms,
+}
+
+/// How long, and how fresh the claim must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// L in seconds; `None`: permanent.
+    pub lease: Option<u32>,
+    /// d: a renewal needs a claim no older than this.
+    pub fresh: Duration,
+    /// Whether d + L + e <= N × I.
+    pub safe: bool,
+}
+
+impl Leasing {
+    pub(super) const UNSET: Leasing = Leasing {
+        lease: config::Lease::Off,
+        advert_int: Duration::ZERO,
+        min_down_interval: Duration::ZERO,
+        owner: false,
+        claim: Claim::None,
+        by_advert: Terms { lease: None, fresh: Duration::ZERO, safe: false },
+    };
+
+    pub(super) fn new(v: &config::Vrrp) -> Self {
+        let mut l = Leasing {
+            lease: v.lease,
+            advert_int: v.advert_int,
+            min_down_interval: v.advert_int * v.down_timer_adverts,
+            owner: v.priority == 255,
+            ..Leasing::UNSET
+        };
+        l.by_advert = l.compute();
+        l
+    }
+
+    /// Other terms; the claim stays.
+    pub(super) fn set_terms(&mut self, v: &config::Vrrp) {
+        *self = Leasing { claim: self.claim, ..Leasing::new(v) };
+    }
+
+    /// Only `lease` changes: the others must hear the interval first.
+    pub(super) fn set_lease(&mut self, lease: config::Lease) {
+        self.lease = lease;
+        self.by_advert = self.compute();
+    }
+
+    /// Whether the addresses are permanent (`lease = off`).
+    pub(super) fn is_off(&self) -> bool {
+        self.lease == config::Lease::Off
+    }
+
+    /// The terms as things stand.
+    pub(super) fn terms(&self) -> Terms {
+        match self.claim {
+            Claim::Handover(_) => Terms {
+                lease: (!self.is_off()).then_some(HANDOVER_LEASE),
+                fresh: Duration::from_secs(u64::from(HANDOVER_LEASE)),
+                safe: false,
+            },
+            _ => self.by_advert,
+        }
+    }
+
+    fn compute(&self) -> Terms {
+        let secs = match self.lease {
+            config::Lease::Off => return Terms { lease: None, fresh: self.min_down_interval, safe: false },
+            config::Lease::Seconds(s) => s,
+            config::Lease::Auto => lease::auto(self.advert_int, self.min_down_interval),
+        };
+        let fresh = lease::fresh(secs, self.advert_int, self.min_down_interval);
+        // A renewal goes out with each advert in any case; where that is too long, the manual says so.
+        Terms { lease: Some(secs), fresh: fresh.unwrap_or(self.advert_int / 4), safe: fresh.is_some() }
+    }
+}
