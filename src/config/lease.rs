@@ -1,4 +1,4 @@
-//! The arithmetic of the leases (design: "an address is a lease"), in one place.
+//! The arithmetic of the leases in one place.
 //!
 //! I is the advert interval, N × I what a backup waits at the least, L the lease in whole seconds, e how late
 //! the kernel may be with its end, d how old the last advert may be at a renewal. d + L + e <= N × I is the

@@ -174,7 +174,8 @@ impl AddrBook {
         self.of(router).map(|(_, e)| age(e)).try_fold(Duration::ZERO, |oldest, a| Some(oldest.max(a?)))
     }
 
-    /// The first address of an interface that is not a VIP, of IPv6 the first link-local one: source of adverts.
+    /// The first address of an interface that is not a VIP, of IPv6 the first link-local one: source of
+    /// adverts.
     pub fn primary(&self, ifindex: u32, v6: bool) -> Option<IpAddr> {
         let family = |a: IpAddr| match a {
             IpAddr::V4(_) => !v6,

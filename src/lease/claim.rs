@@ -12,8 +12,8 @@ pub(super) enum Claim {
     None,
     /// The last advert that was sent without error.
     Advert(Time),
-    /// Waiting for the successor; a second (`HANDOVER_LEASE`) before the end of the running lease: what has ended
-    /// is not brought back.
+    /// Waiting for the successor; a second (`HANDOVER_LEASE`) before the end of the running lease: what has
+    /// ended is not brought back.
     Handover(Time),
 }
 

@@ -31,7 +31,8 @@ pub struct Entry {
     pub(super) trouble: Option<Trouble>,
     /// The next success is reported even if it was there already.
     pub(super) tell: bool,
-    /// Added by us, or, as its state file says, by the vipd before us: what counts where the kernel keeps no tag.
+    /// Added by us, or, as its state file says, by the vipd before us: what counts where the kernel keeps no
+    /// tag.
     pub(super) added_by_vipd: bool,
     /// Who else removes it, and how often.
     pub(super) deletions: Deletions,
@@ -61,8 +62,8 @@ impl Entry {
         }
     }
 
-    /// Whether an address of the kernel is this VIP, wherever it was put. A link-local one of another interface is
-    /// another one. `ifindex`: what the link of the VIP is.
+    /// Whether an address of the kernel is this VIP, wherever it was put. A link-local one of another
+    /// interface is another one. `ifindex`: what the link of the VIP is.
     pub(super) fn is_named_by(&self, a: &rtnl::Addr, ifindex: Option<u32>) -> bool {
         let local = matches!(a.addr, IpAddr::V6(ip) if ip.is_unicast_link_local());
         // One of a macvlan may be left on its parent.
@@ -108,8 +109,8 @@ pub(super) struct Held {
     pub(super) since: Time,
     /// Its length in seconds; `None`: permanent.
     pub(super) lease: Option<u32>,
-    /// The lease before this one had ended, or was about to, when it was renewed: the kernel may have removed the
-    /// address by itself just before.
+    /// The lease before this one had ended, or was about to, when it was renewed: the kernel may have removed
+    /// the address by itself just before.
     pub(super) was_due: bool,
 }
 
@@ -138,8 +139,8 @@ pub(super) enum Trouble {
     NotRemoved,
 }
 
-/// Somebody removes a VIP that this node holds. vipd puts it back at once the first time, and later and later if it
-/// is removed again and again: who fights must not make this node flood the network with announcements.
+/// Somebody removes a VIP that this node holds. vipd puts it back at once the first time, and later and later
+/// if it is removed again and again: who fights must not make this node flood the network with announcements.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Deletions {
     /// In all.

@@ -96,8 +96,8 @@ impl AddrBook {
         e.trouble = None;
         let Some(held) = e.held.filter(|h| h.prefix == a.prefix) else { return };
         e.held = None;
-        // It may have come back since, by a renewal after a stall. If it is not wanted any more before it is added
-        // again, nothing else would find that out.
+        // It may have come back since, by a renewal after a stall. If it is not wanted any more before it is
+        // added again, nothing else would find that out.
         out.push(Outcome::ViewIsWrong);
         if e.is_wanted() && matches!(self.leasing[e.router].claim, Claim::Advert(_)) {
             // What a renewal came too late for had ended by itself, and its end is told after the renewal.
@@ -128,8 +128,8 @@ impl AddrBook {
         }
     }
 
-    /// The VIP that an address of the kernel is; `any_prefix`: whatever the prefix length it was installed with.
-    /// It may be on a wrong interface, but for a link-local one, which is another one there.
+    /// The VIP that an address of the kernel is; `any_prefix`: whatever the prefix length it was installed
+    /// with. It may be on a wrong interface, but for a link-local one, which is another one there.
     fn entry_at(&self, a: &rtnl::Addr, any_prefix: bool) -> Option<usize> {
         let in_place = |e: &Entry| match e.held {
             Some(h) => h.ifindex == a.ifindex && (any_prefix || h.prefix == a.prefix),

@@ -36,8 +36,8 @@ use std::time::Duration;
 
 /// IFA_PROTO of every address that vipd adds.
 pub const TAG: u8 = 0x70;
-/// The kernel may end a lease this much early: ADDRCONF_TIMER_FUZZ_MINUS (20 ms, linux/addrconf.h), and the part of
-/// a tick (10 ms at HZ = 100) that has passed when the lease begins.
+/// The kernel may end a lease this much early: ADDRCONF_TIMER_FUZZ_MINUS (20 ms, linux/addrconf.h), and the
+/// part of a tick (10 ms at HZ = 100) that has passed when the lease begins.
 const EARLY: Duration = Duration::from_millis(30);
 /// Lease of an address that waits for its successor, in seconds.
 const HANDOVER_LEASE: u32 = 1;

@@ -14,15 +14,15 @@ use std::time::Duration;
 pub(super) const RENEWAL_GAP: Duration = Duration::from_millis(250);
 /// Pause before an operation that failed is tried again.
 const RETRY: Duration = Duration::from_millis(250);
-/// The first pause before a removal is tried again: two nodes may hold the address meanwhile. Each further pause is twice
-/// as long, up to `RETRY`.
+/// The first pause before a removal is tried again: two nodes may hold the address meanwhile. Each further
+/// pause is twice as long, up to `RETRY`.
 const RETRY_REMOVAL: Duration = Duration::from_millis(10);
-/// A batch of IPv6 addresses may take this long on a busy machine (1 ms on an idle one). One that ends too late costs
-/// the addresses, and a batch may be at any moment: a reload adds a VIP when it comes.
+/// A batch of IPv6 addresses may take this long on a busy machine (1 ms on an idle one). One that ends too
+/// late costs the addresses, and a batch may be at any moment: a reload adds a VIP when it comes.
 const BATCH_TIME: Duration = Duration::from_millis(15);
 
-/// Operations in one `flush`, in units of an IPv4 address. What is left follows in the next turn of the loop, so that
-/// the adverts that are due go out in between and each batch has a look at the clock of its own.
+/// Operations in one `flush`, in units of an IPv4 address. What is left follows in the next turn of the loop,
+/// so that the adverts that are due go out in between and each batch has a look at the clock of its own.
 const BATCH: usize = 320;
 /// An IPv6 address takes the kernel 44 µs where an IPv4 one takes 3 µs.
 const IPV6_COST: usize = 16;
@@ -71,8 +71,8 @@ impl Budget {
 }
 
 impl AddrBook {
-    /// The operations that are due. Removals go first and all at once. An addition starts a round of renewals, so that all
-    /// leases stay on one grid.
+    /// The operations that are due. Removals go first and all at once. An addition starts a round of
+    /// renewals, so that all leases stay on one grid.
     pub fn flush(&mut self, now: Time, ops: &mut Vec<Op>, out: &mut Vec<Outcome>) {
         self.removals(now, ops);
         let mut budget = Budget(BATCH);
@@ -116,8 +116,8 @@ impl AddrBook {
         self.renewals.next = None;
     }
 
-    /// Backwards: where the VIPs are the only addresses of their subnet, the first one is its primary, and the kernel
-    /// promotes and announces a successor for each primary that goes.
+    /// Backwards: where the VIPs are the only addresses of their subnet, the first one is its primary, and
+    /// the kernel promotes and announces a successor for each primary that goes.
     fn removals(&mut self, now: Time, ops: &mut Vec<Op>) {
         self.pass_on();
         for i in (0..self.entries.len()).rev() {
@@ -173,8 +173,8 @@ impl AddrBook {
         }
     }
 
-    /// A host prefix, unless the device (and the parent of a macvlan) has no other address of that subnet: then somebody must bring the
-    /// connected route.
+    /// A host prefix, unless the device (and the parent of a macvlan) has no other address of that subnet:
+    /// then somebody must bring the connected route.
     fn prefix_for(&self, e: &Entry, devices: [Option<u32>; 2]) -> u8 {
         let host = if e.addr.is_ipv4() { 32 } else { 128 };
         let covered = self.kernel.iter().any(|s| {
@@ -329,8 +329,8 @@ impl AddrBook {
             return false;
         }
         e.tell |= e.held.is_none();
-        // The kernel answers that it has a new IPv6 address before that can be reached: its route is made by a
-        // worker, which tells of it when that is done.
+        // The kernel answers that it has a new IPv6 address before that can be reached: its route is made by
+        // a worker, which tells of it when that is done.
         let tell = (op.addr.is_ipv4() || op.kind == OpKind::Replace) && std::mem::take(&mut e.tell);
         let was_due = e.held.is_some_and(|h| h.may_have_ended(before));
         let known = e.held.is_some_and(|h| (h.ifindex, h.prefix) == (op.ifindex, op.prefix));
@@ -381,7 +381,8 @@ impl AddrBook {
         }
         self.kernel
             .retain(|s| !(s.a.ifindex == op.ifindex && s.a.addr == op.addr && s.a.prefix == op.prefix));
-        // Where promote_secondaries could not be set it may have taken these along, which is told as our own doing.
+        // Where promote_secondaries could not be set it may have taken these along, which is told as our own
+        // doing.
         let secondary = |s: &Seen| {
             s.a.ifindex == op.ifindex && s.a.prefix == op.prefix && same_net(s.a.addr, op.addr, op.prefix)
         };

@@ -1,4 +1,5 @@
-//! Whose an address is: by the tag, or, where the kernel keeps none (before 5.18), by what was added and remembered.
+//! Whose an address is: by the tag, or, where the kernel keeps none (before 5.18), by what was added and
+//! remembered.
 
 use super::{AddrBook, Entry, Op, OpKind, TAG};
 use crate::wire::rtnl;
@@ -12,8 +13,9 @@ impl AddrBook {
         }
     }
 
-    /// Whether vipd added what the kernel has in place of a VIP. Without a tag that is what has the prefix length and the kind of
-    /// lifetime that vipd would give it: a permanent one in place of a lease is somebody else's.
+    /// Whether vipd added what the kernel has in place of a VIP. Without a tag that is what has the prefix
+    /// length and the kind of lifetime that vipd would give it: a permanent one in place of a lease is
+    /// somebody else's.
     pub(super) fn is_ours(&self, e: &Entry, a: &rtnl::Addr) -> bool {
         if self.keeps_tags || a.proto.is_some() {
             return a.proto == Some(TAG);
@@ -27,7 +29,8 @@ impl AddrBook {
             && !leasing.owner
     }
 
-    /// What removes the tagged addresses that are no VIPs, there, any more, but that state files name, with their interface.
+    /// What removes the tagged addresses that are no VIPs, there, any more, but that state files name, with
+    /// their interface.
     pub fn leftovers(&self, named: &[(IpAddr, u32)]) -> Vec<Op> {
         let is_vip = |a: &rtnl::Addr| {
             self.entries.iter().any(|e| e.addr == a.addr && self.ifindex(e.link) == Some(a.ifindex))

@@ -1,5 +1,5 @@
-//! Another configuration while addresses are held: those of one virtual router come and go singly, and one that
-//! moves from one to another never leaves the kernel.
+//! Another configuration while addresses are held: those of one virtual router come and go singly, and one
+//! that moves from one to another never leaves the kernel.
 
 use super::book::AddrBook;
 use super::claim::{Claim, Leasing};
@@ -10,7 +10,8 @@ use crate::config::{Vip, Vrrp};
 pub type Place = (usize, usize);
 
 impl Entry {
-    /// Whether it may go on as `vip`. A host address stays one, whatever prefix length it would bring in another place.
+    /// Whether it may go on as `vip`. A host address stays one, whatever prefix length it would bring in
+    /// another place.
     fn is(&self, vip: &Vip, link: usize) -> bool {
         let host = if self.addr.is_ipv4() { 32 } else { 128 };
         (self.addr, self.link) == (vip.addr, link)
@@ -26,8 +27,8 @@ impl Entry {
 }
 
 impl AddrBook {
-    /// The virtual routers have other numbers: `from[new]` is the old one, or none of a new one, whose terms are to be set. VIPs of those that
-    /// are not named are forgotten. Returns the new number of each VIP.
+    /// The virtual routers have other numbers: `from[new]` is the old one, or none of a new one, whose terms
+    /// are to be set. VIPs of those that are not named are forgotten. Returns the new number of each VIP.
     pub fn renumber(&mut self, from: &[Option<usize>]) -> Vec<Option<usize>> {
         let old = std::mem::take(&mut self.leasing);
         for o in from {
@@ -57,8 +58,8 @@ impl AddrBook {
         !self.entries.iter().any(|e| e.router == router && e.held.is_some())
     }
 
-    /// `router` has these VIPs from now on; `links` says where each belongs. `master`: it is, so they are wanted. Whether
-    /// any is new.
+    /// `router` has these VIPs from now on; `links` says where each belongs. `master`: it is, so they are
+    /// wanted. Whether any is new.
     pub fn set_vips(&mut self, router: usize, v: &Vrrp, master: bool, links: &[Place]) -> bool {
         let mut added = false;
         let mut gone: Vec<usize> = self.of(router).map(|(e, _)| e).collect();
@@ -105,7 +106,8 @@ impl AddrBook {
         self.next_owner(entry).is_some()
     }
 
-    /// Whether another virtual router of this node wants the same address on the same wire, be it on another interface.
+    /// Whether another virtual router of this node wants the same address on the same wire, be it on another
+    /// interface.
     pub fn has_other(&self, entry: usize) -> bool {
         let Some(e) = self.entries.get(entry) else { return false };
         let wants = |h: &Entry| h.is_wanted() && (h.addr, h.subnet_link) == (e.addr, e.subnet_link);

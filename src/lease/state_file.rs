@@ -1,6 +1,6 @@
-//! The state file of a virtual router, `/run/vipd/control.vrrp.NAME`: what a restarted vipd must know to resume as
-//! the master that it was, and what to clean up. Pure; a line `master FINGERPRINT` or `leaving FINGERPRINT`, then for each VIP a line
-//! `ADDRESS INTERFACE`.
+//! The state file of a virtual router, `/run/vipd/control.vrrp.NAME`: what a restarted vipd must know to
+//! resume as the master that it was, and what to clean up. Pure; a line `master FINGERPRINT` or `leaving
+//! FINGERPRINT`, then for each VIP a line `ADDRESS INTERFACE`.
 
 use crate::base::text::Write;
 use crate::config::{Auth, Vrrp};

@@ -5,8 +5,9 @@ use crate::base::time::Time;
 use crate::config::schema;
 use crate::wire::rtnl;
 
-/// Batches that come by their own deadline drift against adverts of 10 ms, and 250 ms is a multiple of that: a virtual
-/// router whose advert is just too old for one is so for the next, and was left out until its lease ended.
+/// Batches that come by their own deadline drift against adverts of 10 ms, and 250 ms is a multiple of that:
+/// a virtual router whose advert is just too old for one is so for the next, and was left out until its lease
+/// ended.
 #[test]
 fn nobody_is_left_out_for_ever() {
     let router = |n: u8| {
@@ -216,7 +217,8 @@ fn kernel_told(op: &Op) -> rtnl::Addr {
     }
 }
 
-/// A renewal that comes just after the kernel ended the lease makes the address anew. The end is told behind it.
+/// A renewal that comes just after the kernel ended the lease makes the address anew. The end is told behind
+/// it.
 #[test]
 fn a_lease_that_ended_by_itself_is_no_deletion() {
     let (mut book, start) = master_of(1);

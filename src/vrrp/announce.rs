@@ -7,7 +7,7 @@ use crate::base::time::{Time, earlier};
 use crate::config::Garp;
 use std::time::Duration;
 
-/// When a new master with a virtual MAC announces once more (design: `use_vmac` has no grace).
+/// When a new master with a virtual MAC announces once more (with `use_vmac` a hand-over has no grace).
 const SOON: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(100)];
 
 /// The schedule of one virtual router.

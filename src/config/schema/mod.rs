@@ -69,7 +69,7 @@ struct Names<'a> {
 ///
 /// # Errors
 ///
-/// Anything that design.md §4 does not allow: the file must not be used then.
+/// Anything that vipd.ini(5) does not allow: then the file must not be used.
 pub fn parse(text: &str) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     finish(text, Report::default())
 }

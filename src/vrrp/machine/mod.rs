@@ -128,7 +128,7 @@ pub enum Kind {
 pub enum Input {
     /// Take part from now on.
     Start,
-    /// Take part as the master that this node was an instant ago (design: "the lease is also the memory").
+    /// Take part as the master that this node was an instant ago (its leases still run).
     Resume,
     /// Hand over and stop taking part.
     Leave,
