@@ -80,6 +80,8 @@ install: target/vipd ## DESTDIR= PREFIX=/usr INIT=none|busybox|openrc|systemd: a
 	install -D -m 644 rootfs/etc/haproxy/haproxy.cfg $(share)/haproxy.cfg
 	install -D -m 644 rootfs/usr/share/man/man8/vipd.8 $(man)/man8/vipd.8
 	install -D -m 644 rootfs/usr/share/man/man5/vipd.ini.5 $(man)/man5/vipd.ini.5
+	install -d $(man)/man7
+	install -m 644 rootfs/usr/share/man/man7/*.7 $(man)/man7
 	install -D -m 644 rootfs/usr/share/vipd/status.schema.json $(share)/status.schema.json
 	@$(MAKE) --no-print-directory init-$(INIT)
 
@@ -107,7 +109,7 @@ init-systemd:
 
 uninstall: ## what install has put there, but neither /etc/vipd.ini nor /etc/inittab: at once
 	rm -f $(DESTDIR)$(PREFIX)/sbin/vipd $(DESTDIR)/etc/init.d/vipd $(DESTDIR)$(PREFIX)/lib/systemd/system/vipd.service
-	rm -f $(man)/man8/vipd.8 $(man)/man5/vipd.ini.5
+	rm -f $(man)/man8/vipd.8 $(man)/man5/vipd.ini.5 $(man)/man7/vipd-*.7
 	rm -rf $(share)
 
 clean: ## remove target/: at once
