@@ -120,10 +120,10 @@ impl Control {
         })
     }
 
-    /// What to wait on: the listener, then each client, with whether it is to be written to.
-    pub fn fds(&self) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
-        let clients = self.clients.iter().map(|c| (c.stream.as_fd(), c.answer.is_some()));
-        let listener = self.accept_paused_until.is_none().then(|| (self.listener.as_fd(), false));
+    /// What to wait on: the listener, then each client by its number, with whether it is to be written to.
+    pub fn fds(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Option<Asker>, bool)> {
+        let clients = self.clients.iter().map(|c| (c.stream.as_fd(), Some(c.number), c.answer.is_some()));
+        let listener = self.accept_paused_until.is_none().then(|| (self.listener.as_fd(), None, false));
         listener.into_iter().chain(clients)
     }
 
@@ -151,9 +151,20 @@ impl Control {
         }
     }
 
-    /// Takes new clients, reads, writes and drops; `answer` turns a request into exit status and text, or into nothing
-    /// if the answer comes later, by `reply`.
-    pub fn serve(&mut self, now: Time, mut answer: impl FnMut(Request, Asker) -> Option<(u8, String)>) {
+    /// Goes on with one client, or lets new ones in (`None`). `answer` turns a request into exit status and text, or
+    /// into nothing if the answer comes later, by `reply`.
+    pub fn serve(
+        &mut self,
+        now: Time,
+        client: Option<Asker>,
+        mut answer: impl FnMut(Request, Asker) -> Option<(u8, String)>,
+    ) {
+        let Some(number) = client else { return self.accept(now) };
+        let mut watchers = self.clients.iter().filter(|c| c.watch.is_some()).count();
+        self.clients.retain_mut(|c| c.number != number || c.serve(now, &mut watchers, &mut answer));
+    }
+
+    fn accept(&mut self, now: Time) {
         for _ in 0..MAX_CLIENTS {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
@@ -175,8 +186,6 @@ impl Control {
                 self.clients.push(Client { number, waits, stream, line, answer, until, watch: None });
             }
         }
-        let mut watchers = self.clients.iter().filter(|c| c.watch.is_some()).count();
-        self.clients.retain_mut(|c| c.serve(now, &mut watchers, &mut answer));
     }
 
     /// Whether anybody watches.
@@ -359,13 +368,17 @@ mod tests {
         fn serve(&mut self) -> Vec<Asker> {
             let mut later = Vec::new();
             for _ in 0..2 {
-                self.control.serve(self.now, |r, to| match r {
-                    Request::Status(_) => Some((0, "well\n".to_owned())),
-                    _ => {
-                        later.push(to);
-                        None
-                    }
-                });
+                self.control.serve(self.now, None, |_, _| None);
+                let numbers: Vec<Asker> = self.control.clients.iter().map(|c| c.number).collect();
+                for number in numbers {
+                    self.control.serve(self.now, Some(number), |r, to| match r {
+                        Request::Status(_) => Some((0, "well\n".to_owned())),
+                        _ => {
+                            later.push(to);
+                            None
+                        }
+                    });
+                }
                 self.control.expire(self.now);
             }
             later

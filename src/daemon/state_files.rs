@@ -1,9 +1,10 @@
 //! The files that outlive a vipd: who was master, with which addresses, and which sequence numbers are used up.
 
 use super::Daemon;
+use super::network::links::promote_secondaries;
 use crate::config;
 use crate::lease::state_file;
-use crate::node::Memory;
+use crate::node::{Memory, Node};
 use crate::report::words;
 use crate::sys::runtime;
 use crate::vrrp::replay::Replay;
@@ -23,45 +24,50 @@ pub(super) struct Named {
 }
 
 impl Daemon {
-    /// Reads them. Of each virtual router whether it was master.
+    /// Reads them. Returns of each virtual router whether it was master, and what else they name.
     pub(super) fn recall(&mut self) -> (Vec<bool>, Named) {
-        let (mut was_master, mut named) = (Vec::new(), Named::default());
-        for i in &mut self.node.routers {
-            let file = sequence_file(&self.control_socket, &i.cfg);
-            if let Some(replay) = remembered(&file).and_then(|s| Replay::parse(&s)) {
-                i.replay = replay;
+        let path = &self.setup.control_socket;
+        let mut was_master = Vec::new();
+        for router in 0..self.node.routers.len() {
+            if let Some(replay) = sequence(path, &self.node, router) {
+                self.node.restore_sequence(router, replay);
             }
-            let content = remembered(&state_file(&self.control_socket, &i.cfg.name));
-            was_master.push(content.is_some_and(|content| state_file::says_master(&content, &i.cfg)));
+            let cfg = &self.node.routers[router].cfg;
+            let content = remembered(&state_file(path, &cfg.name));
+            was_master.push(content.is_some_and(|content| state_file::says_master(&content, cfg)));
         }
-        let all = state_file(&self.control_socket, "");
+        (was_master, self.recall_addresses())
+    }
+
+    fn recall_addresses(&mut self) -> Named {
+        let mut named = Named::default();
+        let path = &self.setup.control_socket;
+        let all = state_file(path, "");
         let all = all.as_os_str().as_bytes();
-        let Some(dir) = self.control_socket.parent().and_then(|d| std::fs::read_dir(d).ok()) else {
-            return (was_master, named);
-        };
+        let Some(dir) = path.parent().and_then(|d| std::fs::read_dir(d).ok()) else { return named };
         for file in dir.flatten() {
             let path = file.path();
             let Some(name) = path.as_os_str().as_bytes().strip_prefix(all) else { continue };
             let Some(content) = remembered(&path) else { continue };
             for (addr, dev) in state_file::addresses(&content) {
-                self.node.addrs.remember(addr);
+                self.node.remember_address(addr);
                 if let Ok(ifindex) = if_nametoindex(dev) {
-                    super::network::links::promote_secondaries(dev);
+                    promote_secondaries(dev);
                     named.addresses.push((addr, ifindex));
                 }
             }
-            if self.node.routers.iter().all(|i| i.cfg.name.as_bytes() != name) {
+            if self.node.routers.iter().all(|r| r.cfg.name.as_bytes() != name) {
                 named.orphans.push(path);
             }
         }
-        (was_master, named)
+        named
     }
 
     /// Removes what is not configured any more, before anything is advertised.
     pub(super) fn remove_leftovers(&mut self, named: &Named) -> nix::Result<()> {
         let ops = self.node.addrs.leftovers(&named.addresses);
         if !ops.is_empty() {
-            let errnos = self.netlink.carry_out(ops.len(), &|out, seq, i| ops[i].encode(out, seq));
+            let errnos = self.net.netlink.carry_out(ops.len(), &|out, seq, i| ops[i].encode(out, seq));
             for (op, errno) in ops.iter().zip(&errnos) {
                 let done = if *errno == 0 { "removed".into() } else { words::errno(*errno) };
                 log::warn!("{} is not configured any more: {done}", op.addr);
@@ -79,10 +85,10 @@ impl Daemon {
 
     pub(super) fn remember(&self, router: usize, memory: Memory) {
         let cfg = &self.node.routers[router].cfg;
-        let mut file = state_file(&self.control_socket, &cfg.name);
+        let mut file = state_file(&self.setup.control_socket, &cfg.name);
         let done = match memory {
             Memory::Sequence => {
-                file = sequence_file(&self.control_socket, cfg);
+                file = sequence_file(&self.setup.control_socket, cfg);
                 runtime::replace_file(&file, &self.node.routers[router].replay.render())
             }
             Memory::Nothing => match std::fs::remove_file(&file) {
@@ -94,6 +100,11 @@ impl Daemon {
         if let Err(e) = done {
             log::warn!("{}: {e}", file.display());
         }
+    }
+
+    /// A virtual router has left for good.
+    pub(super) fn forget(&self, name: &str) {
+        let _ = std::fs::remove_file(state_file(&self.setup.control_socket, name));
     }
 }
 
@@ -109,11 +120,17 @@ pub(super) fn remembered(file: &Path) -> Option<String> {
 }
 
 /// Where is kept that a virtual router was master.
-pub(super) fn state_file(control_socket: &Path, name: &str) -> PathBuf {
+fn state_file(control_socket: &Path, name: &str) -> PathBuf {
     runtime::with_suffix(control_socket, &format!(".vrrp.{name}"))
 }
 
 /// Where the sequence numbers are kept. They outlive the mastership, and a change of the key.
-pub(super) fn sequence_file(control_socket: &Path, v: &config::Vrrp) -> PathBuf {
+fn sequence_file(control_socket: &Path, v: &config::Vrrp) -> PathBuf {
     runtime::with_suffix(control_socket, &format!(".ah.{}", v.name))
+}
+
+/// The sequence numbers that an earlier vipd has used up for a virtual router.
+pub(super) fn sequence(control_socket: &Path, node: &Node, router: usize) -> Option<Replay> {
+    let cfg = &node.routers.get(router)?.cfg;
+    remembered(&sequence_file(control_socket, cfg)).and_then(|s| Replay::parse(&s))
 }

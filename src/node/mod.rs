@@ -10,6 +10,7 @@ mod act;
 mod effect;
 mod interface;
 mod notify;
+mod recall;
 mod receive;
 mod reload;
 mod router;

@@ -5,8 +5,9 @@ use crate::base::text::Write;
 use crate::check::Failure;
 use crate::config::{self, Config};
 use crate::daemon::children::mailer;
-use crate::daemon::haproxy::service::Pipe;
+use crate::daemon::children::pipe::Pipe;
 use crate::daemon::logger::MONTHS;
+use crate::daemon::poll::{PollSet, Source};
 use crate::node::Node;
 use crate::notify::hook::{self, Whose};
 use crate::notify::mail::{self, Job};
@@ -23,7 +24,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// Lines of a hook's output that are logged, of one run.
@@ -42,6 +43,8 @@ struct Child {
     kind: Kind,
     job: u64,
     pid: Pid,
+    /// Of this child alone, as long as vipd runs.
+    number: u64,
     pipe: Option<Pipe>,
     output: Output,
 }
@@ -70,6 +73,8 @@ pub(crate) enum Done {
 #[derive(Debug)]
 pub(crate) struct Jobs {
     children: Vec<Child>,
+    /// The number of the last child.
+    last: u64,
     notify: Vec<String>,
     user: Option<User>,
     mail: Option<config::Mail>,
@@ -105,6 +110,7 @@ impl Jobs {
         host.retain(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
         let mut jobs = Jobs {
             children: Vec::new(),
+            last: 0,
             notify: Vec::new(),
             user: None,
             mail: None,
@@ -251,7 +257,15 @@ impl Jobs {
 
     fn add(&mut self, kind: Kind, job: u64, pid: Pid, reader: OwnedFd, title: String) {
         let output = Output { kind, title, lines: 0, said: String::new() };
-        self.children.push(Child { kind, job, pid, pipe: Some(Pipe::new(reader)), output });
+        self.last += 1;
+        self.children.push(Child {
+            kind,
+            job,
+            pid,
+            number: self.last,
+            pipe: Some(Pipe::new(reader)),
+            output,
+        });
     }
 
     fn kill(&self, kind: Kind, job: u64) {
@@ -262,14 +276,20 @@ impl Jobs {
         }
     }
 
-    /// The pipes to wait on.
-    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.children.iter().filter_map(|c| c.pipe.as_ref()).map(Pipe::as_fd)
+    /// Adds the pipes to wait for.
+    pub(crate) fn poll<'a>(&'a self, set: &mut PollSet<'a>) {
+        for child in &self.children {
+            if let Some(pipe) = &child.pipe {
+                set.add(pipe.as_fd(), Source::Job(child.number));
+            }
+        }
     }
 
-    /// Takes what they wrote.
-    pub(crate) fn read(&mut self) {
-        self.children.iter_mut().for_each(Child::read);
+    /// Takes what a child has written.
+    pub(crate) fn read(&mut self, number: u64) {
+        if let Some(child) = self.children.iter_mut().find(|c| c.number == number) {
+            child.read();
+        }
     }
 
     /// A child was reaped; if it was one of these, how it ended. What a hook leaves behind in its process group lives

@@ -1,5 +1,8 @@
 //! Processes and connections that the daemon starts and awaits: checks, hooks, mails.
 
 pub(crate) mod checks;
+mod command;
+mod connection;
 pub(crate) mod jobs;
 pub mod mailer;
+pub(crate) mod pipe;

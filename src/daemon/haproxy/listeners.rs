@@ -26,6 +26,8 @@ pub(crate) struct Listeners {
     /// Where the next HAProxy gets them (`-x`); listens only while one starts.
     offer: PathBuf,
     held: Vec<Held>,
+    /// The number of the last fetch or offer.
+    attempt: u64,
     fetch: Option<Fetch>,
     offered: Option<Offer>,
 }
@@ -67,6 +69,7 @@ impl Listeners {
             stats: path(".haproxy-stats"),
             offer: path(".haproxy-x"),
             held: Vec::new(),
+            attempt: 0,
             fetch: None,
             offered: None,
         };
@@ -111,6 +114,7 @@ impl Listeners {
             Ok(fd)
         };
         let fd = ask().map_err(|e| Refusal::Unreachable(e as i32))?;
+        self.attempt += 1;
         self.fetch = Some(Fetch { fd, worker, answer: Answer::default(), fds: Vec::new() });
         Ok(())
     }
@@ -136,6 +140,7 @@ impl Listeners {
         if !self.held.is_empty() {
             match (runtime::listen(&self.offer), CString::new(self.offer.as_os_str().as_bytes())) {
                 (Ok(listener), Ok(path)) => {
+                    self.attempt += 1;
                     self.offered = Some(Offer { listener, to: None, client: None, asked: 0, sent: 0 });
                     return vec![c"-x".to_owned(), path];
                 }
@@ -154,6 +159,11 @@ impl Listeners {
         if let Some(o) = &mut self.offered {
             o.to = Some(pid);
         }
+    }
+
+    /// The number of the fetch or the offer that began last.
+    pub(crate) fn attempt(&self) -> u64 {
+        self.attempt
     }
 
     /// What to wait on: all of it for reading.

@@ -4,8 +4,10 @@ use crate::base::exit::Exit;
 use crate::base::hash;
 use crate::base::time::Time;
 use crate::config;
+use crate::daemon::children::pipe::Pipe;
 use crate::daemon::haproxy::files;
 use crate::daemon::haproxy::listeners::Listeners;
+use crate::daemon::poll::{PollSet, Source};
 use crate::haproxy::listeners::Refusal;
 use crate::haproxy::show_info::{self, Info};
 use crate::haproxy::supervisor::Action;
@@ -16,15 +18,11 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sockopt};
 use nix::unistd::Pid;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Longest line of its output; a longer one is cut in two.
-const MAX_LINE: usize = 1024;
-/// Output that is taken from one pipe at a time.
-const MAX_READ: usize = 16 * 1024;
 /// Lines of its output that are told in a second.
 const LINES_PER_SECOND: u32 = 100;
 /// Earlier HAProxys whose last words are still heard.
@@ -57,7 +55,10 @@ pub struct Service {
     probe_error_logged: bool,
     /// `None`: not possible here.
     pub(crate) listeners: Option<Listeners>,
-    pipes: Vec<Pipe>,
+    /// With a number each.
+    pipes: Vec<(u64, Pipe)>,
+    /// The number of the last probe or pipe.
+    last: u64,
     /// Lines told since `quota_from`, and swallowed.
     told: u32,
     swallowed: u64,
@@ -87,15 +88,9 @@ impl Command {
 #[derive(Debug)]
 struct Probe {
     fd: OwnedFd,
+    number: u64,
     /// Pid of the master that listens; `None`: the process itself is asked.
     master: Option<u32>,
-}
-
-/// A child's output, line by line.
-#[derive(Debug)]
-pub(crate) struct Pipe {
-    fd: OwnedFd,
-    line: Vec<u8>,
 }
 
 /// What carrying an action out led to.
@@ -139,6 +134,7 @@ impl Service {
             probe_error_logged: false,
             listeners,
             pipes: Vec::new(),
+            last: 0,
             told: 0,
             swallowed: 0,
             quota_from: Time::ZERO,
@@ -271,7 +267,8 @@ impl Service {
         if self.pipes.len() == MAX_PIPES {
             self.pipes.remove(0);
         }
-        self.pipes.push(Pipe::new(reader));
+        self.last += 1;
+        self.pipes.push((self.last, Pipe::new(reader)));
         Ok(pid)
     }
 
@@ -311,7 +308,7 @@ impl Service {
     }
 
     /// Connects and asks; fails at once if nobody listens yet.
-    fn ask(&self, direct: bool) -> nix::Result<Probe> {
+    fn ask(&mut self, direct: bool) -> nix::Result<Probe> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
         let (path, skip) =
@@ -320,18 +317,35 @@ impl Service {
         let peer = socket::getsockopt(&fd, sockopt::PeerCredentials)?;
         let command = show_info::COMMAND.get(skip..).unwrap_or_default();
         socket::send(fd.as_raw_fd(), command, MsgFlags::MSG_NOSIGNAL)?;
-        Ok(Probe { fd, master: (!direct).then(|| peer.pid().unsigned_abs()) })
+        self.last += 1;
+        Ok(Probe { fd, number: self.last, master: (!direct).then(|| peer.pid().unsigned_abs()) })
     }
 
-    /// The descriptor of the question that is under way.
-    pub fn probe_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.probe.as_ref().map(|p| p.fd.as_fd())
+    /// Adds what is to be waited for.
+    pub(crate) fn poll<'a>(&'a self, set: &mut PollSet<'a>) {
+        if let Some(p) = &self.probe {
+            set.add(p.fd.as_fd(), Source::Probe(p.number));
+        }
+        if let Some(Process::Orphan { pid, pidfd }) = &self.process {
+            set.add(pidfd.as_fd(), Source::Pidfd(process::raw(*pid)));
+        }
+        if let Some(l) = &self.listeners {
+            l.fds().for_each(|fd| set.add(fd, Source::Listeners(l.attempt())));
+        }
+        for (number, pipe) in &self.pipes {
+            set.add(pipe.as_fd(), Source::Pipe(*number));
+        }
+    }
+
+    /// Goes on with the listening sockets, if this attempt is still under way. `Some`: a fetch came to its end.
+    pub(crate) fn serve_listeners(&mut self, attempt: u64) -> Option<Result<usize, Refusal>> {
+        self.listeners.as_mut().filter(|l| l.attempt() == attempt)?.serve()
     }
 
     /// Reads the answer. `None`: not complete yet; else the pid of the master that listens, or of who answers if
     /// there was none to ask, and what it said, if anything.
-    pub fn read_probe(&mut self) -> Option<(u32, Option<Info>)> {
-        let p = self.probe.as_ref()?;
+    pub fn read_probe(&mut self, number: u64) -> Option<(u32, Option<Info>)> {
+        let p = self.probe.as_ref().filter(|p| p.number == number)?;
         let mut buf = [0; 4096];
         let over = match socket::recv(p.fd.as_raw_fd(), &mut buf, MsgFlags::MSG_DONTWAIT) {
             Ok(0) => true,
@@ -352,26 +366,11 @@ impl Service {
         Some((pid, info))
     }
 
-    /// The descriptor that tells when an adopted HAProxy exits.
-    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
-        match &self.process {
-            Some(Process::Orphan { pidfd, .. }) => Some(pidfd.as_fd()),
-            _ => None,
-        }
-    }
-
-    /// An adopted HAProxy has exited.
-    pub fn orphan_exited(&mut self) -> Option<(u32, Exit)> {
-        match self.process.take() {
-            Some(Process::Orphan { pid, .. }) => {
-                let _ = std::fs::remove_file(&self.state_file);
-                Some((process::raw(pid), Exit::Unknown))
-            }
-            other => {
-                self.process = other;
-                None
-            }
-        }
+    /// Whether the adopted HAProxy with this process number has exited.
+    pub fn orphan_exited(&mut self, pid: u32) -> Option<(u32, Exit)> {
+        self.process.take_if(|p| p.pid() == pid && p.is_adopted_and_over())?;
+        let _ = std::fs::remove_file(&self.state_file);
+        Some((pid, Exit::Unknown))
     }
 
     /// A child was reaped: its pid is no longer ours to signal. Returns whether it was the check.
@@ -397,13 +396,8 @@ impl Service {
         false
     }
 
-    /// The pipes to wait on.
-    pub fn pipe_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.pipes.iter().map(|p| p.fd.as_fd())
-    }
-
     /// Takes what HAProxy said, line by line. All of it is read, for HAProxy must not block; not all of it is told.
-    pub fn read_pipes(&mut self, now: Time, mut tell: impl FnMut(&str)) {
+    pub fn read_pipe(&mut self, now: Time, number: u64, mut tell: impl FnMut(&str)) {
         if now.since(self.quota_from) >= Duration::from_secs(1) {
             self.quota_from = now;
             self.told = 0;
@@ -413,60 +407,15 @@ impl Service {
             }
         }
         let (told, swallowed) = (&mut self.told, &mut self.swallowed);
-        self.pipes.retain_mut(|p| {
-            p.read(&mut |line: &str| {
-                if *told < LINES_PER_SECOND {
-                    *told += 1;
-                    tell(line);
-                } else {
-                    *swallowed += 1;
-                }
-            })
-        });
-    }
-}
-
-impl Pipe {
-    pub(crate) fn new(fd: OwnedFd) -> Self {
-        Pipe { fd, line: Vec::new() }
-    }
-
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-
-    /// Returns whether more may come.
-    pub(crate) fn read(&mut self, tell: &mut impl FnMut(&str)) -> bool {
-        let mut buf = [0; 4096];
-        for _ in 0..MAX_READ / buf.len() {
-            match nix::unistd::read(&self.fd, &mut buf) {
-                Ok(0) => {
-                    self.flush(tell);
-                    return false;
-                }
-                Ok(n) => {
-                    for b in buf.get(..n).unwrap_or_default() {
-                        if *b != b'\n' {
-                            self.line.push(*b);
-                        }
-                        if *b == b'\n' || self.line.len() == MAX_LINE {
-                            self.flush(tell);
-                        }
-                    }
-                }
-                Err(Errno::EAGAIN | Errno::EINTR) => return true,
-                Err(_) => return false,
+        let mut line = |line: &str| {
+            if *told < LINES_PER_SECOND {
+                *told += 1;
+                tell(line);
+            } else {
+                *swallowed += 1;
             }
-        }
-        true
-    }
-
-    /// The last line may have no end.
-    pub(crate) fn flush(&mut self, tell: &mut impl FnMut(&str)) {
-        if !self.line.is_empty() {
-            tell(&String::from_utf8_lossy(&self.line));
-            self.line.clear();
-        }
+        };
+        self.pipes.retain_mut(|(n, pipe)| *n != number || pipe.read(&mut line));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::base::time::Time;
 use crate::daemon::Daemon;
+use crate::daemon::network::Network;
 use crate::event::Event;
 use crate::report::words;
 use crate::sys::diag::Connections;
@@ -24,8 +25,8 @@ pub(crate) const PACKETS_PER_TURN: usize = 8192;
 /// Gratuitous ARPs taken at a time.
 const ARPS_PER_TURN: usize = 64;
 /// Adverts with a foreign VRID are looked at this often at the most, a few at a time.
-const STRAY_PAUSE: Duration = Duration::from_secs(1);
-const STRAYS_PER_TURN: usize = 4;
+const UNKNOWN_VRID_PAUSE: Duration = Duration::from_secs(1);
+const UNKNOWN_VRIDS_PER_TURN: usize = 4;
 const ETHERNET_HEADER: usize = 14;
 /// How old the knowledge may be whether this node forwards.
 const ROUTER_AGE: Duration = Duration::from_secs(1);
@@ -52,14 +53,14 @@ pub(crate) struct Sockets {
 impl Daemon {
     pub(crate) fn open_link(&mut self, link: usize, ifindex: u32) -> nix::Result<()> {
         // After a reload some are there already: they are replaced when the new ones listen.
-        if self.sockets.get(link).is_some_and(|s| s.arp.is_some() || s.vmac.is_some()) {
+        if self.net.sockets.get(link).is_some_and(|s| s.arp.is_some() || s.vmac.is_some()) {
             self.read_all_adverts();
         }
         let Some(l) = self.node.links.get(link) else { return Err(Errno::ENODEV) };
         if let Some(vmac) = l.vmac {
             let vmac = Some(self.open_vmac(ifindex, l, &vmac)?);
             quiet_arp(&l.name);
-            self.sockets[link] = Sockets { vmac, ..Sockets::default() };
+            self.net.sockets[link] = Sockets { vmac, ..Sockets::default() };
             return Ok(());
         }
         let mut sockets = Sockets { arp: Some(socket::Arp::open(ifindex)?), ..Sockets::default() };
@@ -83,7 +84,7 @@ impl Daemon {
             sockets.unknown_vrid_v6 = Some(socket::V6::vrrp(&l.name, ifindex, &vrids, false, l.multicast)?);
         }
         quiet_arp(&l.name);
-        self.sockets[link] = sockets;
+        self.net.sockets[link] = sockets;
         Ok(())
     }
 
@@ -97,13 +98,13 @@ impl Daemon {
         let mut any = false;
         let mac = self.node.advert_mac(router);
         for copy in 0..self.node.routers[router].targets.len() {
-            let advert = self.node.encode_advert(router, priority, copy, &mut self.out);
-            let s = &self.sockets[link];
+            let advert = self.node.encode_advert(router, priority, copy, &mut self.net.out);
+            let s = &self.net.sockets[link];
             let sent = match (advert, &s.vrrp, &s.vrrp_v6, mac) {
                 (None, ..) => Err(Errno::EADDRNOTAVAIL),
                 (Some((src, _)), _, _, Some(mac)) => self.send_from(link, mac, src),
-                (Some((_, IpAddr::V4(to))), Some(s), ..) => s.send(to, &self.out),
-                (Some((IpAddr::V6(src), IpAddr::V6(to))), _, Some(s), _) => s.send(src, to, &self.out),
+                (Some((_, IpAddr::V4(to))), Some(s), ..) => s.send(to, &self.net.out),
+                (Some((IpAddr::V6(src), IpAddr::V6(to))), _, Some(s), _) => s.send(src, to, &self.net.out),
                 _ => Err(Errno::ENODEV),
             };
             match sent {
@@ -127,19 +128,19 @@ impl Daemon {
 
     /// The same of some of its addresses.
     pub(crate) fn disconnect_vips(&mut self, entries: &[usize]) {
-        if self.no_diag {
+        if self.net.no_diag {
             return;
         }
         if let Err(e) = self.try_disconnect(entries) {
             log::warn!("connections that cannot move are not told: {}", words::errno(e as i32));
             // Of anything else the next time may be better.
-            self.no_diag = [Errno::ENOENT, Errno::EOPNOTSUPP].contains(&e);
+            self.net.no_diag = [Errno::ENOENT, Errno::EOPNOTSUPP].contains(&e);
         }
     }
 
     fn try_disconnect(&mut self, entries: &[usize]) -> nix::Result<()> {
         let addrs = &self.node.addrs;
-        let list = match &mut self.connections {
+        let list = match &mut self.net.connections {
             Some(list) => list,
             none => none.insert(Connections::list(&|addr| addrs.entries.iter().any(|e| e.addr == addr))?),
         };
@@ -187,18 +188,18 @@ impl Daemon {
 
     fn send_frame(&self, link: usize, frame: &[u8]) -> nix::Result<()> {
         // The frame of a macvlan leaves by its parent.
-        self.sockets[self.node.wire(link)].arp.as_ref().map_or(Ok(()), |s| s.send(frame))
+        self.net.sockets[self.node.wire(link)].arp.as_ref().map_or(Ok(()), |s| s.send(frame))
     }
 
     /// As the sysctl says; it may change, but is not read for every frame.
     fn is_router(&mut self, link: usize) -> bool {
         let now = clock::now();
-        match self.sockets[link].router {
+        match self.net.sockets[link].router {
             Some((at, router)) if now.since(at) < ROUTER_AGE => router,
             _ => {
                 let name = format!("net/ipv6/conf/{}/forwarding", self.node.links[link].name);
                 let router = runtime::read_sysctl(&name).is_some_and(|v| v != "0");
-                self.sockets[link].router = Some((now, router));
+                self.net.sockets[link].router = Some((now, router));
                 router
             }
         }
@@ -206,7 +207,7 @@ impl Daemon {
 
     /// Whatever is queued anywhere.
     pub(crate) fn read_all_adverts(&mut self) {
-        for i in 0..self.sockets.len() {
+        for i in 0..self.net.sockets.len() {
             self.read_adverts(i, Kind::Plain);
             self.read_adverts(i, Kind::Ah);
             self.read_adverts_v6(i);
@@ -217,7 +218,7 @@ impl Daemon {
     /// Everything that is queued: a timer is acted on only after that. The clock is read behind each batch: what
     /// came while this process stood still counts from now, not from before that.
     pub(crate) fn read_adverts(&mut self, i: usize, kind: Kind) {
-        let Daemon { sockets, batch, node, .. } = self;
+        let Network { sockets, batch, .. } = &mut self.net;
         let Some(sockets) = sockets.get(i) else { return };
         let socket = match kind {
             Kind::Plain => &sockets.vrrp,
@@ -228,7 +229,7 @@ impl Daemon {
             let more = batch.receive(socket.as_fd());
             let now = clock::now();
             for packet in batch.packets() {
-                node.packet(now, i, packet);
+                self.node.packet(now, i, packet);
             }
             if !more {
                 break;
@@ -237,34 +238,35 @@ impl Daemon {
     }
 
     /// Adverts of VRIDs that are nobody's here: seldom, and few.
-    pub(crate) fn read_strays(&mut self, now: Time, i: usize) {
-        self.sockets[i].unknown_vrid_after = Some(now + STRAY_PAUSE);
-        for _ in 0..STRAYS_PER_TURN {
-            let Some(n) = self.sockets[i].unknown_vrid.as_ref().and_then(|s| s.recv(&mut self.buf).ok())
+    pub(crate) fn read_unknown_vrids(&mut self, now: Time, i: usize) {
+        self.net.sockets[i].unknown_vrid_after = Some(now + UNKNOWN_VRID_PAUSE);
+        for _ in 0..UNKNOWN_VRIDS_PER_TURN {
+            let Some(n) =
+                self.net.sockets[i].unknown_vrid.as_ref().and_then(|s| s.recv(&mut self.net.buf).ok())
             else {
                 break;
             };
-            self.node.packet(now, i, self.buf.get(..n).unwrap_or_default());
+            self.node.packet(now, i, self.net.buf.get(..n).unwrap_or_default());
         }
     }
 
     /// The same of IPv6.
     pub(crate) fn read_adverts_v6(&mut self, i: usize) {
-        let Some(s) = &self.sockets[i].vrrp_v6 else { return };
-        read_v6(s, PACKETS_PER_TURN, &mut self.buf, |c, m| self.node.packet_v6(clock::now(), i, c, m));
+        let Some(s) = &self.net.sockets[i].vrrp_v6 else { return };
+        read_v6(s, PACKETS_PER_TURN, &mut self.net.buf, |c, m| self.node.packet_v6(clock::now(), i, c, m));
     }
 
     /// The same of IPv6.
-    pub(crate) fn read_strays_v6(&mut self, now: Time, i: usize) {
-        self.sockets[i].unknown_vrid_after = Some(now + STRAY_PAUSE);
-        let Some(s) = &self.sockets[i].unknown_vrid_v6 else { return };
-        read_v6(s, STRAYS_PER_TURN, &mut self.buf, |c, m| self.node.packet_v6(now, i, c, m));
+    pub(crate) fn read_unknown_vrids_v6(&mut self, now: Time, i: usize) {
+        self.net.sockets[i].unknown_vrid_after = Some(now + UNKNOWN_VRID_PAUSE);
+        let Some(s) = &self.net.sockets[i].unknown_vrid_v6 else { return };
+        read_v6(s, UNKNOWN_VRIDS_PER_TURN, &mut self.net.buf, |c, m| self.node.packet_v6(now, i, c, m));
     }
 
     /// Neighbour advertisements of others.
     pub(crate) fn read_neighbours(&mut self, now: Time, i: usize) {
-        let Some(s) = &self.sockets[i].neighbours else { return };
-        read_v6(s, ARPS_PER_TURN, &mut self.buf, |c, m| {
+        let Some(s) = &self.net.sockets[i].neighbours else { return };
+        read_v6(s, ARPS_PER_TURN, &mut self.net.buf, |c, m| {
             if let IpAddr::V6(dst) = c.dst
                 && let Some(na) = Na::parse(&dst, c.ttl, m)
             {
@@ -276,10 +278,11 @@ impl Daemon {
     /// Announcements of others.
     pub(crate) fn read_announcements(&mut self, now: Time, i: usize) {
         for _ in 0..ARPS_PER_TURN {
-            let Some(n) = self.sockets[i].arp.as_ref().and_then(|s| s.recv(&mut self.buf).ok()) else {
+            let Some(n) = self.net.sockets[i].arp.as_ref().and_then(|s| s.recv(&mut self.net.buf).ok())
+            else {
                 break;
             };
-            if let Some(arp) = self.buf.get(ETHERNET_HEADER..n).and_then(Arp::parse) {
+            if let Some(arp) = self.net.buf.get(ETHERNET_HEADER..n).and_then(Arp::parse) {
                 self.node.arp(now, i, &arp);
             }
         }

@@ -16,7 +16,7 @@ const REREAD: Duration = Duration::from_millis(100);
 impl Daemon {
     pub(crate) fn read_netlink(&mut self, now: Time) -> Result<(), Fatal> {
         let mut msgs = Vec::new();
-        let lost = match self.netlink.events(EVENTS_PER_TURN, &mut msgs) {
+        let lost = match self.net.netlink.events(EVENTS_PER_TURN, &mut msgs) {
             Ok(()) => msgs.contains(&Msg::Overrun),
             Err(Errno::ENOBUFS) => true,
             Err(e) => return Err(fatal("netlink", words::errno(e as i32))),
@@ -44,16 +44,16 @@ impl Daemon {
 
     /// Reads the kernel's tables anew. What is queued is older than they are, and would undo them.
     pub(crate) fn reread(&mut self) {
-        self.reread_at = None;
+        self.net.reread_at = None;
         let mut stale = Vec::new();
         for _ in 0..2 {
             // The first call may only say once more that something was lost.
-            let _ = self.netlink.events(EVENTS_PER_TURN, &mut stale);
+            let _ = self.net.netlink.events(EVENTS_PER_TURN, &mut stale);
             stale.clear();
         }
         if let Err(e) = self.dump() {
             log::error!("netlink: cannot read everything again: {}", words::errno(e as i32));
-            self.reread_at = Some(clock::now() + REREAD);
+            self.net.reread_at = Some(clock::now() + REREAD);
         }
     }
 
@@ -63,7 +63,7 @@ impl Daemon {
         let mut links = Vec::new();
         self.node.dump_starts();
         let node = &mut self.node;
-        self.netlink.dump(|msg| match msg {
+        self.net.netlink.dump(|msg| match msg {
             Msg::Link(l) => {
                 links.push(l.ifindex);
                 node.link(now, l);

@@ -22,7 +22,7 @@ impl Daemon {
         else {
             return;
         };
-        let errno = self.netlink.request(|buf, seq| match op {
+        let errno = self.net.netlink.request(|buf, seq| match op {
             VmacOp::Make { parent } => macvlan::new_macvlan(buf, seq, name, parent, mac),
             VmacOp::Set { ifindex, up } => macvlan::set_link(buf, seq, ifindex, up),
         });
@@ -31,7 +31,7 @@ impl Daemon {
 
     /// One interface, or all that we made.
     pub(crate) fn unmake(&mut self, ifindex: Option<u32>) {
-        let errno = self.netlink.request(|buf, seq| match ifindex {
+        let errno = self.net.netlink.request(|buf, seq| match ifindex {
             Some(ifindex) => macvlan::del_link(buf, seq, ifindex),
             None => macvlan::del_group(buf, seq),
         });
@@ -69,27 +69,28 @@ impl Daemon {
     /// Sends an advert (of IPv6 without its header) in a frame whose source is a virtual MAC. It leaves by the
     /// parent, so the macvlan need not be up: the advert of a new master goes first.
     pub(crate) fn send_from(&self, link: usize, mac: [u8; 6], src: IpAddr) -> nix::Result<()> {
-        let mut frame = Vec::with_capacity(54 + self.out.len());
+        let mut frame = Vec::with_capacity(54 + self.net.out.len());
         match src {
             IpAddr::V4(_) => ethernet::to_group(&mut frame, mac, GROUP_V4.into()),
             IpAddr::V6(src) => {
                 ethernet::to_group(&mut frame, mac, GROUP_V6.into());
-                let len = u16::try_from(self.out.len()).map_err(|_| Errno::EMSGSIZE)?;
+                let len = u16::try_from(self.net.out.len()).map_err(|_| Errno::EMSGSIZE)?;
                 ipv6::header(&mut frame, src, GROUP_V6, PROTOCOL, len);
             }
         }
-        frame.extend_from_slice(&self.out);
-        self.sockets[link].arp.as_ref().map_or(Err(Errno::ENODEV), |s| s.send(&frame))
+        frame.extend_from_slice(&self.net.out);
+        self.net.sockets[link].arp.as_ref().map_or(Err(Errno::ENODEV), |s| s.send(&frame))
     }
 
     /// Adverts from the virtual MAC, while ours is up: another master's.
     pub(crate) fn read_vmac(&mut self, i: usize) {
         for _ in 0..PACKETS_PER_TURN {
-            let Some(n) = self.sockets[i].vmac.as_ref().and_then(|s| s.recv(&mut self.buf).ok()) else {
+            let Some(n) = self.net.sockets[i].vmac.as_ref().and_then(|s| s.recv(&mut self.net.buf).ok())
+            else {
                 break;
             };
             let now = clock::now();
-            let packet = self.buf.get(..n).unwrap_or_default();
+            let packet = self.net.buf.get(..n).unwrap_or_default();
             match Ipv6::parse(packet) {
                 Some(p) if p.next == PROTOCOL => {
                     let carrier = IpInfo { src: p.src.into(), dst: p.dst.into(), ttl: p.hops };

@@ -236,16 +236,27 @@ fn set<T: Copy>(fd: &OwnedFd, level: libc::c_int, name: libc::c_int, value: &T) 
     .map(drop)
 }
 
-/// Whether a connected socket is connected to itself. nix's addresses would cost 2 KiB for this.
+/// What getsockname(2) and getpeername(2) have in common.
+type Name = unsafe extern "C" fn(libc::c_int, *mut libc::sockaddr, *mut libc::socklen_t) -> libc::c_int;
+
+/// One of a socket's two addresses. nix's addresses would cost 2 KiB.
+fn name(fd: &OwnedFd, of: Name) -> nix::Result<[u8; size_of::<libc::sockaddr_in6>()]> {
+    let mut octets = [0; size_of::<libc::sockaddr_in6>()];
+    let mut len = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+    // SAFETY: the pointer and the length describe `octets`; the kernel writes no more than that.
+    Errno::result(unsafe { of(fd.as_raw_fd(), octets.as_mut_ptr().cast(), &raw mut len) })?;
+    Ok(octets)
+}
+
+/// Whether the kernel says that a stream socket is connected: one whose connect is under way has no peer.
+pub fn has_peer(fd: &OwnedFd) -> bool {
+    name(fd, libc::getpeername).is_ok()
+}
+
+/// Whether a socket is connected to itself.
 pub fn is_own_peer(fd: &OwnedFd) -> bool {
-    let address = |of: unsafe extern "C" fn(_, _, _) -> libc::c_int| {
-        let mut octets = [0u8; size_of::<libc::sockaddr_in6>()];
-        let mut len = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
-        // SAFETY: the pointer and the length describe `octets`; the kernel writes no more than that.
-        let done = unsafe { of(fd.as_raw_fd(), octets.as_mut_ptr().cast(), &raw mut len) };
-        (done, octets)
-    };
-    address(libc::getsockname) == address(libc::getpeername)
+    let peer = name(fd, libc::getpeername);
+    peer.is_ok() && peer == name(fd, libc::getsockname)
 }
 
 /// Attaches a classic BPF program.
