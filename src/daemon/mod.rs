@@ -16,6 +16,8 @@ mod reload;
 mod requests;
 mod rights;
 mod state_files;
+#[cfg(test)]
+mod tests;
 
 pub use children::checks::unknown_user;
 pub use children::jobs::odd_hooks;

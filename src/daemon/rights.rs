@@ -40,6 +40,12 @@ fn is_foreign(dir: &str) -> bool {
 }
 
 impl Rights {
+    /// Nothing is looked at, and nothing given up.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Rights { own: 0, dropped: 0 }
+    }
+
     /// Names what is missing, and gives up what is not needed. Before any descriptor that could be had by it.
     pub(super) fn take(cfg: &Config, ini: &Path) -> Result<Self, Fatal> {
         let needs = needs(cfg, ini);

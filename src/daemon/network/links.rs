@@ -237,15 +237,14 @@ impl Daemon {
         }
     }
 
-    /// Adverts of VRIDs that are nobody's here: seldom, and few.
+    /// Adverts of VRIDs that no router here has: few at a time, and then none for a while.
     pub(crate) fn read_unknown_vrids(&mut self, now: Time, i: usize) {
-        self.net.sockets[i].unknown_vrid_after = Some(now + UNKNOWN_VRID_PAUSE);
         for _ in 0..UNKNOWN_VRIDS_PER_TURN {
-            let Some(n) =
-                self.net.sockets[i].unknown_vrid.as_ref().and_then(|s| s.recv(&mut self.net.buf).ok())
-            else {
+            let sockets = &mut self.net.sockets[i];
+            let Some(n) = sockets.unknown_vrid.as_ref().and_then(|s| s.recv(&mut self.net.buf).ok()) else {
                 break;
             };
+            sockets.unknown_vrid_after = Some(now + UNKNOWN_VRID_PAUSE);
             self.node.packet(now, i, self.net.buf.get(..n).unwrap_or_default());
         }
     }
@@ -258,9 +257,15 @@ impl Daemon {
 
     /// The same of IPv6.
     pub(crate) fn read_unknown_vrids_v6(&mut self, now: Time, i: usize) {
-        self.net.sockets[i].unknown_vrid_after = Some(now + UNKNOWN_VRID_PAUSE);
+        let mut any = false;
         let Some(s) = &self.net.sockets[i].unknown_vrid_v6 else { return };
-        read_v6(s, UNKNOWN_VRIDS_PER_TURN, &mut self.net.buf, |c, m| self.node.packet_v6(now, i, c, m));
+        read_v6(s, UNKNOWN_VRIDS_PER_TURN, &mut self.net.buf, |c, m| {
+            any = true;
+            self.node.packet_v6(now, i, c, m);
+        });
+        if any {
+            self.net.sockets[i].unknown_vrid_after = Some(now + UNKNOWN_VRID_PAUSE);
+        }
     }
 
     /// Neighbour advertisements of others.
