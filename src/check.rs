@@ -6,6 +6,7 @@
 //! node that boots would preempt with a priority that it may not keep.
 
 use crate::base::exit::Exit;
+use crate::base::throttle::Throttle;
 use crate::base::time::Time;
 use crate::config::{self, CheckKind};
 use std::time::Duration;
@@ -82,7 +83,7 @@ pub struct Check {
     /// Results in a row that speak against `up`.
     against: u32,
     phase: Phase,
-    said_at: Option<Time>,
+    said: Throttle,
 }
 
 impl Check {
@@ -101,7 +102,7 @@ impl Check {
             late: false,
             against: 0,
             phase: Phase::Waiting { at: now },
-            said_at: None,
+            said: Throttle::default(),
         }
     }
 
@@ -117,7 +118,7 @@ impl Check {
         let phase = if same { self.phase } else { new.phase };
         let against = if same { self.against } else { 0 };
         let (up, late, since, failure) = (self.up, self.late, self.since, self.failure);
-        Check { up, late, since, failure, against, phase, said_at: self.said_at, ..new }
+        Check { up, late, since, failure, against, phase, said: self.said, ..new }
     }
 
     /// Whether it came by a reload and has no result yet.
@@ -195,11 +196,7 @@ impl Check {
             return Some(result.map_or_else(Transition::Down, |()| Transition::Up));
         }
         let why = self.failure?;
-        if self.said_at.is_some_and(|t| now.since(t) < FAILING_QUIET) {
-            return None;
-        }
-        self.said_at = Some(now);
-        Some(Transition::Failing(why, self.against))
+        self.said.pass(now, FAILING_QUIET).then_some(Transition::Failing(why, self.against))
     }
 }
 

@@ -1,6 +1,7 @@
 //! From the actions of a state machine, and from what became of addresses, to effects.
 
 use super::{Effect, FRAMES_PER_MS, Hold, Memory, Node};
+use crate::base::backoff::Backoff;
 use crate::base::time::Time;
 use crate::event::Event;
 use crate::lease::Outcome;
@@ -263,8 +264,7 @@ impl Node {
         i.stats.send_errors += 1;
         let Some(target) = i.targets.get_mut(copy) else { return };
         target.send_errors += 1;
-        if target.said.is_none_or(|t| now.since(t) >= SEND_FAILED_QUIET) {
-            target.said = Some(now);
+        if target.said.pass(now, SEND_FAILED_QUIET) {
             let to = target.to;
             self.emit(Event::SendFailed { router, to, errno });
         }
@@ -287,7 +287,7 @@ impl Node {
                 self.emit(Event::VipAdded { entry });
                 if let Some(router) = self.master_of(entry) {
                     let i = &mut self.routers[router];
-                    (i.refusals, i.refused_tries) = (0, 0);
+                    (i.refusals, i.refused_tries) = (Backoff::default(), 0);
                     self.emit(Event::Announcing { entry });
                     self.queue(entry, now);
                 }

@@ -25,6 +25,7 @@ pub use router::group::Group;
 pub use router::state::{Hold, Router, Target};
 pub use service::tracking::{Tracked, Tracking};
 
+use crate::base::throttle::Throttle;
 use crate::base::time::{Time, earlier};
 use crate::check::Check;
 use crate::config::{self, Config};
@@ -81,7 +82,7 @@ pub struct Link {
     open_error: Option<i32>,
     /// Of each foreign VRID, whether it was told, and whether with one of our VIPs.
     unknown_vrid_said: [Option<bool>; 256],
-    bogus_said: Option<Time>,
+    bogus_said: Throttle,
     /// A reload has named it, and the kernel has not said yet what it is.
     unread: bool,
 }
@@ -107,7 +108,7 @@ impl Link {
             sockets: Sockets::Closed,
             open_error: None,
             unknown_vrid_said: [None; 256],
-            bogus_said: None,
+            bogus_said: Throttle::default(),
             unread: false,
         }
     }

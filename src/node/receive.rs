@@ -49,8 +49,7 @@ impl Node {
     fn bogus(&mut self, now: Time, link: usize, why: Discard, src: Option<IpAddr>) {
         let l = &mut self.links[link];
         l.bogus.count(why);
-        if l.bogus_said.is_none_or(|t| now.since(t) >= BOGUS_QUIET) {
-            l.bogus_said = Some(now);
+        if l.bogus_said.pass(now, BOGUS_QUIET) {
             self.emit(Event::Bogus { link, src, why });
         }
     }

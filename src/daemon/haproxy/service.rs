@@ -2,6 +2,7 @@
 
 use crate::base::exit::Exit;
 use crate::base::hash;
+use crate::base::throttle::Once;
 use crate::base::time::Time;
 use crate::config;
 use crate::daemon::children::pipe::Pipe;
@@ -52,7 +53,7 @@ pub struct Service {
     /// What has come to it; kept, so that a check each second takes no memory of its own.
     answer: Vec<u8>,
     /// It could not be asked, and that has been said.
-    probe_error_logged: bool,
+    probe_error_logged: Once,
     /// `None`: not possible here.
     pub(crate) listeners: Option<Listeners>,
     /// With a number each.
@@ -131,7 +132,7 @@ impl Service {
             remains: Vec::new(),
             probe: None,
             answer: Vec::new(),
-            probe_error_logged: false,
+            probe_error_logged: Once::default(),
             listeners,
             pipes: Vec::new(),
             last: 0,
@@ -177,9 +178,9 @@ impl Service {
                 self.answer.clear();
                 self.probe = None;
                 match self.ask(direct) {
-                    Ok(probe) => (self.probe, self.probe_error_logged) = (Some(probe), false),
+                    Ok(probe) => (self.probe, self.probe_error_logged) = (Some(probe), Once::default()),
                     Err(e @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS)) => {
-                        if !std::mem::replace(&mut self.probe_error_logged, true) {
+                        if self.probe_error_logged.pass() {
                             log::warn!("haproxy cannot be asked: {}", crate::report::words::errno(e as i32));
                         }
                         return Outcome::CannotAsk;

@@ -67,7 +67,7 @@ impl Supervisor {
             State::Ready { .. } => events.push(Event::ReloadBusy),
             // What does not run, or not yet, is tried anew at once.
             State::Down { .. } | State::Starting { .. } if self.replaced.is_none() => {
-                self.failures = 0;
+                self.failures.clear();
                 self.cfg = cfg.clone();
                 if !same {
                     self.plain = Plain::default();

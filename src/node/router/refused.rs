@@ -6,14 +6,11 @@ use std::time::Duration;
 
 /// FAULT for so long after the first refusal, and twice as long after each one that follows, up to 320 s.
 const FIRST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(320);
 /// After that it takes over where nobody else is master, and preempts only when so many times that have passed.
 const ASIDE: u32 = 6;
 /// Refusals in a row, with 0.25 s and an advert in between: a lack of memory may be over by then.
 const TRIES: u8 = 3;
-
-fn pause(refusals: u8) -> Duration {
-    FIRST * (1 << refusals.saturating_sub(1).min(5))
-}
 
 impl Node {
     /// The kernel has refused all of them.
@@ -21,8 +18,7 @@ impl Node {
         let i = &mut self.routers[router];
         i.refused_tries = i.refused_tries.saturating_add(1);
         if i.is_master() && self.life == Life::Running && i.refused_tries >= TRIES {
-            i.refusals = i.refusals.saturating_add(1);
-            i.refused_until = Some(now + pause(i.refusals));
+            i.refused_until = Some(now + i.refusals.fail(FIRST, LONGEST));
             self.evaluate_all(now);
         }
     }
@@ -33,7 +29,7 @@ impl Node {
         for i in 0..self.routers.len() {
             if self.routers[i].refused_until.is_some_and(|t| now >= t) {
                 self.routers[i].refused_until = None;
-                let until = now + pause(self.routers[i].refusals) * ASIDE;
+                let until = now + self.routers[i].refusals.pause(FIRST, LONGEST) * ASIDE;
                 // The others of its group would preempt for it.
                 for j in self.group_or_self(i) {
                     self.routers[j].machine.suspend_preempt(now, until);
@@ -46,7 +42,9 @@ impl Node {
     /// An interface is another one or has other properties: what was refused may be accepted now.
     pub(crate) fn clear_refusals(&mut self, link: usize) {
         for router in 0..self.routers.len() {
-            if self.routers[router].refusals > 0 && self.addrs.of(router).any(|(_, e)| e.link == link) {
+            if self.routers[router].refusals.failures() > 0
+                && self.addrs.of(router).any(|(_, e)| e.link == link)
+            {
                 self.forgive_instance(router);
             }
         }
@@ -55,7 +53,7 @@ impl Node {
     /// The same of one virtual router that has other addresses.
     pub(crate) fn forgive_instance(&mut self, router: usize) {
         let i = &mut self.routers[router];
-        if std::mem::take(&mut i.refusals) > 0 {
+        if i.refusals.clear() {
             i.refused_until = None;
             for j in self.group_or_self(router) {
                 self.routers[j].machine.resume_preempt();

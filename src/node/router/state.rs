@@ -1,5 +1,7 @@
 //! One virtual router as the node sees it: its machine and what surrounds it.
 
+use crate::base::backoff::Backoff;
+use crate::base::throttle::Throttle;
 use crate::base::time::Time;
 use crate::config::{self, Auth, Version};
 use crate::node::Contest;
@@ -102,7 +104,7 @@ pub struct Router {
     /// The end of that fault which the kernel's refusal of all addresses is, and how often that was so in a row.
     pub refused_until: Option<Time>,
     /// See `refused_until`.
-    pub refusals: u8,
+    pub refusals: Backoff,
     /// How often in a row it was so since it became master.
     pub refused_tries: u8,
     /// Its counters.
@@ -141,7 +143,7 @@ pub struct Target {
     /// Adverts that could not be sent there.
     pub send_errors: u64,
     /// The last time that was reported.
-    pub said: Option<Time>,
+    pub said: Throttle,
 }
 
 impl Target {
@@ -149,7 +151,7 @@ impl Target {
     pub fn of(cfg: &config::Vrrp) -> Vec<Target> {
         let group = if cfg.is_ipv6() { IpAddr::V6(GROUP_V6) } else { IpAddr::V4(GROUP_V4) };
         let to = if cfg.unicast_peers.is_empty() { &[group][..] } else { &cfg.unicast_peers };
-        to.iter().map(|to| Target { to: *to, send_errors: 0, said: None }).collect()
+        to.iter().map(|to| Target { to: *to, send_errors: 0, said: Throttle::default() }).collect()
     }
 }
 
@@ -180,7 +182,7 @@ impl Router {
             outranked: None,
             faults: Faults::default(),
             refused_until: None,
-            refusals: 0,
+            refusals: Backoff::default(),
             refused_tries: 0,
             stats: Stats::default(),
             foreign: Foreign::default(),
