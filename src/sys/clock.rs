@@ -31,7 +31,8 @@ pub struct Local {
 
 /// Seconds since 1970 UTC as this machine's clock on the wall shows them (TZ, else /etc/localtime).
 pub fn local(unix: u64) -> Local {
-    let t = libc::time_t::try_from(unix).unwrap_or(0);
+    // Of the type that localtime_r(3) takes, whose name the libc crate is about to change for musl.
+    let t = unix.try_into().unwrap_or(0);
     // SAFETY: an all-zero tm is a valid value of that plain C structure; both pointers are to what lives here. It
     // reads the environment, which nothing in this program writes to.
     let tm = unsafe {

@@ -81,8 +81,8 @@ fn open(kind: SockType, addr: IpAddr, port: u16, wait: Duration) -> nix::Result<
 
 /// Never 0, which would be for ever.
 fn block_for(fd: &OwnedFd, wait: Duration) -> nix::Result<()> {
-    let micros = wait.subsec_micros().max(1);
-    let wait = TimeVal::new(wait.as_secs() as libc::time_t, micros as libc::suseconds_t);
+    // The C types of the two differ between platforms.
+    let wait = TimeVal::new(wait.as_secs() as _, wait.subsec_micros().max(1) as _);
     setsockopt(fd, sockopt::SendTimeout, &wait)?;
     setsockopt(fd, sockopt::ReceiveTimeout, &wait)
 }
