@@ -1,9 +1,9 @@
 //! One `[check]`, pure: `(now, result) -> actions`. At most one attempt is under way at a time.
 //!
 //! Before its first result a check is neither up nor down; the first one decides, as in keepalived, whatever
-//! `rise` and `fall` say. A virtual router that cannot do without the check (no weight) does not take part until
-//! then, rather than becoming master and falling; with a weight, what is not known to be up counts as down, or a
-//! node that boots would preempt with a priority that it may not keep.
+//! `rise` and `fall` say. A virtual router that cannot do without the check (no weight) does not take part
+//! until then, rather than becoming master and falling; with a weight, what is not known to be up counts as
+//! down, or a node that boots would preempt with a priority that it may not keep.
 
 use crate::base::exit::Exit;
 use crate::base::throttle::Throttle;
@@ -111,8 +111,8 @@ impl Check {
         Check { late: true, ..Check::new(cfg, now) }
     }
 
-    /// The same with other values. What it was holds until its results say otherwise. `same`: it asks the same question,
-    /// so an attempt that is under way goes on.
+    /// The same with other values. What it was holds until its results say otherwise. `same`: it asks the
+    /// same question, so an attempt that is under way goes on.
     pub fn with(&self, cfg: &config::Check, same: bool, now: Time) -> Self {
         let new = Check::new(cfg, now);
         let phase = if same { self.phase } else { new.phase };

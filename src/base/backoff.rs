@@ -15,8 +15,8 @@ impl Backoff {
         self.pause(first, longest)
     }
 
-    /// The pause after the last failure: `first` × 2 to the power of the failures before it, at most `longest`; 0
-    /// without any failure.
+    /// The pause after the last failure: `first` × 2 to the power of the failures before it, at most
+    /// `longest`; 0 without any failure.
     pub fn pause(&self, first: Duration, longest: Duration) -> Duration {
         match self.failures.checked_sub(1) {
             None => Duration::ZERO,

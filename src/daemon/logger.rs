@@ -36,7 +36,8 @@ struct Inner {
 /// Time stamps on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stamp {
-    /// A pipe or a socket: whoever is behind it adds its own (journald, supervise-daemon's logger, a container runtime).
+    /// A pipe or a socket: whoever is behind it adds its own (journald, supervise-daemon's logger, a
+    /// container runtime).
     None,
     /// A terminal.
     Time,
@@ -177,8 +178,9 @@ impl Sink {
     }
 }
 
-/// `<PRI>Mmm dd hh:mm:ss vipd[PID]: ` (RFC 3164 §4.1; to /dev/log goes no host name). By hand: the `syslog` crate's
-/// formatter costs 27 KiB, and its time is UTC, where the RFC and everybody's syslogd mean local time.
+/// `<PRI>Mmm dd hh:mm:ss vipd[PID]: ` (RFC 3164 §4.1; to /dev/log goes no host name). By hand: the `syslog`
+/// crate's formatter costs 27 KiB, and its time is UTC, where the RFC and everybody's syslogd mean local
+/// time.
 fn header(out: &mut Vec<u8>, facility: Facility, severity: Severity, t: &Local, pid: u32) {
     let _ = write!(out, "<{}>", facility as u32 | severity as u32);
     date(out, t);
@@ -192,9 +194,9 @@ fn date(out: &mut Vec<u8>, t: &Local) {
     let _ = write!(out, "{month} {:2} {h:02}:{m:02}:{s:02}", t.day);
 }
 
-/// The terminal or pipe behind stderr, opened anew: O_NONBLOCK on stderr itself would be shared with whoever else has
-/// it, and that it is writable does not mean that a line fits when it is written. A pipe takes a line as a whole or not
-/// at all (PIPE_BUF).
+/// The terminal or pipe behind stderr, opened anew: O_NONBLOCK on stderr itself would be shared with whoever
+/// else has it, and that it is writable does not mean that a line fits when it is written. A pipe takes a
+/// line as a whole or not at all (PIPE_BUF).
 fn reopened() -> Option<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
     OpenOptions::new().write(true).custom_flags(flags).open("/proc/self/fd/2").ok()

@@ -1,8 +1,10 @@
-//! The one loop: descriptors, ppoll until the nearest deadline, what came to the node, its effects to the kernel,
-//! and their results to the node again. It decides nothing: whatever follows from an event, the node says.
+//! The one loop: descriptors, ppoll until the nearest deadline, what came to the node, its effects to the
+//! kernel, and their results to the node again. It decides nothing: whatever follows from an event, the node
+//! says.
 //!
-//! `poll`: what is waited for · `read`: what came · `effects`: what the node wants done · `requests`, `reload`:
-//! what somebody asks for · `network`, `haproxy`, `children`: the owners of descriptors and processes.
+//! `poll`: what is waited for · `read`: what came · `effects`: what the node wants done · `requests`,
+//! `reload`: what somebody asks for · `network`, `haproxy`, `children`: the owners of descriptors and
+//! processes.
 
 pub mod children;
 mod effects;

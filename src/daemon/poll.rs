@@ -1,4 +1,5 @@
-//! What the loop waits for. Each owner of descriptors adds its own to the set; what is ready comes back by source.
+//! What the loop waits for. Each owner of descriptors adds its own to the set; what is ready comes back by
+//! source.
 
 use crate::sys::runtime;
 use crate::sys::socket::Kind;
@@ -8,11 +9,11 @@ use nix::sys::time::TimeSpec;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-/// What a descriptor is. One that is readable proves nothing but that a read does not block, so every source is
-/// read without waiting, and finding nothing there changes nothing.
+/// What a descriptor is. One that is readable proves nothing but that a read does not block, so every source
+/// is read without waiting, and finding nothing there changes nothing.
 ///
-/// A source that names an attempt carries its number, which no other attempt ever has: what was ready for one is
-/// never read from the next, even if both had the same descriptor within one turn.
+/// A source that names an attempt carries its number, which no other attempt ever has: what was ready for one
+/// is never read from the next, even if both had the same descriptor within one turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// The kernel's messages about links and addresses.

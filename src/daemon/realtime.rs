@@ -1,4 +1,5 @@
-//! `realtime_priority`: taken up, given back, and given up for a while by a vipd that uses the CPU without a pause.
+//! `realtime_priority`: taken up, given back, and given up for a while by a vipd that uses the CPU without a
+//! pause.
 
 use crate::base::time::Time;
 use crate::report::words;
@@ -54,7 +55,8 @@ impl Realtime {
         }
     }
 
-    /// The kernel has taken it away after half a second without a pause: for a while HAProxy and others come first.
+    /// The kernel has taken it away after half a second without a pause: for a while HAProxy and others come
+    /// first.
     pub(super) fn stepped_down(&mut self, now: Time) {
         self.resume_at = Some(now + STEP_DOWN);
         log::warn!("busy without a pause: no realtime priority for {} s", STEP_DOWN.as_secs());

@@ -22,7 +22,8 @@ pub fn read_file(file: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a configuration file: the configuration and its warnings, or all errors, one `file:line: message` per line.
+/// Reads a configuration file: the configuration and its warnings, or all errors, one `file:line: message`
+/// per line.
 pub fn read_config(file: &Path) -> Result<(Config, String), String> {
     let bytes = read_file(file).map_err(|e| format!("vipd: {}: {e}\n", file.display()))?;
     let (cfg, kind, said) = match schema::parse_bytes(&bytes) {
@@ -43,7 +44,8 @@ pub fn read_config(file: &Path) -> Result<(Config, String), String> {
 }
 
 impl Daemon {
-    /// Takes the configuration over, or nothing of it. Returns what that changes, or an exit status and why not.
+    /// Takes the configuration over, or nothing of it. Returns what that changes, or an exit status and why
+    /// not.
     pub(super) fn try_reload(&mut self) -> Result<String, (u8, String)> {
         if self.node.is_stopping() {
             return Err((REFUSED, "vipd is stopping\n".to_owned()));

@@ -1,5 +1,5 @@
-//! SIGHUP, `vipd reload` and `vipd resign`: what is asked for is done at the end of a turn, when nothing else is
-//! under way, and answered when it is known what came of it.
+//! SIGHUP, `vipd reload` and `vipd resign`: what is asked for is done at the end of a turn, when nothing else
+//! is under way, and answered when it is known what came of it.
 
 use super::Daemon;
 use crate::base::text::Write;
@@ -104,8 +104,8 @@ impl Daemon {
         });
     }
 
-    /// Not while a virtual router waits for an answer to priority 0, nor before HAProxy's last reload has ended: what
-    /// is checked and started then is what was read then.
+    /// Not while a virtual router waits for an answer to priority 0, nor before HAProxy's last reload has
+    /// ended: what is checked and started then is what was read then.
     fn may_reload(&self) -> bool {
         let busy = self.node.haproxy.as_ref().is_some_and(|h| h.is_reloading());
         self.node.may_reconfigure() && (!busy || self.node.is_stopping())

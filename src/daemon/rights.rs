@@ -61,8 +61,8 @@ impl Rights {
         Ok(Rights { own: needs.own, dropped: children & !needs.kept })
     }
 
-    /// Whether a new configuration can be had with what was kept; if so, takes of that what it needs, and returns a
-    /// warning, if there is one.
+    /// Whether a new configuration can be had with what was kept; if so, takes of that what it needs, and
+    /// returns a warning, if there is one.
     pub(super) fn suffice(&mut self, cfg: &Config, ini: &Path) -> Result<String, String> {
         let needs = needs(cfg, ini);
         let lost = needs.name(self.dropped);

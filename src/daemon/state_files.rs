@@ -1,4 +1,5 @@
-//! The files that outlive a vipd: who was master, with which addresses, and which sequence numbers are used up.
+//! The files that outlive a vipd: who was master, with which addresses, and which sequence numbers are used
+//! up.
 
 use super::Daemon;
 use super::network::links::promote_secondaries;

@@ -47,8 +47,8 @@ fn ip(args: &str) {
     assert!(done.status.success(), "ip {args}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// A network namespace for this thread alone, with an interface whose other end is silent. Returns whether that was
-/// possible: root can.
+/// A network namespace for this thread alone, with an interface whose other end is silent. Returns whether
+/// that was possible: root can.
 fn isolate() -> bool {
     if !nix::unistd::geteuid().is_root() || nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).is_err()
     {

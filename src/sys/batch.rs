@@ -5,9 +5,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Packets taken in one call.
 const PACKETS: usize = 32;
-/// Octets of the longest packet that is taken whole. The longest advert over IPv4 has 255 addresses: 20 octets of
-/// IP header and 40 of options, 24 of authentication header, 8, 1020 and 8 of VRRP. What is longer is cut
-/// off, and refused for that.
+/// Octets of the longest packet that is taken whole. The longest advert over IPv4 has 255 addresses: 20
+/// octets of IP header and 40 of options, 24 of authentication header, 8, 1020 and 8 of VRRP. What is longer
+/// is cut off, and refused for that.
 const OCTETS: usize = 2048;
 
 /// Buffers for one call's packets, and what the last call brought.
@@ -36,8 +36,8 @@ impl Batch {
             header.msg_hdr.msg_iov = std::ptr::from_mut(part);
             header.msg_hdr.msg_iovlen = 1;
         }
-        // SAFETY: each header has one part, each part is a slot of `buf` with its length, all slots are apart, and
-        // all of them outlive the call.
+        // SAFETY: each header has one part, each part is a slot of `buf` with its length, all slots are
+        // apart, and all of them outlive the call.
         let got = unsafe {
             libc::recvmmsg(
                 fd.as_raw_fd(),

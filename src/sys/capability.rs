@@ -1,5 +1,5 @@
-//! Capabilities (capabilities(7)): which there are, and giving up those that are not needed. Sets are 64 bits, by
-//! number.
+//! Capabilities (capabilities(7)): which there are, and giving up those that are not needed. Sets are 64
+//! bits, by number.
 
 use nix::errno::Errno;
 
@@ -43,9 +43,9 @@ pub fn held() -> (u64, u64) {
     (own, (0..64).filter(|n| is_bounding(*n)).fold(0, |set, n| set | 1 << n))
 }
 
-/// From now on only `own` is in effect, and nothing that is not `kept` can come back, here or in a child (the ambient
-/// set follows by itself). What this process does not have it does not get; without CAP_SETPCAP the children of root
-/// keep what there is.
+/// From now on only `own` is in effect, and nothing that is not `kept` can come back, here or in a child (the
+/// ambient set follows by itself). What this process does not have it does not get; without CAP_SETPCAP the
+/// children of root keep what there is.
 pub fn restrict(own: u64, kept: u64) {
     for n in (0..64).filter(|n| kept >> n & 1 == 0 && is_bounding(*n)) {
         // SAFETY: plain system call without pointers.

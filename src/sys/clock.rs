@@ -33,8 +33,8 @@ pub struct Local {
 pub fn local(unix: u64) -> Local {
     // Of the type that localtime_r(3) takes, whose name the libc crate is about to change for musl.
     let t = unix.try_into().unwrap_or(0);
-    // SAFETY: an all-zero tm is a valid value of that plain C structure; both pointers are to what lives here. It
-    // reads the environment, which nothing in this program writes to.
+    // SAFETY: an all-zero tm is a valid value of that plain C structure; both pointers are to what lives
+    // here. It reads the environment, which nothing in this program writes to.
     let tm = unsafe {
         let mut tm: libc::tm = std::mem::zeroed();
         libc::localtime_r(&raw const t, &raw mut tm);

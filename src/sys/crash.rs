@@ -1,8 +1,8 @@
 //! The last words of a vipd that has come upon a fault of its own.
 //!
-//! The small builds abort at once where others print a message of Rust's, which costs 57 KB: an illegal instruction
-//! (on some processors a trap). What is left to say fits a line, and `addr2line` on an unstripped build of the same
-//! version turns the place into one of the source.
+//! The small builds abort at once where others print a message of Rust's, which costs 57 KB: an illegal
+//! instruction (on some processors a trap). What is left to say fits a line, and `addr2line` on an unstripped
+//! build of the same version turns the place into one of the source.
 
 use std::fmt::Write;
 
@@ -16,8 +16,8 @@ unsafe extern "C" {
 
 /// From here on an abort says where, on stderr, and then ends the process as it would have.
 pub fn announce() {
-    // SAFETY: an all-zero sigaction is a valid value of that plain C structure, and the handler has the signature that
-    // SA_SIGINFO asks for. It is called at a fault of ours only, after which nothing goes on.
+    // SAFETY: an all-zero sigaction is a valid value of that plain C structure, and the handler has the
+    // signature that SA_SIGINFO asks for. It is called at a fault of ours only, after which nothing goes on.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = last_words as extern "C" fn(_, _, _) as usize;
@@ -30,7 +30,8 @@ pub fn announce() {
 
 /// The default action is back when this is called, and follows.
 extern "C" fn last_words(signal: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
-    // SAFETY: the kernel passes a valid siginfo_t, whose address is that of the instruction for these signals.
+    // SAFETY: the kernel passes a valid siginfo_t, whose address is that of the instruction for these
+    // signals.
     let at = unsafe { (*info).si_addr() } as usize;
     let mut line = Line { text: [0; 96], len: 0 };
     let place = at.wrapping_sub((&raw const __ehdr_start) as usize);

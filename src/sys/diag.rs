@@ -14,12 +14,12 @@ use std::time::Duration;
 
 /// Connections that are listed: a bound of the memory.
 const MOST: usize = 16_384;
-/// The addresses that leave together wait at the most this long for their connections to be listed and reset: other
-/// virtual routers of this node go on meanwhile, and their leases.
+/// The addresses that leave together wait at the most this long for their connections to be listed and reset:
+/// other virtual routers of this node go on meanwhile, and their leases.
 const LONGEST: Duration = Duration::from_millis(50);
 
-/// The connections of this moment. Listing them costs 3 ms or so whatever they are, so all addresses that leave
-/// together share one list.
+/// The connections of this moment. Listing them costs 3 ms or so whatever they are, so all addresses that
+/// leave together share one list.
 #[derive(Debug)]
 pub struct Connections {
     fd: OwnedFd,

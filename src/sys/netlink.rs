@@ -31,7 +31,8 @@ pub struct Netlink {
 }
 
 impl Netlink {
-    /// Opens them; `proto` is the IFA_PROTO of our own addresses. From here on no event is lost without `Overrun`.
+    /// Opens them; `proto` is the IFA_PROTO of our own addresses. From here on no event is lost without
+    /// `Overrun`.
     pub fn open(proto: u8) -> nix::Result<Self> {
         let requests = socket()?;
         nixsock::bind(requests.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
@@ -47,8 +48,9 @@ impl Netlink {
         Ok(Netlink { requests, events, seq: 0, out: Vec::new(), buf: vec![0; 32 * 1024] })
     }
 
-    /// Carries `count` requests out; `encode` appends the one of that index with its sequence number. Returns an errno
-    /// for each, 0 for success. The kernel answers what fails, and the last one: 250 renewals are 3 sends and 3 answers.
+    /// Carries `count` requests out; `encode` appends the one of that index with its sequence number. Returns
+    /// an errno for each, 0 for success. The kernel answers what fails, and the last one: 250 renewals are 3
+    /// sends and 3 answers.
     pub fn carry_out(&mut self, count: usize, encode: &dyn Fn(&mut Vec<u8>, u32, usize)) -> Vec<i32> {
         let mut results = vec![0; count];
         let mut first = 0;
@@ -87,7 +89,8 @@ impl Netlink {
         }
     }
 
-    /// Sends what is to be sent and takes the answers, up to that to the last request: how many requests before that, and errno.
+    /// Sends what is to be sent and takes the answers, up to that to the last request: how many requests
+    /// before that, and errno.
     fn exchange(&mut self, f: &mut dyn FnMut(u32, i32)) -> nix::Result<()> {
         self.send()?;
         loop {
@@ -187,10 +190,10 @@ pub(super) fn receive(fd: &OwnedFd, buf: &mut [u8]) -> nix::Result<usize> {
     }
 }
 
-/// Drops what tells of our own doing: messages whose `nlmsg_pid` (offset 12, host order) is `portid`; and, since those
-/// of IPv6 addresses do not have it, RTM_NEWADDR of an IPv6 address with the tag `proto` that was changed since it was made:
-/// a renewal. That it was made is told later, by a worker of the kernel, and is waited for. (Where no tags are kept, all
-/// of IPv6 is heard.)
+/// Drops what tells of our own doing: messages whose `nlmsg_pid` (offset 12, host order) is `portid`; and,
+/// since those of IPv6 addresses do not have it, RTM_NEWADDR of an IPv6 address with the tag `proto` that was
+/// changed since it was made: a renewal. That it was made is told later, by a worker of the kernel, and is
+/// waited for. (Where no tags are kept, all of IPv6 is heard.)
 fn not_ours(portid: u32, proto: u8) -> [libc::sock_filter; 24] {
     const ATTRIBUTES: u32 = 24; // behind nlmsghdr and ifaddrmsg
     const CACHEINFO: u32 = 6; // cstamp at 8, tstamp at 12 of its value

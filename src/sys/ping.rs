@@ -1,5 +1,5 @@
-//! A raw ICMP socket for one question. Unprivileged ICMP sockets are closed to everybody, root included, by the
-//! default of `net.ipv4.ping_group_range`.
+//! A raw ICMP socket for one question. Unprivileged ICMP sockets are closed to everybody, root included, by
+//! the default of `net.ipv4.ping_group_range`.
 
 use super::socket::{ACCEPT, DROP, filter, jump, stmt};
 use crate::wire::icmp::{self, Token};

@@ -133,8 +133,8 @@ pub fn spawn_with(
     unlimited(|| posix_spawn(program.as_c_str(), &actions, &attr, argv, &env))
 }
 
-/// Orphans among our descendants become our children, as they are PID 1's: a worker whose master died is seen to
-/// end, and reaped.
+/// Orphans among our descendants become our children, as they are PID 1's: a worker whose master died is seen
+/// to end, and reaped.
 pub fn adopt_orphans() {
     // SAFETY: plain system call without pointers.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong, 0, 0, 0) };
@@ -153,8 +153,8 @@ pub fn wait(pid: Pid) -> Exit {
     }
 }
 
-/// The next child that has exited, reaped. As PID 1 these may be anybody's. `before` is called while its pid, and
-/// the number of the process group that it may have led, cannot be anybody else's.
+/// The next child that has exited, reaped. As PID 1 these may be anybody's. `before` is called while its pid,
+/// and the number of the process group that it may have led, cannot be anybody else's.
 pub fn reap(before: impl Fn(u32)) -> Option<(u32, Exit)> {
     // SAFETY: an all-zero siginfo_t is a valid value of that plain C structure.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -175,7 +175,8 @@ pub fn reap(before: impl Fn(u32)) -> Option<(u32, Exit)> {
 /// Whether a process group has a child of ours in it: then its number is nobody else's.
 pub fn is_group_of_ours(group: Pid) -> bool {
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: an all-zero siginfo_t is a valid value of that plain C structure, and the kernel writes one to it.
+    // SAFETY: an all-zero siginfo_t is a valid value of that plain C structure, and the kernel writes one to
+    // it.
     unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
         libc::waitid(libc::P_PGID, raw(group), &raw mut info, flags) == 0

@@ -115,8 +115,8 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     s.into()
 }
 
-/// Replaces a small file as a whole: 0600, no symbolic link followed. If that fails there is none: what it says is no
-/// longer true, and on a full disk a file can still be removed.
+/// Replaces a small file as a whole: 0600, no symbolic link followed. If that fails there is none: what it
+/// says is no longer true, and on a full disk a file can still be removed.
 pub fn replace_file(path: &Path, content: &str) -> io::Result<()> {
     let new = with_suffix(path, ".new");
     let _ = std::fs::remove_file(&new);
@@ -135,8 +135,8 @@ fn write_file(path: &Path, content: &str) -> io::Result<()> {
     file.write_all(content.as_bytes())
 }
 
-/// Listens on a UNIX socket. The lock is held, so what is in the way is a dead vipd's; mode 0600 from the first
-/// moment.
+/// Listens on a UNIX socket. The lock is held, so what is in the way is a dead vipd's; mode 0600 from the
+/// first moment.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),

@@ -4,15 +4,16 @@ use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::unistd::Pid;
 
-/// Realtime CPU time without a pause, in microseconds, after which the kernel sends SIGXCPU and vipd steps down.
+/// Realtime CPU time without a pause, in microseconds, after which the kernel sends SIGXCPU and vipd steps
+/// down.
 const SOFT: libc::rlim_t = 500_000;
 /// Tells the loop that this has happened. Nobody else sends it.
 pub const STEPPED_DOWN: Signal = Signal::SIGVTALRM;
 
-/// SCHED_FIFO with this priority (1 to 99). A child starts with the ordinary policy (SCHED_RESET_ON_FORK), and
-/// RLIMIT_RTTIME bounds what a fault of ours can cost the machine: whatever vipd does, it is an ordinary process
-/// when that time is over. The hard limit stays what it is, as without CAP_SYS_RESOURCE no child could
-/// ever get it back.
+/// SCHED_FIFO with this priority (1 to 99). A child starts with the ordinary policy (SCHED_RESET_ON_FORK),
+/// and RLIMIT_RTTIME bounds what a fault of ours can cost the machine: whatever vipd does, it is an ordinary
+/// process when that time is over. The hard limit stays what it is, as without CAP_SYS_RESOURCE no child
+/// could ever get it back.
 ///
 /// # Errors
 ///

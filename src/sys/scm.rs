@@ -1,5 +1,5 @@
-//! Descriptors over UNIX sockets (SCM_RIGHTS). Nothing here blocks, and no descriptor is lost: what arrives is
-//! owned at once.
+//! Descriptors over UNIX sockets (SCM_RIGHTS). Nothing here blocks, and no descriptor is lost: what arrives
+//! is owned at once.
 
 use super::owned;
 use nix::errno::Errno;
@@ -42,8 +42,9 @@ pub fn recv(fd: BorrowedFd, buf: &mut [u8], fds: &mut Vec<OwnedFd>) -> nix::Resu
         truncated: msg.msg_flags & libc::MSG_CTRUNC != 0,
         ..Received::default()
     };
-    // SAFETY: the kernel has filled `control` as far as `msg` says; the macros stay within that, and alignment
-    // is asked of nobody: all is read unaligned. The descriptors are new and nobody else knows them.
+    // SAFETY: the kernel has filled `control` as far as `msg` says; the macros stay within that, and
+    // alignment is asked of nobody: all is read unaligned. The descriptors are new and nobody else knows
+    // them.
     unsafe {
         let mut c = libc::CMSG_FIRSTHDR(&raw const msg);
         while !c.is_null() {
@@ -80,8 +81,8 @@ pub fn send(fd: BorrowedFd, octets: &[u8], fds: &[libc::c_int]) -> nix::Result<u
         return Err(Errno::EINVAL);
     }
     msg.msg_controllen = space as _;
-    // SAFETY: `control` has room for one header and for `fds`, as was just checked; there is a first header if
-    // and only if there are descriptors. `msg` describes `octets` and `control`, which outlive the call.
+    // SAFETY: `control` has room for one header and for `fds`, as was just checked; there is a first header
+    // if and only if there are descriptors. `msg` describes `octets` and `control`, which outlive the call.
     let sent = unsafe {
         let c = libc::CMSG_FIRSTHDR(&raw const msg);
         if !c.is_null() {

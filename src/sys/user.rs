@@ -17,7 +17,8 @@ use libc::{SYS_setgid32 as SETGID, SYS_setgroups32 as SETGROUPS, SYS_setuid32 as
 /// Exit status of a child that could not become the user, or not execute the program, as a shell's.
 const CANNOT: i32 = 126;
 
-/// A user with all groups, as /etc/passwd and /etc/group (UTF-8) have it: no other data base is asked, for that could block.
+/// A user with all groups, as /etc/passwd and /etc/group (UTF-8) have it: no other data base is asked, for
+/// that could block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     uid: libc::uid_t,
@@ -52,16 +53,16 @@ fn fields(line: &str) -> Option<[&str; 4]> {
     Some([fields.next()?, fields.next()?, fields.next()?, fields.next()?])
 }
 
-/// Starts a program as `process::spawn_with` does, but as another user, which posix_spawn cannot. What fails in the
-/// child is told on `output`, and its exit status is 126.
+/// Starts a program as `process::spawn_with` does, but as another user, which posix_spawn cannot. What fails
+/// in the child is told on `output`, and its exit status is 126.
 pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User, env: &[CString]) -> nix::Result<Pid> {
     let null = File::open("/dev/null").map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?;
     let args: Vec<_> = argv.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
     let program = *args.first().filter(|p| !p.is_null()).ok_or(Errno::EINVAL)?;
     let env = super::process::environment(env);
     let env: Vec<_> = env.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
-    // SAFETY: the child calls only async-signal-safe functions, allocates nothing, and ends in exec or _exit. All
-    // pointers are to null-terminated arrays and strings that live in this frame, which it has a copy of.
+    // SAFETY: the child calls only async-signal-safe functions, allocates nothing, and ends in exec or _exit.
+    // All pointers are to null-terminated arrays and strings that live in this frame, which it has a copy of.
     unsafe {
         // musl's fork would take all locks of its allocator, which nobody else can hold.
         let pid = Errno::result(libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0))?;
@@ -100,7 +101,8 @@ const NOBODY: u32 = 65534;
 
 /// Gives all privileges up for good, as far as that is possible: without CAP_SETUID there are few.
 pub fn become_nobody() {
-    // SAFETY: plain system calls; the null pointer comes with the length 0, and nothing is read. There are no threads.
+    // SAFETY: plain system calls; the null pointer comes with the length 0, and nothing is read. There are no
+    // threads.
     unsafe {
         libc::syscall(libc::SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         libc::syscall(SETGROUPS, 0, std::ptr::null::<libc::gid_t>());

@@ -79,8 +79,8 @@ impl Checks {
         Ok(Checks { all: cfg.checks.iter().map(Run::new).collect(), last: 0 })
     }
 
-    /// Takes other checks. An attempt of one that asks the same question goes on; a command that is not waited for
-    /// any longer is killed.
+    /// Takes other checks. An attempt of one that asks the same question goes on; a command that is not
+    /// waited for any longer is killed.
     pub(crate) fn reconfigure(&mut self, old: &config::Config, new: &config::Config) {
         let mut before: Vec<Option<Run>> = std::mem::take(&mut self.all).into_iter().map(Some).collect();
         for c in &new.checks {
@@ -148,8 +148,8 @@ impl Checks {
         Some((check, over.map(drop)))
     }
 
-    /// A child has exited and is about to be reaped: what it has left in its process group is killed, or a command
-    /// that leaves something behind each time would fill the machine.
+    /// A child has exited and is about to be reaped: what it has left in its process group is killed, or a
+    /// command that leaves something behind each time would fill the machine.
     pub(crate) fn exiting(&self, pid: u32) {
         if let Some(Attempt::Command(command)) = self.of(pid).map(|(_, run)| &run.attempt) {
             command.kill_group();

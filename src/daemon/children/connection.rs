@@ -65,7 +65,8 @@ impl Connection {
             return Ok(false);
         }
         if request.is_empty() {
-            // On this host, with no listener: the kernel may have given the connection the port that it asks for.
+            // On this host, with no listener: the kernel may have given the connection the port that it asks
+            // for.
             let refused = sys::socket::is_own_peer(&self.fd);
             return if refused { Err(Errno::ECONNREFUSED.into()) } else { Ok(true) };
         }
@@ -75,8 +76,8 @@ impl Connection {
         if sent == request.len() { Ok(false) } else { Err(Errno::EMSGSIZE.into()) }
     }
 
-    /// Whether the connection is made. Neither readiness nor SO_ERROR = 0 says so: only a socket that is connected
-    /// has a peer.
+    /// Whether the connection is made. Neither readiness nor SO_ERROR = 0 says so: only a socket that is
+    /// connected has a peer.
     fn is_made(&self) -> Result<bool, Failure> {
         let errno = socket::getsockopt(&self.fd, sockopt::SocketError)?;
         if errno != 0 {

@@ -292,8 +292,8 @@ impl Jobs {
         }
     }
 
-    /// A child was reaped; if it was one of these, how it ended. What a hook leaves behind in its process group lives
-    /// on: to start something is what it may be for.
+    /// A child was reaped; if it was one of these, how it ended. What a hook leaves behind in its process
+    /// group lives on: to start something is what it may be for.
     pub(crate) fn reaped(&mut self, pid: u32, exit: Exit) -> Option<Done> {
         let i = self.children.iter().position(|c| process::raw(c.pid) == pid)?;
         let mut child = self.children.remove(i);

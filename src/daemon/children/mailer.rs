@@ -1,5 +1,6 @@
-//! The child that delivers one mail: `vipd --send-mail`, with the job on standard input. Here blocking is allowed: looking a
-//! name up cannot be done otherwise, and vipd's loop is in another process, which kills this one if need be.
+//! The child that delivers one mail: `vipd --send-mail`, with the job on standard input. Here blocking is
+//! allowed: looking a name up cannot be done otherwise, and vipd's loop is in another process, which kills
+//! this one if need be.
 
 use crate::base::time::Time;
 use crate::notify::mail::{Dialogue, End, Job};

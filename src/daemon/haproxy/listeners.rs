@@ -1,5 +1,5 @@
-//! HAProxy's listening sockets: fetched from a worker, held, and offered to the next HAProxy. System calls; what
-//! is done when is decided in `haproxy::supervisor`, and what the octets mean in `haproxy::listeners`.
+//! HAProxy's listening sockets: fetched from a worker, held, and offered to the next HAProxy. System calls;
+//! what is done when is decided in `haproxy::supervisor`, and what the octets mean in `haproxy::listeners`.
 
 use crate::control;
 use crate::haproxy::listeners::{Answer, REQUEST, Refusal, message};
@@ -60,8 +60,8 @@ struct Offer {
 }
 
 impl Listeners {
-    /// Files are named after the control socket. `None`: HAProxy's configuration cannot hold that path, or the file
-    /// cannot be written.
+    /// Files are named after the control socket. `None`: HAProxy's configuration cannot hold that path, or
+    /// the file cannot be written.
     pub(crate) fn new(control_socket: &Path) -> Option<Self> {
         let path = |suffix| runtime::with_suffix(control_socket, suffix);
         let l = Listeners {
@@ -100,7 +100,8 @@ impl Listeners {
         &self.stats
     }
 
-    /// Asks a worker for its listening sockets. What is held of an earlier one stays until the answer is complete.
+    /// Asks a worker for its listening sockets. What is held of an earlier one stays until the answer is
+    /// complete.
     pub(crate) fn fetch(&mut self, worker: u32) -> Result<(), Refusal> {
         self.withdraw();
         self.fetch = None;
@@ -132,8 +133,8 @@ impl Listeners {
         }
     }
 
-    /// Before a start: the arguments with which the new HAProxy takes over what is held. Without them it would bind
-    /// sockets of its own beside ours, so what cannot be offered is closed.
+    /// Before a start: the arguments with which the new HAProxy takes over what is held. Without them it
+    /// would bind sockets of its own beside ours, so what cannot be offered is closed.
     pub(crate) fn offer(&mut self) -> Vec<CString> {
         self.withdraw();
         let _ = self.write_config();
@@ -189,8 +190,8 @@ impl Listeners {
         Some(result.map(|()| {
             let records: Vec<Box<[u8]>> = fetch.answer.records().map(Box::from).collect();
             let all = fetch.fds.into_iter().zip(records).map(|(fd, record)| Held { fd, record });
-            // Our own stats socket is none that clients wait on, and a worker that shares it with an earlier one
-            // would let that one answer.
+            // Our own stats socket is none that clients wait on, and a worker that shares it with an earlier
+            // one would let that one answer.
             self.held = all.filter(|h| !is_at(&h.fd, &self.stats)).collect();
             self.held.len()
         }))

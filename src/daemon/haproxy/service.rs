@@ -66,7 +66,8 @@ pub struct Service {
     quota_from: Time,
 }
 
-/// A command line to run, the one to check it, the configuration files in it, and what marks those that were read.
+/// A command line to run, the one to check it, the configuration files in it, and what marks those that were
+/// read.
 #[derive(Debug, Default)]
 struct Command {
     run: Vec<CString>,
@@ -244,8 +245,8 @@ impl Service {
         Outcome::Nothing
     }
 
-    /// The sockets on which the HAProxy that runs is asked are set aside, or come back: another one takes their names
-    /// as soon as it starts, and be it only to fail.
+    /// The sockets on which the HAProxy that runs is asked are set aside, or come back: another one takes
+    /// their names as soon as it starts, and be it only to fail.
     fn move_sockets(&self, aside: bool) {
         for path in [&self.master_socket, &self.stats_socket] {
             let old = runtime::with_suffix(path, ".old");
@@ -338,13 +339,14 @@ impl Service {
         }
     }
 
-    /// Goes on with the listening sockets, if this attempt is still under way. `Some`: a fetch came to its end.
+    /// Goes on with the listening sockets, if this attempt is still under way. `Some`: a fetch came to its
+    /// end.
     pub(crate) fn serve_listeners(&mut self, attempt: u64) -> Option<Result<usize, Refusal>> {
         self.listeners.as_mut().filter(|l| l.attempt() == attempt)?.serve()
     }
 
-    /// Reads the answer. `None`: not complete yet; else the pid of the master that listens, or of who answers if
-    /// there was none to ask, and what it said, if anything.
+    /// Reads the answer. `None`: not complete yet; else the pid of the master that listens, or of who answers
+    /// if there was none to ask, and what it said, if anything.
     pub fn read_probe(&mut self, number: u64) -> Option<(u32, Option<Info>)> {
         let p = self.probe.as_ref().filter(|p| p.number == number)?;
         let mut buf = [0; 4096];
@@ -397,7 +399,8 @@ impl Service {
         false
     }
 
-    /// Takes what HAProxy said, line by line. All of it is read, for HAProxy must not block; not all of it is told.
+    /// Takes what HAProxy said, line by line. All of it is read, for HAProxy must not block; not all of it is
+    /// told.
     pub fn read_pipe(&mut self, now: Time, number: u64, mut tell: impl FnMut(&str)) {
         if now.since(self.quota_from) >= Duration::from_secs(1) {
             self.quota_from = now;

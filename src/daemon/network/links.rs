@@ -16,8 +16,8 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// Batches of packets taken from one socket at a time: more than its buffer holds. What is queued must be read
-/// before a timer is acted on, or a backup that stood still takes over although its master's adverts are
+/// Batches of packets taken from one socket at a time: more than its buffer holds. What is queued must be
+/// read before a timer is acted on, or a backup that stood still takes over although its master's adverts are
 /// waiting.
 const BATCHES_PER_TURN: usize = 256;
 /// The same where they are taken one by one.
@@ -215,8 +215,8 @@ impl Daemon {
         }
     }
 
-    /// Everything that is queued: a timer is acted on only after that. The clock is read behind each batch: what
-    /// came while this process stood still counts from now, not from before that.
+    /// Everything that is queued: a timer is acted on only after that. The clock is read behind each batch:
+    /// what came while this process stood still counts from now, not from before that.
     pub(crate) fn read_adverts(&mut self, i: usize, kind: Kind) {
         let Network { sockets, batch, .. } = &mut self.net;
         let Some(sockets) = sockets.get(i) else { return };
@@ -294,8 +294,8 @@ impl Daemon {
     }
 }
 
-/// An expiring primary would take its secondaries along; and an ARP request of the old master, sent with the VIP
-/// as its source, would turn a client back to it.
+/// An expiring primary would take its secondaries along; and an ARP request of the old master, sent with the
+/// VIP as its source, would turn a client back to it.
 fn quiet_arp(ifname: &str) {
     promote_secondaries(ifname);
     set_ipv4(ifname, "arp_announce", "2");

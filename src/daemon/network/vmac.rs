@@ -66,8 +66,8 @@ impl Daemon {
         socket::Vmac::open(ifindex, v.mac, ethernet::group(group))
     }
 
-    /// Sends an advert (of IPv6 without its header) in a frame whose source is a virtual MAC. It leaves by the
-    /// parent, so the macvlan need not be up: the advert of a new master goes first.
+    /// Sends an advert (of IPv6 without its header) in a frame whose source is a virtual MAC. It leaves by
+    /// the parent, so the macvlan need not be up: the advert of a new master goes first.
     pub(crate) fn send_from(&self, link: usize, mac: [u8; 6], src: IpAddr) -> nix::Result<()> {
         let mut frame = Vec::with_capacity(54 + self.net.out.len());
         match src {

@@ -47,8 +47,8 @@ pub struct UnknownVrid {
 }
 
 impl Vrrp {
-    /// Opens it: bound to the interface, with a kernel filter for `vrids`, and in the VRRP group if `multicast`.
-    /// `kind` says behind which header the VRRP message is.
+    /// Opens it: bound to the interface, with a kernel filter for `vrids`, and in the VRRP group if
+    /// `multicast`. `kind` says behind which header the VRRP message is.
     pub fn open(ifname: &str, ifindex: u32, kind: Kind, vrids: &[u8], multicast: bool) -> nix::Result<Self> {
         let fd = raw(ifname, kind)?;
         receive_buffer(&fd, true)?;
@@ -63,7 +63,8 @@ impl Vrrp {
         Ok(Vrrp { fd })
     }
 
-    /// Packets that its buffer had no room for, since it was opened. 0 where the kernel (before 4.6) does not say.
+    /// Packets that its buffer had no room for, since it was opened. 0 where the kernel (before 4.6) does not
+    /// say.
     pub fn overruns(&self) -> u64 {
         let mut info = [0u32; 9];
         let mut len = size_of_val(&info) as libc::socklen_t;
@@ -222,8 +223,8 @@ fn group(ifindex: u32) -> nix::Result<libc::ip_mreqn> {
 
 /// `setsockopt` with a plain value.
 fn set<T: Copy>(fd: &OwnedFd, level: libc::c_int, name: libc::c_int, value: &T) -> nix::Result<()> {
-    // SAFETY: the pointer and the length describe `value`, which outlives the call; all callers pass the plain
-    // C type that the option takes.
+    // SAFETY: the pointer and the length describe `value`, which outlives the call; all callers pass the
+    // plain C type that the option takes.
     Errno::result(unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
@@ -330,8 +331,8 @@ fn vrid_filter(load: &[libc::sock_filter], vrids: &[u8], listed: bool) -> Vec<li
     program
 }
 
-/// Accepts ARP frames of others whose sender and target protocol addresses are equal, or that have no target: answers
-/// to probes.
+/// Accepts ARP frames of others whose sender and target protocol addresses are equal, or that have no target:
+/// answers to probes.
 fn gratuitous_filter() -> [libc::sock_filter; 9] {
     let ret = |k| stmt(libc::BPF_RET | libc::BPF_K, k);
     let jeq = libc::BPF_JMP | libc::BPF_JEQ;

@@ -30,8 +30,8 @@ pub struct V6 {
 }
 
 impl V6 {
-    /// For adverts of the VRIDs in use (`listed`), in and out; or of all others, to be read seldom. In the VRRP
-    /// group if `multicast`.
+    /// For adverts of the VRIDs in use (`listed`), in and out; or of all others, to be read seldom. In the
+    /// VRRP group if `multicast`.
     pub fn vrrp(
         ifname: &str,
         ifindex: u32,

@@ -9,9 +9,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// linux/filter.h: an offset into the link-level header.
 const SKF_LL_OFF: u32 = 0xffe0_0000;
 
-/// Receives adverts whose Ethernet source is the virtual MAC of a macvlan, on that macvlan, where they go while
-/// it is up; all others come to its parent, too. A raw socket would join the group, and so send reports (IGMP,
-/// MLD) with that MAC.
+/// Receives adverts whose Ethernet source is the virtual MAC of a macvlan, on that macvlan, where they go
+/// while it is up; all others come to its parent, too. A raw socket would join the group, and so send reports
+/// (IGMP, MLD) with that MAC.
 #[derive(Debug)]
 pub struct Vmac {
     fd: OwnedFd,
