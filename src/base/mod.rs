@@ -1,5 +1,5 @@
-//! What every room uses and none owns: the time, pauses that grow, what is not said again, how a process
-//! ended, pieces of text, a hash.
+//! What every room uses: time, pauses that grow, messages that are not repeated, how a process ended, text, a
+//! hash.
 
 pub mod backoff;
 pub mod exit;

@@ -1,4 +1,4 @@
-//! What is not said again and again: once, or once in a while.
+//! Messages that are not repeated: once, or once in a period.
 
 use crate::base::time::Time;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The files that outlive a vipd: who was master, with which addresses, and which sequence numbers are used
-//! up.
+//! The files that outlive a vipd: which router was master, its addresses, and the sequence numbers that are
+//! used up.
 
 use super::Daemon;
 use super::network::links::promote_secondaries;
@@ -15,17 +15,17 @@ use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What the state files of all virtual routers say, also of those that are not configured any more.
+/// What the state files name, those of routers that are no longer configured included.
 #[derive(Debug, Default)]
 pub(super) struct Named {
-    /// Addresses and the interfaces that still exist.
+    /// Addresses, with the index of their interface, if it still exists.
     addresses: Vec<(IpAddr, u32)>,
-    /// The files of those that are not configured any more.
+    /// Files of routers that are no longer configured.
     orphans: Vec<PathBuf>,
 }
 
 impl Daemon {
-    /// Reads them. Returns of each virtual router whether it was master, and what else they name.
+    /// Reads the state files. Returns for each router whether it was master, and what the files name.
     pub(super) fn recall(&mut self) -> (Vec<bool>, Named) {
         let path = &self.setup.control_socket;
         let mut was_master = Vec::new();
@@ -64,7 +64,7 @@ impl Daemon {
         named
     }
 
-    /// Removes what is not configured any more, before anything is advertised.
+    /// Removes addresses that are no longer configured, before the first advert.
     pub(super) fn remove_leftovers(&mut self, named: &Named) -> nix::Result<()> {
         let ops = self.node.addrs.leftovers(&named.addresses);
         if !ops.is_empty() {
@@ -103,13 +103,13 @@ impl Daemon {
         }
     }
 
-    /// A virtual router has left for good.
+    /// Removes the state file of a router that has left.
     pub(super) fn forget(&self, name: &str) {
         let _ = std::fs::remove_file(state_file(&self.setup.control_socket, name));
     }
 }
 
-/// What an earlier vipd wrote down.
+/// The content of a state file.
 pub(super) fn remembered(file: &Path) -> Option<String> {
     let text = runtime::read_file(file);
     if let Err(e) = &text
@@ -120,17 +120,17 @@ pub(super) fn remembered(file: &Path) -> Option<String> {
     text.ok()
 }
 
-/// Where is kept that a virtual router was master.
+/// The file that says that a router was master.
 fn state_file(control_socket: &Path, name: &str) -> PathBuf {
     runtime::with_suffix(control_socket, &format!(".vrrp.{name}"))
 }
 
-/// Where the sequence numbers are kept. They outlive the mastership, and a change of the key.
+/// The file of the sequence numbers. They outlive the mastership and a change of the key.
 fn sequence_file(control_socket: &Path, v: &config::Vrrp) -> PathBuf {
     runtime::with_suffix(control_socket, &format!(".ah.{}", v.name))
 }
 
-/// The sequence numbers that an earlier vipd has used up for a virtual router.
+/// The sequence numbers that a router has used up in an earlier vipd.
 pub(super) fn sequence(control_socket: &Path, node: &Node, router: usize) -> Option<Replay> {
     let cfg = &node.routers.get(router)?.cfg;
     remembered(&sequence_file(control_socket, cfg)).and_then(|s| Replay::parse(&s))

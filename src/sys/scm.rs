@@ -1,5 +1,5 @@
-//! Descriptors over UNIX sockets (SCM_RIGHTS). Nothing here blocks, and no descriptor is lost: what arrives
-//! is owned at once.
+//! Passes descriptors over UNIX sockets (SCM_RIGHTS), without blocking. A descriptor that arrives is owned at
+//! once, so none leaks.
 
 use super::owned;
 use nix::errno::Errno;
@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 /// Room for the kernel's limit of 253 descriptors and for credentials, aligned as control messages are.
 type Control = [u64; 160];
 
-/// What one message brought besides its octets.
+/// A message that was received.
 #[derive(Debug, Default)]
 pub struct Received {
     /// Octets; zero at the end.

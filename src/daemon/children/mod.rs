@@ -5,4 +5,5 @@ mod command;
 mod connection;
 pub(crate) mod jobs;
 pub mod mailer;
+mod message;
 pub(crate) mod pipe;

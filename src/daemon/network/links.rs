@@ -16,43 +16,44 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// Batches of packets taken from one socket at a time: more than its buffer holds. What is queued must be
-/// read before a timer is acted on, or a backup that stood still takes over although its master's adverts are
+/// Batches of packets read from one socket in a turn: more than its buffer holds. All queued packets are read
+/// before a timer is acted on, or a backup that stood still takes over although adverts of its master are
 /// waiting.
 const BATCHES_PER_TURN: usize = 256;
-/// The same where they are taken one by one.
+/// Packets read from one socket in a turn where they are read one by one.
 pub(crate) const PACKETS_PER_TURN: usize = 8192;
-/// Gratuitous ARPs taken at a time.
+/// Gratuitous ARPs read from one socket in a turn.
 const ARPS_PER_TURN: usize = 64;
-/// Adverts with a foreign VRID are looked at this often at the most, a few at a time.
+/// Adverts with an unknown VRID are only worth a message: few are read at a time, and then none for this
+/// long.
 const UNKNOWN_VRID_PAUSE: Duration = Duration::from_secs(1);
 const UNKNOWN_VRIDS_PER_TURN: usize = 4;
 const ETHERNET_HEADER: usize = 14;
-/// How old the knowledge may be whether this node forwards.
+/// How long a forwarding sysctl that was read is believed.
 const ROUTER_AGE: Duration = Duration::from_secs(1);
 
 /// The sockets of one link.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
     pub vrrp: Option<socket::Vrrp>,
-    /// For adverts behind an authentication header. Open even where no instance has one: somebody else's with
-    /// our VRID is a second master that could not be heard otherwise.
+    /// For adverts behind an authentication header. Open even if no router uses one: without it, a second
+    /// master with our VRID that does use one is not heard.
     pub ah: Option<socket::Vrrp>,
     pub unknown_vrid: Option<socket::UnknownVrid>,
     pub unknown_vrid_after: Option<Time>,
     pub arp: Option<socket::Arp>,
-    /// A macvlan has this one alone.
+    /// The only socket of a macvlan.
     pub vmac: Option<socket::Vmac>,
     pub vrrp_v6: Option<socket::V6>,
     pub unknown_vrid_v6: Option<socket::V6>,
     pub neighbours: Option<socket::V6>,
-    /// Whether this node forwards IPv6 that comes from there, and when that was looked up.
+    /// Whether this node forwards IPv6 packets from this link, and when that was read.
     router: Option<(Time, bool)>,
 }
 
 impl Daemon {
     pub(crate) fn open_link(&mut self, link: usize, ifindex: u32) -> nix::Result<()> {
-        // After a reload some are there already: they are replaced when the new ones listen.
+        // After a reload, the open sockets are replaced once the new ones listen.
         if self.net.sockets.get(link).is_some_and(|s| s.arp.is_some() || s.vmac.is_some()) {
             self.read_all_adverts();
         }
@@ -112,7 +113,7 @@ impl Daemon {
                 Err(e) => self.node.send_failed(router, copy, before, e as i32),
             }
         }
-        // Whoever can be reached knows of us.
+        // One reachable peer is enough to count as sent.
         if any {
             self.node.sent(router, priority, before);
         } else {
@@ -120,20 +121,21 @@ impl Daemon {
         }
     }
 
-    /// Resets the connections of addresses that leave. What is lost here costs somebody a timeout, no more.
+    /// Resets the TCP connections of a router's addresses, which leave. One that is missed costs its client a
+    /// timeout.
     pub(crate) fn disconnect(&mut self, router: usize) {
         let entries: Vec<usize> = self.node.addrs.of(router).map(|(e, _)| e).collect();
         self.disconnect_vips(&entries);
     }
 
-    /// The same of some of its addresses.
+    /// Resets the TCP connections of these addresses.
     pub(crate) fn disconnect_vips(&mut self, entries: &[usize]) {
         if self.net.no_diag {
             return;
         }
         if let Err(e) = self.try_disconnect(entries) {
-            log::warn!("connections that cannot move are not told: {}", words::errno(e as i32));
-            // Of anything else the next time may be better.
+            log::warn!("connections to addresses that leave cannot be reset: {}", words::errno(e as i32));
+            // Any other error may be gone the next time.
             self.net.no_diag = [Errno::ENOENT, Errno::EOPNOTSUPP].contains(&e);
         }
     }
@@ -175,23 +177,23 @@ impl Daemon {
         }
     }
 
-    /// Asks whether another host has the address, too.
+    /// Asks by ARP whether another host has the address too.
     pub(crate) fn probe(&mut self, entry: usize) {
         if let Some(e) =
             self.node.addrs.entries.get(entry).filter(|_| self.node.may_announce(entry, clock::now()))
             && let (Some(mac), IpAddr::V4(ip)) = (self.node.links[e.link].mac, e.addr)
         {
-            // The next one will tell.
+            // A probe that is lost is repeated.
             let _ = self.send_frame(e.link, &arp::probe(mac, ip));
         }
     }
 
     fn send_frame(&self, link: usize, frame: &[u8]) -> nix::Result<()> {
-        // The frame of a macvlan leaves by its parent.
+        // A macvlan sends through its parent.
         self.net.sockets[self.node.wire(link)].arp.as_ref().map_or(Ok(()), |s| s.send(frame))
     }
 
-    /// As the sysctl says; it may change, but is not read for every frame.
+    /// Whether the forwarding sysctl of a link is set. It may change, but is not read for every frame.
     fn is_router(&mut self, link: usize) -> bool {
         let now = clock::now();
         match self.net.sockets[link].router {
@@ -205,7 +207,7 @@ impl Daemon {
         }
     }
 
-    /// Whatever is queued anywhere.
+    /// Reads the adverts of all links.
     pub(crate) fn read_all_adverts(&mut self) {
         for i in 0..self.net.sockets.len() {
             self.read_adverts(i, Kind::Plain);
@@ -215,8 +217,8 @@ impl Daemon {
         }
     }
 
-    /// Everything that is queued: a timer is acted on only after that. The clock is read behind each batch:
-    /// what came while this process stood still counts from now, not from before that.
+    /// Reads all queued adverts of a link, before any timer is acted on. The clock is read after each batch:
+    /// adverts that came while this process stood still count from now.
     pub(crate) fn read_adverts(&mut self, i: usize, kind: Kind) {
         let Network { sockets, batch, .. } = &mut self.net;
         let Some(sockets) = sockets.get(i) else { return };
@@ -237,7 +239,7 @@ impl Daemon {
         }
     }
 
-    /// Adverts of VRIDs that no router here has: few at a time, and then none for a while.
+    /// Reads adverts whose VRID no router here has.
     pub(crate) fn read_unknown_vrids(&mut self, now: Time, i: usize) {
         for _ in 0..UNKNOWN_VRIDS_PER_TURN {
             let sockets = &mut self.net.sockets[i];
@@ -249,13 +251,13 @@ impl Daemon {
         }
     }
 
-    /// The same of IPv6.
+    /// Reads all queued adverts over IPv6 of a link.
     pub(crate) fn read_adverts_v6(&mut self, i: usize) {
         let Some(s) = &self.net.sockets[i].vrrp_v6 else { return };
         read_v6(s, PACKETS_PER_TURN, &mut self.net.buf, |c, m| self.node.packet_v6(clock::now(), i, c, m));
     }
 
-    /// The same of IPv6.
+    /// Reads adverts over IPv6 whose VRID no router here has.
     pub(crate) fn read_unknown_vrids_v6(&mut self, now: Time, i: usize) {
         let mut any = false;
         let Some(s) = &self.net.sockets[i].unknown_vrid_v6 else { return };
@@ -268,7 +270,7 @@ impl Daemon {
         }
     }
 
-    /// Neighbour advertisements of others.
+    /// Reads the neighbour advertisements of other hosts.
     pub(crate) fn read_neighbours(&mut self, now: Time, i: usize) {
         let Some(s) = &self.net.sockets[i].neighbours else { return };
         read_v6(s, ARPS_PER_TURN, &mut self.net.buf, |c, m| {
@@ -280,7 +282,7 @@ impl Daemon {
         });
     }
 
-    /// Announcements of others.
+    /// Reads the ARP announcements of other hosts.
     pub(crate) fn read_announcements(&mut self, now: Time, i: usize) {
         for _ in 0..ARPS_PER_TURN {
             let Some(n) = self.net.sockets[i].arp.as_ref().and_then(|s| s.recv(&mut self.net.buf).ok())
@@ -294,14 +296,14 @@ impl Daemon {
     }
 }
 
-/// An expiring primary would take its secondaries along; and an ARP request of the old master, sent with the
-/// VIP as its source, would turn a client back to it.
+/// An expiring primary address removes its secondaries. An ARP request of the old master with the VIP as its
+/// source redirects a client to it.
 fn quiet_arp(ifname: &str) {
     promote_secondaries(ifname);
     set_ipv4(ifname, "arp_announce", "2");
 }
 
-/// What is removed takes nobody else's addresses along.
+/// Keeps the other addresses of a subnet when a primary one is removed.
 pub(crate) fn promote_secondaries(ifname: &str) {
     set_ipv4(ifname, "promote_secondaries", "1");
 }

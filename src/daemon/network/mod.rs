@@ -20,24 +20,24 @@ const MAX_PACKET: usize = 9216;
 /// Descriptors and buffers.
 pub(super) struct Network {
     pub(super) netlink: Netlink,
-    /// By link of the node.
+    /// Of each link of the node, by its index.
     pub(super) sockets: Vec<Sockets>,
-    /// For one packet that comes.
+    /// Receives one packet.
     buf: Vec<u8>,
-    /// For many.
+    /// Receives many packets.
     batch: Batch,
-    /// For a packet that goes.
+    /// Holds an advert that is sent.
     out: Vec<u8>,
     /// When the kernel's tables are to be read again.
     reread_at: Option<Time>,
-    /// The TCP connections of this turn, once addresses leave in it.
+    /// The TCP connections, listed once in a turn in which addresses leave.
     connections: Option<Connections>,
     /// The kernel cannot reset connections, and the log says so.
     no_diag: bool,
 }
 
 impl Network {
-    /// Without the sockets of any link.
+    /// Opens netlink; the sockets of links follow when the node asks for them.
     pub(super) fn open() -> nix::Result<Self> {
         Ok(Network {
             netlink: Netlink::open(TAG)?,
@@ -51,17 +51,17 @@ impl Network {
         })
     }
 
-    /// The node has so many links.
+    /// Makes room for the sockets of so many links.
     pub(super) fn resize(&mut self, links: usize) {
         self.sockets.resize_with(links, Sockets::default);
     }
 
-    /// The list of connections is of one turn.
+    /// Drops the list of connections: it is valid for one turn.
     pub(super) fn end_turn(&mut self) {
         self.connections = None;
     }
 
-    /// Adverts that came faster than they were read, by link.
+    /// Adverts that were lost because they came faster than they were read, by link.
     pub(super) fn overruns(&self) -> impl Iterator<Item = (usize, u64)> {
         let lost = |s: &Sockets| [&s.vrrp, &s.ah].into_iter().flatten().map(Vrrp::overruns).sum();
         self.sockets.iter().map(lost).enumerate()
@@ -72,7 +72,7 @@ impl Network {
         self.reread_at.is_some_and(|t| now >= t)
     }
 
-    /// When there is something to do without a packet.
+    /// The next deadline: reading tables again, or sockets that are polled again.
     pub(super) fn deadline(&self, now: Time) -> Option<Time> {
         let resume = |s: &Sockets| s.unknown_vrid_after.filter(|t| *t > now);
         self.sockets.iter().fold(self.reread_at, |at, s| earlier(at, resume(s)))
