@@ -2,7 +2,7 @@
 
 use crate::check;
 use crate::haproxy::supervisor;
-use crate::notify::notice::Notice;
+use crate::notify::notice::{self, Notice};
 use crate::notify::outbox;
 use crate::vrrp::faults::Faults;
 use crate::vrrp::foreign::Other;
@@ -63,7 +63,7 @@ pub enum Event {
     VipForeign { entry: usize },
     /// Left by keepalived, ours now.
     VipTakenOver { entry: usize },
-    /// Deleted by somebody else, for the so-manieth time; put back.
+    /// Deleted by somebody else, and put back. `times`: how often so far.
     VipDeleted { entry: usize, times: u32 },
     /// Its lease ended while it was wanted.
     VipExpired { entry: usize },
@@ -107,4 +107,78 @@ pub enum Event {
     Stopping { again: bool },
     /// Netlink lost messages; everything is read again.
     Overrun,
+}
+
+/// What an event is about: indices into the node's tables, as in [`Event`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A virtual router.
+    Router(usize),
+    /// A virtual address.
+    Vip(usize),
+    /// A sync group.
+    Group(usize),
+    /// A check.
+    Check(usize),
+    /// An interface.
+    Link(usize),
+    /// HAProxy.
+    Haproxy,
+    /// What a notice names; it may no longer be configured.
+    Notice(notice::Subject),
+    /// vipd itself.
+    Vipd,
+}
+
+impl Event {
+    /// What it is about. `--watch` names it in a column; the log limits each kind of event by it.
+    pub fn subject(&self) -> Subject {
+        match self {
+            Event::Entered { router, .. }
+            | Event::Fault { router, .. }
+            | Event::Noted { router, .. }
+            | Event::Discarded { router, .. }
+            | Event::Odd { router, .. }
+            | Event::SecondMaster { router, .. }
+            | Event::SecondMasterGone { router, .. }
+            | Event::SettingVips { router }
+            | Event::RemovingVips { router }
+            | Event::PriorityZero { router }
+            | Event::HandOverStarts { router, .. }
+            | Event::HandOverDone { router, .. }
+            | Event::HandOverTimedOut { router }
+            | Event::SendFailed { router, .. }
+            | Event::Stalled { router, .. }
+            | Event::LateRenewal { router }
+            | Event::Resigned { router, .. }
+            | Event::Priority { router, .. } => Subject::Router(*router),
+            Event::VipAdded { entry }
+            | Event::VipRemoved { entry }
+            | Event::VipAddFailed { entry, .. }
+            | Event::VipRemoveFailed { entry, .. }
+            | Event::VipForeign { entry }
+            | Event::VipTakenOver { entry }
+            | Event::VipDeleted { entry, .. }
+            | Event::VipExpired { entry }
+            | Event::VipContested { entry, .. }
+            | Event::Announcing { entry }
+            | Event::AnnounceFailed { entry, .. } => Subject::Vip(*entry),
+            Event::Group { group, .. } => Subject::Group(*group),
+            Event::Check { check, .. } => Subject::Check(*check),
+            Event::Link { link, .. }
+            | Event::VmacMade { link }
+            | Event::VmacFailed { link, .. }
+            | Event::VmacForeign { link }
+            | Event::OpenFailed { link, .. }
+            | Event::Bogus { link, .. }
+            | Event::UnknownVrid { link, .. } => Subject::Link(*link),
+            Event::Haproxy(_) => Subject::Haproxy,
+            Event::HookFailed { notice, .. } | Event::Mail { notice, .. } => {
+                Subject::Notice(notice.subject.clone())
+            }
+            Event::Forgotten { .. } | Event::StartupDelay(_) | Event::Stopping { .. } | Event::Overrun => {
+                Subject::Vipd
+            }
+        }
+    }
 }
