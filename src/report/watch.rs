@@ -1,7 +1,7 @@
 //! `vipd status --watch`: one line per event, of five columns of which the last is for people.
 //!
 //! ```text
-//! 2026-11-22T13:00:00.123Z vrrp/VI_1 MASTER 100 VRRP_Instance(VI_1) Transition to MASTER STATE (the master fell silent)
+//! 2026-11-22T13:00:00.123Z vrrp/VI_1 MASTER 100 VRRP_Instance(VI_1) Transition to MASTER STATE (no advert from the master)
 //! time (UTC)               subject   state  priority; `-` of what has none
 //! ```
 //!
