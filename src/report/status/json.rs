@@ -1,7 +1,6 @@
 //! JSON (RFC 8259) of the walk, in one line.
 
-use super::escape;
-use super::walk::Value;
+use super::value::{self, Value};
 
 /// Writes JSON.
 #[derive(Debug, Default)]
@@ -27,7 +26,7 @@ impl Json {
 
     fn text(&mut self, t: &str) {
         self.out.push('"');
-        escape(&mut self.out, t);
+        value::escape(&mut self.out, t);
         self.out.push('"');
     }
 
@@ -53,7 +52,7 @@ impl Json {
             Value::Text(t) | Value::Label(t) => self.text(t),
             Value::Flag(b) => self.out.push_str(if b { "true" } else { "false" }),
             Value::Null => self.out.push_str("null"),
-            number => super::number(&mut self.out, number),
+            number => value::number(&mut self.out, number),
         }
     }
 }

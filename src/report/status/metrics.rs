@@ -1,7 +1,6 @@
 //! The Prometheus text format (0.0.4) of the walk: all samples of a family together, with HELP and TYPE.
 
-use super::escape;
-use super::walk::Value;
+use super::value::{self, Value};
 
 /// Collects samples by family.
 #[derive(Debug, Default)]
@@ -87,7 +86,7 @@ impl Metrics {
             }
             self.labels.push_str(key);
             self.labels.push_str("=\"");
-            escape(&mut self.labels, text);
+            value::escape(&mut self.labels, text);
             self.labels.push('"');
         }
         if help.is_empty() || matches!(value, Value::Null | Value::Text(_)) {
@@ -104,7 +103,7 @@ impl Metrics {
                 samples.push('}');
             }
             samples.push(' ');
-            super::number(&mut samples, value);
+            value::number(&mut samples, value);
             samples.push('\n');
             f.samples = samples;
         }
