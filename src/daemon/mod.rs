@@ -10,8 +10,6 @@ mod reload;
 mod rights;
 mod state_files;
 
-pub use children::checks::unknown_user;
-pub use children::jobs::odd_hooks;
 pub use haproxy::service::check_argv;
 pub use reload::{read_config, read_file};
 

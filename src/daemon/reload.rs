@@ -1,10 +1,9 @@
 //! SIGHUP, `vipd reload` and `vipd resign`: what is asked for is done at the end of a turn, when nothing else is
 //! under way, and answered when it is known what came of it.
 
-use super::children::checks;
 use super::haproxy::service::Service;
 use super::network::links::Sockets;
-use super::{Daemon, nonlocal_bind};
+use super::{Daemon, logger, nonlocal_bind};
 use crate::base::text::Write;
 use crate::base::time::Time;
 use crate::config::{Config, diff, ini, schema};
@@ -12,6 +11,7 @@ use crate::control::Asker;
 use crate::event::Event;
 use crate::haproxy::supervisor::Event as Haproxy;
 use crate::node::What;
+use crate::preflight::programs;
 use crate::report::words;
 use crate::sys::{clock, schedule};
 use crate::vrrp::machine::Resigned;
@@ -135,7 +135,7 @@ impl Daemon {
         }
         let (new, mut text) = read_config(&self.file).map_err(|errors| (WRONG, errors))?;
         let new = Rc::new(new);
-        if let Some(error) = checks::unknown_user(&new) {
+        if let Some(error) = programs::unknown_user(&new) {
             return Err((WRONG, format!("{}: {error}\n", self.file.display())));
         }
         let (a, b) = (&self.config.global, &new.global);
@@ -191,7 +191,7 @@ impl Daemon {
         let (a, b) = (&old.global, &new.global);
         self.router_id = b.router_id.clone().unwrap_or_else(super::host_name);
         self.jobs.reconfigure(new, &self.router_id);
-        log::set_max_level(b.log_level);
+        logger::set_level(b.log_level);
         if a.realtime_priority != b.realtime_priority {
             self.realtime = b.realtime_priority;
             let _ = schedule::normal();

@@ -5,6 +5,7 @@ use crate::base::exit::Exit;
 use crate::check::{Action, Failure};
 use crate::config::{self, CheckKind};
 use crate::daemon::Fatal;
+use crate::preflight::programs;
 use crate::sys::ping::Ping;
 use crate::sys::user::{User, spawn_as};
 use crate::sys::{self, process};
@@ -72,24 +73,9 @@ struct Child {
     taken: usize,
 }
 
-/// The name of a user that does not exist: `notify_user`, or `user` of a check.
-pub fn unknown_user(cfg: &config::Config) -> Option<String> {
-    let notify = cfg.global.notify_user.as_ref().filter(|name| User::find(name).is_none());
-    notify.map(|name| format!("[global]: there is no user {name}")).or_else(|| unknown_in_checks(cfg))
-}
-
-fn unknown_in_checks(cfg: &config::Config) -> Option<String> {
-    cfg.checks.iter().find_map(|c| match &c.kind {
-        CheckKind::Exec { user: Some(name), .. } if User::find(name).is_none() => {
-            Some(format!("[check {}]: there is no user {name}", c.name))
-        }
-        _ => None,
-    })
-}
-
 impl Checks {
     pub(crate) fn new(cfg: &config::Config) -> Result<Self, Fatal> {
-        if let Some(error) = unknown_user(cfg) {
+        if let Some(error) = programs::unknown_user(cfg) {
             return Err(Fatal(error));
         }
         let run = |c: &config::Check| Run { probe: Probe::new(&c.kind), attempt: Attempt::None };
