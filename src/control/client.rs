@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// Asks, and returns the exit status. The text goes to `out` as it comes, until that returns false. `patience`: the
-/// longest wait for the next piece; `None`: until the daemon ends.
+/// Asks, and returns the exit status. The text goes to `out` as it comes, until that returns false.
+/// `patience`: the longest wait for the next piece; `None`: until the daemon ends.
 pub fn stream(
     path: &Path,
     line: &str,
@@ -23,7 +23,7 @@ pub fn stream(
         let n = stream.read(&mut buf)?;
         let mut text = buf.get(..n).unwrap_or_default();
         if status.is_none() {
-            // One digit and a line end, which come in one piece.
+            // One digit and a line end arrive in one piece.
             let (code, rest) = split(text).ok_or(ErrorKind::InvalidData)?;
             (status, text) = (Some(code), rest);
         }

@@ -13,7 +13,7 @@ pub(super) const MAX_LINE: usize = 256;
 /// The longest `resign --for`, in seconds: a day.
 pub const MAX_NO_PREEMPT: u64 = 86_400;
 
-/// A request; what the lines mean.
+/// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// `status`, or with another form `status json`, `status metrics`, `status colour`
@@ -26,7 +26,7 @@ pub enum Request {
     Resign {
         /// A virtual router or a group; none: all.
         name: Option<String>,
-        /// How long not to preempt.
+        /// How long not to preempt afterwards, 0 to 86400 s.
         no_preempt_for: Duration,
         /// Even without a successor.
         force: bool,
@@ -34,7 +34,7 @@ pub enum Request {
 }
 
 impl Request {
-    /// From a line.
+    /// Parses a line.
     pub fn parse(line: &[u8]) -> Option<Self> {
         Some(match line.trim_ascii() {
             b"status" => Request::Status(Form::Plain),
@@ -62,12 +62,12 @@ pub fn is_patient(e: &io::Error) -> bool {
     matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
-/// The answer to a request, as it is sent.
+/// The bytes of an answer.
 pub(super) fn answer(status: u8, text: &str) -> Vec<u8> {
     format!("{status}\n{text}").into_bytes()
 }
 
-/// The status of an answer, and what follows it of the first octets that came.
+/// The status of an answer, and the rest of its first octets.
 pub(super) fn split(answer: &[u8]) -> Option<(u8, &[u8])> {
     match answer.split_first_chunk() {
         Some(([digit @ b'0'..=b'9', b'\n'], rest)) => Some((digit - b'0', rest)),

@@ -1,5 +1,5 @@
-//! The listening socket and its clients: bounded in clients, in octets and in time; nothing that a client does or fails
-//! to do keeps the loop waiting.
+//! The listening socket and its clients. Clients, octets and time are bounded; no client can keep the loop
+//! waiting.
 
 use super::protocol::{self, LATER, MAX_LINE, PATIENCE, Request, is_patient};
 use crate::base::time::Time;
@@ -12,14 +12,14 @@ use std::time::Duration;
 
 /// Clients served at a time; the oldest gives way.
 const MAX_CLIENTS: usize = 8;
-/// Of these, clients that watch.
+/// How many of these may watch.
 const MAX_WATCHERS: usize = 4;
-/// Lines that wait for a watcher, in octets; what is beyond is counted and told.
+/// Octets that wait for a watcher; lines beyond that are counted, and the watcher is told.
 const MAX_BACKLOG: usize = 64 * 1024;
 /// Pause after a failed accept. Without descriptors, a waiting client would wake the loop again and again.
 const DEAF: Duration = Duration::from_secs(1);
 
-/// Who waits for an answer; unique as long as vipd runs.
+/// The number of a client that waits for an answer; unique as long as vipd runs.
 pub type Asker = u64;
 
 /// The listening socket and its clients.
@@ -27,7 +27,7 @@ pub type Asker = u64;
 pub struct Control {
     listener: UnixListener,
     clients: Vec<Client>,
-    /// The last one's number.
+    /// The number of the last client.
     last: Asker,
     /// No client is accepted until then.
     accept_paused_until: Option<Time>,
@@ -36,7 +36,7 @@ pub struct Control {
 #[derive(Debug)]
 struct Client {
     number: Asker,
-    /// It has asked and waits.
+    /// It has asked, and the answer comes later.
     waits: bool,
     stream: UnixStream,
     line: Vec<u8>,
@@ -64,14 +64,14 @@ impl Control {
         })
     }
 
-    /// What to wait on: the listener, then each client, with whether it is to be written to.
+    /// What to wait for: the listener, then each client; `true`: until it can be written to.
     pub fn fds(&self) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
         let clients = self.clients.iter().map(|c| (c.stream.as_fd(), c.answer.is_some()));
         let listener = self.accept_paused_until.is_none().then(|| (self.listener.as_fd(), false));
         listener.into_iter().chain(clients)
     }
 
-    /// When the next client's time is over.
+    /// When the time of the next client is over.
     pub fn deadline(&self) -> Option<Time> {
         self.clients
             .iter()
@@ -87,7 +87,7 @@ impl Control {
         self.accept_paused_until = self.accept_paused_until.filter(|until| now < *until);
     }
 
-    /// The answer for one that waits, if it still does.
+    /// The answer for a client that waits, if it is still there.
     pub fn reply(&mut self, now: Time, to: Asker, status: u8, text: &str) {
         if let Some(c) = self.clients.iter_mut().find(|c| c.number == to && c.waits) {
             (c.waits, c.until) = (false, now + PATIENCE);
@@ -95,8 +95,8 @@ impl Control {
         }
     }
 
-    /// Takes new clients, reads, writes and drops; `answer` turns a request into exit status and text, or into nothing
-    /// if the answer comes later, by `reply`.
+    /// Accepts, reads, writes and drops clients. `answer` turns a request into exit status and text; `None`:
+    /// the answer comes later, by `reply`.
     pub fn serve(&mut self, now: Time, mut answer: impl FnMut(Request, Asker) -> Option<(u8, String)>) {
         for _ in 0..MAX_CLIENTS {
             let stream = match self.listener.accept() {
@@ -108,7 +108,7 @@ impl Control {
             };
             if stream.set_nonblocking(true).is_ok() {
                 if self.clients.len() == MAX_CLIENTS {
-                    // The oldest, but who waits for an answer has more patience than who has not asked yet.
+                    // The oldest that does not watch gives way, before it those that have asked nothing yet.
                     let first = |f: fn(&Client) -> bool| self.clients.iter().position(f);
                     let gives_way = first(|c| c.watch.is_none() && !c.waits).or(first(|c| c.watch.is_none()));
                     self.clients.remove(gives_way.unwrap_or(0));
@@ -146,7 +146,8 @@ impl Control {
 }
 
 impl Client {
-    /// Does what can be done now; readiness that turns out to be none changes nothing. Returns whether to go on.
+    /// Reads and writes as far as possible; a client that is not ready after all stays as it is. Returns
+    /// whether to keep it.
     fn serve(
         &mut self,
         now: Time,
@@ -154,7 +155,7 @@ impl Client {
         answer: &mut impl FnMut(Request, Asker) -> Option<(u8, String)>,
     ) -> bool {
         if self.waits {
-            // It has nothing more to say: it is gone, or babbles.
+            // It has nothing more to say: it is gone, or breaks the protocol.
             return self.stream.read(&mut [0]).is_err_and(|e| is_patient(&e));
         }
         if self.answer.is_none() {
@@ -212,7 +213,7 @@ impl Client {
         answer.map(|(status, text)| protocol::answer(status, &text))
     }
 
-    /// Writes what it takes. Returns whether to go on.
+    /// Writes as much as fits. Returns whether to keep the client.
     fn write(&mut self) -> bool {
         let Some(rest) = &mut self.answer else { return false };
         match self.stream.write(rest) {
@@ -237,7 +238,7 @@ impl Client {
     }
 }
 
-/// The client has gone, or says what it may not.
+/// The client is gone, or breaks the protocol.
 struct Gone;
 
 #[cfg(test)]
@@ -342,7 +343,8 @@ mod tests {
         assert_eq!(s.control.clients.iter().filter(|c| c.waits).count(), waiting.len());
     }
 
-    /// What each client is about: it connects, has said half a line, waits for an answer, watches, or takes no more.
+    /// One client of each kind: connected, half a request sent, waiting for an answer, watching, its socket
+    /// full.
     #[test]
     fn readiness_that_is_none_changes_nothing() {
         let mut s = Served::new("spurious");

@@ -1,4 +1,4 @@
-//! What is legal but unwise, mostly for `vipd -t` only.
+//! What is valid but unwise; mostly for `vipd -t`.
 
 use crate::base::text::Write;
 use crate::config::{Auth, CheckKind, Config};
@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Octets of a file of HAProxy's that are looked at.
+/// How many octets of a haproxy.cfg are read.
 const MAX_SIZE: u64 = 1 << 20;
-/// Files of a directory that are looked at.
+/// How many files of a directory are read.
 const MAX_FILES: usize = 256;
 
 /// A password that others may read, or change.
@@ -70,7 +70,8 @@ pub fn advice(cfg: &Config, file: &Path) -> String {
     out
 }
 
-/// What an address is that no host of its subnet should have; of /31, /32, /127 and /128 every one is a host's.
+/// Names an address that no host of its subnet should have. In /31, /32, /127 and /128 every address is a
+/// host's.
 fn not_a_host(addr: IpAddr, prefix: u8) -> Option<&'static str> {
     match addr {
         IpAddr::V4(a) if prefix < 31 => match a.to_bits() << prefix {
@@ -102,10 +103,10 @@ fn haproxy(cfg: &Config, out: &mut String) {
     }
 }
 
-/// The text of a file of HAProxy's. Whatever cannot be read is HAProxy's to complain of.
+/// The text of a haproxy.cfg. HAProxy itself complains about a file that cannot be read.
 pub(crate) fn read(file: &Path) -> String {
     let mut bytes = Vec::new();
-    // Not one that would keep us waiting.
+    // A pipe would block.
     if file.is_file() {
         let _ = File::open(file).and_then(|f| f.take(MAX_SIZE).read_to_end(&mut bytes));
     }
@@ -120,8 +121,8 @@ pub(crate) fn files(path: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Looks at the lines of a haproxy.cfg; returns whether it has `hard-stop-after`. `say`: a `bind` of one of `vips` that
-/// only works on the master.
+/// Reads the lines of a haproxy.cfg; returns whether it has `hard-stop-after`. `say` is called for each
+/// `bind` of one of `vips` that works on the master only.
 fn scan(text: &str, vips: &[IpAddr], mut say: impl FnMut(usize, &str)) -> bool {
     let mut bounded = false;
     for (index, line) in text.lines().enumerate() {

@@ -1,8 +1,8 @@
-//! Limits of the log lines that can repeat for days: an interface, a check or a sending that flaps. Pure.
+//! Limits of log lines that can repeat for days: an interface, a check or a peer that flaps. Pure.
 //!
-//! Each kind of event passes 50 times for each subject (an interface, a VIP, ...), and then once in 10 s. The last one
-//! that was held back is logged when its time has come, with the number of those before it: so the log ends with the
-//! present state.
+//! Each kind of event passes 50 times for each subject (an interface, a VIP, ...), and then once in 10 s. The
+//! last one that was held back is logged when its time has come, with the number of those before it: so the
+//! log ends with the present state.
 
 use crate::base::time::{Time, earlier};
 use crate::check::Transition;
@@ -15,22 +15,22 @@ use std::time::Duration;
 const BURST: u32 = 50;
 const REFILL: Duration = Duration::from_secs(10);
 
-/// All that has been said lately.
+/// The lines of the recent past.
 #[derive(Debug, Default)]
 pub struct Repeats {
     lines: Vec<Line>,
 }
 
-/// The kind of an event, of HAProxy's the kind of that, and what it is about.
+/// The kind of an event, the kind of a HAProxy event, and the subject.
 type Key = (Discriminant<Event>, Option<Discriminant<supervisor::Event>>, Subject);
 
 #[derive(Debug)]
 struct Line {
     key: Key,
-    /// Uses that are left, as of `filled`.
+    /// How many lines may pass, as of `filled`.
     left: u32,
     filled: Time,
-    /// The last one held back, and how many were.
+    /// The last line that was held back, and how many were.
     held: Option<(Level, String, u32)>,
 }
 
@@ -42,18 +42,18 @@ impl Line {
 
     fn refill(&mut self, now: Time) {
         let left = self.left(now);
-        // What is left of a pause counts for the next use, unless no more fit.
+        // The rest of a pause counts for the next line, unless the burst is complete.
         self.filled = if left == BURST { now } else { self.filled + REFILL * (left - self.left) };
         self.left = left;
     }
 }
 
 impl Repeats {
-    /// Whether to say it now, and how many like it have been held back before; if not, `hold` is to be called.
+    /// How many lines like it were held back before, if this one may be logged now. `None`: call `hold`.
     pub fn pass(&mut self, now: Time, e: &Event) -> Option<u32> {
         let Some(key) = key(e) else { return Some(0) };
         let i = self.lines.iter().position(|l| l.key == key).unwrap_or_else(|| {
-            // What could be said 50 times again is forgotten.
+            // Forget whatever has a full burst again.
             self.lines.retain(|l| l.held.is_some() || l.left(now) < BURST);
             self.lines.push(Line { key, left: BURST, filled: now, held: None });
             self.lines.len() - 1
@@ -64,7 +64,7 @@ impl Repeats {
         Some(line.held.take().map_or(0, |h| h.2))
     }
 
-    /// What `pass` refused is held back, in place of the last one like it.
+    /// Holds back what `pass` refused, in place of the last line like it.
     pub fn hold(&mut self, e: &Event, level: Level, text: String) {
         let Some(key) = key(e) else { return };
         if let Some(l) = self.lines.iter_mut().find(|l| l.key == key) {
@@ -73,7 +73,7 @@ impl Repeats {
         }
     }
 
-    /// One that was held back and may be said by now, and how many like it came before.
+    /// A line that was held back and may be logged by now, and how many like it came before it.
     pub fn due(&mut self, now: Time) -> Option<(Level, String, u32)> {
         let line = self.lines.iter_mut().find(|l| l.held.is_some() && l.left(now) > 0)?;
         line.refill(now);
@@ -88,8 +88,8 @@ impl Repeats {
     }
 }
 
-/// What has a limit of its own, or none: lines that are limited where they arise, each kind of packet by itself,
-/// and a failing check's on the debug level.
+/// `None`: no limit here. Lines about packets are limited where they arise, each kind by itself; those of a
+/// failing check are on the debug level.
 fn key(e: &Event) -> Option<Key> {
     let kind = match e {
         Event::Discarded { .. } | Event::Bogus { .. } | Event::Odd { .. } | Event::UnknownVrid { .. } => {

@@ -1,12 +1,13 @@
-//! `vipd status --watch`: one line per event, of five columns of which the last is for people.
+//! `vipd status --watch`: one line for each event, in five columns; the fifth is for people.
 //!
 //! ```text
-//! 2026-11-22T13:00:00.123Z vrrp/VI_1 MASTER 100 VRRP_Instance(VI_1) Transition to MASTER STATE (no advert from the master)
-//! time (UTC)               subject   state  priority; `-` of what has none
+//! 2026-11-22T13:00:00.123Z vrrp/VI_1 MASTER 100 VRRP_Instance(VI_1) Transition to MASTER STATE (...)
+//! time (UTC)               subject   state  priority, or `-`
 //! ```
 //!
-//! Subjects are `vrrp/NAME`, `group/NAME`, `check/NAME`, `interface/NAME`, `haproxy` and `vipd`. The state is the
-//! subject's after the event, in `vipd status`'s words; so the last line of a subject tells how it is.
+//! Subjects are `vrrp/NAME`, `group/NAME`, `check/NAME`, `interface/NAME`, `haproxy` and `vipd`. The state is
+//! the subject's after the event, in the words of `vipd status`; so the last line of a subject tells its
+//! state.
 
 use crate::base::text::Write;
 use crate::base::time::Time;
@@ -17,8 +18,8 @@ use crate::report::status;
 use crate::report::words;
 use std::time::Duration;
 
-/// The subject of its column: an address is its router's, and a notice belongs to what it names, while that is
-/// configured.
+/// The subject of the second column. An address belongs to its router; a notice to what it names, as long as
+/// that is configured.
 fn shown(node: &Node, subject: Subject) -> Subject {
     let found = match &subject {
         Subject::Vip(entry) => node.addrs.entries.get(*entry).map(|e| Subject::Router(e.router)),
@@ -40,7 +41,7 @@ fn columns(out: &mut String, node: &Node, subject: Subject, event: Option<&Event
     match shown(node, subject) {
         Subject::Router(i) => {
             let Some(router) = node.routers.get(i) else { return };
-            // Of two transitions in one turn, each has its own.
+            // Each of two transitions in one turn has its own state.
             let state = match event {
                 Some(Event::Entered { kind, .. }) => words::state(*kind, router.faults),
                 Some(Event::Fault { faults, .. }) => words::state(crate::vrrp::machine::Kind::Init, *faults),
@@ -93,7 +94,7 @@ pub fn line(node: &Node, event: &Event, text: &str, stamp: &str) -> String {
     out
 }
 
-/// How everything is now, a line each.
+/// The present state, one line for each subject.
 pub fn present(node: &Node, now: Time, stamp: &str) -> String {
     let mut out = String::new();
     for (i, router) in node.routers.iter().enumerate() {
@@ -118,7 +119,7 @@ pub fn stamp(since_1970: Duration) -> String {
     format!("{y}-{m:02}-{d:02}T{:02}:{:02}:{:02}.{ms:03}Z", s / 3600 % 24, s / 60 % 60, s % 60)
 }
 
-/// The day of the Gregorian calendar that is `days` after 1970-01-01, by eras of 400 years that begin in March.
+/// Year, month and day of the Gregorian calendar, `days` after 1970-01-01.
 fn date(days: u64) -> (u64, u64, u64) {
     let z = days + 719_468;
     let (era, doe) = (z / 146_097, z % 146_097);

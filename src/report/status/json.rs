@@ -7,9 +7,9 @@ use super::value::{self, Value};
 pub struct Json {
     /// What is written so far.
     pub out: String,
-    /// A value has been written in the object or list that is open.
+    /// The open object or list already has a value.
     comma: bool,
-    /// For each that is open whether it is a list.
+    /// For each open object or list, whether it is a list.
     open: Vec<bool>,
 }
 

@@ -6,11 +6,11 @@ use super::value::{self, Value};
 #[derive(Debug, Default)]
 pub struct Metrics {
     families: Vec<Family>,
-    /// Where the last sample went; the next mostly goes behind it.
+    /// The family of the last sample; the next one is mostly found from there.
     at: usize,
-    /// `a="x",b="y"` of the objects that are open.
+    /// `a="x",b="y"` of the open objects.
     labels: String,
-    /// For each that is open: its prefix, and how long the labels were before it.
+    /// For each open object: its prefix, and the length of `labels` before it.
     open: Vec<(&'static str, usize)>,
 }
 
@@ -50,7 +50,7 @@ impl Metrics {
         self.families.get_mut(self.at)
     }
 
-    /// All of it.
+    /// The whole text.
     pub fn finish(self) -> String {
         let mut out = String::with_capacity(self.families.iter().map(|f| f.samples.len() + 200).sum());
         for f in self.families {

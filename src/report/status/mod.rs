@@ -18,7 +18,7 @@ use people::people;
 use sink::Sink;
 use std::time::Duration;
 
-/// How the status is to be written.
+/// The form of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// For people.
@@ -31,7 +31,7 @@ pub enum Form {
     Metrics,
 }
 
-/// What is not the node's own.
+/// What the node does not know.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     /// Name of the node.

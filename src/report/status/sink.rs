@@ -7,7 +7,8 @@ use crate::base::time::Time;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// What writes it down. A key is the name in the JSON, and where it is a metric, too, `: ` and what that means.
+/// What writes the values. A key is the name in the JSON; if the value is also a metric, `: ` and its help
+/// follow.
 #[derive(Debug)]
 pub enum Sink {
     /// JSON.
@@ -16,7 +17,7 @@ pub enum Sink {
     Metrics(Metrics),
 }
 
-// Each of these is called so often that its arguments should fit into registers.
+// Each of these has many callers, so its arguments should fit into registers.
 impl Sink {
     #[inline(never)]
     pub(super) fn put(&mut self, key: &'static str, value: Value) {
@@ -27,8 +28,8 @@ impl Sink {
         }
     }
 
-    /// An object or a list begins, in a list with an empty key; the metrics in it begin with `prefix`, or, if
-    /// that is empty, as before.
+    /// Begins an object or a list; within a list, `key` is empty. Metrics in it begin with `prefix`; an empty
+    /// one keeps the outer prefix.
     #[inline(never)]
     pub(super) fn open(&mut self, key: &'static str, list: bool, prefix: &'static str) {
         match self {
@@ -37,13 +38,13 @@ impl Sink {
         }
     }
 
-    /// An object of a list begins.
+    /// Begins an object of a list.
     #[inline(never)]
     pub(super) fn item(&mut self) {
         self.open("", false, "");
     }
 
-    /// The innermost one ends.
+    /// Ends the innermost object or list.
     #[inline(never)]
     pub(super) fn close(&mut self) {
         match self {

@@ -6,13 +6,13 @@ use std::time::Duration;
 /// One value.
 #[derive(Clone, Copy)]
 pub(super) enum Value<'a> {
-    /// Unknown, or not so now; JSON only.
+    /// Not known, or not applicable now; JSON only.
     Null,
     /// JSON only.
     Text(&'a str),
     /// Names the object; a label of its metrics.
     Label(&'a str),
-    /// A number in metrics only, for what JSON has as text.
+    /// A number for metrics only; JSON has the text.
     Code(u8),
     /// True or false; 1 or 0.
     Flag(bool),
@@ -26,8 +26,8 @@ pub(super) enum Value<'a> {
     Spent(Duration),
 }
 
-/// Text within the quotes of JSON and of labels. JSON and metrics escape control characters differently, so they
-/// become `?`.
+/// Text within the quotes of JSON and of labels. JSON and metrics escape control characters differently, so
+/// they become `?`.
 pub(super) fn escape(out: &mut String, text: &str) {
     for c in text.chars() {
         match c {

@@ -86,7 +86,7 @@ fn interfaces(out: &mut Sink, node: &Node) {
     out.close();
 }
 
-/// Those that are not zero: there are many reasons and most stay so.
+/// The counters that are not zero; there are many reasons, and most never occur.
 fn discarded(out: &mut Sink, discards: &Discards) {
     out.open("discards", true, "");
     for (reason, n) in discards.all().filter(|(_, n)| *n > 0) {
@@ -193,7 +193,7 @@ fn addresses(out: &mut Sink, node: &Node, i: usize, now: Time) {
 
 /// Other masters and other hosts that announce the addresses.
 fn foreign(out: &mut Sink, node: &Node, router: &Router, now: Time) {
-    // In an object of its own, that its label does not go on.
+    // In an object of its own, so that its label ends with it.
     match router.foreign.last {
         Some(other) => {
             out.open("foreign_master", false, "vipd_vrrp_foreign_master_");

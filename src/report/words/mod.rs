@@ -1,5 +1,5 @@
-//! What happened, in keepalived's phrases where it has them, so that existing log watches go on working; in plain
-//! English otherwise.
+//! What happened, in keepalived's phrases where it has them, so that existing log watches go on working; in
+//! plain English otherwise.
 
 mod address;
 mod haproxy;
@@ -18,14 +18,14 @@ use crate::notify::notice::Notice;
 use crate::notify::outbox::Delivery;
 use log::Level::{self, Debug, Error, Info, Warn};
 
-/// One line for an event, of some more, and its level.
+/// The line of an event (some have two or three) and its level.
 pub fn render(node: &Node, e: &Event) -> (Level, String) {
     let mut out = Out { text: String::new(), node };
     let level = write(&mut out, e);
     (level, out.text)
 }
 
-/// A line under way.
+/// A line being written.
 struct Out<'a> {
     text: String,
     node: &'a Node,
@@ -55,7 +55,7 @@ impl Out<'_> {
         }
     }
 
-    /// A line about a router that needs no more than fixed words.
+    /// A line of fixed words about a router.
     #[inline(never)]
     fn fixed(&mut self, level: Level, router: usize, text: &str) -> Level {
         self.router(router);

@@ -113,7 +113,7 @@ pub(super) fn bogus(out: &mut Out, l: usize, src: Option<IpAddr>, why: Discard) 
     if let Some(src) = src {
         write!(out, ", from {src}");
     }
-    // keepalived's IPv6 unicast has 64.
+    // keepalived sends IPv6 unicast with hop limit 64.
     let hint = if why == Discard::Ttl { ": not 255, by a router or keepalived's unicast_ttl" } else { "" };
     say!(out, Warn, "{hint})")
 }
@@ -147,7 +147,7 @@ pub(super) fn unknown_vrid(out: &mut Out, l: usize, vrid: u8, src: IpAddr, vip: 
     let Some(vip) = vip.and_then(|e| out.node.addrs.entries.get(e)) else {
         return say!(out, Info, "advert with VRID {vrid} from {src} on {dev}: no router here has that VRID");
     };
-    write!(out, "bogus VRRP packet received on {dev} !!!\n");
+    writeln!(out, "bogus VRRP packet received on {dev} !!!");
     let (addr, dev) = (vip.addr, link(out.node, vip.link));
     line!(
         out,

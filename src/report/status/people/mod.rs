@@ -11,7 +11,7 @@ use crate::report::words;
 use crate::vrrp::machine::State as Vrrp;
 use std::time::Duration;
 
-/// The text under way.
+/// The text being written.
 struct Page<'a> {
     s: String,
     node: &'a Node,
@@ -48,12 +48,12 @@ impl Page<'_> {
         };
     }
 
-    /// Begins a row: what is behind is in one column.
+    /// Begins a row: a title, then the second column.
     fn row(&mut self, title: &str) {
         write!(self.s, "  {title:<9} ");
     }
 
-    /// Those that are not zero, in one line.
+    /// The counters that are not zero, in one line.
     fn counters(&mut self, title: &str, all: impl Iterator<Item = (&'static str, u64)>) {
         let mut before = title;
         for (name, n) in all.filter(|(_, n)| *n > 0) {
@@ -90,7 +90,7 @@ impl Page<'_> {
         self.s.push('\n');
     }
 
-    /// Packets that were refused before it was known whose they are, or because they are nobody's, or lost.
+    /// Packets that were lost, or refused before their virtual router was known.
     fn link(&mut self, l: &Link) {
         let title = format!("\n{}  ", l.name);
         self.counters(&title, l.bogus.all().chain([("receive_overruns", l.overruns)]));

@@ -23,7 +23,7 @@ impl Page<'_> {
             self.row("heard");
             self.s.push_str("no advert ever, from anybody\n");
         }
-        // With one target, send_errors below says it all.
+        // With one target, the counter send_errors tells the same.
         for t in router.targets.iter().filter(|t| router.targets.len() > 1 && t.send_errors > 0) {
             self.row("unsent");
             writeln!(self.s, "{} adverts could not be sent to {}", t.send_errors, t.to);
