@@ -1,5 +1,6 @@
 //! HAProxy as vipd's child.
 
+pub mod command;
 pub mod listeners;
 pub mod output;
 pub mod show_info;
