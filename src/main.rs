@@ -14,6 +14,7 @@ use vipd::config::keepalived;
 use vipd::config::{Config, schema};
 use vipd::daemon::children::mailer;
 use vipd::daemon::logger;
+use vipd::haproxy::command;
 use vipd::preflight::{advice, programs};
 use vipd::report::words;
 #[cfg(feature = "import")]
@@ -204,7 +205,7 @@ fn check(cfg: &Config, file: &Path) -> u8 {
     }
     if let Some(h) = &cfg.haproxy {
         // Its complaints belong to ours.
-        match process::spawn(&daemon::check_argv(h), std::io::stderr().as_fd()) {
+        match process::spawn(&command::check_argv(h), std::io::stderr().as_fd()) {
             Err(e) => {
                 eprintln!("{}: {}", h.binary.display(), words::errno(e as i32));
                 return USAGE_ERROR;

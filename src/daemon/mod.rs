@@ -10,7 +10,6 @@ mod reload;
 mod rights;
 mod state_files;
 
-pub use haproxy::service::check_argv;
 pub use reload::{read_config, read_file};
 
 use crate::base::time::{Time, earlier};
@@ -31,7 +30,7 @@ use crate::sys::socket::Kind;
 use crate::sys::{clock, process, runtime, schedule, signal};
 use children::checks::Checks;
 use children::jobs::{Done, Jobs};
-use haproxy::service::{Outcome, Service};
+use haproxy::service::Service;
 use network::links::Sockets;
 use nix::errno::Errno;
 use nix::fcntl::Flock;
@@ -73,10 +72,7 @@ enum Source {
     UnknownVridV6(usize),
     Arp(usize),
     Neighbours(usize),
-    Probe,
-    Pidfd,
-    Listeners,
-    Pipe,
+    Haproxy(haproxy::service::Source),
     Check(usize),
     Jobs,
     Control,
@@ -197,11 +193,7 @@ impl Daemon {
         self.run_effects();
         self.remove_leftovers(&named).map_err(|e| fatal("netlink", words::errno(e as i32)))?;
         if let Some(found) = self.service.as_mut().and_then(Service::adopt) {
-            let now = clock::now();
-            self.node.supervise(now, |h, _, events| match found {
-                Ok(pid) => h.adopt(pid, now, events),
-                Err(()) => h.found_orphan(),
-            });
+            self.node.supervise(clock::now(), found);
         }
         // Another master may have been heard meanwhile.
         let now = clock::now();
@@ -279,19 +271,8 @@ impl Daemon {
                 }
             }
         }
-        if let Some(service) = &self.service {
-            if let Some(fd) = service.probe_fd() {
-                add(fd, Source::Probe, read);
-            }
-            if let Some(fd) = service.pidfd() {
-                add(fd, Source::Pidfd, read);
-            }
-            for fd in service.listeners.iter().flat_map(|l| l.fds()) {
-                add(fd, Source::Listeners, read);
-            }
-            for fd in service.pipe_fds() {
-                add(fd, Source::Pipe, read);
-            }
+        for (fd, source) in self.service.iter().flat_map(Service::fds) {
+            add(fd, Source::Haproxy(source), read);
         }
         for (i, fd, flags) in self.checks.fds() {
             add(fd, Source::Check(i), flags);
@@ -421,17 +402,9 @@ impl Daemon {
             Effect::Haproxy(supervisor::Action::Spawn { .. }) if !self.node.may_spawn() => {}
             Effect::Haproxy(action) => {
                 let Some(service) = &mut self.service else { return };
-                let outcome = service.carry_out(action);
-                let now = clock::now();
-                self.node.supervise(now, |h, out, events| match outcome {
-                    Outcome::Nothing => {}
-                    Outcome::Spawned(pid) => h.spawned(pid, now, events),
-                    Outcome::SpawnFailed(errno) => h.spawn_failed(errno, now, out, events),
-                    Outcome::ProbeFailed => h.probe_failed(now, out, events),
-                    Outcome::CannotAsk => h.cannot_ask(now),
-                    Outcome::FetchFailed(why) => h.fetched(Err(why), now, out, events),
-                    Outcome::CheckFailed => h.checked(crate::base::exit::Exit::Unknown, now, out, events),
-                });
+                if let Some(outcome) = service.carry_out(action) {
+                    self.node.supervise(clock::now(), outcome);
+                }
             }
             Effect::Check { check, action } => {
                 if let Some(failure) = self.checks.carry_out(check, action) {

@@ -1,10 +1,11 @@
 //! What came: each source is read and told to the node, with the time.
 
-use super::haproxy::service::Service;
+use super::haproxy::service::Source as Haproxy;
 use super::reload::Job;
 use super::{Daemon, Fatal, MAX_JOBS, Source, stamp};
 use crate::base::time::Time;
 use crate::control::Request;
+use crate::haproxy::supervisor::Input;
 use crate::report::{status, watch, words};
 use crate::sys::{clock, process, schedule, signal, socket};
 use nix::sys::signal::Signal;
@@ -27,35 +28,7 @@ impl Daemon {
             Source::UnknownVridV6(i) => self.read_strays_v6(now, i),
             Source::Arp(i) => self.read_announcements(now, i),
             Source::Neighbours(i) => self.read_neighbours(now, i),
-            Source::Probe => match self.service.as_mut().and_then(Service::read_probe) {
-                Some((pid, Some(info))) => {
-                    self.node.supervise(now, |h, out, events| h.answered(pid, info, now, out, events));
-                }
-                Some((_, None)) => {
-                    self.node.supervise(now, |h, out, events| h.probe_failed(now, out, events))
-                }
-                None => {}
-            },
-            Source::Pidfd => {
-                if let Some((pid, exit)) = self.service.as_mut().and_then(Service::orphan_exited) {
-                    self.exited(now, pid, exit);
-                }
-            }
-            Source::Listeners => {
-                let listeners = self.service.as_mut().and_then(|s| s.listeners.as_mut());
-                if let Some(result) = listeners.and_then(|l| l.serve()) {
-                    self.node.supervise(now, |h, out, events| h.fetched(result, now, out, events));
-                }
-            }
-            Source::Pipe => {
-                let node = &mut self.node;
-                if let Some(service) = &mut self.service {
-                    service.read_pipes(now, |line| {
-                        log::log!(words::haproxy_level(line), "haproxy: {line}");
-                        node.haproxy_said(now, line);
-                    });
-                }
-            }
+            Source::Haproxy(source) => self.read_haproxy(now, source),
             Source::Check(i) => {
                 if let Some(result) = self.checks.ready(i) {
                     self.node.check_done(now, i, result, String::new());
@@ -101,22 +74,39 @@ impl Daemon {
                     } else if let Some(done) = self.jobs.reaped(pid, exit) {
                         self.job_done(now, done);
                     } else if self.service.as_mut().is_some_and(|s| s.reaped(pid)) {
-                        self.node.supervise(now, |h, out, events| h.checked(exit, now, out, events));
+                        self.node.supervise(now, Input::Checked { exit });
                     } else {
-                        self.exited(now, pid, exit);
+                        self.node.supervise(now, Input::Exited { pid, exit });
                     }
                 }
             }
             schedule::STEPPED_DOWN => self.stepped_down(now),
-            Signal::SIGUSR2 => self.node.supervise(now, |h, out, events| h.reload(now, out, events)),
+            Signal::SIGUSR2 => self.node.supervise(now, Input::Reload),
             Signal::SIGHUP => self.hangup = true,
             _ => {}
         }
     }
 
-    fn exited(&mut self, now: Time, pid: u32, exit: crate::base::exit::Exit) {
-        self.node.supervise(now, |h, out, events| {
-            h.exited(pid, exit, now, out, events);
-        });
+    fn read_haproxy(&mut self, now: Time, source: Haproxy) {
+        let Some(service) = &mut self.service else { return };
+        let input = match source {
+            Haproxy::Probe(number) => service.read_probe(number).map(|answer| match answer {
+                (pid, Some(info)) => Input::Answered { pid, info },
+                (_, None) => Input::ProbeFailed,
+            }),
+            Haproxy::Pidfd(pid) => service.orphan_exited(pid).map(|(pid, exit)| Input::Exited { pid, exit }),
+            Haproxy::Listeners(number) => service.serve_listeners(number).map(Input::Fetched),
+            Haproxy::Pipe(number) => {
+                let node = &mut self.node;
+                service.read_pipe(now, number, |line| {
+                    log::log!(words::haproxy_level(line), "haproxy: {line}");
+                    node.haproxy_said(now, line);
+                });
+                None
+            }
+        };
+        if let Some(input) = input {
+            self.node.supervise(now, input);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::base::text::Write;
 use crate::config::{Auth, CheckKind, Config};
+use crate::haproxy::config_file;
 use crate::sys::dir;
 use std::fs::{self, File};
 use std::io::Read;
@@ -92,9 +93,12 @@ fn haproxy(cfg: &Config, out: &mut String) {
     };
     let mut bounded = false;
     for file in h.config.iter().flat_map(|path| files(path)) {
-        bounded |= scan(&read(&file), &vips, |line, text| {
-            writeln!(out, "{}:{line}: warning: {text}", file.display());
-        });
+        let text = read(&file);
+        bounded |= config_file::has_hard_stop_after(&text);
+        for line in config_file::binds_without_transparent(&text, &vips) {
+            let why = "with nonlocal_bind = no a backup cannot bind this: add `transparent`";
+            writeln!(out, "{}:{line}: warning: {why}", file.display());
+        }
     }
     if let (false, Some(first)) = (bounded, h.config.first()) {
         let text =
@@ -121,53 +125,10 @@ pub(crate) fn files(path: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Reads the lines of a haproxy.cfg; returns whether it has `hard-stop-after`. `say` is called for each
-/// `bind` of one of `vips` that works on the master only.
-fn scan(text: &str, vips: &[IpAddr], mut say: impl FnMut(usize, &str)) -> bool {
-    let mut bounded = false;
-    for (index, line) in text.lines().enumerate() {
-        let mut words = line.split_ascii_whitespace().take_while(|w| !w.starts_with('#'));
-        match words.next() {
-            Some("hard-stop-after") => bounded = true,
-            Some("bind") => {
-                let list = words.next().unwrap_or_default();
-                if list.split(',').any(|one| host(one).is_some_and(|a| vips.contains(&a)))
-                    && !words.any(|w| w == "transparent")
-                {
-                    say(index + 1, "with nonlocal_bind = no a backup cannot bind this: add `transparent`");
-                }
-            }
-            _ => {}
-        }
-    }
-    bounded
-}
-
-/// The address of `[ipv4@|ipv6@]ADDR:PORT`, with or without brackets.
-fn host(bind: &str) -> Option<IpAddr> {
-    let bind = bind.split_once('@').map_or(bind, |(_, rest)| rest);
-    bind.rsplit_once(':')?.0.trim_matches(['[', ']']).parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::schema::parse;
-
-    fn said(text: &str, vips: &[&str]) -> (bool, Vec<usize>) {
-        let vips: Vec<IpAddr> = vips.iter().map(|v| v.parse().expect("an address")).collect();
-        let mut lines = Vec::new();
-        (scan(text, &vips, |line, _| lines.push(line)), lines)
-    }
-
-    #[test]
-    fn of_haproxy_cfg() {
-        let cfg = "global\n    hard-stop-after 30s\nfrontend a\n\tbind 192.0.2.1:80\n  bind :80,192.0.2.1:81 ssl # transparent\n\
-                   bind ipv6@[2001:db8::1]:80\nbind 2001:db8::1:80\nbind 192.0.2.1:82 transparent\nbind 192.0.2.10:80\nbind\n";
-        assert_eq!(said(cfg, &["192.0.2.1", "2001:db8::1"]), (true, vec![4, 5, 6, 7]));
-        assert_eq!(said(cfg, &[]), (true, vec![]));
-        assert_eq!(said("# hard-stop-after 1s\nglobal # hard-stop-after\n\0\n", &[]), (false, vec![]));
-    }
 
     #[test]
     fn of_addresses_and_preemption() {

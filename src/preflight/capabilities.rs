@@ -4,6 +4,7 @@
 //! need are kept; a dropped capability does not come back.
 
 use crate::config::{CheckKind, Config};
+use crate::haproxy::config_file::{self, Need};
 
 const CHOWN: u64 = 1;
 const DAC_OVERRIDE: u64 = 1 << 1;
@@ -153,54 +154,19 @@ impl Needs {
 /// (`ip_unprivileged_port_start`); `foreign`: whether a directory is not root's.
 pub fn scan(text: &str, ports: u32, foreign: fn(&str) -> bool) -> Reasons {
     let mut reasons = 0;
-    for line in text.lines() {
-        let mut words = [""; 16];
-        let all = line.split_ascii_whitespace().take_while(|w| !w.starts_with('#'));
-        words.iter_mut().zip(all).for_each(|(to, word)| *to = word);
-        let [first, second, third, ..] = words;
-        let socket = match first {
-            "bind" => second,
-            "stats" if second == "socket" => third,
-            "server" | "source" => "",
-            "program" => {
-                reasons |= PROGRAMS;
-                continue;
-            }
-            // Lines of a userlist have more words.
-            _ if third.is_empty() && !second.is_empty() => {
-                reasons |= match first {
-                    "user" | "uid" => USER,
-                    "group" | "gid" => GROUP,
-                    "chroot" => CHROOT,
-                    _ => 0,
-                };
-                continue;
-            }
-            _ => continue,
+    config_file::needs(text, ports, foreign, |need| {
+        reasons |= match need {
+            Need::User => USER,
+            Need::Group => GROUP,
+            Need::Chroot => CHROOT,
+            Need::LowPort => BIND,
+            Need::Owner => OWNER,
+            Need::Directory => DIRECTORY,
+            Need::Namespace => NAMESPACE,
+            Need::Program => PROGRAMS,
         };
-        if first == "bind" && socket.split(',').any(|one| port(one) < ports) {
-            reasons |= BIND;
-        }
-        let path = socket.split_once('@').map_or(socket, |(_, path)| path);
-        if path.rsplit_once('/').is_some_and(|(dir, _)| dir.starts_with('/') && foreign(dir)) {
-            reasons |= DIRECTORY;
-        }
-        for option in words.get(2..).unwrap_or_default() {
-            reasons |= match *option {
-                // `level user` also matches; that does no harm.
-                "user" | "uid" | "group" | "gid" if first != "server" => OWNER,
-                "namespace" => NAMESPACE,
-                _ => 0,
-            };
-        }
-    }
+    });
     reasons
-}
-
-/// The first port of `[ADDR]:PORT[-PORT]`.
-fn port(bind: &str) -> u32 {
-    let port = bind.rsplit_once(':').and_then(|(_, port)| port.split('-').next());
-    port.and_then(|p| p.parse().ok()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -219,29 +185,7 @@ mod tests {
             \tstats socket /run/haproxy/admin.sock mode 660 level admin\n\tuser haproxy\n\tgroup haproxy\n\
             frontend f\n\tbind :80\n\tbind *:443 ssl\n";
         assert_eq!(all(debian), SYS_CHROOT | SETUID | SETGID | KILL | DAC_OVERRIDE | NET_BIND_SERVICE);
-        for (line, caps) in [
-            ("", 0),
-            ("bind :8080", 0),
-            ("bind :8080,[::1]:443 v6only", NET_BIND_SERVICE),
-            ("bind ipv4@192.0.2.1:80-90 # user", NET_BIND_SERVICE),
-            ("bind /run/x:80", NET_BIND_SERVICE),
-            ("bind unix@/run/haproxy/x", DAC_OVERRIDE),
-            ("bind /run/x user nobody", CHOWN),
-            ("bind :8080 namespace blue", SYS_ADMIN),
-            ("server s 192.0.2.1:80 namespace blue", SYS_ADMIN),
-            ("stats socket /run/x mode 600 gid 7", CHOWN),
-            ("stats socket", 0),
-            ("stats socket 127.0.0.1:1 level user", 0),
-            ("user", 0),
-            ("user tiger password x", 0),
-            ("group g users tiger", 0),
-            ("#user haproxy", 0),
-            ("uid 7", SETUID | KILL),
-            ("gid 7", SETGID),
-        ] {
-            let expected = if line.contains("level user") { CHOWN } else { caps };
-            assert_eq!(all(line), expected, "{line}");
-        }
+        assert_eq!(all("bind /run/x user nobody namespace blue\n"), CHOWN | SYS_ADMIN);
         let programs = |text| scan(text, 0, |_| false) & PROGRAMS != 0;
         assert!(programs("program p\n command x\n") && !programs("programs\nbind :80\n"));
     }

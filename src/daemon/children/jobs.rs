@@ -5,7 +5,7 @@ use crate::base::text::Write;
 use crate::check::Failure;
 use crate::config::{self, Config};
 use crate::daemon::children::mailer;
-use crate::daemon::haproxy::service::Pipe;
+use crate::daemon::children::pipe::Pipe;
 use crate::daemon::logger::MONTHS;
 use crate::node::Node;
 use crate::notify::hook::{self, Whose};

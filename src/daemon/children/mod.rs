@@ -3,3 +3,4 @@
 pub(crate) mod checks;
 pub(crate) mod jobs;
 pub mod mailer;
+pub(crate) mod pipe;

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Recognises files by their names, inodes, sizes and times of change; of a directory, as HAProxy takes it, its
-/// `*.cfg`. A file that is missing counts as one that is different.
+/// Recognises files by their names, inodes, sizes and times of change; of a directory, as HAProxy takes it,
+/// its `*.cfg`. A file that is missing counts as one that is different.
 pub(crate) fn mark(config: &[PathBuf]) -> u64 {
     let mut bytes = Vec::new();
     for path in config {

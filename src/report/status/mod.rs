@@ -91,7 +91,7 @@ fn heard(router: &Router) -> bool {
 pub fn haproxy_state(h: &Supervisor) -> &'static str {
     match h.state() {
         State::Ready { .. } => "READY",
-        State::Starting { .. } => "STARTING",
+        State::Starting { .. } | State::Killed { .. } => "STARTING",
         State::Down { .. } => "DOWN",
         State::Stopping { .. } => "STOPPING",
         State::Stopped => "STOPPED",
@@ -102,7 +102,9 @@ pub fn haproxy_state(h: &Supervisor) -> &'static str {
 fn processes(h: &Supervisor) -> (Option<u32>, Option<u32>, Option<Time>, Option<Time>) {
     match h.state() {
         State::Ready { pid, worker, since, .. } => (Some(*pid), Some(*worker), Some(*since), None),
-        State::Starting { pid, since, .. } => (Some(*pid), None, Some(*since), None),
+        State::Starting { pid, since, .. } | State::Killed { pid, since } => {
+            (Some(*pid), None, Some(*since), None)
+        }
         State::Down { retry_at } => (None, None, None, Some(*retry_at)),
         State::Stopping { pid, .. } => (Some(*pid), None, None, None),
         State::Stopped => (None, None, None, None),
