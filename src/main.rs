@@ -14,6 +14,8 @@ use vipd::config::keepalived;
 use vipd::config::{Config, schema};
 use vipd::daemon::children::mailer;
 use vipd::daemon::logger;
+use vipd::haproxy::command;
+use vipd::preflight::{advice, programs};
 use vipd::report::words;
 #[cfg(feature = "import")]
 use vipd::sys::dir;
@@ -190,12 +192,12 @@ fn run(cfg: &Rc<Config>, file: &Path) -> u8 {
 
 /// Also asks haproxy what it thinks of its files.
 fn check(cfg: &Config, file: &Path) -> u8 {
-    if let Some(error) = daemon::unknown_user(cfg) {
+    if let Some(error) = programs::unknown_user(cfg) {
         eprintln!("{}: {error}", file.display());
         return USAGE_ERROR;
     }
-    eprint!("{}", vipd::preflight::advice::advice(cfg, file));
-    for (line, odd) in daemon::odd_hooks(cfg) {
+    eprint!("{}", advice::advice(cfg, file));
+    for (line, odd) in programs::odd_hooks(cfg) {
         match line {
             0 => eprintln!("{}: warning: {odd}", file.display()),
             line => eprintln!("{}:{line}: warning: {odd}", file.display()),
@@ -203,7 +205,7 @@ fn check(cfg: &Config, file: &Path) -> u8 {
     }
     if let Some(h) = &cfg.haproxy {
         // Its complaints belong to ours.
-        match process::spawn(&daemon::check_argv(h), std::io::stderr().as_fd()) {
+        match process::spawn(&command::check_argv(h), std::io::stderr().as_fd()) {
             Err(e) => {
                 eprintln!("{}: {}", h.binary.display(), words::errno(e as i32));
                 return USAGE_ERROR;

@@ -161,9 +161,9 @@ fn troubleshooting_has_the_words_of_the_log() {
     // What stands between the parts of a message in the source is its own affair.
     let joined = |text: String| text.replace("\\\n", " ").split_whitespace().collect::<Vec<_>>().join(" ");
     let code = joined(
-        read("src/report/words/mod.rs")
-            + &read("src/report/status/walk.rs")
-            + &read("src/report/status/mod.rs"),
+        ["words/mod", "words/router", "words/address", "words/haproxy", "status/people/router"]
+            .map(|file| read(&format!("src/report/{file}.rs")))
+            .concat(),
     );
     let manual = joined(page("man7/vipd-troubleshooting.7"));
     for words in [
@@ -183,7 +183,7 @@ fn troubleshooting_has_the_words_of_the_log() {
         assert!(code.contains(words), "no {words:?} in the code");
         assert!(manual.contains(words), "no {words:?} in vipd-troubleshooting.7");
     }
-    for words in ["by multicast and not by unicast, or the reverse", "no advert ever, from anybody"] {
+    for words in ["by multicast instead of unicast, or the reverse", "no advert ever, from anybody"] {
         assert!(code.contains(words) && manual.contains(words), "{words:?}");
     }
 }

@@ -41,6 +41,19 @@ pub enum LogTarget {
     Stderr,
 }
 
+/// The least severe log lines that are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// `error`
+    Error,
+    /// `warn`
+    Warn,
+    /// `info`
+    Info,
+    /// `debug`
+    Debug,
+}
+
 /// The syslog facility (RFC 3164 §4.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFacility {
@@ -60,7 +73,7 @@ pub struct Global {
     /// `log`
     pub log: LogTarget,
     /// `log_level`
-    pub log_level: log::LevelFilter,
+    pub log_level: LogLevel,
     /// `log_facility`
     pub log_facility: LogFacility,
     /// `control_socket`, absolute, at most 80 octets; its directory also holds the lock and the state files.

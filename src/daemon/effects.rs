@@ -2,9 +2,8 @@
 
 use super::Daemon;
 use super::children::jobs::Done;
-use super::haproxy::service::{Outcome, Service};
+use super::haproxy::service::Service;
 use super::network::links::Sockets;
-use crate::base::exit::Exit;
 use crate::base::time::Time;
 use crate::haproxy::supervisor::Action;
 use crate::lease::Op;
@@ -73,17 +72,9 @@ impl Daemon {
             return;
         }
         let Some(service) = &mut self.service else { return };
-        let outcome = service.carry_out(action);
-        let now = clock::now();
-        self.node.supervise(now, |h, out, events| match outcome {
-            Outcome::Nothing => {}
-            Outcome::Spawned(pid) => h.spawned(pid, now, events),
-            Outcome::SpawnFailed(errno) => h.spawn_failed(errno, now, out, events),
-            Outcome::ProbeFailed => h.probe_failed(now, out, events),
-            Outcome::CannotAsk => h.cannot_ask(now),
-            Outcome::FetchFailed(why) => h.fetched(Err(why), now, out, events),
-            Outcome::CheckFailed => h.checked(Exit::Unknown, now, out, events),
-        });
+        if let Some(outcome) = service.carry_out(action) {
+            self.node.supervise(clock::now(), outcome);
+        }
     }
 
     /// A hook or a mail has ended, if it has.

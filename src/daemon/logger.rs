@@ -2,7 +2,7 @@
 //! once is dropped and counted, and the next line that gets through is preceded by the count.
 
 use crate::base::text::escape;
-use crate::config::{LogFacility, LogTarget};
+use crate::config::{LogFacility, LogLevel, LogTarget};
 use crate::sys::clock::{self, Local};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -51,7 +51,7 @@ enum Sink {
 }
 
 /// Installs the logger.
-pub fn install(target: LogTarget, level: LevelFilter, facility: LogFacility) {
+pub fn install(target: LogTarget, level: LogLevel, facility: LogFacility) {
     let to_stderr = match target {
         LogTarget::Stderr => true,
         LogTarget::Syslog => false,
@@ -71,8 +71,18 @@ pub fn install(target: LogTarget, level: LevelFilter, facility: LogFacility) {
     };
     let logger = Logger { inner: Mutex::new(Inner { sink, dropped: 0 }) };
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
-        log::set_max_level(level);
+        set_level(level);
     }
+}
+
+/// Sets the least severe level that is written.
+pub fn set_level(level: LogLevel) {
+    log::set_max_level(match level {
+        LogLevel::Error => LevelFilter::Error,
+        LogLevel::Warn => LevelFilter::Warn,
+        LogLevel::Info => LevelFilter::Info,
+        LogLevel::Debug => LevelFilter::Debug,
+    });
 }
 
 fn syslog_facility(f: LogFacility) -> Facility {

@@ -21,9 +21,6 @@ mod state_files;
 #[cfg(test)]
 mod tests;
 
-pub use children::checks::unknown_user;
-pub use children::jobs::odd_hooks;
-pub use haproxy::service::check_argv;
 pub use reload::{read_config, read_file};
 
 use crate::base::time::{Time, earlier};
@@ -165,11 +162,7 @@ impl Daemon {
         self.run_effects();
         self.remove_leftovers(&named).map_err(|e| fatal("netlink", words::errno(e as i32)))?;
         if let Some(found) = self.service.as_mut().and_then(Service::adopt) {
-            let now = clock::now();
-            self.node.supervise(now, |h, _, events| match found {
-                Ok(pid) => h.adopt(pid, now, events),
-                Err(()) => h.found_orphan(),
-            });
+            self.node.supervise(clock::now(), found);
         }
         // Another master may have been heard meanwhile.
         let now = clock::now();
@@ -214,8 +207,8 @@ impl Daemon {
         let mut set = PollSet::default();
         set.add(self.signals.as_fd(), Source::Signals);
         self.net.poll(now, &mut set);
-        if let Some(service) = &self.service {
-            service.poll(&mut set);
+        for (fd, source) in self.service.iter().flat_map(Service::fds) {
+            set.add(fd, Source::Haproxy(source));
         }
         self.checks.poll(&mut set);
         self.jobs.poll(&mut set);

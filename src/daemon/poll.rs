@@ -1,6 +1,7 @@
 //! What the loop waits for. Each owner of descriptors adds its own to the set; what is ready comes back by
 //! source.
 
+use crate::daemon::haproxy::service::Source as Haproxy;
 use crate::sys::runtime;
 use crate::sys::socket::Kind;
 use nix::errno::Errno;
@@ -27,14 +28,7 @@ pub(crate) enum Source {
     UnknownVridV6(usize),
     Arp(usize),
     Neighbours(usize),
-    /// The answer to this liveness probe.
-    Probe(u64),
-    /// The end of an adopted HAProxy with this process number.
-    Pidfd(u32),
-    /// This attempt to fetch HAProxy's listening sockets, or to hand them on.
-    Listeners(u64),
-    /// Output of HAProxy.
-    Pipe(u64),
+    Haproxy(Haproxy),
     /// This attempt of a check.
     Check(u64),
     /// Output of a hook or of the child that delivers a mail.

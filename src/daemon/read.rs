@@ -1,11 +1,13 @@
 //! What came: each source is read and told to the node, with the time. Nothing may be there in spite of
 //! readiness, and then nothing happens.
 
+use super::haproxy::service::Source as Haproxy;
 use super::requests::{Job, MAX_JOBS};
 use super::{Daemon, Fatal, Source, stamp};
 use crate::base::exit::Exit;
 use crate::base::time::Time;
 use crate::control::{Asker, Request};
+use crate::haproxy::supervisor::Input;
 use crate::report::{status, watch, words};
 use crate::sys::{clock, process, schedule, signal};
 use nix::sys::signal::Signal;
@@ -24,18 +26,7 @@ impl Daemon {
             Source::UnknownVridV6(link) => self.read_unknown_vrids_v6(now, link),
             Source::Arp(link) => self.read_announcements(now, link),
             Source::Neighbours(link) => self.read_neighbours(now, link),
-            Source::Probe(number) => self.read_probe(now, number),
-            Source::Pidfd(pid) => {
-                if let Some((pid, exit)) = self.service.as_mut().and_then(|s| s.orphan_exited(pid)) {
-                    self.haproxy_exited(now, pid, exit);
-                }
-            }
-            Source::Listeners(number) => {
-                if let Some(result) = self.service.as_mut().and_then(|s| s.serve_listeners(number)) {
-                    self.node.supervise(now, |h, out, events| h.fetched(result, now, out, events));
-                }
-            }
-            Source::Pipe(number) => self.read_pipe(now, number),
+            Source::Haproxy(source) => self.read_haproxy(now, source),
             Source::Check(number) => {
                 if let Some((check, result)) = self.checks.ready(number) {
                     self.node.check_done(now, check, result, String::new());
@@ -48,23 +39,26 @@ impl Daemon {
         Ok(())
     }
 
-    fn read_probe(&mut self, now: Time, number: u64) {
-        match self.service.as_mut().and_then(|s| s.read_probe(number)) {
-            Some((pid, Some(info))) => {
-                self.node.supervise(now, |h, out, events| h.answered(pid, info, now, out, events));
+    fn read_haproxy(&mut self, now: Time, source: Haproxy) {
+        let Some(service) = &mut self.service else { return };
+        let input = match source {
+            Haproxy::Probe(number) => service.read_probe(number).map(|answer| match answer {
+                (pid, Some(info)) => Input::Answered { pid, info },
+                (_, None) => Input::ProbeFailed,
+            }),
+            Haproxy::Pidfd(pid) => service.orphan_exited(pid).map(|(pid, exit)| Input::Exited { pid, exit }),
+            Haproxy::Listeners(number) => service.serve_listeners(number).map(Input::Fetched),
+            Haproxy::Pipe(number) => {
+                let node = &mut self.node;
+                service.read_pipe(now, number, |line| {
+                    log::log!(words::haproxy_level(line), "haproxy: {line}");
+                    node.haproxy_said(now, line);
+                });
+                None
             }
-            Some((_, None)) => self.node.supervise(now, |h, out, events| h.probe_failed(now, out, events)),
-            None => {}
-        }
-    }
-
-    fn read_pipe(&mut self, now: Time, number: u64) {
-        let node = &mut self.node;
-        if let Some(service) = &mut self.service {
-            service.read_pipe(now, number, |line| {
-                log::log!(words::haproxy_level(line), "haproxy: {line}");
-                node.haproxy_said(now, line);
-            });
+        };
+        if let Some(input) = input {
+            self.node.supervise(now, input);
         }
     }
 
@@ -103,7 +97,7 @@ impl Daemon {
                     }
                 }
                 schedule::STEPPED_DOWN => self.realtime.stepped_down(now),
-                Signal::SIGUSR2 => self.node.supervise(now, |h, out, events| h.reload(now, out, events)),
+                Signal::SIGUSR2 => self.node.supervise(now, Input::Reload),
                 Signal::SIGHUP => self.requests.hang_up(),
                 _ => {}
             }
@@ -117,15 +111,9 @@ impl Daemon {
         } else if let done @ Some(_) = self.jobs.reaped(pid, exit) {
             self.job_done(now, done);
         } else if self.service.as_mut().is_some_and(|s| s.reaped(pid)) {
-            self.node.supervise(now, |h, out, events| h.checked(exit, now, out, events));
+            self.node.supervise(now, Input::Checked { exit });
         } else {
-            self.haproxy_exited(now, pid, exit);
+            self.node.supervise(now, Input::Exited { pid, exit });
         }
-    }
-
-    fn haproxy_exited(&mut self, now: Time, pid: u32, exit: Exit) {
-        self.node.supervise(now, |h, out, events| {
-            h.exited(pid, exit, now, out, events);
-        });
     }
 }

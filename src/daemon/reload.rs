@@ -1,13 +1,13 @@
 //! Another configuration: read, judged, and taken over by each of its owners.
 
-use super::children::checks;
 use super::haproxy::service::Service;
 use super::requests::{REFUSED, WRONG};
 use super::state_files;
-use super::{Daemon, nonlocal_bind};
+use super::{Daemon, logger, nonlocal_bind};
 use crate::base::text::Write;
 use crate::config::{Config, diff, ini, schema};
 use crate::node::{Change, What};
+use crate::preflight::programs;
 use crate::sys::clock;
 use std::fs::File;
 use std::io::Read;
@@ -88,7 +88,7 @@ impl Daemon {
             return Err(wrong("this is not a file"));
         }
         let (new, mut text) = read_config(file)?;
-        if let Some(error) = checks::unknown_user(&new) {
+        if let Some(error) = programs::unknown_user(&new) {
             return Err(wrong(&error));
         }
         let (a, b) = (&self.setup.config.global, &new.global);
@@ -105,7 +105,7 @@ impl Daemon {
         let global = &new.global;
         self.setup.router_id = global.router_id.clone().unwrap_or_else(super::host_name);
         self.jobs.reconfigure(new, &self.setup.router_id);
-        log::set_max_level(global.log_level);
+        logger::set_level(global.log_level);
         self.realtime.reconfigure(global.realtime_priority);
     }
 

@@ -1,8 +1,9 @@
 //! A whole daemon with real sockets and processes: whatever is said to be ready and is not, nothing happens.
 
+use super::haproxy::service::Source as Haproxy;
 use super::*;
 use crate::config::schema;
-use crate::haproxy::supervisor::Action;
+use crate::haproxy::supervisor::{Action, Input};
 use crate::sys::socket::Kind;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
@@ -204,8 +205,8 @@ fn kind(source: &Source) -> u8 {
         Source::Client(_) => 3,
         Source::Check(_) => 4,
         Source::Job(_) => 5,
-        Source::Pipe(_) => 6,
-        Source::Probe(_) => 7,
+        Source::Haproxy(Haproxy::Pipe(_)) => 6,
+        Source::Haproxy(Haproxy::Probe(_)) => 7,
         Source::Vrrp(_, Kind::Plain) => 8,
         Source::Vrrp(_, Kind::Ah) => 9,
         Source::UnknownVrid(_) => 10,
@@ -215,8 +216,8 @@ fn kind(source: &Source) -> u8 {
         Source::Neighbours(_) => 14,
         Source::Vmac(_) => 15,
         // These two are set up apart: they are there at other times than the others.
-        Source::Pidfd(_) => 16,
-        Source::Listeners(_) => 17,
+        Source::Haproxy(Haproxy::Pidfd(_)) => 16,
+        Source::Haproxy(Haproxy::Listeners(_)) => 17,
     }
 }
 
@@ -226,10 +227,10 @@ fn of_another(source: Source) -> Option<Source> {
         Source::Client(n) => Source::Client(n + 1000),
         Source::Check(n) => Source::Check(n + 1000),
         Source::Job(n) => Source::Job(n + 1000),
-        Source::Pipe(n) => Source::Pipe(n + 1000),
-        Source::Probe(n) => Source::Probe(n + 1000),
-        Source::Pidfd(n) => Source::Pidfd(n + 1),
-        Source::Listeners(n) => Source::Listeners(n + 1000),
+        Source::Haproxy(Haproxy::Pipe(n)) => Source::Haproxy(Haproxy::Pipe(n + 1000)),
+        Source::Haproxy(Haproxy::Probe(n)) => Source::Haproxy(Haproxy::Probe(n + 1000)),
+        Source::Haproxy(Haproxy::Pidfd(n)) => Source::Haproxy(Haproxy::Pidfd(n + 1)),
+        Source::Haproxy(Haproxy::Listeners(n)) => Source::Haproxy(Haproxy::Listeners(n + 1000)),
         _ => return None,
     })
 }
@@ -256,7 +257,7 @@ fn spurious_readiness_changes_nothing() {
 
         let haproxy = w.config.haproxy.as_ref().unwrap();
         let mut adopting = Service::new(haproxy, &w.config.global.control_socket);
-        assert!(matches!(adopting.adopt(), Some(Ok(_))));
+        assert!(matches!(adopting.adopt(), Some(Input::Adopted { .. })));
         w.daemon.service = Some(adopting);
         let pidfd = w.sources().into_iter().find(|s| kind(s) == 16).unwrap();
         w.nothing_happens(pidfd);

@@ -1,10 +1,10 @@
-//! The command `_getsocks` of HAProxy's stats socket, with which a new HAProxy (`-x`) takes over the listening
-//! sockets of an old one: the bytes. The same from 2.3 to 3.5 (`_getsocks` in src/cli.c, `sock_get_old_sockets`
-//! in src/sock.c).
+//! The command `_getsocks` of HAProxy's stats socket, with which a new HAProxy (`-x`) takes over the
+//! listening sockets of an old one: the bytes. The same from 2.3 to 3.5 (`_getsocks` in src/cli.c,
+//! `sock_get_old_sockets` in src/sock.c).
 //!
 //! The answer to the line is a count (an `int` of the machine), then messages of at most 252 descriptors
-//! (SCM_RIGHTS), each acknowledged with four octets. With each descriptor comes a record: the length of a network
-//! namespace's name in one octet, the name, the same for an interface, four zero octets.
+//! (SCM_RIGHTS), each acknowledged with four octets. With each descriptor comes a record: the length of a
+//! network namespace's name in one octet, the name, the same for an interface, four zero octets.
 
 /// The command.
 pub const REQUEST: &[u8] = b"_getsocks\n";

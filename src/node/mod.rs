@@ -30,7 +30,7 @@ use crate::base::time::{Time, earlier};
 use crate::check::Check;
 use crate::config::{self, Config};
 use crate::event::Event;
-use crate::haproxy::supervisor::{Health, Supervisor};
+use crate::haproxy::supervisor::{self, Health, Supervisor};
 use crate::lease::{AddrBook, Op, Outcome};
 use crate::vrrp::demux::Demux;
 use crate::vrrp::faults::Faults;
@@ -398,7 +398,7 @@ impl Node {
     /// Does what is due.
     pub fn tick(&mut self, now: Time) {
         if self.haproxy.is_some() {
-            self.supervise(now, |h, out, events| h.tick(now, out, events));
+            self.supervise(now, supervisor::Input::Tick);
         }
         self.tick_checks(now);
         for link in 0..self.links.len() {

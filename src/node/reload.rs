@@ -12,7 +12,7 @@ use crate::base::time::Time;
 use crate::check::Check;
 use crate::config::{self, Config, diff};
 use crate::event::Event;
-use crate::haproxy::supervisor::{State as Haproxy, Supervisor};
+use crate::haproxy::supervisor::{self, State as Haproxy, Supervisor};
 use crate::vrrp::faults::Faults;
 use crate::vrrp::machine::{Input, State, Tuning};
 use std::time::Duration;
@@ -411,13 +411,14 @@ impl Node {
             (Some(Haproxy::Stopping { .. } | Haproxy::Stopped), Some(cfg)) => {
                 self.haproxy_next = Some(cfg.clone());
             }
-            (Some(_), Some(cfg)) => self.supervise(now, |h, out, ev| h.reconfigure(cfg, files, now, out, ev)),
+            (Some(_), Some(cfg)) => {
+                let cfg = Box::new(cfg.clone());
+                self.supervise(now, supervisor::Input::Reconfigure { cfg, files });
+            }
             (Some(_), None) => {
                 self.haproxy_next = None;
-                self.supervise(now, |h, out, ev| {
-                    h.leave();
-                    h.stop(now, now + h.stop_timeout(), out, ev);
-                });
+                let end = now + self.haproxy.as_ref().map_or(Duration::ZERO, Supervisor::stop_timeout);
+                self.supervise(now, supervisor::Input::Stop { end });
             }
         }
         self.stale = true;

@@ -3,8 +3,8 @@
 use super::{Effect, Life, Node};
 use crate::base::time::Time;
 use crate::event::Event;
-use crate::haproxy::supervisor::{self, Supervisor};
-use crate::vrrp::machine::Input;
+use crate::haproxy::supervisor::{self, Input, Supervisor};
+use crate::vrrp::machine;
 use std::time::Duration;
 
 /// Bound of the whole stop where no `[haproxy]` sets it.
@@ -24,12 +24,14 @@ impl Node {
                 let end = now + total;
                 self.life = Life::Leaving { end };
                 self.stop_checks();
-                if let Some(h) = self.haproxy.as_mut() {
-                    h.leave();
-                }
+                self.supervise(now, Input::Leave);
                 for i in 0..self.routers.len() {
                     self.routers[i].may_resume = false;
-                    self.step(i, now, if self.is_well(i, now) { Input::Leave } else { Input::Fault });
+                    self.step(
+                        i,
+                        now,
+                        if self.is_well(i, now) { machine::Input::Leave } else { machine::Input::Fault },
+                    );
                     let by = (end - STOP_RESERVE.min(total / 2)).max(now);
                     match &mut self.routers[i].hold {
                         Some(h) => h.until = h.until.min(by),
@@ -49,9 +51,7 @@ impl Node {
                 }
                 self.progress_stop(now);
                 self.abandon_hooks();
-                if let Some(h) = self.haproxy.as_mut() {
-                    h.hurry(now);
-                }
+                self.supervise(now, Input::Hurry);
             }
             Life::Over => {}
         }
@@ -66,8 +66,7 @@ impl Node {
             }
             self.life = Life::Stopping { end };
             self.note_stop();
-            let mut busy = false;
-            self.supervise(now, |h, out, events| busy = h.stop(now, end, out, events));
+            self.supervise(now, Input::Stop { end });
         }
         if let Life::Stopping { end } = self.life {
             let done = self.haproxy.as_ref().is_none_or(|h| *h.state() == supervisor::State::Stopped);

@@ -1,7 +1,8 @@
-//! What is legal but unwise, mostly for `vipd -t` only.
+//! What is valid but unwise; mostly for `vipd -t`.
 
 use crate::base::text::Write;
 use crate::config::{Auth, CheckKind, Config};
+use crate::haproxy::config_file;
 use crate::sys::dir;
 use std::fs::{self, File};
 use std::io::Read;
@@ -9,9 +10,9 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Octets of a file of HAProxy's that are looked at.
+/// How many octets of a haproxy.cfg are read.
 const MAX_SIZE: u64 = 1 << 20;
-/// Files of a directory that are looked at.
+/// How many files of a directory are read.
 const MAX_FILES: usize = 256;
 
 /// A password that others may read, or change.
@@ -70,7 +71,8 @@ pub fn advice(cfg: &Config, file: &Path) -> String {
     out
 }
 
-/// What an address is that no host of its subnet should have; of /31, /32, /127 and /128 every one is a host's.
+/// Names an address that no host of its subnet should have. In /31, /32, /127 and /128 every address is a
+/// host's.
 fn not_a_host(addr: IpAddr, prefix: u8) -> Option<&'static str> {
     match addr {
         IpAddr::V4(a) if prefix < 31 => match a.to_bits() << prefix {
@@ -91,9 +93,12 @@ fn haproxy(cfg: &Config, out: &mut String) {
     };
     let mut bounded = false;
     for file in h.config.iter().flat_map(|path| files(path)) {
-        bounded |= scan(&read(&file), &vips, |line, text| {
-            writeln!(out, "{}:{line}: warning: {text}", file.display());
-        });
+        let text = read(&file);
+        bounded |= config_file::has_hard_stop_after(&text);
+        for line in config_file::binds_without_transparent(&text, &vips) {
+            let why = "with nonlocal_bind = no a backup cannot bind this: add `transparent`";
+            writeln!(out, "{}:{line}: warning: {why}", file.display());
+        }
     }
     if let (false, Some(first)) = (bounded, h.config.first()) {
         let text =
@@ -102,10 +107,10 @@ fn haproxy(cfg: &Config, out: &mut String) {
     }
 }
 
-/// The text of a file of HAProxy's. Whatever cannot be read is HAProxy's to complain of.
+/// The text of a haproxy.cfg. HAProxy itself complains about a file that cannot be read.
 pub(crate) fn read(file: &Path) -> String {
     let mut bytes = Vec::new();
-    // Not one that would keep us waiting.
+    // A pipe would block.
     if file.is_file() {
         let _ = File::open(file).and_then(|f| f.take(MAX_SIZE).read_to_end(&mut bytes));
     }
@@ -120,53 +125,10 @@ pub(crate) fn files(path: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Looks at the lines of a haproxy.cfg; returns whether it has `hard-stop-after`. `say`: a `bind` of one of `vips` that
-/// only works on the master.
-fn scan(text: &str, vips: &[IpAddr], mut say: impl FnMut(usize, &str)) -> bool {
-    let mut bounded = false;
-    for (index, line) in text.lines().enumerate() {
-        let mut words = line.split_ascii_whitespace().take_while(|w| !w.starts_with('#'));
-        match words.next() {
-            Some("hard-stop-after") => bounded = true,
-            Some("bind") => {
-                let list = words.next().unwrap_or_default();
-                if list.split(',').any(|one| host(one).is_some_and(|a| vips.contains(&a)))
-                    && !words.any(|w| w == "transparent")
-                {
-                    say(index + 1, "with nonlocal_bind = no a backup cannot bind this: add `transparent`");
-                }
-            }
-            _ => {}
-        }
-    }
-    bounded
-}
-
-/// The address of `[ipv4@|ipv6@]ADDR:PORT`, with or without brackets.
-fn host(bind: &str) -> Option<IpAddr> {
-    let bind = bind.split_once('@').map_or(bind, |(_, rest)| rest);
-    bind.rsplit_once(':')?.0.trim_matches(['[', ']']).parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::schema::parse;
-
-    fn said(text: &str, vips: &[&str]) -> (bool, Vec<usize>) {
-        let vips: Vec<IpAddr> = vips.iter().map(|v| v.parse().expect("an address")).collect();
-        let mut lines = Vec::new();
-        (scan(text, &vips, |line, _| lines.push(line)), lines)
-    }
-
-    #[test]
-    fn of_haproxy_cfg() {
-        let cfg = "global\n    hard-stop-after 30s\nfrontend a\n\tbind 192.0.2.1:80\n  bind :80,192.0.2.1:81 ssl # transparent\n\
-                   bind ipv6@[2001:db8::1]:80\nbind 2001:db8::1:80\nbind 192.0.2.1:82 transparent\nbind 192.0.2.10:80\nbind\n";
-        assert_eq!(said(cfg, &["192.0.2.1", "2001:db8::1"]), (true, vec![4, 5, 6, 7]));
-        assert_eq!(said(cfg, &[]), (true, vec![]));
-        assert_eq!(said("# hard-stop-after 1s\nglobal # hard-stop-after\n\0\n", &[]), (false, vec![]));
-    }
 
     #[test]
     fn of_addresses_and_preemption() {

@@ -1,9 +1,10 @@
 //! Which capabilities a configuration needs, and for what; pure.
 //!
-//! In effect is only what vipd itself does. Kept, for it or for its children, is what a reload could need as well; a
-//! dropped capability does not come back.
+//! Effective are only the capabilities that vipd itself uses. Those that its children or a later reload may
+//! need are kept; a dropped capability does not come back.
 
 use crate::config::{CheckKind, Config};
+use crate::haproxy::config_file::{self, Need};
 
 const CHOWN: u64 = 1;
 const DAC_OVERRIDE: u64 = 1 << 1;
@@ -21,16 +22,16 @@ const SYS_ADMIN: u64 = 1 << 21;
 const SYS_NICE: u64 = 1 << 23;
 const SYS_RESOURCE: u64 = 1 << 24;
 
-/// Without these nothing works.
+/// vipd does not start without these.
 pub const VITAL: u64 = NET_ADMIN | NET_RAW;
-/// What any vipd.ini can need whose `[haproxy]` and `lock_memory` are the same.
+/// What a reload can need if `[haproxy]` and `lock_memory` stay the same.
 const RELOAD: u64 = VITAL | KILL | SETUID | SETGID | SYS_NICE;
-/// What any haproxy.cfg can need: its users, a chroot, ports below 1024, sockets with an owner and in directories that
-/// are not root's, and more descriptors than there are by default.
+/// What any haproxy.cfg can need: its users, a chroot, ports below 1024, sockets with an owner and in
+/// directories that are not root's, and more descriptors than there are by default.
 const HAPROXY: u64 =
     KILL | SETUID | SETGID | SYS_CHROOT | NET_BIND_SERVICE | CHOWN | FOWNER | DAC_OVERRIDE | SYS_RESOURCE;
 
-/// Those that can be missed.
+/// The capabilities that can be missing.
 const NAMES: [(u64, &str); 10] = [
     (CHOWN, "CHOWN"),
     (DAC_OVERRIDE, "DAC_OVERRIDE"),
@@ -44,7 +45,7 @@ const NAMES: [(u64, &str); 10] = [
     (SYS_ADMIN, "SYS_ADMIN"),
 ];
 
-/// What for. A set of reasons has the bits of their places here.
+/// What they are needed for. A set of reasons has one bit for each place in this table.
 const REASONS: [(u64, &str); 10] = [
     (NET_ADMIN, "addresses"),
     (NET_RAW, "adverts"),
@@ -66,9 +67,9 @@ const BIND: u16 = 1 << 6;
 const OWNER: u16 = 1 << 7;
 const DIRECTORY: u16 = 1 << 8;
 const NAMESPACE: u16 = 1 << 9;
-/// No reason to name: a configuration file is not root's, or in a directory that is not, and is read at a reload.
+/// A configuration file, or its directory, does not belong to root; a reload reads it. It is not named.
 pub const FOREIGN: u16 = 1 << 14;
-/// No reason of ours: HAProxy's master runs programs.
+/// HAProxy's master runs programs. It is not named.
 const PROGRAMS: u16 = 1 << 15;
 
 /// What HAProxy's files need, as bits.
@@ -77,17 +78,17 @@ pub type Reasons = u16;
 /// What a configuration needs.
 #[derive(Debug)]
 pub struct Needs {
-    /// What vipd itself does.
+    /// For vipd itself.
     pub own: u64,
-    /// That, what its children may need, and what a reload may.
+    /// For vipd, its children and a later reload.
     pub kept: u64,
-    /// Commands of somebody's own run as root, or may become it: whatever they do, they can do it.
+    /// Hooks, checks or programs of the operator run, and may need any capability.
     pub commands: bool,
     reasons: Reasons,
 }
 
 impl Needs {
-    /// `haproxy`: of all its files.
+    /// `haproxy`: the reasons found in all its files.
     pub fn of(cfg: &Config, haproxy: Reasons) -> Self {
         let g = &cfg.global;
         let (mut own, mut reasons) = (VITAL, ALWAYS | haproxy);
@@ -149,58 +150,23 @@ impl Needs {
     }
 }
 
-/// Looks at the lines of a haproxy.cfg. `ports`: those below take a capability (`ip_unprivileged_port_start`);
-/// `foreign`: whether a directory is not root's.
+/// Looks at the lines of a haproxy.cfg. `ports`: those below take a capability
+/// (`ip_unprivileged_port_start`); `foreign`: whether a directory is not root's.
 pub fn scan(text: &str, ports: u32, foreign: fn(&str) -> bool) -> Reasons {
     let mut reasons = 0;
-    for line in text.lines() {
-        let mut words = [""; 16];
-        let all = line.split_ascii_whitespace().take_while(|w| !w.starts_with('#'));
-        words.iter_mut().zip(all).for_each(|(to, word)| *to = word);
-        let [first, second, third, ..] = words;
-        let socket = match first {
-            "bind" => second,
-            "stats" if second == "socket" => third,
-            "server" | "source" => "",
-            "program" => {
-                reasons |= PROGRAMS;
-                continue;
-            }
-            // In a userlist they have more words.
-            _ if third.is_empty() && !second.is_empty() => {
-                reasons |= match first {
-                    "user" | "uid" => USER,
-                    "group" | "gid" => GROUP,
-                    "chroot" => CHROOT,
-                    _ => 0,
-                };
-                continue;
-            }
-            _ => continue,
+    config_file::needs(text, ports, foreign, |need| {
+        reasons |= match need {
+            Need::User => USER,
+            Need::Group => GROUP,
+            Need::Chroot => CHROOT,
+            Need::LowPort => BIND,
+            Need::Owner => OWNER,
+            Need::Directory => DIRECTORY,
+            Need::Namespace => NAMESPACE,
+            Need::Program => PROGRAMS,
         };
-        if first == "bind" && socket.split(',').any(|one| port(one) < ports) {
-            reasons |= BIND;
-        }
-        let path = socket.split_once('@').map_or(socket, |(_, path)| path);
-        if path.rsplit_once('/').is_some_and(|(dir, _)| dir.starts_with('/') && foreign(dir)) {
-            reasons |= DIRECTORY;
-        }
-        for option in words.get(2..).unwrap_or_default() {
-            reasons |= match *option {
-                // Also of `level user`: it does no harm.
-                "user" | "uid" | "group" | "gid" if first != "server" => OWNER,
-                "namespace" => NAMESPACE,
-                _ => 0,
-            };
-        }
-    }
+    });
     reasons
-}
-
-/// The first port of `[ADDR]:PORT[-PORT]`.
-fn port(bind: &str) -> u32 {
-    let port = bind.rsplit_once(':').and_then(|(_, port)| port.split('-').next());
-    port.and_then(|p| p.parse().ok()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -219,29 +185,7 @@ mod tests {
             \tstats socket /run/haproxy/admin.sock mode 660 level admin\n\tuser haproxy\n\tgroup haproxy\n\
             frontend f\n\tbind :80\n\tbind *:443 ssl\n";
         assert_eq!(all(debian), SYS_CHROOT | SETUID | SETGID | KILL | DAC_OVERRIDE | NET_BIND_SERVICE);
-        for (line, caps) in [
-            ("", 0),
-            ("bind :8080", 0),
-            ("bind :8080,[::1]:443 v6only", NET_BIND_SERVICE),
-            ("bind ipv4@192.0.2.1:80-90 # user", NET_BIND_SERVICE),
-            ("bind /run/x:80", NET_BIND_SERVICE),
-            ("bind unix@/run/haproxy/x", DAC_OVERRIDE),
-            ("bind /run/x user nobody", CHOWN),
-            ("bind :8080 namespace blue", SYS_ADMIN),
-            ("server s 192.0.2.1:80 namespace blue", SYS_ADMIN),
-            ("stats socket /run/x mode 600 gid 7", CHOWN),
-            ("stats socket", 0),
-            ("stats socket 127.0.0.1:1 level user", 0),
-            ("user", 0),
-            ("user tiger password x", 0),
-            ("group g users tiger", 0),
-            ("#user haproxy", 0),
-            ("uid 7", SETUID | KILL),
-            ("gid 7", SETGID),
-        ] {
-            let expected = if line.contains("level user") { CHOWN } else { caps };
-            assert_eq!(all(line), expected, "{line}");
-        }
+        assert_eq!(all("bind /run/x user nobody namespace blue\n"), CHOWN | SYS_ADMIN);
         let programs = |text| scan(text, 0, |_| false) & PROGRAMS != 0;
         assert!(programs("program p\n command x\n") && !programs("programs\nbind :80\n"));
     }

@@ -5,7 +5,6 @@ use super::schedule::unlimited;
 use crate::base::exit::Exit;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -36,13 +35,6 @@ impl Process {
         match self {
             Process::Child(pid) | Process::Orphan { pid, .. } => raw(*pid),
         }
-    }
-
-    /// Whether it is not a child and has exited.
-    pub fn is_adopted_and_over(&self) -> bool {
-        let Process::Orphan { pidfd, .. } = self else { return false };
-        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::ZERO) == Ok(1) && fds[0].any() == Some(true)
     }
 
     /// Sends it a signal; `group`: its whole process group, which it leads.

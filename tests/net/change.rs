@@ -403,7 +403,7 @@ fn resigns_twice(w: &World) -> Result<()> {
     });
     let (first, second) = (first.map_err(|_| Error("a thread panicked".into()))??, second?);
     ensure!(first.0 == 1 && first.1.contains("no successor within"), "{first:?}");
-    ensure!(second.0 == 1 && second.1.contains("handed over already"), "{second:?}");
+    ensure!(second.0 == 1 && second.1.contains("under way already"), "{second:?}");
     ensure!(w.watcher.timeline(VIP).len() == 1, "{:?}", w.watcher.timeline(VIP));
     let two = Vipd::run(&w.two, None, &[router(150)])?;
     w.watcher.wait_holder(VIP, "node2", secs(6))?;

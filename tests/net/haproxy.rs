@@ -216,7 +216,7 @@ fn reloads_lose_nothing(w: &World) -> Result<()> {
         one.signal(Signal::SIGUSR2);
         one.log().wait_from(mark, "no_such_keyword", secs(8))?;
         std::thread::sleep(ms(70)); // no more than 100 lines of HAProxy's are told in a second
-        one.log().wait_from(mark, "no reload: its configuration is refused (exit status 1)", secs(8))?;
+        one.log().wait_from(mark, "no reload: it refuses its configuration (exit status 1)", secs(8))?;
     }
     ensure!(workers.last() == w.one.haproxy_workers().last(), "a refused reload had an effect");
     let report = seen(&clients, begin, Instant::now())?;
@@ -238,7 +238,7 @@ fn adopted_is_held(w: &World) -> Result<()> {
     one.kill();
     one.wait_exit(secs(2))?;
     let again = sturdy(&w.one, &cfg, "")?;
-    again.wait_log("runs already: taking it over", secs(2))?;
+    again.wait_log("already runs: taking it over", secs(2))?;
     again.wait_log(HELD, secs(3))?;
     w.node1_is_master()?;
     let clients = clients(w, 4, SERVICE, ms(2), secs(2))?;

@@ -244,7 +244,7 @@ fn deleted_again(w: &World) -> Result<()> {
             ensure!(back - gone < ms(100), "{vip} took {:?}", back - gone);
             if round > 1 {
                 one.wait_log(
-                    &format!("{vip} was deleted on eth0 by somebody else, {round} times by now"),
+                    &format!("{vip} was deleted on eth0 by somebody else, {round} times so far"),
                     secs(1),
                 )?;
             }

@@ -213,7 +213,7 @@ fn under_busybox_init(w: &World) -> Result<()> {
     w.capture.wait_advert("node1", VRID, Instant::now(), secs(3))?;
     let (mark, start, haproxy) = (one.log().mark(), Instant::now(), w.one.haproxy_master());
     kill(Pid::from_raw(w.one.pids("vipd").first().copied().unwrap_or(-1)), Signal::SIGKILL)?;
-    one.log().wait_from(mark, "runs already: taking it over", secs(5))?;
+    one.log().wait_from(mark, "already runs: taking it over", secs(5))?;
     let back = one.log().wait_from(mark, words::MASTER, secs(5))?.at - start;
     println!("busybox init: master again {back:?} after kill -9");
     std::thread::sleep(ms(200));
@@ -264,11 +264,9 @@ fn lingering(w: &World) -> Result<(TcpListener, TcpStream)> {
 
 fn stops_within_its_time(w: &World) -> Result<()> {
     const LIMIT: Duration = secs(3);
-    for (what, said) in [
-        ("lingers", "still has connections"),
-        ("ignores", "does not stop"),
-        ("twice", "not waiting any longer"),
-    ] {
+    for (what, said) in
+        [("lingers", "still has connections"), ("ignores", "does not stop"), ("twice", "it no longer waits")]
+    {
         let cfg = haproxy_cfg(&w.one, SERVICE)?;
         let slow = "listen slow\n    mode tcp\n    bind 192.168.30.116:5001\n    timeout client 1h\n    timeout server 1h\n    \
                     server s 127.0.0.1:7000\n";
@@ -327,7 +325,7 @@ fn hup_reloads_what_changed(w: &World) -> Result<()> {
     one.wait_exit(secs(2))?;
     let cfg = haproxy_cfg(&w.one, SERVICE)?;
     let again = Vipd::run(&w.one, Some(&cfg), &[router(100)])?;
-    again.wait_log("runs already: taking it over", secs(2))?;
+    again.wait_log("already runs: taking it over", secs(2))?;
     again.wait_log(" ready after ", secs(2))?;
     hup(&again, reloaded)?;
     hup(&again, unchanged)

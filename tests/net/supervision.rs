@@ -94,7 +94,7 @@ fn reloads_haproxy(w: &World) -> Result<()> {
         one.signal(Signal::SIGUSR2);
         one.log().wait_from(
             mark,
-            if broken { "is refused (exit status 1)" } else { "haproxy reloaded: worker" },
+            if broken { "refuses its configuration (exit status 1)" } else { "haproxy reloaded: worker" },
             secs(5),
         )?;
         ensure!(!broken || w.one.haproxy_workers() == worker, "a refused reload had an effect");

@@ -158,9 +158,9 @@ fn checks_tcp_and_http(w: &World) -> Result<()> {
         ("endless", "http", v4, Some((b"HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 65536])), 0, "succeeded"),
         ("header", "http", v4, Some((b"HTTP/1.1 200 OK\r\n", &[b'h'; 65536])), 0, "succeeded"),
         ("drip", "http", v4, Some((NONE, b"HTTP/1.1 200 OK\r\n")), 1000, "failed (timed out)"),
-        ("garbage", "http", v4, Some((NONE, &[0xff; 65536])), 0, "failed (the answer is no HTTP)"),
-        ("ssh", "http", v4, Some((b"SSH-2.0-x\r\n", NONE)), 0, "failed (the answer is no HTTP)"),
-        ("short", "http", v4, Some((b"HTTP/1.1 20", NONE)), 0, "failed (the answer is no HTTP)"),
+        ("garbage", "http", v4, Some((NONE, &[0xff; 65536])), 0, "failed (the answer is not HTTP)"),
+        ("ssh", "http", v4, Some((b"SSH-2.0-x\r\n", NONE)), 0, "failed (the answer is not HTTP)"),
+        ("short", "http", v4, Some((b"HTTP/1.1 20", NONE)), 0, "failed (the answer is not HTTP)"),
     ];
     let (mut checks, mut tracks) = (String::new(), String::new());
     for (port, (name, kind, ip, answer, pause, _)) in (7001..).zip(cases) {

@@ -337,7 +337,7 @@ fn parent_comes_back(w: &World) -> Result<()> {
     w.one.plug()?;
     w.watcher.wait_holder(VIP, "node1", ELECTION)?;
     ensure!(has(&w.one, DEVICE), "{DEVICE} was not made again");
-    let noise = one.log().grep("cannot have the VMAC");
+    let noise = one.log().grep("cannot set up the VMAC");
     ensure!(noise.is_empty(), "{}", noise[0].text);
     Ok(())
 }

@@ -5,7 +5,7 @@ use crate::plan::{MS, US};
 use crate::shell::{Proc, Signal};
 use crate::world::{Ev, World};
 use vipd::base::exit::Exit;
-use vipd::haproxy::supervisor::{self};
+use vipd::haproxy::supervisor::{self, Input};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum State {
@@ -76,7 +76,7 @@ impl World {
         let ends = match (action, hap.process.map(|x| x.state)) {
             (Action::Spawn { .. }, _) => {
                 if hap.broken > 0 && self.rng.chance(500) {
-                    return p.node.supervise(now, |s, out, ev| s.spawn_failed(libc::ENOENT, now, out, ev));
+                    return p.node.supervise(now, Input::SpawnFailed { errno: libc::ENOENT });
                 }
                 hap.pids += 1;
                 let pid = hap.pids;
@@ -84,7 +84,7 @@ impl World {
                 hap.process = Some(Process { pid, state: State::Starting, orphan: false });
                 hap.remembered = Some(pid);
                 hap.set(t, Some(State::Starting));
-                p.node.supervise(now, |s, _, events| s.spawned(pid, now, events));
+                p.node.supervise(now, Input::Spawned { pid });
                 let takes = self.rng.range(15 * MS, 90 * MS);
                 let ended = Ended { pid, exit: Exit::Code(1), orphan: false };
                 self.at(t + takes, if broken { Ev::Ended { h, e: ended } } else { Ev::Serves { h, pid } });
@@ -92,7 +92,7 @@ impl World {
             }
             // It has a master, and never answers for itself.
             (Action::Probe { direct: true }, _) => {
-                return p.node.supervise(now, |s, out, ev| s.probe_failed(now, out, ev));
+                return p.node.supervise(now, Input::ProbeFailed);
             }
             (Action::Probe { .. }, state) => {
                 let pid = hap.process.map_or(hap.pids, |x| x.pid);
@@ -102,7 +102,7 @@ impl World {
                 match state {
                     _ if lies => {}
                     Some(State::Serving | State::Hung) => {}
-                    _ => return p.node.supervise(now, |s, out, ev| s.probe_failed(now, out, ev)),
+                    _ => return p.node.supervise(now, Input::ProbeFailed),
                 }
                 p.probe = Some((n, None));
                 let takes = self.rng.range(200 * US, 2 * MS);

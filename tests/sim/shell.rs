@@ -337,7 +337,7 @@ impl World {
                 let running = self.hosts[h].haproxy.process.map(|x| x.pid);
                 let known = self.hosts[h].haproxy.remembered;
                 if let Some(pid) = known.filter(|pid| running == Some(*pid)) {
-                    p.node.supervise(now, |s, _, events| s.adopt(pid, now, events));
+                    p.node.supervise(now, supervisor::Input::Adopted { pid });
                 }
                 p.remembered = self.hosts[h].memory.iter().map(|m| *m == Some(Memory::Master)).collect();
                 match m {

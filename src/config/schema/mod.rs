@@ -16,7 +16,7 @@ pub use cross::MAX_VIPS;
 
 use super::ini::{self, Section};
 use super::report::{Report, nearest};
-use super::{Config, Global, Haproxy, LogFacility, LogTarget};
+use super::{Config, Global, Haproxy, LogFacility, LogLevel, LogTarget};
 use reader::{Keys, Reader};
 use std::path::PathBuf;
 
@@ -217,10 +217,10 @@ fn read_global(section: &Section<'_>, report: &mut Report) -> Global {
         _ => LogTarget::Auto,
     };
     let log_level = match r.choice("log_level", "error, warn, info, debug") {
-        Some(0) => log::LevelFilter::Error,
-        Some(1) => log::LevelFilter::Warn,
-        Some(3) => log::LevelFilter::Debug,
-        _ => log::LevelFilter::Info,
+        Some(0) => LogLevel::Error,
+        Some(1) => LogLevel::Warn,
+        Some(3) => LogLevel::Debug,
+        _ => LogLevel::Info,
     };
     const FACILITIES: &str = "local0, local1, local2, local3, local4, local5, local6, local7, daemon, user";
     let log_facility = match r.choice("log_facility", FACILITIES) {

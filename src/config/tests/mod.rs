@@ -125,7 +125,7 @@ fn how_to_example_and_every_default() {
         global: Global {
             router_id: Some("node1".into()),
             log: LogTarget::Auto,
-            log_level: log::LevelFilter::Info,
+            log_level: LogLevel::Info,
             log_facility: LogFacility::Daemon,
             control_socket: "/run/vipd/control".into(),
             startup_delay: Duration::ZERO,
@@ -216,7 +216,7 @@ fn every_key_is_read() {
         Global {
             router_id: Some("node 2".into()),
             log: LogTarget::Syslog,
-            log_level: log::LevelFilter::Debug,
+            log_level: LogLevel::Debug,
             log_facility: LogFacility::Local(3),
             control_socket: "/tmp/vipd.sock".into(),
             startup_delay: ms(1500),

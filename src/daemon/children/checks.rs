@@ -8,6 +8,7 @@ use crate::daemon::Fatal;
 use crate::daemon::children::command::Command;
 use crate::daemon::children::connection::Connection;
 use crate::daemon::poll::{PollSet, Source};
+use crate::preflight::programs;
 use crate::sys::ping::Ping;
 use crate::sys::user::User;
 use nix::errno::Errno;
@@ -51,21 +52,6 @@ enum Attempt {
     Command(Command),
 }
 
-/// The name of a user that does not exist: `notify_user`, or `user` of a check.
-pub fn unknown_user(cfg: &config::Config) -> Option<String> {
-    let notify = cfg.global.notify_user.as_ref().filter(|name| User::find(name).is_none());
-    notify.map(|name| format!("[global]: there is no user {name}")).or_else(|| unknown_in_checks(cfg))
-}
-
-fn unknown_in_checks(cfg: &config::Config) -> Option<String> {
-    cfg.checks.iter().find_map(|c| match &c.kind {
-        CheckKind::Exec { user: Some(name), .. } if User::find(name).is_none() => {
-            Some(format!("[check {}]: there is no user {name}", c.name))
-        }
-        _ => None,
-    })
-}
-
 impl Checks {
     /// Checks of which none has begun.
     ///
@@ -73,7 +59,7 @@ impl Checks {
     ///
     /// One is to run as a user that does not exist.
     pub(crate) fn new(cfg: &config::Config) -> Result<Self, Fatal> {
-        if let Some(error) = unknown_user(cfg) {
+        if let Some(error) = programs::unknown_user(cfg) {
             return Err(Fatal(error));
         }
         Ok(Checks { all: cfg.checks.iter().map(Run::new).collect(), last: 0 })

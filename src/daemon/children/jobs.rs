@@ -12,6 +12,7 @@ use crate::notify::hook::{self, Whose};
 use crate::notify::mail;
 use crate::notify::notice::{Notice, Subject};
 use crate::notify::outbox::{self, Outcome};
+use crate::preflight::programs;
 use crate::report::words;
 use crate::sys::process;
 use crate::sys::user::{User, spawn_as};
@@ -75,26 +76,6 @@ pub(crate) struct Jobs {
     sender: Sender,
 }
 
-/// What `-t` and the start warn of: section, its line (0: not known), and what is odd about its hook.
-pub fn odd_hooks(cfg: &Config) -> Vec<(u32, String)> {
-    let mut all = Vec::new();
-    let mut look = |line, section: &str, name: &str, argv: &Vec<String>| {
-        let Some(program) = argv.first() else { return };
-        let why = match nix::sys::stat::stat(program.as_str()).map(|s| s.st_mode) {
-            Err(e) => words::errno(e as i32),
-            Ok(mode) if mode & libc::S_IFMT != libc::S_IFREG || mode & 0o111 == 0 => "not executable".into(),
-            Ok(mode) if mode & 0o022 != 0 => "others may change it".into(),
-            Ok(_) => return,
-        };
-        all.push((line, format!("[{section}{name}] notify: {program}: {why}")));
-    };
-    look(0, "global", "", &cfg.global.notify);
-    for v in &cfg.vrrp {
-        look(v.line, "vrrp ", &v.name, &v.notify);
-    }
-    all
-}
-
 impl Jobs {
     /// None under way. `host`: the kernel's host name.
     pub(crate) fn new(cfg: &Config, router_id: &str, host: String) -> Self {
@@ -112,7 +93,7 @@ impl Jobs {
 
     /// Takes another configuration. Children that run go on.
     pub(crate) fn reconfigure(&mut self, cfg: &Config, router_id: &str) {
-        for (_, odd) in odd_hooks(cfg) {
+        for (_, odd) in programs::odd_hooks(cfg) {
             log::warn!("{odd}");
         }
         self.notify = cfg.global.notify.clone();

@@ -26,10 +26,10 @@ pub(crate) struct Listeners {
     /// Where the next HAProxy gets them (`-x`); listens only while one starts.
     offer: PathBuf,
     held: Vec<Held>,
-    /// The number of the last fetch or offer.
-    attempt: u64,
     fetch: Option<Fetch>,
     offered: Option<Offer>,
+    /// Fetches and offers so far. The number of each is its own.
+    count: u64,
 }
 
 /// A listening socket and its record.
@@ -41,6 +41,7 @@ struct Held {
 
 #[derive(Debug)]
 struct Fetch {
+    number: u64,
     fd: OwnedFd,
     worker: u32,
     answer: Answer,
@@ -49,6 +50,7 @@ struct Fetch {
 
 #[derive(Debug)]
 struct Offer {
+    number: u64,
     listener: UnixListener,
     /// The HAProxy that may come for them.
     to: Option<Pid>,
@@ -69,9 +71,9 @@ impl Listeners {
             stats: path(".haproxy-stats"),
             offer: path(".haproxy-x"),
             held: Vec::new(),
-            attempt: 0,
             fetch: None,
             offered: None,
+            count: 0,
         };
         let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/._-+".contains(b);
         (l.stats.as_os_str().as_bytes().iter().all(plain) && l.write_config().is_ok()).then_some(l)
@@ -115,8 +117,9 @@ impl Listeners {
             Ok(fd)
         };
         let fd = ask().map_err(|e| Refusal::Unreachable(e as i32))?;
-        self.attempt += 1;
-        self.fetch = Some(Fetch { fd, worker, answer: Answer::default(), fds: Vec::new() });
+        self.count += 1;
+        self.fetch =
+            Some(Fetch { number: self.count, fd, worker, answer: Answer::default(), fds: Vec::new() });
         Ok(())
     }
 
@@ -141,8 +144,10 @@ impl Listeners {
         if !self.held.is_empty() {
             match (runtime::listen(&self.offer), CString::new(self.offer.as_os_str().as_bytes())) {
                 (Ok(listener), Ok(path)) => {
-                    self.attempt += 1;
-                    self.offered = Some(Offer { listener, to: None, client: None, asked: 0, sent: 0 });
+                    self.count += 1;
+                    let number = self.count;
+                    self.offered =
+                        Some(Offer { number, listener, to: None, client: None, asked: 0, sent: 0 });
                     return vec![c"-x".to_owned(), path];
                 }
                 (listener, _) => {
@@ -162,26 +167,21 @@ impl Listeners {
         }
     }
 
-    /// The number of the fetch or the offer that began last.
-    pub(crate) fn attempt(&self) -> u64 {
-        self.attempt
-    }
-
-    /// What to wait on: all of it for reading.
-    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    /// What to wait on, all of it for reading, and the number of each.
+    pub(crate) fn fds(&self) -> impl Iterator<Item = (BorrowedFd<'_>, u64)> {
         let offer = self.offered.as_ref().map(|o| match &o.client {
-            Some(c) => c.as_fd(),
-            None => o.listener.as_fd(),
+            Some(c) => (c.as_fd(), o.number),
+            None => (o.listener.as_fd(), o.number),
         });
-        self.fetch.as_ref().map(|f| f.fd.as_fd()).into_iter().chain(offer)
+        self.fetch.as_ref().map(|f| (f.fd.as_fd(), f.number)).into_iter().chain(offer)
     }
 
-    /// Goes on with what is under way. `Some`: a fetch came to its end.
-    pub(crate) fn serve(&mut self) -> Option<Result<usize, Refusal>> {
-        if self.offered.as_mut().is_some_and(|o| o.serve(&self.held)) {
+    /// Goes on with attempt `number`. `Some`: a fetch came to its end.
+    pub(crate) fn serve(&mut self, number: u64) -> Option<Result<usize, Refusal>> {
+        if self.offered.as_mut().is_some_and(|o| o.number == number && o.serve(&self.held)) {
             self.withdraw();
         }
-        let result = match self.fetch.as_mut()?.read() {
+        let result = match self.fetch.as_mut().filter(|f| f.number == number)?.read() {
             Ok(false) => return None,
             Ok(true) => Ok(()),
             Err(e) => Err(e),
@@ -298,6 +298,12 @@ mod tests {
         l
     }
 
+    /// Everything is ready, whether it is or not.
+    fn serve(l: &mut Listeners) -> Option<Result<usize, Refusal>> {
+        let numbers: Vec<u64> = l.fds().map(|(_, n)| n).collect();
+        numbers.into_iter().find_map(|n| l.serve(n))
+    }
+
     fn done(l: &Listeners) {
         let _ = std::fs::remove_dir_all(l.config.parent().unwrap_or(Path::new("/nonexistent")));
     }
@@ -313,8 +319,8 @@ mod tests {
         assert_eq!(taker.fetch(std::process::id()), Ok(()));
         let mut result = None;
         for _ in 0..100 {
-            giver.serve();
-            result = result.or(taker.serve());
+            serve(&mut giver);
+            result = result.or(serve(&mut taker));
             if giver.offered.is_none() || result.is_some_and(|r| r.is_err()) {
                 break;
             }
@@ -335,6 +341,26 @@ mod tests {
             assert!(taker.held.iter().all(|h| name(h) == name(&taker.held[0]) && *h.record == [0; 6]));
             done(&taker);
         }
+    }
+
+    #[test]
+    fn nothing_to_read_changes_nothing() {
+        let mut giver = holder("idle", 2);
+        assert_eq!(giver.offer().len(), 2);
+        giver.offered_to(nix::unistd::getpgrp());
+        assert_eq!(serve(&mut giver), None, "nobody has come");
+        assert!(giver.offered.is_some());
+        let mut taker = holder("asking", 0);
+        taker.stats.clone_from(&giver.offer);
+        assert_eq!(taker.fetch(std::process::id()), Ok(()));
+        assert_eq!(serve(&mut taker), None, "no answer yet");
+        let number = taker.count;
+        assert_eq!(taker.fetch(std::process::id()), Ok(()));
+        assert_eq!(taker.serve(number), None, "an earlier fetch");
+        assert!(taker.fetch.is_some() && giver.held.len() == 2);
+        giver.clear();
+        done(&giver);
+        done(&taker);
     }
 
     #[test]

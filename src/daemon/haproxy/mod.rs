@@ -1,5 +1,7 @@
-//! The daemon's side of HAProxy: its process, its probe, its listening sockets, its files.
+//! The daemon's side of HAProxy: its process, its probe, its output, its listening sockets, its files.
 
 pub(crate) mod files;
 pub(crate) mod listeners;
+mod output;
+mod probe;
 pub(crate) mod service;

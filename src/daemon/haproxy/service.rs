@@ -1,41 +1,49 @@
-//! HAProxy's process, its output and the question whether it is ready: bytes and system calls.
+//! HAProxy's processes: the supervisor's actions are carried out here, by system calls.
 
+use super::files;
+use super::listeners::Listeners;
+use super::output::Output;
+use super::probe::{Answer, Prober, Whom};
 use crate::base::exit::Exit;
-use crate::base::hash;
 use crate::base::throttle::Once;
 use crate::base::time::Time;
 use crate::config;
-use crate::daemon::children::pipe::Pipe;
-use crate::daemon::haproxy::files;
-use crate::daemon::haproxy::listeners::Listeners;
-use crate::daemon::poll::{PollSet, Source};
+use crate::haproxy::command::{Command, fingerprint};
 use crate::haproxy::listeners::Refusal;
-use crate::haproxy::show_info::{self, Info};
-use crate::haproxy::supervisor::Action;
+use crate::haproxy::supervisor::{Action, Input};
+use crate::report::words;
 use crate::sys::process::{self, Process};
 use crate::sys::runtime;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sockopt};
 use nix::unistd::Pid;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-/// Lines of its output that are told in a second.
-const LINES_PER_SECOND: u32 = 100;
-/// Earlier HAProxys whose last words are still heard.
-const MAX_PIPES: usize = 4;
+/// What one of the descriptors is. Each names an attempt by a number that no other one has, so that what was
+/// ready for one is never read from the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The answer to this question.
+    Probe(u64),
+    /// The end of the adopted HAProxy with this pid.
+    Pidfd(u32),
+    /// This attempt to fetch the listening sockets, or to hand them on.
+    Listeners(u64),
+    /// Output of this process.
+    Pipe(u64),
+}
 
 /// HAProxy as the daemon sees it.
 #[derive(Debug)]
-pub struct Service {
+pub(crate) struct Service {
     command: Command,
-    /// That of a new configuration, and that of the process that was set aside.
+    /// What marks the configuration files that it has read.
+    mark: u64,
+    /// That of a new configuration.
     next: Command,
-    before: Command,
     /// What marks the configuration files that are being checked.
     checked: u64,
     master_socket: PathBuf,
@@ -45,107 +53,53 @@ pub struct Service {
     process: Option<Process>,
     /// `haproxy -c`, while it runs.
     check: Option<Process>,
-    /// One with another command line, of an earlier vipd.
-    orphan: Option<Process>,
+    aside: Option<Aside>,
     /// Process groups of those that died.
     remains: Vec<Pid>,
-    probe: Option<Probe>,
-    /// What has come to it; kept, so that a check each second takes no memory of its own.
-    answer: Vec<u8>,
+    prober: Prober,
     /// It could not be asked, and that has been said.
     probe_error_logged: Once,
     /// `None`: not possible here.
-    pub(crate) listeners: Option<Listeners>,
-    /// With a number each.
-    pipes: Vec<(u64, Pipe)>,
-    /// The number of the last probe or pipe.
-    last: u64,
-    /// Lines told since `quota_from`, and swallowed.
-    told: u32,
-    swallowed: u64,
-    quota_from: Time,
+    listeners: Option<Listeners>,
+    output: Output,
 }
 
-/// A command line to run, the one to check it, the configuration files in it, and what marks those that were
-/// read.
-#[derive(Debug, Default)]
-struct Command {
-    run: Vec<CString>,
-    check: Vec<CString>,
-    config: Vec<PathBuf>,
-    mark: u64,
-}
-
-impl Command {
-    fn new(cfg: &config::Haproxy, master_socket: &Path, listeners: Option<&Listeners>) -> Self {
-        Command {
-            run: argv(cfg, master_socket, listeners),
-            check: check_argv(cfg),
-            config: cfg.config.clone(),
-            mark: 0,
-        }
-    }
-}
-
+/// A HAProxy beside the one that is supervised.
 #[derive(Debug)]
-struct Probe {
-    fd: OwnedFd,
-    number: u64,
-    /// Pid of the master that listens; `None`: the process itself is asked.
-    master: Option<u32>,
-}
-
-/// What carrying an action out led to.
-#[derive(Debug)]
-pub enum Outcome {
-    /// Nothing to tell.
-    Nothing,
-    /// Started with this pid.
-    Spawned(u32),
-    /// Not started.
-    SpawnFailed(i32),
-    /// The question found nobody.
-    ProbeFailed,
-    /// The question could not be asked: that is our fault, not HAProxy's.
-    CannotAsk,
-    /// The check could not be started.
-    CheckFailed,
-    /// The listening sockets could not be asked for.
-    FetchFailed(Refusal),
+enum Aside {
+    /// One with another command line, of an earlier vipd.
+    Orphan(Process),
+    /// The one that serves while its successor starts, with its command line and the mark of its files.
+    /// `None`: it has ended.
+    Replaced { process: Option<Process>, command: Command, mark: u64 },
 }
 
 impl Service {
     /// Its files are named after the control socket, whose lock is held.
-    pub fn new(cfg: &config::Haproxy, control_socket: &Path) -> Self {
+    pub(crate) fn new(cfg: &config::Haproxy, control_socket: &Path) -> Self {
         let master_socket = runtime::with_suffix(control_socket, ".haproxy-master");
         let listeners = Listeners::new(control_socket);
         Service {
-            command: Command::new(cfg, &master_socket, listeners.as_ref()),
+            command: Command::new(cfg, &master_socket, listeners.as_ref().map(Listeners::config)),
+            mark: 0,
             next: Command::default(),
-            before: Command::default(),
             checked: 0,
             stats_socket: listeners.as_ref().map(|l| l.stats().to_owned()).unwrap_or_default(),
             master_socket,
             state_file: runtime::with_suffix(control_socket, ".haproxy"),
             process: None,
             check: None,
-            orphan: None,
+            aside: None,
             remains: Vec::new(),
-            probe: None,
-            answer: Vec::new(),
+            prober: Prober::default(),
             probe_error_logged: Once::default(),
             listeners,
-            pipes: Vec::new(),
-            last: 0,
-            told: 0,
-            swallowed: 0,
-            quota_from: Time::ZERO,
+            output: Output::new(),
         }
     }
 
-    /// Looks for the HAProxy of an earlier vipd. `Some(Ok(pid))`: it runs with our command line and is
-    /// supervised from now on; `Some(Err(()))`: with another one.
-    pub fn adopt(&mut self) -> Option<Result<u32, ()>> {
+    /// Looks for the HAProxy of an earlier vipd.
+    pub(crate) fn adopt(&mut self) -> Option<Input> {
         let state = crate::daemon::state_files::remembered(&self.state_file)?;
         let mut words = state.split_ascii_whitespace();
         let pid: u32 = words.next()?.parse().ok()?;
@@ -154,47 +108,39 @@ impl Service {
         let read = words.next().and_then(|w| u64::from_str_radix(w, 16).ok());
         let process = process::adopt(pid, start_time).ok()?;
         if same {
-            self.command.mark = read.unwrap_or(0);
+            self.mark = read.unwrap_or(0);
             self.process = Some(process);
-            Some(Ok(pid))
+            Some(Input::Adopted { pid })
         } else {
-            self.orphan = Some(process);
-            Some(Err(()))
+            self.aside = Some(Aside::Orphan(process));
+            Some(Input::OrphanFound)
         }
     }
 
     /// Whether the configuration files are others than those that HAProxy has read.
-    pub fn files_changed(&self) -> bool {
-        files::mark(&self.command.config) != self.command.mark
+    pub(crate) fn files_changed(&self) -> bool {
+        files::mark(&self.command.config) != self.mark
     }
 
-    /// Carries an action of the supervisor out.
-    pub fn carry_out(&mut self, action: Action) -> Outcome {
+    /// A new configuration: its command lines are used when the supervisor says so.
+    pub(crate) fn prepare(&mut self, cfg: &config::Haproxy) {
+        self.next = Command::new(cfg, &self.master_socket, self.listeners.as_ref().map(Listeners::config));
+    }
+
+    /// Carries an action of the supervisor out. Returns what it is to be told of that.
+    pub(crate) fn carry_out(&mut self, action: Action) -> Option<Input> {
         match action {
-            Action::Spawn { bare } => match self.spawn(bare) {
-                Ok(pid) => return Outcome::Spawned(pid),
-                Err(e) => return Outcome::SpawnFailed(e as i32),
-            },
-            Action::Probe { direct } => {
-                self.answer.clear();
-                self.probe = None;
-                match self.ask(direct) {
-                    Ok(probe) => (self.probe, self.probe_error_logged) = (Some(probe), Once::default()),
-                    Err(e @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS)) => {
-                        if self.probe_error_logged.pass() {
-                            log::warn!("haproxy cannot be asked: {}", crate::report::words::errno(e as i32));
-                        }
-                        return Outcome::CannotAsk;
-                    }
-                    Err(_) => return Outcome::ProbeFailed,
-                }
+            Action::Spawn { bare } => {
+                return Some(match self.spawn(bare) {
+                    Ok(pid) => Input::Spawned { pid },
+                    Err(e) => Input::SpawnFailed { errno: e as i32 },
+                });
             }
-            Action::CancelProbe => self.probe = None,
+            Action::Probe { direct } => return self.ask(direct),
+            Action::CancelProbe => self.prober.cancel(),
             Action::FetchListeners { worker } => {
                 let fetch = self.listeners.as_mut().map_or(Err(Refusal::NoPlace), |l| l.fetch(worker));
-                if let Err(why) = fetch {
-                    return Outcome::FetchFailed(why);
-                }
+                return fetch.err().map(|why| Input::Fetched(Err(why)));
             }
             Action::DropListeners => {
                 if let Some(l) = &mut self.listeners {
@@ -205,44 +151,45 @@ impl Service {
             Action::Terminate => self.signal(Signal::SIGTERM, false),
             Action::Kill => self.signal(Signal::SIGKILL, true),
             Action::Reload => {
-                self.command.mark = self.checked;
+                self.mark = self.checked;
                 self.remember(&self.command.run);
                 self.signal(Signal::SIGUSR2, false);
             }
-            Action::Check | Action::CheckNext => {
-                let command = if action == Action::Check { &self.command } else { &self.next };
-                self.checked = files::mark(&command.config); // before they are read
-                match self.start(&command.check.clone()) {
-                    Ok(pid) => self.check = Some(Process::Child(pid)),
-                    Err(_) => return Outcome::CheckFailed,
-                }
-            }
+            Action::Check => return self.start_check(self.command.clone()),
+            Action::CheckNext => return self.start_check(self.next.clone()),
             Action::CancelCheck => {
                 if let Some(p) = &self.check {
                     let _ = p.signal(Signal::SIGKILL, true);
                 }
             }
             Action::KillRemains => self.remains.drain(..).for_each(process::kill_group_of_ours),
-            Action::RetireOrphan => {
-                if let Some(p) = self.orphan.take() {
-                    let _ = p.signal(Signal::SIGUSR1, false);
-                }
-            }
-            Action::TakeNext | Action::Replace => {
-                let before = std::mem::replace(&mut self.command, std::mem::take(&mut self.next));
-                if action == Action::Replace {
-                    (self.orphan, self.before) = (self.process.take(), before);
-                    self.move_sockets(true);
-                }
-            }
-            Action::Restore => {
-                self.command = std::mem::take(&mut self.before);
-                self.process = self.orphan.take();
-                self.move_sockets(false);
-                self.remember(&self.command.run);
-            }
+            Action::RetireOrphan => self.retire(),
+            Action::TakeNext => self.command = std::mem::take(&mut self.next),
+            Action::Replace => self.set_aside(),
+            Action::Restore => self.restore(),
         }
-        Outcome::Nothing
+        None
+    }
+
+    /// The next command line is the one from now on; the process that runs is set aside.
+    fn set_aside(&mut self) {
+        let command = std::mem::replace(&mut self.command, std::mem::take(&mut self.next));
+        self.aside = Some(Aside::Replaced { process: self.process.take(), command, mark: self.mark });
+        self.move_sockets(true);
+    }
+
+    /// The process that was set aside goes on.
+    fn restore(&mut self) {
+        let Some(Aside::Replaced { process, command, mark }) = self.aside.take() else { return };
+        (self.process, self.command, self.mark) = (process, command, mark);
+        self.move_sockets(false);
+        self.remember(&self.command.run);
+    }
+
+    fn retire(&mut self) {
+        if let Some(Aside::Orphan(p) | Aside::Replaced { process: Some(p), .. }) = self.aside.take() {
+            let _ = p.signal(Signal::SIGUSR1, false);
+        }
     }
 
     /// The sockets on which the HAProxy that runs is asked are set aside, or come back: another one takes
@@ -262,28 +209,49 @@ impl Service {
         }
     }
 
-    /// Starts a program whose output goes to our log.
+    fn ask(&mut self, direct: bool) -> Option<Input> {
+        let whom = if direct { Whom::Itself(&self.stats_socket) } else { Whom::Master(&self.master_socket) };
+        match self.prober.ask(whom) {
+            Ok(()) => {
+                self.probe_error_logged.rearm();
+                None
+            }
+            Err(e @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS)) => {
+                if self.probe_error_logged.pass() {
+                    log::warn!("haproxy cannot be asked: {}", words::errno(e as i32));
+                }
+                Some(Input::CannotAsk)
+            }
+            Err(_) => Some(Input::ProbeFailed),
+        }
+    }
+
+    fn start_check(&mut self, command: Command) -> Option<Input> {
+        self.checked = files::mark(&command.config); // before they are read
+        match self.start(&command.check) {
+            Ok(pid) => {
+                self.check = Some(Process::Child(pid));
+                None
+            }
+            Err(_) => Some(Input::Checked { exit: Exit::Unknown }),
+        }
+    }
+
+    /// Starts a program whose output goes to vipd's log.
     fn start(&mut self, argv: &[CString]) -> nix::Result<Pid> {
         let (reader, writer) = process::output_pipe()?;
         let pid = process::spawn(argv, writer.as_fd())?;
-        if self.pipes.len() == MAX_PIPES {
-            self.pipes.remove(0);
-        }
-        self.last += 1;
-        self.pipes.push((self.last, Pipe::new(reader)));
+        self.output.add(reader);
         Ok(pid)
     }
 
     fn spawn(&mut self, bare: bool) -> nix::Result<u32> {
-        let mut argv = self.command.run.clone();
-        if bare {
-            argv.drain(MASTER_MODE);
-        }
-        let known_as = argv.clone();
+        let known_as = self.command.run(bare);
+        let mut argv = known_as.clone();
         if let Some(l) = &mut self.listeners {
             argv.splice(1..1, l.offer());
         }
-        self.command.mark = files::mark(&self.command.config);
+        self.mark = files::mark(&self.command.config);
         let pid = self.start(&argv)?;
         if let Some(l) = &mut self.listeners {
             l.offered_to(pid);
@@ -295,167 +263,103 @@ impl Service {
 
     /// Writes down for the next vipd what runs: pid, start time, command line, files.
     fn remember(&self, argv: &[CString]) {
-        let Some(Process::Child(pid) | Process::Orphan { pid, .. }) = &self.process else { return };
-        let pid = process::raw(*pid);
+        let Some(pid) = self.process.as_ref().map(Process::pid) else { return };
         let Some(start) = process::start_time(pid) else { return };
-        let state = format!("{pid} {start} {} {:016x}\n", fingerprint(argv), self.command.mark);
+        let state = format!("{pid} {start} {} {:016x}\n", fingerprint(argv), self.mark);
         if let Err(e) = runtime::replace_file(&self.state_file, &state) {
             log::warn!("{}: {e}: a restarted vipd will not find HAProxy", self.state_file.display());
         }
     }
 
-    /// A new configuration: its command lines are used when the supervisor says so.
-    pub fn prepare(&mut self, cfg: &config::Haproxy) {
-        self.next = Command::new(cfg, &self.master_socket, self.listeners.as_ref());
-    }
-
-    /// Connects and asks; fails at once if nobody listens yet.
-    fn ask(&mut self, direct: bool) -> nix::Result<Probe> {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-        let (path, skip) =
-            if direct { (&self.stats_socket, show_info::WORKER.len()) } else { (&self.master_socket, 0) };
-        socket::connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
-        let peer = socket::getsockopt(&fd, sockopt::PeerCredentials)?;
-        let command = show_info::COMMAND.get(skip..).unwrap_or_default();
-        socket::send(fd.as_raw_fd(), command, MsgFlags::MSG_NOSIGNAL)?;
-        self.last += 1;
-        Ok(Probe { fd, number: self.last, master: (!direct).then(|| peer.pid().unsigned_abs()) })
-    }
-
-    /// Adds what is to be waited for.
-    pub(crate) fn poll<'a>(&'a self, set: &mut PollSet<'a>) {
-        if let Some(p) = &self.probe {
-            set.add(p.fd.as_fd(), Source::Probe(p.number));
-        }
-        if let Some(Process::Orphan { pid, pidfd }) = &self.process {
-            set.add(pidfd.as_fd(), Source::Pidfd(process::raw(*pid)));
-        }
-        if let Some(l) = &self.listeners {
-            l.fds().for_each(|fd| set.add(fd, Source::Listeners(l.attempt())));
-        }
-        for (number, pipe) in &self.pipes {
-            set.add(pipe.as_fd(), Source::Pipe(*number));
-        }
-    }
-
-    /// Goes on with the listening sockets, if this attempt is still under way. `Some`: a fetch came to its
-    /// end.
-    pub(crate) fn serve_listeners(&mut self, attempt: u64) -> Option<Result<usize, Refusal>> {
-        self.listeners.as_mut().filter(|l| l.attempt() == attempt)?.serve()
-    }
-
-    /// Reads the answer. `None`: not complete yet; else the pid of the master that listens, or of who answers
-    /// if there was none to ask, and what it said, if anything.
-    pub fn read_probe(&mut self, number: u64) -> Option<(u32, Option<Info>)> {
-        let p = self.probe.as_ref().filter(|p| p.number == number)?;
-        let mut buf = [0; 4096];
-        let over = match socket::recv(p.fd.as_raw_fd(), &mut buf, MsgFlags::MSG_DONTWAIT) {
-            Ok(0) => true,
-            Ok(n) => {
-                self.answer.extend_from_slice(buf.get(..n).unwrap_or_default());
-                self.answer.len() > show_info::MAX_ANSWER
-            }
-            Err(Errno::EAGAIN | Errno::EINTR) => false,
-            Err(_) => true,
+    /// The descriptors to wait on, all for reading.
+    pub(crate) fn fds(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Source)> {
+        let probe = self.prober.fd().map(|(fd, n)| (fd, Source::Probe(n)));
+        let listeners = self.listeners.iter().flat_map(Listeners::fds);
+        let pidfd = match &self.process {
+            Some(p @ Process::Orphan { pidfd, .. }) => Some((pidfd.as_fd(), Source::Pidfd(p.pid()))),
+            _ => None,
         };
-        // The master socket does not close after an answer, so completeness is seen in the answer itself.
-        let info = show_info::parse(&self.answer);
-        if info.is_none() && !over {
-            return None;
-        }
-        let pid = p.master.or(info.as_ref().map(|i| i.pid)).unwrap_or(0);
-        self.probe = None;
-        Some((pid, info))
+        probe
+            .into_iter()
+            .chain(pidfd)
+            .chain(listeners.map(|(fd, n)| (fd, Source::Listeners(n))))
+            .chain(self.output.fds().map(|(fd, n)| (fd, Source::Pipe(n))))
     }
 
-    /// Whether the adopted HAProxy with this process number has exited.
-    pub fn orphan_exited(&mut self, pid: u32) -> Option<(u32, Exit)> {
-        self.process.take_if(|p| p.pid() == pid && p.is_adopted_and_over())?;
+    /// Reads what has come for question `number`.
+    pub(crate) fn read_probe(&mut self, number: u64) -> Option<Answer> {
+        self.prober.read(number)
+    }
+
+    /// Goes on with an attempt to fetch the listening sockets, or to hand them on. `Some`: a fetch came to
+    /// its end.
+    pub(crate) fn serve_listeners(&mut self, number: u64) -> Option<Result<usize, Refusal>> {
+        self.listeners.as_mut()?.serve(number)
+    }
+
+    /// Takes what a process printed, line by line.
+    pub(crate) fn read_pipe(&mut self, now: Time, number: u64, tell: impl FnMut(&str)) {
+        self.output.read(now, number, tell);
+    }
+
+    /// Whether the adopted HAProxy with this pid has exited.
+    pub(crate) fn orphan_exited(&mut self, pid: u32) -> Option<(u32, Exit)> {
+        self.process.take_if(|p| p.pid() == pid && has_exited(p))?;
         let _ = std::fs::remove_file(&self.state_file);
         Some((pid, Exit::Unknown))
     }
 
     /// A child was reaped: its pid is no longer ours to signal. Returns whether it was the check.
-    pub fn reaped(&mut self, pid: u32) -> bool {
-        if matches!(self.check, Some(Process::Child(p)) if process::raw(p) == pid) {
-            self.check = None;
+    pub(crate) fn reaped(&mut self, pid: u32) -> bool {
+        let is_it = |p: &mut Process| matches!(p, Process::Child(p) if process::raw(*p) == pid);
+        if self.check.take_if(is_it).is_some() {
             return true;
         }
-        if let Some(Process::Child(p)) = self.orphan
-            && process::raw(p) == pid
+        if let Some(Aside::Replaced { process, .. }) = &mut self.aside
+            && let Some(Process::Child(p)) = process.take_if(is_it)
         {
-            self.orphan = None;
             self.remains.push(p);
         }
-        if let Some(Process::Child(p)) = self.process
-            && process::raw(p) == pid
-        {
-            self.process = None;
+        if let Some(Process::Child(p)) = self.process.take_if(is_it) {
             self.remains.retain(|p| process::is_group_of_ours(*p));
             self.remains.push(p);
             let _ = std::fs::remove_file(&self.state_file);
         }
         false
     }
+}
 
-    /// Takes what HAProxy said, line by line. All of it is read, for HAProxy must not block; not all of it is
-    /// told.
-    pub fn read_pipe(&mut self, now: Time, number: u64, mut tell: impl FnMut(&str)) {
-        if now.since(self.quota_from) >= Duration::from_secs(1) {
-            self.quota_from = now;
-            self.told = 0;
-            let swallowed = std::mem::take(&mut self.swallowed);
-            if swallowed > 0 {
-                tell(&format!("[WARNING] {swallowed} more lines in the last second were swallowed"));
-            }
-        }
-        let (told, swallowed) = (&mut self.told, &mut self.swallowed);
-        let mut line = |line: &str| {
-            if *told < LINES_PER_SECOND {
-                *told += 1;
-                tell(line);
-            } else {
-                *swallowed += 1;
-            }
-        };
-        self.pipes.retain_mut(|(n, pipe)| *n != number || pipe.read(&mut line));
+/// Whether a process that is not a child has exited: its pidfd is readable then.
+fn has_exited(p: &Process) -> bool {
+    let Process::Orphan { pidfd, .. } = p else { return false };
+    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok() && fds.iter().any(|f| f.any() == Some(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema;
+
+    #[test]
+    fn an_adopted_haproxy_has_exited_only_if_its_pidfd_says_so() {
+        let dir = std::env::temp_dir().join(format!("vipd-service-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("{e}"));
+        let cfg = schema::parse("[haproxy]\n").ok().and_then(|(c, _)| c.haproxy);
+        let mut service = Service::new(&cfg.unwrap_or_else(|| panic!()), &dir.join("control"));
+        let mut child =
+            std::process::Command::new("sleep").arg("60").spawn().unwrap_or_else(|e| panic!("{e}"));
+        let pid = child.id();
+        let start = process::start_time(pid).unwrap_or(0);
+        service.process = Some(process::adopt(pid, start).unwrap_or_else(|e| panic!("{e}")));
+        assert!(service.fds().any(|(_, s)| s == Source::Pidfd(pid)));
+        assert_eq!(service.orphan_exited(pid), None, "it runs");
+        assert_eq!(service.orphan_exited(pid + 1), None, "another one");
+        assert!(service.process.is_some());
+        child.kill().unwrap_or_else(|e| panic!("{e}"));
+        child.wait().unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(service.orphan_exited(pid), Some((pid, Exit::Unknown)));
+        assert_eq!(service.orphan_exited(pid), None, "once");
+        let _ = std::fs::remove_dir_all(dir);
     }
-}
-
-/// Where in the command line master mode is asked for.
-const MASTER_MODE: std::ops::Range<usize> = 1..4;
-
-/// Recognises a command line.
-fn fingerprint(argv: &[CString]) -> String {
-    let bytes: Vec<u8> = argv.iter().flat_map(|a| a.to_bytes_with_nul()).copied().collect();
-    format!("{:016x}", hash::fnv1a(&bytes))
-}
-
-/// The command line. `-W`: a master that outlives its worker's reloads; `-S`: its socket, for us alone; `-db`
-/// overrides a `daemon` in the configuration, which would take HAProxy out of our hands.
-fn argv(cfg: &config::Haproxy, master_socket: &Path, listeners: Option<&Listeners>) -> Vec<CString> {
-    let mut socket = master_socket.as_os_str().as_bytes().to_vec();
-    socket.extend_from_slice(b",mode,600");
-    let mut options: Vec<&[u8]> = vec![b"-W", b"-S", &socket, b"-db"];
-    if let Some(l) = listeners {
-        options.extend([b"-f", l.config().as_os_str().as_bytes()]);
-    }
-    words(cfg, &options)
-}
-
-/// The command line that only checks the configuration.
-pub fn check_argv(cfg: &config::Haproxy) -> Vec<CString> {
-    words(cfg, &[b"-c"])
-}
-
-/// The configuration holds no NUL, so nothing is lost here.
-fn words(cfg: &config::Haproxy, options: &[&[u8]]) -> Vec<CString> {
-    let mut words = vec![cfg.binary.as_os_str().as_bytes()];
-    words.extend(options);
-    for file in &cfg.config {
-        words.extend([b"-f", file.as_os_str().as_bytes()]);
-    }
-    words.extend(cfg.args.iter().map(|a| a.as_bytes()));
-    words.into_iter().filter_map(|w| CString::new(w).ok()).collect()
 }

@@ -1,4 +1,5 @@
-//! What follows when HAProxy has ended: it is started again at once, or later if a start failed or it dies too often.
+//! What follows when HAProxy has ended: it is started again at once, or later if a start failed or it dies
+//! too often.
 
 use super::reload::Reload;
 use super::{Action, Event, Probe, State, Supervisor};
@@ -12,74 +13,67 @@ const BACKOFF_MIN: Duration = Duration::from_millis(250);
 pub(super) const STEADY: Duration = Duration::from_secs(10);
 
 impl Supervisor {
-    /// A process ended. Returns whether it was ours.
-    pub fn exited(
-        &mut self,
-        pid: u32,
-        exit: Exit,
-        now: Time,
-        out: &mut Vec<Action>,
-        events: &mut Vec<Event>,
-    ) -> bool {
-        if self.replaced_exited(pid, exit, now, events) {
-            return true;
-        }
-        let ready = matches!(self.state, State::Ready { pid: p, .. } if p == pid);
-        if ready && let Some(Reload::Checking { .. }) = self.reload.take() {
-            self.next = None;
-            out.push(Action::CancelCheck);
+    /// A process ended, ours or another one.
+    pub(super) fn exited(&mut self, pid: u32, exit: Exit, now: Time) {
+        if self.replaced_exited(pid, exit, now) || self.pid() != Some(pid) {
+            return;
         }
         match self.state {
-            State::Starting { pid: p, killed, .. } if p == pid && self.replaced.is_some() => {
-                if !killed {
-                    out.push(Action::CancelProbe);
-                }
-                self.restore(Some(exit), now, out, events);
+            State::Starting { .. } => self.starting_exited(exit, now),
+            State::Ready { since, probe, .. } => self.ready_exited(since, probe, exit, now),
+            State::Killed { .. } if self.replaced.is_some() => {
+                self.restore(Some(exit), now);
             }
-            State::Ready { pid: p, since, probe, .. } if p == pid => {
-                if now.since(since) >= STEADY {
-                    self.failures.clear();
-                }
-                self.died_at = Some(now);
-                self.restarts += 1;
-                self.state = State::Down { retry_at: now };
-                if let Probe::Soliciting(_) = probe {
-                    out.push(Action::CancelProbe);
-                }
-                events.push(Event::Died { exit });
-                self.count_death(now, events);
-                if self.crash_loop {
-                    self.back_off(now);
-                }
-            }
-            State::Starting { pid: p, killed: true, .. } if p == pid => {
-                self.adopting = false;
+            State::Killed { .. } => {
                 let retry = self.back_off(now);
-                events.push(Event::Killed { retry });
+                self.out.emit(Event::Killed { retry });
             }
-            State::Starting { pid: p, .. } if p == pid => {
-                out.push(Action::CancelProbe);
-                if std::mem::take(&mut self.adopting) {
-                    self.state = State::Down { retry_at: now };
-                    events.push(Event::Died { exit });
-                } else {
-                    let retry = self.back_off(now);
-                    events.push(Event::StartFailed { exit, retry });
-                }
-            }
-            State::Stopping { pid: p, since, .. } if p == pid => {
+            State::Stopping { since, .. } => {
                 self.state = State::Stopped;
-                out.push(Action::KillRemains);
-                events.push(Event::Stopped { exit, after: now.since(since) });
+                self.out.act(Action::KillRemains);
+                self.out.emit(Event::Stopped { exit, after: now.since(since) });
             }
-            _ => return false,
+            State::Down { .. } | State::Stopped => {}
         }
         self.remains = true;
         self.last_exit = Some(exit);
-        true
     }
 
-    fn count_death(&mut self, now: Time, events: &mut Vec<Event>) {
+    fn starting_exited(&mut self, exit: Exit, now: Time) {
+        self.out.act(Action::CancelProbe);
+        if self.restore(Some(exit), now) {
+            return;
+        }
+        if self.is_adopting() {
+            self.state = State::Down { retry_at: now };
+            self.out.emit(Event::Died { exit });
+        } else {
+            let retry = self.back_off(now);
+            self.out.emit(Event::StartFailed { exit, retry });
+        }
+    }
+
+    fn ready_exited(&mut self, since: Time, probe: Probe, exit: Exit, now: Time) {
+        if let Some(Reload::Checking { .. }) = self.reload.take() {
+            self.out.act(Action::CancelCheck);
+        }
+        if now.since(since) >= STEADY {
+            self.failures.clear();
+        }
+        self.died_at = Some(now);
+        self.restarts += 1;
+        self.state = State::Down { retry_at: now };
+        if let Probe::Asked(_) = probe {
+            self.out.act(Action::CancelProbe);
+        }
+        self.out.emit(Event::Died { exit });
+        self.count_death(now);
+        if self.crash_loop {
+            self.back_off(now);
+        }
+    }
+
+    fn count_death(&mut self, now: Time) {
         let window = self.cfg.crash_window;
         self.deaths.retain(|t| now.since(*t) < window);
         self.deaths.push(now);
@@ -87,7 +81,7 @@ impl Supervisor {
         if deaths > self.cfg.crash_limit as usize {
             self.deaths.remove(0);
             if !std::mem::replace(&mut self.crash_loop, true) {
-                events.push(Event::CrashLoop { deaths, window });
+                self.out.emit(Event::CrashLoop { deaths, window });
             }
         }
     }

@@ -1,9 +1,9 @@
-//! A HAProxy without a master process, the fallback: one that refuses `-W` and `-S` is started without them, and
-//! one that takes them but has no master (a wrapper may strip them) is known by answering for itself, with the pid
-//! that was started, on vipd's own stats socket. It is watched, held over a crash and stopped as any other, but it
-//! cannot be reloaded: USR2 would end it.
+//! A HAProxy without a master process, the fallback: one that refuses `-W` and `-S` is started without them,
+//! and one that takes them but has no master (a wrapper may strip them) is known by answering for itself,
+//! with the pid that was started, on vipd's own stats socket. It is watched, held over a crash and stopped as
+//! any other, but it cannot be reloaded: USR2 would end it.
 
-use super::{Event, State, Supervisor};
+use super::{State, Supervisor};
 use std::time::Duration;
 
 /// A master that does not answer for so long may not be there.
@@ -45,77 +45,25 @@ impl Plain {
 }
 
 impl Supervisor {
-    /// It printed its usage: it does not know an option. Next time without (or again with) master mode, which are
-    /// the only ones of ours that are not as old as HAProxy itself.
-    pub fn usage_printed(&mut self) {
-        if matches!(self.state, State::Starting { .. } | State::Down { .. }) {
+    /// It printed its usage: it does not know an option. Next time without (or again with) master mode, which
+    /// are the only ones of ours that are not as old as HAProxy itself.
+    pub(super) fn usage_printed(&mut self) {
+        if matches!(self.state, State::Starting { .. } | State::Killed { .. } | State::Down { .. }) {
             self.plain.bare = !self.plain.bare;
         }
-    }
-
-    /// A reload is not possible: nobody would carry it out.
-    pub(super) fn cannot_reload(&self, events: &mut Vec<Event>) -> bool {
-        if self.plain.plain {
-            events.push(Event::ReloadPlain);
-        }
-        self.plain.plain
     }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::super::{Action, Exit};
+mod tests {
+    use super::super::tests::{MS, PROBE, SPAWN, World};
+    use super::super::{Action, Event, Input};
     use super::*;
-    use crate::base::time::Time;
-    use crate::config::schema;
-    use crate::haproxy::show_info::Info;
+    use crate::base::exit::Exit;
 
-    pub(in super::super) const MS: Duration = Duration::from_millis(1);
-
-    /// A supervisor and its time.
-    pub(in super::super) struct World {
-        pub(in super::super) h: Supervisor,
-        pub(in super::super) now: Time,
-        pub(in super::super) events: Vec<Event>,
-    }
+    const OFTEN: &str = "keep_listeners = no";
 
     impl World {
-        fn new() -> World {
-            let cfg = schema::parse("[haproxy]\nkeep_listeners = no\n").ok().and_then(|(c, _)| c.haproxy);
-            let now = Time::from_nanos(7_000_000_000);
-            World { h: Supervisor::new(cfg.unwrap_or_else(|| panic!()), now), now, events: vec![] }
-        }
-
-        /// Started as `pid`, and answering as `worker`.
-        pub(in super::super) fn ready(pid: u32, worker: u32) -> World {
-            let mut w = World::new();
-            assert_eq!(w.due(), [Action::Spawn { bare: false }]);
-            w.step(|h, now, _, ev| h.spawned(pid, now, ev));
-            w.due();
-            w.answer(pid, worker);
-            w
-        }
-
-        pub(in super::super) fn step(
-            &mut self,
-            f: impl FnOnce(&mut Supervisor, Time, &mut Vec<Action>, &mut Vec<Event>),
-        ) -> Vec<Action> {
-            let mut out = Vec::new();
-            f(&mut self.h, self.now, &mut out, &mut self.events);
-            out
-        }
-
-        /// What its next deadline leads to.
-        pub(in super::super) fn due(&mut self) -> Vec<Action> {
-            self.now = self.h.deadline(self.now).unwrap_or_else(|| panic!("no deadline")).max(self.now);
-            self.step(|h, now, out, ev| h.tick(now, out, ev))
-        }
-
-        fn answer(&mut self, pid: u32, worker: u32) -> Vec<Action> {
-            let info = Info { version: "2.6".into(), pid: worker };
-            self.step(|h, now, out, ev| h.answered(pid, info, now, out, ev))
-        }
-
         /// Questions that nobody answers, until one goes to the process itself; how long that took.
         fn until_direct(&mut self) -> Duration {
             let start = self.now;
@@ -125,16 +73,16 @@ pub(super) mod tests {
                     return self.now.since(start);
                 }
                 assert!(!out.contains(&Action::Kill), "never asked");
-                self.step(|h, now, out, ev| h.probe_failed(now, out, ev));
+                self.step(Input::ProbeFailed);
             }
         }
     }
 
     #[test]
     fn one_whose_master_does_not_answer_is_asked_itself() {
-        let mut w = World::new();
+        let mut w = World::new(OFTEN);
         w.due();
-        w.step(|h, now, _, ev| h.spawned(11, now, ev));
+        w.spawned(11);
         let after = w.until_direct();
         assert!((NO_MASTER..NO_MASTER + 50 * MS).contains(&after), "{after:?}");
         // A worker of somebody else's that has the socket.
@@ -145,14 +93,14 @@ pub(super) mod tests {
         assert!(matches!(w.h.state(), State::Ready { worker: 11, .. }));
         assert_eq!(w.events.last(), Some(&Event::Plain));
         assert_eq!(w.due(), [Action::Probe { direct: true }]);
-        assert_eq!(w.step(|h, now, out, ev| h.reload(now, out, ev)), [], "USR2 would end it");
+        assert_eq!(w.step(Input::Reload), [], "USR2 would end it");
         assert_eq!(w.events.last(), Some(&Event::ReloadPlain));
         // The next one is given the chance to have a master, and the news is told once.
-        w.step(|h, now, out, ev| assert!(h.exited(11, Exit::Signal(9), now, out, ev)));
-        assert_eq!(w.due(), [Action::Spawn { bare: false }]);
-        w.step(|h, now, _, ev| h.spawned(21, now, ev));
-        assert_eq!(w.due(), [Action::Probe { direct: false }]);
-        w.step(|h, now, out, ev| h.probe_failed(now, out, ev));
+        w.exited(11, Exit::Signal(9));
+        assert_eq!(w.due(), [SPAWN]);
+        w.spawned(21);
+        assert_eq!(w.due(), [PROBE]);
+        w.step(Input::ProbeFailed);
         w.until_direct();
         w.answer(21, 21);
         assert_eq!(w.events.iter().filter(|e| **e == Event::Plain).count(), 1);
@@ -160,38 +108,38 @@ pub(super) mod tests {
 
     #[test]
     fn one_that_refuses_master_mode_is_started_without() {
-        let mut w = World::new();
+        let mut w = World::new(OFTEN);
         for bare in [false, true] {
             assert_eq!(w.due(), [Action::Spawn { bare }]);
-            w.step(|h, now, _, ev| h.spawned(11, now, ev));
-            w.h.usage_printed();
-            w.step(|h, now, out, ev| assert!(h.exited(11, Exit::Code(1), now, out, ev)));
+            w.spawned(11);
+            w.step(Input::UsagePrinted);
+            w.exited(11, Exit::Code(1));
         }
-        assert_eq!(w.due(), [Action::Spawn { bare: false }], "that was not the reason");
-        w.step(|h, now, _, ev| h.spawned(12, now, ev));
-        w.step(|h, now, out, ev| assert!(h.exited(12, Exit::Code(1), now, out, ev)));
-        w.h.usage_printed(); // its last words come after its end
+        assert_eq!(w.due(), [SPAWN], "that was not the reason");
+        w.spawned(12);
+        w.exited(12, Exit::Code(1));
+        w.step(Input::UsagePrinted); // its last words come after its end
         assert_eq!(w.due(), [Action::Spawn { bare: true }]);
-        w.step(|h, now, _, ev| h.spawned(13, now, ev));
+        w.spawned(13);
         assert_eq!(w.due(), [Action::Probe { direct: true }], "there is no master to be asked");
         w.answer(13, 13);
         assert_eq!(w.events.last(), Some(&Event::Plain));
-        w.h.usage_printed();
-        w.step(|h, now, out, ev| assert!(h.exited(13, Exit::Signal(9), now, out, ev)));
+        w.step(Input::UsagePrinted);
+        w.exited(13, Exit::Signal(9));
         assert_eq!(w.due(), [Action::Spawn { bare: true }], "said by somebody else");
     }
 
     #[test]
     fn one_that_dies_too_often_is_started_less_and_less() {
-        let mut w = World::ready(11, 12);
+        let mut w = World::ready(OFTEN).0;
         let mut pauses = Vec::new();
         for _ in 0..12 {
             w.now += Duration::from_secs(1);
-            w.step(|h, now, out, ev| assert!(h.exited(11, Exit::Signal(9), now, out, ev)));
+            w.exited(11, Exit::Signal(9));
             let died = w.now;
-            assert_eq!(w.due(), [Action::Spawn { bare: false }]);
+            assert_eq!(w.due(), [SPAWN]);
             pauses.push(w.now.since(died).as_millis());
-            w.step(|h, now, _, ev| h.spawned(11, now, ev));
+            w.spawned(11);
             w.due();
             w.answer(11, 12);
         }
@@ -200,9 +148,9 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_left_of_one_that_died_is_killed_when_the_next_one_is_well() {
-        let mut w = World::ready(11, 12);
-        w.step(|h, now, out, ev| assert!(h.exited(11, Exit::Signal(9), now, out, ev)));
-        w.step(|h, now, _, ev| h.spawned(21, now, ev));
+        let mut w = World::ready(OFTEN).0;
+        w.exited(11, Exit::Signal(9));
+        w.spawned(21);
         w.due();
         assert_eq!(w.answer(21, 22), [], "it may still finish what is in flight");
         w.due();
@@ -213,8 +161,8 @@ pub(super) mod tests {
 
     #[test]
     fn one_that_is_adopted_is_asked_in_both_ways_at_once() {
-        let mut w = World::new();
-        w.step(|h, now, _, ev| h.adopt(11, now, ev));
+        let mut w = World::new(OFTEN);
+        w.step(Input::Adopted { pid: 11 });
         assert!(w.until_direct() < 20 * MS);
         w.answer(11, 11);
         assert!(matches!(w.h.state(), State::Ready { .. }));

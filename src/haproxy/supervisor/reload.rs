@@ -4,28 +4,30 @@
 use super::{Action, Event, Probe, State, Supervisor};
 use crate::base::exit::Exit;
 use crate::base::time::Time;
+use crate::config;
 use std::time::Duration;
 
 /// How long `haproxy -c` may take before a reload.
-pub(super) const CHECK_LIMIT: Duration = Duration::from_secs(30);
+const CHECK_LIMIT: Duration = Duration::from_secs(30);
 /// How long the new worker may take to answer, and how often it is asked.
 const RELOAD_LIMIT: Duration = Duration::from_secs(10);
 pub(super) const RELOAD_PAUSE: Duration = Duration::from_millis(50);
 
 /// A reload that is under way.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Reload {
-    /// `haproxy -c` runs, at most until then.
-    Checking { until: Time },
+    /// `haproxy -c` runs, at most until then. `next`: with another command line, which makes it a
+    /// replacement.
+    Checking { until: Time, next: Option<Box<config::Haproxy>> },
     /// The master was told; a worker other than this one must answer.
     Waiting { old: u32, since: Time },
 }
 
 impl Reload {
-    pub(super) fn until(self) -> Time {
+    pub(super) fn until(&self) -> Time {
         match self {
-            Reload::Checking { until } => until,
-            Reload::Waiting { since, .. } => since + RELOAD_LIMIT,
+            Reload::Checking { until, .. } => *until,
+            Reload::Waiting { since, .. } => *since + RELOAD_LIMIT,
         }
     }
 }
@@ -37,37 +39,56 @@ impl Supervisor {
     }
 
     /// A reload is asked for: the new configuration is checked first, with a time limit.
-    pub fn reload(&mut self, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) {
+    pub(super) fn start_reload(&mut self, now: Time) {
         if !matches!(self.state, State::Ready { .. }) || self.reload.is_some() || self.leaving {
-            events.push(Event::ReloadBusy);
+            self.out.emit(Event::ReloadBusy);
             return;
         }
-        if self.cannot_reload(events) {
+        if self.plain.plain {
+            self.out.emit(Event::ReloadPlain); // nobody would carry it out
             return;
         }
-        self.reload = Some(Reload::Checking { until: now + CHECK_LIMIT });
-        out.push(Action::Check);
-        events.push(Event::Checking);
+        self.check(None, now);
+    }
+
+    /// Checks the configuration; `next`: with another command line.
+    pub(super) fn check(&mut self, next: Option<Box<config::Haproxy>>, now: Time) {
+        self.out.act(if next.is_some() { Action::CheckNext } else { Action::Check });
+        self.out.emit(Event::Checking);
+        self.reload = Some(Reload::Checking { until: now + CHECK_LIMIT, next });
+    }
+
+    pub(super) fn tick_reload(&mut self, now: Time) {
+        match self.reload.take_if(|r| now >= r.until()) {
+            Some(Reload::Checking { .. }) => {
+                self.out.act(Action::CancelCheck);
+                self.out.emit(Event::ReloadRefused { exit: None });
+            }
+            Some(Reload::Waiting { .. }) => self.out.emit(Event::ReloadFailed),
+            None => {}
+        }
     }
 
     /// `haproxy -c` has ended.
-    pub fn checked(&mut self, exit: Exit, now: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) {
-        let Some(Reload::Checking { .. }) = self.reload else { return };
-        self.reload = None;
-        let next = self.next.take();
+    pub(super) fn checked(&mut self, exit: Exit, now: Time) {
+        let Some(Reload::Checking { next, .. }) =
+            self.reload.take_if(|r| matches!(r, Reload::Checking { .. }))
+        else {
+            return;
+        };
         let State::Ready { worker, probe, .. } = &mut self.state else { return };
         if exit != Exit::Code(0) {
-            events.push(Event::ReloadRefused { exit: Some(exit) });
+            self.out.emit(Event::ReloadRefused { exit: Some(exit) });
             return;
         }
         if let Some(next) = next {
-            return self.replace(next, now, out);
+            return self.replace(*next, now);
         }
         self.reload = Some(Reload::Waiting { old: *worker, since: now });
-        if let Probe::Soliciting(_) = probe {
-            out.push(Action::CancelProbe);
+        if let Probe::Asked(_) = probe {
+            self.out.act(Action::CancelProbe);
         }
         *probe = Probe::At(now + RELOAD_PAUSE);
-        out.push(Action::Reload);
+        self.out.act(Action::Reload);
     }
 }

@@ -10,75 +10,80 @@ const TERM_BEFORE_END: Duration = Duration::from_secs(1);
 const KILL_BEFORE_END: Duration = Duration::from_millis(250);
 /// One that was still starting gets this long before SIGTERM, and five times that before SIGKILL.
 const START_STOP: Duration = Duration::from_millis(200);
+/// Pause between two SIGKILL.
+const KILL_AGAIN: Duration = Duration::from_secs(1);
+/// Asked twice, SIGKILL comes within this.
+const HURRY: Duration = Duration::from_millis(500);
 
 impl Supervisor {
-    /// The node leaves: what dies from now on is not started again.
-    pub fn leave(&mut self) {
+    pub(super) fn stop(&mut self, now: Time, end: Time) {
         self.leaving = true;
-    }
-
-    /// Right before a start: it may have been called off since it was decided.
-    pub fn may_spawn(&self) -> bool {
-        matches!(self.state, State::Down { .. }) && !self.leaving
-    }
-
-    /// Soft stop, to be over at `end` at the latest. Returns whether there is something to wait for.
-    pub fn stop(&mut self, now: Time, end: Time, out: &mut Vec<Action>, events: &mut Vec<Event>) -> bool {
         if std::mem::take(&mut self.orphan) | self.replaced.take().is_some() {
-            out.push(Action::RetireOrphan);
+            self.out.act(Action::RetireOrphan);
         }
         if let Some(Reload::Checking { .. }) = self.reload.take() {
-            out.push(Action::CancelCheck);
+            self.out.act(Action::CancelCheck);
         }
-        let (State::Ready { pid, .. } | State::Starting { pid, .. }) = self.state else {
-            if !matches!(self.state, State::Stopping { .. }) {
-                self.state = State::Stopped;
-            }
-            return !matches!(self.state, State::Stopped);
-        };
-        events.push(Event::Stopping);
-        out.extend([Action::CancelProbe, Action::SoftStop]);
         let (mut term_at, mut kill_at) = (end - TERM_BEFORE_END, end - KILL_BEFORE_END);
-        if matches!(self.state, State::Starting { .. }) {
-            // A USR1 before it has handlers is lost, and it has served nobody.
-            (term_at, kill_at) = (term_at.min(now + START_STOP), kill_at.min(now + START_STOP * 5));
-        }
+        let pid = match self.state {
+            State::Ready { pid, .. } => pid,
+            State::Starting { pid, .. } | State::Killed { pid, .. } => {
+                // A USR1 before it has handlers is lost, and it has served nobody.
+                (term_at, kill_at) = (term_at.min(now + START_STOP), kill_at.min(now + START_STOP * 5));
+                pid
+            }
+            State::Down { .. } => return self.state = State::Stopped,
+            State::Stopping { .. } | State::Stopped => return,
+        };
+        self.out.emit(Event::Stopping);
+        self.out.act(Action::CancelProbe);
+        self.out.act(Action::SoftStop);
         let term_at = term_at.max(now);
         self.state = State::Stopping { pid, since: now, term_at, kill_at: kill_at.max(term_at) };
-        true
+    }
+
+    pub(super) fn tick_stopping(&mut self, now: Time) {
+        let State::Stopping { term_at, kill_at, .. } = &mut self.state else { return };
+        let kill = now >= *kill_at;
+        if kill {
+            *kill_at = now + KILL_AGAIN;
+        } else if now < *term_at {
+            return;
+        }
+        *term_at = *kill_at;
+        self.out.emit(Event::StopForced { kill });
+        self.out.act(if kill { Action::Kill } else { Action::Terminate });
     }
 
     /// Asked twice: no more patience.
-    pub fn hurry(&mut self, now: Time) {
+    pub(super) fn hurry(&mut self, now: Time) {
         if let State::Stopping { term_at, kill_at, .. } = &mut self.state {
             *term_at = (*term_at).min(now);
-            *kill_at = (*kill_at).min(now + Duration::from_millis(500));
+            *kill_at = (*kill_at).min(now + HURRY);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::plain::tests::{MS, World};
+    use super::super::Input;
+    use super::super::tests::{MS, World};
     use super::*;
     use crate::base::exit::Exit;
 
+    const OFTEN: &str = "keep_listeners = no";
     const TIMEOUT: Duration = Duration::from_secs(8);
-
-    fn stop(w: &mut World) -> Vec<Action> {
-        w.step(|h, now, out, ev| assert!(h.stop(now, now + TIMEOUT, out, ev)))
-    }
 
     #[test]
     fn soft_stop_then_term_then_kill_within_the_time() {
-        let mut w = World::ready(11, 12);
+        let mut w = World::ready(OFTEN).0;
         let start = w.now;
-        assert_eq!(stop(&mut w), [Action::CancelProbe, Action::SoftStop]);
+        assert_eq!(w.stop(TIMEOUT), [Action::CancelProbe, Action::SoftStop]);
         assert_eq!(w.due(), [Action::Terminate]);
         assert_eq!(w.now.since(start), TIMEOUT - TERM_BEFORE_END);
         assert_eq!(w.due(), [Action::Kill]);
         assert_eq!(w.now.since(start), TIMEOUT - KILL_BEFORE_END);
-        let out = w.step(|h, now, out, ev| assert!(h.exited(11, Exit::Signal(9), now, out, ev)));
+        let out = w.exited(11, Exit::Signal(9));
         assert_eq!(out, [Action::KillRemains], "of one that died earlier");
         let after = TIMEOUT - KILL_BEFORE_END;
         assert_eq!(w.events.last(), Some(&Event::Stopped { exit: Exit::Signal(9), after }));
@@ -87,10 +92,10 @@ mod tests {
 
     #[test]
     fn asked_twice_it_is_fast() {
-        let mut w = World::ready(11, 12);
-        stop(&mut w);
+        let mut w = World::ready(OFTEN).0;
+        w.stop(TIMEOUT);
         w.now += 3 * MS;
-        w.step(|h, now, _, _| h.hurry(now));
+        w.step(Input::Hurry);
         let start = w.now;
         assert_eq!(w.due(), [Action::Terminate]);
         assert_eq!(w.due(), [Action::Kill]);
@@ -99,11 +104,11 @@ mod tests {
 
     #[test]
     fn one_that_is_still_starting_has_served_nobody() {
-        let mut w = World::ready(11, 12);
-        w.step(|h, now, out, ev| assert!(h.exited(11, Exit::Signal(9), now, out, ev)));
-        w.step(|h, now, _, ev| h.spawned(21, now, ev));
+        let mut w = World::ready(OFTEN).0;
+        w.exited(11, Exit::Signal(9));
+        w.spawned(21);
         let start = w.now;
-        stop(&mut w);
+        w.stop(TIMEOUT);
         assert_eq!(w.due(), [Action::Terminate]);
         assert_eq!(w.due(), [Action::Kill]);
         assert!(w.now.since(start) <= Duration::from_secs(1));

@@ -182,42 +182,22 @@ impl Node {
         if let Some(vip) = output::unbound(line)
             && self.addrs.entries.iter().any(|e| e.addr == vip)
         {
-            self.supervise(now, |h, _, events| h.unbound(vip, now, events));
+            self.supervise(now, supervisor::Input::Unbound { vip });
         } else if output::is_usage(line) {
-            self.supervise(now, |h, _, _| h.usage_printed());
+            self.supervise(now, supervisor::Input::UsagePrinted);
         }
     }
 
-    /// Runs the supervisor, carries its actions on, and looks at what its health means for VRRP.
-    pub fn supervise(
-        &mut self,
-        now: Time,
-        f: impl FnOnce(&mut Supervisor, &mut Vec<supervisor::Action>, &mut Vec<supervisor::Event>),
-    ) {
+    /// Tells the supervisor what happened, carries its actions on, and looks at what its health means for VRRP.
+    pub fn supervise(&mut self, now: Time, input: supervisor::Input) {
         let Some(h) = self.haproxy.as_mut() else { return };
-        let (mut actions, mut events) = (Vec::new(), Vec::new());
-        f(h, &mut actions, &mut events);
-        self.supervised(now, actions, events);
-    }
-
-    /// What follows, apart: `supervise` is compiled once for each of its callers.
-    #[inline(never)]
-    fn supervised(
-        &mut self,
-        now: Time,
-        mut actions: Vec<supervisor::Action>,
-        mut events: Vec<supervisor::Event>,
-    ) {
-        let Some(h) = self.haproxy.as_mut() else { return };
-        h.keep_listeners(now, &mut actions, &mut events);
-        let drop_first = actions.first() == Some(&supervisor::Action::DropListeners);
+        h.step(now, input);
         let health = Service { health: h.health(now), adopting: h.is_adopting(), first: h.is_first_start() };
-        for e in events {
+        while let Some(e) = self.haproxy.as_mut().and_then(Supervisor::next_event) {
             self.emit(Event::Haproxy(e));
         }
-        if drop_first {
-            // Who waits on a held socket can be told so only as long as the address is there.
-            self.push(Effect::Haproxy(actions.remove(0)));
+        if let Some(drop) = self.haproxy.as_mut().and_then(Supervisor::first_action) {
+            self.push(Effect::Haproxy(drop));
         }
         for i in 0..self.routers.len() {
             // Nothing serves the addresses that still wait for their successor.
@@ -229,8 +209,8 @@ impl Node {
         if self.service.replace(health) != Some(health) {
             self.evaluate_all(now);
         }
-        for a in actions {
-            self.push(Effect::Haproxy(a));
+        while let Some(action) = self.haproxy.as_mut().and_then(Supervisor::next_action) {
+            self.push(Effect::Haproxy(action));
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::base::exit::Exit;
 use crate::check;
 use crate::config::schema;
 use crate::haproxy::show_info::Info;
-use crate::haproxy::supervisor;
+use crate::haproxy::supervisor::{self, Supervisor};
 use crate::lease::{OpKind, TAG};
 use crate::notify::{hook, outbox};
 use crate::vrrp::machine::{Kind, Why};
@@ -230,7 +230,7 @@ impl World {
                 Effect::Haproxy(a) => {
                     self.did(Did::Haproxy(a));
                     if matches!(a, supervisor::Action::Spawn { .. }) {
-                        self.node.supervise(self.now, |h, _, ev| h.spawned(77, self.now, ev));
+                        self.node.supervise(self.now, supervisor::Input::Spawned { pid: 77 });
                     }
                 }
                 Effect::Check { check, action } => self.did(Did::Check(check, action)),
@@ -394,14 +394,10 @@ impl World {
 
     /// HAProxy answers now; it is not asked again.
     fn ready(&mut self) {
-        self.node.supervise(self.now, |h, out, ev| {
-            let info = Info { version: "2.6".into(), pid: 78 };
-            let now = match h.state() {
-                supervisor::State::Starting { since, .. } => *since + ms(40),
-                _ => panic!("not starting"),
-            };
-            h.answered(77, info, now, out, ev);
-        });
+        let state = self.node.haproxy.as_ref().map(Supervisor::state);
+        assert!(matches!(state, Some(supervisor::State::Starting { .. })), "not starting");
+        let info = Info { version: "2.6".into(), pid: 78 };
+        self.node.supervise(self.now, supervisor::Input::Answered { pid: 77, info });
         self.effects();
         self.settle();
     }
@@ -499,9 +495,8 @@ fn serve(w: &mut World, d: Duration, hung: bool) {
         if asked && !hung {
             w.did.retain(|(_, d)| *d != Did::Haproxy(supervisor::Action::Probe { direct: false }));
             let now = w.now;
-            w.node.supervise(now, |h, out, ev| {
-                h.answered(77, Info { version: "2.6".into(), pid: 78 }, now, out, ev);
-            });
+            let info = Info { version: "2.6".into(), pid: 78 };
+            w.node.supervise(now, supervisor::Input::Answered { pid: 77, info });
             w.effects();
             w.settle();
         }

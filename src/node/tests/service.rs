@@ -16,9 +16,7 @@ fn never_master_without_service() {
 
 fn die(w: &mut World, exit: Exit) {
     let now = w.now;
-    w.node.supervise(now, |h, out, ev| {
-        h.exited(77, exit, now, out, ev);
-    });
+    w.node.supervise(now, supervisor::Input::Exited { pid: 77, exit });
     w.effects();
     w.settle();
 }
@@ -144,9 +142,7 @@ fn what_dies_during_a_stop_is_not_started_again() {
     w.take();
     w.node.stop(w.now);
     let now = w.now;
-    w.node.supervise(now, |h, out, ev| {
-        h.exited(77, Exit::Signal(15), now, out, ev);
-    });
+    w.node.supervise(now, supervisor::Input::Exited { pid: 77, exit: Exit::Signal(15) });
     w.effects();
     w.settle();
     w.run(ms(100));
@@ -201,19 +197,19 @@ fn a_reload_is_checked_first_and_claimed_only_when_another_worker_answers() {
     let mut w = serving_master();
     let ask = |w: &mut World| {
         let now = w.now;
-        w.node.supervise(now, |h, out, ev| h.reload(now, out, ev));
+        w.node.supervise(now, supervisor::Input::Reload);
         w.effects();
     };
     let checked = |w: &mut World, code| {
         let now = w.now;
-        w.node.supervise(now, |h, out, ev| h.checked(Exit::Code(code), now, out, ev));
+        w.node.supervise(now, supervisor::Input::Checked { exit: Exit::Code(code) });
         w.effects();
     };
     let answer = |w: &mut World, worker| {
         w.run(ms(60));
         let now = w.now;
         let info = Info { version: "2.6".into(), pid: worker };
-        w.node.supervise(now, |h, out, ev| h.answered(77, info, now, out, ev));
+        w.node.supervise(now, supervisor::Input::Answered { pid: 77, info });
         w.effects();
     };
     ask(&mut w);

@@ -163,7 +163,7 @@ fn a_second_master_is_told_once_counted_and_forgotten() {
     }
     assert_eq!(
         said(&w),
-        ["VRRP_Instance(VI_1) split brain: 192.168.30.117 is master, too, with priority 90"]
+        ["VRRP_Instance(VI_1) split brain: 192.168.30.117 is also master, with priority 90"]
     );
     assert_eq!(exit_status(&w.node), 4);
     w.run(ms(2001));
@@ -183,7 +183,7 @@ fn one_that_is_refused_is_a_second_master_too() {
         w.effects();
     }
     let text =
-        "split brain: 192.168.30.117 is master, too, with priority 200; its adverts are refused (auth_type)";
+        "split brain: 192.168.30.117 is also master, with priority 200; its adverts are refused (auth_type)";
     assert_eq!(said(&w), [format!("VRRP_Instance(VI_1) {text}")]);
     assert_eq!(w.node.routers[0].foreign.total, ms(2000));
 }
@@ -246,8 +246,7 @@ fn another_host_that_announces_a_vip_is_told_once_and_answered_seldom() {
     assert_eq!(told.len(), 2);
     assert_eq!(
         words::render(&w.node, told[0]).1,
-        "VRRP_Instance(VI_1) 192.168.30.230 on eth0 was announced by 02:00:00:00:00:09, another host: \
-         announcing it again"
+        "VRRP_Instance(VI_1) another host, 02:00:00:00:00:09, announced 192.168.30.230 on eth0: announcing it again"
     );
 }
 

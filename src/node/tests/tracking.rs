@@ -216,9 +216,7 @@ fn a_weighted_haproxy() {
     // within its grace a restart changes nothing
     let exit = |w: &mut World, exit| {
         let now = w.now;
-        w.node.supervise(now, |h, out, ev| {
-            h.exited(77, exit, now, out, ev);
-        });
+        w.node.supervise(now, supervisor::Input::Exited { pid: 77, exit });
         w.effects();
         w.settle();
     };

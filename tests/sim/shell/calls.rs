@@ -7,6 +7,7 @@ use crate::mutant::Mutant;
 use crate::world::World;
 use vipd::base::time::Time;
 use vipd::haproxy::show_info::Info;
+use vipd::haproxy::supervisor::Input;
 use vipd::lease::{Op, OpKind};
 use vipd::node::Node;
 use vipd::wire::arp::{self, Arp};
@@ -88,7 +89,7 @@ impl World {
                 if let Some((_, Some(pid))) = p.probe {
                     p.probe = None;
                     let info = Info { version: "2.6".into(), pid: pid + 100_000 };
-                    p.node.supervise(now, |s, out, events| s.answered(pid, info, now, out, events));
+                    p.node.supervise(now, Input::Answered { pid, info });
                 }
             }
             Source::Pidfd => {
@@ -102,9 +103,7 @@ impl World {
     fn exited(&mut self, h: usize, p: &mut Proc, now: Time, e: Ended) {
         let known = &mut self.hosts[h].haproxy.remembered;
         *known = known.filter(|pid| *pid != e.pid);
-        p.node.supervise(now, |s, out, events| {
-            s.exited(e.pid, e.exit, now, out, events);
-        });
+        p.node.supervise(now, Input::Exited { pid: e.pid, exit: e.exit });
     }
 
     /// `Daemon::reread`

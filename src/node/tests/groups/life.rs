@@ -128,9 +128,7 @@ fn haproxy_of_one_member_is_everybodys() {
     // It dies and cannot be started again.
     net.hosts[0].serves = false;
     let now = net.now;
-    net.hosts[0].node.supervise(now, |h, out, ev| {
-        h.exited(77, Exit::Code(1), now, out, ev);
-    });
+    net.hosts[0].node.supervise(now, supervisor::Input::Exited { pid: 77, exit: Exit::Code(1) });
     net.settle(0);
     net.run(ms(1000));
     assert_eq!((net.holders(0), net.holders(1)), (vec![], vec![]));
@@ -151,9 +149,7 @@ fn haproxy_that_dies_during_the_hand_over_ends_it_for_all() {
     net.effects(0);
     net.settle(0);
     net.all_on(0);
-    net.hosts[0].node.supervise(now, |h, out, ev| {
-        h.exited(77, Exit::Code(1), now, out, ev);
-    });
+    net.hosts[0].node.supervise(now, supervisor::Input::Exited { pid: 77, exit: Exit::Code(1) });
     net.settle(0);
     assert_eq!((net.holders(0), net.holders(1)), (vec![], vec![]));
 }

@@ -162,14 +162,15 @@ impl Net {
                 Effect::Haproxy(action) => {
                     let serves = host.serves;
                     let info = Info { version: "2.6".into(), pid: 78 };
-                    host.node.supervise(now, |h, out, ev| match action {
-                        supervisor::Action::Spawn { bare: false } if serves => h.spawned(77, now, ev),
-                        supervisor::Action::Spawn { bare: false } => {
-                            h.spawn_failed(libc::ENOENT, now, out, ev)
+                    let input = match action {
+                        supervisor::Action::Spawn { .. } if serves => supervisor::Input::Spawned { pid: 77 },
+                        supervisor::Action::Spawn { .. } => {
+                            supervisor::Input::SpawnFailed { errno: libc::ENOENT }
                         }
-                        supervisor::Action::Probe { direct: false } => h.answered(77, info, now, out, ev),
-                        _ => {}
-                    });
+                        supervisor::Action::Probe { .. } => supervisor::Input::Answered { pid: 77, info },
+                        _ => continue,
+                    };
+                    host.node.supervise(now, input);
                 }
                 Effect::Exit(s) => host.did.push((now, Did::Exit(s))),
                 _ => {}

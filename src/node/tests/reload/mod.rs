@@ -407,9 +407,7 @@ fn haproxy_appears_and_disappears() {
     // Back before it has gone: it is waited for.
     w.reload(&mut cfg, &with);
     assert!(!w.take().contains(&Did::Haproxy(supervisor::Action::Spawn { bare: false })));
-    w.node.supervise(w.now, |h, out, ev| {
-        assert!(h.exited(77, Exit::Code(0), w.now, out, ev));
-    });
+    w.node.supervise(w.now, supervisor::Input::Exited { pid: 77, exit: Exit::Code(0) });
     w.pass(ms(100));
     assert_eq!(w.new_services, 1);
     assert!(w.take().contains(&Did::Haproxy(supervisor::Action::Spawn { bare: false })));

@@ -1,0 +1,88 @@
+//! From the start of a process, or its adoption, to its first answer.
+
+use super::{Action, Event, Probe, State, Supervisor};
+use crate::base::time::Time;
+use crate::haproxy::show_info::Info;
+use std::time::Duration;
+
+/// Pause between two probes while HAProxy starts.
+pub(super) const PROBE_PAUSE: Duration = Duration::from_millis(5);
+/// How long one probe may take while HAProxy starts: as long as the start has taken so far, within these. A
+/// master of 3.1 and later takes questions before its worker can answer, and may forget them.
+const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(20);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// An adopted HAProxy must answer within this, or it is replaced.
+const ADOPTION_TIMEOUT: Duration = Duration::from_millis(200);
+
+impl Supervisor {
+    /// A HAProxy of an earlier vipd runs with our command line.
+    pub(super) fn adopt(&mut self, pid: u32, now: Time) {
+        self.state = State::Starting { pid, since: now, probe: Probe::At(now), adopted: true };
+        self.out.emit(Event::Adopted { pid });
+    }
+
+    pub(super) fn spawned(&mut self, pid: u32, now: Time) {
+        self.plain.started();
+        self.state = State::Starting { pid, since: now, probe: Probe::At(now + PROBE_PAUSE), adopted: false };
+        self.out.emit(Event::Started { pid });
+    }
+
+    pub(super) fn spawn_failed(&mut self, errno: i32, now: Time) {
+        if self.restore(None, now) {
+            return;
+        }
+        let retry = self.back_off(now);
+        self.out.emit(Event::SpawnFailed { errno, retry });
+    }
+
+    pub(super) fn start_limit(&self) -> Duration {
+        if self.is_adopting() { ADOPTION_TIMEOUT } else { self.cfg.start_timeout }
+    }
+
+    pub(super) fn tick_starting(&mut self, now: Time) {
+        let limit = self.start_limit();
+        let State::Starting { pid, since, probe, adopted } = &mut self.state else { return };
+        let age = now.since(*since);
+        match *probe {
+            _ if age >= limit => {
+                self.state = State::Killed { pid: *pid, since: *since };
+                self.out.emit(Event::StartTimeout);
+                self.out.act(Action::CancelProbe);
+                self.out.act(Action::Kill);
+            }
+            Probe::At(t) if now >= t => {
+                let limit = match adopted {
+                    true => PROBE_TIMEOUT,
+                    false => age.clamp(PROBE_TIMEOUT_MIN, PROBE_TIMEOUT),
+                };
+                *probe = Probe::Asked(now + limit);
+                self.out.act(Action::Probe { direct: self.plain.ask_directly(age, *adopted) });
+            }
+            Probe::Asked(t) if now >= t => {
+                *probe = Probe::At(now + PROBE_PAUSE);
+                self.out.act(Action::CancelProbe);
+            }
+            _ => {}
+        }
+    }
+
+    /// The first answer, if it comes from the process that was started.
+    pub(super) fn answered_start(&mut self, pid: u32, info: Info, now: Time) {
+        let State::Starting { pid: ours, since, .. } = self.state else { return };
+        if pid != ours {
+            return self.probe_failed(now); // the socket of an earlier HAProxy
+        }
+        self.state =
+            State::Ready { pid, worker: info.pid, since: now, probe: self.next_check(now), misses: 0 };
+        self.died_at = None;
+        self.version.clone_from(&info.version);
+        let after = now.since(since);
+        self.out.emit(Event::Ready { pid, worker: info.pid, version: info.version, after });
+        if self.plain.answered(pid == info.pid) {
+            self.out.emit(Event::Plain);
+        }
+        if std::mem::take(&mut self.orphan) | self.replaced.take().is_some() {
+            self.out.act(Action::RetireOrphan);
+        }
+    }
+}
