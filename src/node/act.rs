@@ -387,7 +387,7 @@ impl Node {
     }
 
     /// Announces what is due, at most `FRAMES_PER_MS`.
-    pub fn announce_some(&mut self, now: Time) {
+    pub(super) fn announce_some(&mut self, now: Time) {
         if self.announce_at.is_none_or(|t| now < t) {
             return;
         }

@@ -1,10 +1,7 @@
 //! The node, pure: all virtual routers, their addresses, HAProxy and the node's own life, in one place.
 //! Events go in by method, with the time; effects come out of `next_effect`; their results are events again.
 //!
-//! One turn of the loop is: `check_stall`, then what the sockets brought, then `tick`, then all effects with their
-//! results, then `flush` (the address batch, with a clock read anew), then its effects. `tick` gets the clock of
-//! before the sockets were read, and each packet one that was read behind it: a process that stands still in
-//! between must not take its master for dead whose adverts are queued.
+//! `TURN` is the order of one turn of the loop. Each packet counts by a clock that was read behind it.
 
 mod act;
 mod effect;
@@ -15,6 +12,7 @@ mod reload;
 mod router;
 mod service;
 mod stop;
+mod turn;
 
 pub use effect::{Effect, Memory};
 pub use interface::vmac::{Vmac, VmacOp};
@@ -23,6 +21,7 @@ pub use router::foreign::Contest;
 pub use router::group::Group;
 pub use router::state::{Hold, Router, Target};
 pub use service::tracking::{Tracked, Tracking};
+pub use turn::{Clocks, SETTLE, Step, TURN};
 
 use crate::base::time::{Time, earlier};
 use crate::check::Check;
@@ -305,7 +304,7 @@ impl Node {
     // ---- time ----
 
     /// Right after the wait, before anything is read: did this process run in time?
-    pub fn check_stall(&mut self, now: Time) {
+    fn check_stall(&mut self, now: Time) {
         for i in 0..self.routers.len() {
             let router = &self.routers[i];
             // Without any advert sent, mastership is as old as the attempt.
@@ -397,7 +396,7 @@ impl Node {
     }
 
     /// Does what is due.
-    pub fn tick(&mut self, now: Time) {
+    fn tick(&mut self, now: Time) {
         if self.haproxy.is_some() {
             self.supervise(now, |h, out, events| h.tick(now, out, events));
         }
@@ -439,7 +438,7 @@ impl Node {
     }
 
     /// The address batch, with a clock that was just read.
-    pub fn flush(&mut self, now: Time) {
+    fn flush(&mut self, now: Time) {
         let mut ops = Vec::new();
         let mut outcomes = Vec::new();
         let links = &self.links;

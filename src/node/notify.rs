@@ -138,7 +138,7 @@ impl Node {
     }
 
     /// When a turn's work is done: hooks and mails about what happened in it begin, and those that take too long end.
-    pub fn notify(&mut self, now: Time) {
+    pub(super) fn notify(&mut self, now: Time) {
         let Notify { hooks, outbox, mails: mailing, notices } = &mut self.notify;
         let mut said = Vec::new();
         for (notice, own) in notices.drain(..) {

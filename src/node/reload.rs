@@ -336,11 +336,10 @@ impl Node {
         }
     }
 
-    /// When nothing is queued: forgets the virtual routers that have left, with all that was theirs. Whether there was
-    /// anything to look for.
-    pub fn compact(&mut self, now: Time) -> bool {
+    /// When nothing is queued: forgets the virtual routers that have left, with all that was theirs.
+    pub(super) fn compact(&mut self, now: Time) {
         if !self.stale || !self.may_reconfigure() {
-            return false;
+            return;
         }
         let over = |i: &usize| {
             let router = &self.routers[*i];
@@ -372,7 +371,6 @@ impl Node {
             }
         }
         self.next_haproxy(now);
-        true
     }
 
     fn is_unused(&self, link: usize) -> bool {

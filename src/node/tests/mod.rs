@@ -189,14 +189,18 @@ impl World {
     }
 
     fn settle(&mut self) {
-        self.node.tick(self.now);
-        self.effects();
-        self.node.flush(self.now);
-        self.effects();
-        self.node.announce_some(self.now);
-        self.effects();
-        self.node.notify(self.now);
-        self.effects();
+        self.play(SETTLE);
+    }
+
+    fn play(&mut self, steps: &[Step]) {
+        let turn = self.now;
+        for step in steps {
+            self.node.run(*step, Clocks { turn, fresh: self.now });
+            self.effects();
+            if *step == Step::Log {
+                self.events.extend(std::iter::from_fn(|| self.node.next_event()));
+            }
+        }
     }
 
     fn effects(&mut self) {
@@ -346,8 +350,7 @@ impl World {
                     idle = if t <= self.now { idle + 1 } else { 0 };
                     assert!(idle < 3, "spins: {:?} at {:?}", self.node.routers[0].machine.state(), self.now);
                     self.now = self.now.max(t) + (self.lateness)();
-                    self.node.check_stall(self.now);
-                    self.settle();
+                    self.play(&TURN);
                 }
                 _ => {
                     self.now = until;
