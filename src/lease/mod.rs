@@ -82,11 +82,14 @@ impl Entry {
     }
 }
 
+/// What is wanted of a VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Want {
+pub enum Want {
     /// Just started: it may be resumed.
     Undecided,
+    /// It leaves.
     Absent,
+    /// It is there once an advert went out.
     Present,
 }
 
@@ -157,24 +160,6 @@ pub struct AddrBook {
 }
 
 impl AddrBook {
-    /// Adds a virtual router; instances are numbered in the order of the calls. `link` names the link of
-    /// each VIP.
-    pub fn add_router(&mut self, v: &config::Vrrp, mut link: impl FnMut(&config::Vip) -> usize) {
-        let router = self.leasing.len();
-        self.leasing.push(Leasing::new(v));
-        for vip in v.held() {
-            let on = link(vip);
-            self.entries.push(Entry::new(router, vip, (on, on, None)));
-        }
-    }
-
-    /// The VIPs on `link` are of the subnets that `parent` has.
-    pub fn share_subnets(&mut self, link: usize, parent: usize) {
-        for e in self.entries.iter_mut().filter(|e| e.link == link) {
-            e.subnet_link = parent;
-        }
-    }
-
     /// The lease terms of an instance as things stand.
     pub fn terms(&self, router: usize) -> Terms {
         terms(&self.leasing[router])

@@ -78,9 +78,9 @@ impl AddrBook {
         !self.entries.iter().any(|e| e.router == router && e.held.is_some())
     }
 
-    /// `router` has these VIPs from now on; `links` says where each belongs. `master`: it is, so they are wanted. Whether
-    /// any is new.
-    pub fn set_vips(&mut self, router: usize, v: &Vrrp, master: bool, links: &[Place]) -> bool {
+    /// `router` has these VIPs from now on; `links` says where each belongs, `want` what becomes of new ones. Whether any
+    /// is new.
+    pub fn set_vips(&mut self, router: usize, v: &Vrrp, want: Want, links: &[Place]) -> bool {
         let mut added = false;
         let mut gone: Vec<usize> = self.of(router).map(|(e, _)| e).collect();
         for (vip, place) in v.held().zip(links.iter().copied()) {
@@ -89,8 +89,7 @@ impl AddrBook {
                 Some(i) => self.entries[gone.remove(i)].prefix = vip.prefix,
                 None => {
                     let mut e = Entry::new(router, vip, place);
-                    e.want = if master { Want::Present } else { Want::Absent };
-                    e.tell = master;
+                    (e.want, e.tell) = (want, want == Want::Present);
                     self.entries.push(e);
                     added = true;
                 }

@@ -3,6 +3,15 @@
 use super::*;
 use crate::config::schema;
 
+impl AddrBook {
+    fn add_router(&mut self, v: &config::Vrrp, link: usize) {
+        let router = self.leasing.len();
+        self.leasing.push(Leasing::new(v));
+        let places: Vec<_> = v.held().map(|_| (link, link, None)).collect();
+        self.set_vips(router, v, Want::Undecided, &places);
+    }
+}
+
 /// Batches that come by their own deadline drift against adverts of 10 ms, and 250 ms is a multiple of that: a virtual
 /// router whose advert is just too old for one is so for the next, and was left out until its lease ended.
 #[test]
@@ -17,7 +26,7 @@ fn nobody_is_left_out_for_ever() {
     let (us, ms) = (Duration::from_micros, Duration::from_millis);
     let mut book = AddrBook::default();
     for (i, v) in cfg.vrrp.iter().enumerate() {
-        book.add_router(v, |_| 0);
+        book.add_router(v, 0);
         book.acquire(i);
     }
     let start = Time::ZERO + ms(1000);
@@ -54,7 +63,7 @@ fn a_lease_that_may_have_ended_is_not_handed_over() {
     let (cfg, _) = schema::parse(text).unwrap_or_else(|e| panic!("{e:?}"));
     for (age, renewed) in [(969, 1), (971, 0)] {
         let mut book = AddrBook::default();
-        book.add_router(&cfg.vrrp[0], |_| 0);
+        book.add_router(&cfg.vrrp[0], 0);
         book.acquire(0);
         let start = Time::ZERO + Duration::from_secs(1);
         book.advert_sent(0, start);
@@ -83,7 +92,7 @@ fn a_removal_that_was_refused_is_tried_again_at_once_and_then_less_often() {
     let text = "[vrrp V]\ninterface = eth0\nvirtual_router_id = 1\nvirtual_ipaddress = 192.0.2.1/24\n";
     let (cfg, _) = schema::parse(text).unwrap_or_else(|e| panic!("{e:?}"));
     let mut book = AddrBook::default();
-    book.add_router(&cfg.vrrp[0], |_| 0);
+    book.add_router(&cfg.vrrp[0], 0);
     book.acquire(0);
     let start = Time::ZERO + Duration::from_secs(1);
     book.advert_sent(0, start);
@@ -126,7 +135,7 @@ fn a_removal_that_may_have_taken_others_along_is_looked_after() {
     let start = Time::ZERO + Duration::from_secs(1);
     let (mut ops, mut out) = (Vec::new(), Vec::new());
     for (router, v) in cfg.vrrp.iter().enumerate() {
-        book.add_router(v, |_| 0);
+        book.add_router(v, 0);
         book.acquire(router);
         book.advert_sent(router, start);
         book.flush(start, |_| Some(2), &mut ops, &mut out);

@@ -192,7 +192,7 @@ impl Node {
             links: Vec::new(),
             addrs: AddrBook::default(),
             haproxy: cfg.haproxy.clone().map(|h| Supervisor::new(h, now)),
-            checks: cfg.checks.iter().map(|c| Check::new(c, now)).collect(),
+            checks: Vec::new(),
             life: Life::Starting,
             epoch: now,
             stale: false,
@@ -201,48 +201,17 @@ impl Node {
             service: None,
             effects: VecDeque::new(),
             events: VecDeque::new(),
-            notify: notify::Notify::new(cfg, now),
+            notify: notify::Notify::default(),
             announcing: VecDeque::new(),
             announce_at: None,
             unmaking: Vec::new(),
             macs: Vec::new(),
         };
-        for v in &cfg.vrrp {
-            node.add_router(v, now);
-        }
-        node.add_groups(cfg);
+        node.take_up(&[], cfg, now);
         if !cfg.global.startup_delay.is_zero() {
             node.emit(Event::StartupDelay(cfg.global.startup_delay));
         }
         node
-    }
-
-    fn add_router(&mut self, v: &config::Vrrp, now: Time) {
-        let link = self.link_named(&v.interface);
-        let l = &mut self.links[link];
-        let demux = if v.is_ipv6() { &mut l.demux_v6 } else { &mut l.demux };
-        demux.insert(v.vrid, self.routers.len());
-        l.carries_adverts |= !v.is_ipv6();
-        l.multicast |= v.unicast_peers.is_empty();
-        l.has_sockets = true;
-        let vmac = v.use_vmac.then(|| self.vmac_link(v, self.routers.len(), link));
-        let home = vmac.unwrap_or(link);
-        let mut devs = Vec::new();
-        for vip in v.held() {
-            let dev = vip.dev.as_ref().map_or(home, |d| self.link_named(d));
-            self.links[dev].has_v6_vips |= vip.addr.is_ipv6();
-            self.links[dev].has_sockets = true;
-            devs.push(dev);
-        }
-        for t in &v.track_interfaces {
-            self.link_named(&t.name);
-        }
-        let mut devs = devs.into_iter();
-        self.addrs.add_router(v, |_| devs.next().unwrap_or(home));
-        if let Some(vmac) = vmac {
-            self.addrs.share_subnets(vmac, link);
-        }
-        self.routers.push(Router { vmac, ..Router::new(v.clone(), link, now) });
     }
 
     fn link_named(&mut self, name: &str) -> usize {

@@ -27,12 +27,6 @@ pub(super) struct Notify {
 }
 
 impl Notify {
-    pub(super) fn new(cfg: &Config, now: Time) -> Self {
-        let mut notify = Notify::default();
-        notify.reconfigure(cfg, now);
-        notify
-    }
-
     /// Another configuration; what waits is sent by its rules.
     pub(super) fn reconfigure(&mut self, cfg: &Config, now: Time) {
         self.hooks.global = !cfg.global.notify.is_empty();

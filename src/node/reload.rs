@@ -13,6 +13,7 @@ use crate::check::Check;
 use crate::config::{self, Config, diff};
 use crate::event::Event;
 use crate::haproxy::supervisor::{State as Haproxy, Supervisor};
+use crate::lease::Want;
 use crate::vrrp::faults::Faults;
 use crate::vrrp::machine::{Input, State, Tuning};
 use std::time::Duration;
@@ -50,55 +51,38 @@ impl Node {
         !matches!(self.life, Life::Starting | Life::Running)
     }
 
-    /// From `old` to `new`. Effects follow. HAProxy is another matter: `reconfigure_haproxy`.
+    /// From `old` to `new`, if `may_reconfigure`. Effects follow. HAProxy is another matter: `reconfigure_haproxy`.
     pub fn reconfigure(&mut self, old: &Config, new: &Config, now: Time) -> Vec<Change> {
+        debug_assert!(self.may_reconfigure(), "indices change, and effects or events are queued");
+        self.stale = true;
+        self.take_up(&old.checks, new, now)
+    }
+
+    /// Takes a configuration up; at the start it is the first one. `checks` are those of the last one.
+    pub(super) fn take_up(&mut self, checks: &[config::Check], new: &Config, now: Time) -> Vec<Change> {
         let from = self.match_instances(new, now);
         self.renumber(&from);
-        self.new_checks(old, new, now);
+        self.new_checks(checks, new, now);
+        self.forget_old_names(new);
         let mut changes = Vec::new();
-        // Two may have changed their names with each other: all files go before one is written.
-        for (i, v) in new.vrrp.iter().enumerate() {
-            let name = &self.routers[i].cfg.name;
-            if *name != v.name {
-                let name = name.clone();
-                self.push(Effect::Forget { name });
-            }
-        }
         for (i, v) in new.vrrp.iter().enumerate() {
             let known = from.get(i).is_some_and(Option::is_some);
             let before = known.then(|| std::mem::replace(&mut self.routers[i].cfg, v.clone()));
-            let link = self.link_named(&v.interface);
-            self.routers[i].link = link;
-            if v.use_vmac && self.routers[i].vmac.is_none() {
-                self.routers[i].vmac = Some(self.vmac_link(v, i, link));
-            }
-            let master = self.routers[i].is_master();
-            let added = self.set_vips(i, v, master);
-            match before {
+            let added = self.place(i, v);
+            let what = match before {
                 None => {
                     self.addrs.set_terms(i, v);
-                    changes.push(Change { name: v.name.clone(), what: What::Added });
+                    Some(What::Added)
                 }
-                Some(mut before) => {
+                Some(before) => {
                     self.retune(i, &before, v, now);
                     if added && self.routers[i].is_master() {
                         self.advert_unless_fresh(i, now);
                     }
-                    // Where it stands in the file does not matter, nor where its checks do.
-                    before.line = v.line;
-                    for t in &mut before.track_checks {
-                        let is_it =
-                            |c: &config::Check| old.checks.get(t.check).is_some_and(|o| o.name == c.name);
-                        t.check = new.checks.iter().position(is_it).unwrap_or(usize::MAX);
-                    }
-                    if before != *v {
-                        changes.push(Change { name: v.name.clone(), what: What::Changed });
-                    }
+                    is_changed(before, v, checks, &new.checks).then_some(What::Changed)
                 }
-            }
-            for t in &v.track_interfaces {
-                self.link_named(&t.name);
-            }
+            };
+            changes.extend(what.map(|what| Change { name: v.name.clone(), what }));
         }
         for i in new.vrrp.len()..self.routers.len() {
             if !self.routers[i].retired {
@@ -111,8 +95,32 @@ impl Node {
         self.rewire();
         self.let_dropped_go(now);
         self.evaluate_all(now);
-        self.stale = true;
         changes
+    }
+
+    /// Two may have changed their names with each other: all files go before one is written.
+    fn forget_old_names(&mut self, new: &Config) {
+        for (i, v) in new.vrrp.iter().enumerate() {
+            let name = &self.routers[i].cfg.name;
+            if *name != v.name {
+                let name = name.clone();
+                self.push(Effect::Forget { name });
+            }
+        }
+    }
+
+    /// The interfaces of a virtual router, and where its VIPs belong. Whether any is new.
+    fn place(&mut self, i: usize, v: &config::Vrrp) -> bool {
+        let link = self.link_named(&v.interface);
+        self.routers[i].link = link;
+        if v.use_vmac && self.routers[i].vmac.is_none() {
+            self.routers[i].vmac = Some(self.vmac_link(v, i, link));
+        }
+        let added = self.set_vips(i, v);
+        for t in &v.track_interfaces {
+            self.link_named(&t.name);
+        }
+        added
     }
 
     /// The virtual routers in the order of the file, those that leave behind them. Returns which each one was.
@@ -155,14 +163,19 @@ impl Node {
         }
     }
 
-    fn set_vips(&mut self, i: usize, v: &config::Vrrp, master: bool) -> bool {
+    fn set_vips(&mut self, i: usize, v: &config::Vrrp) -> bool {
         let home = self.routers[i].vmac.unwrap_or(self.routers[i].link);
         let mut links = Vec::new();
         for vip in v.held() {
             let link = vip.dev.as_ref().map_or(home, |d| self.link_named(d));
             links.push((link, self.wire(link), self.links[link].ifindex));
         }
-        self.addrs.set_vips(i, v, master, &links)
+        let want = match self.life {
+            Life::Starting => Want::Undecided,
+            _ if self.routers[i].is_master() => Want::Present,
+            _ => Want::Absent,
+        };
+        self.addrs.set_vips(i, v, want, &links)
     }
 
     /// The same virtual router with other values.
@@ -241,11 +254,12 @@ impl Node {
     }
 
     /// Checks keep their state by name.
-    fn new_checks(&mut self, old: &Config, new: &Config, now: Time) {
+    fn new_checks(&mut self, old: &[config::Check], new: &Config, now: Time) {
         let before = std::mem::take(&mut self.checks);
         for c in &new.checks {
-            let check = match old.checks.iter().zip(&before).find(|(o, _)| o.name == c.name) {
+            let check = match old.iter().zip(&before).find(|(o, _)| o.name == c.name) {
                 Some((o, b)) => b.with(c, o.kind == c.kind, now),
+                None if self.life == Life::Starting => Check::new(c, now),
                 None => Check::added(c, now),
             };
             self.checks.push(check);
@@ -436,6 +450,22 @@ impl Node {
             self.stale = true;
         }
     }
+}
+
+/// Whether a virtual router is to go on with other values. Where it stands in the file does not matter, nor where its
+/// checks do.
+fn is_changed(
+    mut before: config::Vrrp,
+    v: &config::Vrrp,
+    old: &[config::Check],
+    new: &[config::Check],
+) -> bool {
+    before.line = v.line;
+    for t in &mut before.track_checks {
+        let is_it = |c: &config::Check| old.get(t.check).is_some_and(|o| o.name == c.name);
+        t.check = new.iter().position(is_it).unwrap_or(usize::MAX);
+    }
+    before != *v
 }
 
 impl Link {
