@@ -14,7 +14,7 @@ pub use reload::Place;
 
 use crate::base::time::Time;
 use crate::config;
-use crate::config::lease;
+use crate::config::lease::{self, Wait};
 use crate::wire::rtnl;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -117,8 +117,7 @@ enum Claim {
 #[derive(Clone, Debug)]
 struct Leasing {
     lease: config::Lease,
-    advert_int: Duration,
-    min_down_interval: Duration,
+    wait: Wait,
     /// The owner's addresses are permanent and not ours to touch.
     owner: bool,
     claim: Claim,
@@ -456,21 +455,10 @@ fn is_usable(a: &rtnl::Addr) -> bool {
 impl Leasing {
     const UNSET: Leasing = Leasing {
         lease: config::Lease::Off,
-        advert_int: Duration::ZERO,
-        min_down_interval: Duration::ZERO,
+        wait: Wait { advert_int: Duration::ZERO, min_down_interval: Duration::ZERO },
         owner: false,
         claim: Claim::None,
     };
-
-    fn new(v: &config::Vrrp) -> Self {
-        Leasing {
-            lease: v.lease,
-            advert_int: v.advert_int,
-            min_down_interval: v.advert_int * v.down_timer_adverts,
-            owner: v.priority == 255,
-            claim: Claim::None,
-        }
-    }
 }
 
 fn terms(l: &Leasing) -> Terms {
@@ -478,14 +466,15 @@ fn terms(l: &Leasing) -> Terms {
         let secs = (l.lease != config::Lease::Off).then_some(HANDOVER_LEASE);
         return Terms { lease: secs, fresh: Duration::from_secs(1), safe: false };
     }
+    let wait = l.wait;
     let secs = match l.lease {
-        config::Lease::Off => return Terms { lease: None, fresh: l.min_down_interval, safe: false },
+        config::Lease::Off => return Terms { lease: None, fresh: wait.min_down_interval, safe: false },
         config::Lease::Seconds(s) => s,
-        config::Lease::Auto => lease::auto(l.advert_int, l.min_down_interval),
+        config::Lease::Auto => lease::auto(wait.advert_int, wait.min_down_interval),
     };
-    let fresh = lease::fresh(secs, l.advert_int, l.min_down_interval);
+    let fresh = lease::fresh(secs, wait.advert_int, wait.min_down_interval);
     // A renewal goes out with each advert in any case; where that is too long, the README says so.
-    Terms { lease: Some(secs), fresh: fresh.unwrap_or(l.advert_int / 4), safe: fresh.is_some() }
+    Terms { lease: Some(secs), fresh: fresh.unwrap_or(wait.advert_int / 4), safe: fresh.is_some() }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! moves from one to another never leaves the kernel.
 
 use super::{AddrBook, Claim, Entry, Leasing, Want};
+use crate::config::lease::Wait;
 use crate::config::{Vip, Vrrp};
 
 /// Where a VIP belongs: its link, the link whose subnets it need not bring, and the interface that the first one is.
@@ -102,16 +103,11 @@ impl AddrBook {
         added
     }
 
-    /// Other terms of the leases. What is held is renewed under them as soon as that is allowed.
-    pub fn set_terms(&mut self, router: usize, v: &Vrrp) {
+    /// Other terms of the leases; `wait`: what they may count by. What is held is renewed under them as soon as that is
+    /// allowed.
+    pub fn set_terms(&mut self, router: usize, v: &Vrrp, wait: Wait) {
         let claim = self.leasing[router].claim;
-        self.leasing[router] = Leasing { claim, ..Leasing::new(v) };
-        self.last_batch = None;
-    }
-
-    /// Only `lease`: the interval is to be told first.
-    pub fn set_lease(&mut self, router: usize, v: &Vrrp) {
-        self.leasing[router].lease = v.lease;
+        self.leasing[router] = Leasing { lease: v.lease, wait, owner: v.priority == 255, claim };
         self.last_batch = None;
     }
 

@@ -6,7 +6,8 @@ use crate::config::schema;
 impl AddrBook {
     fn add_router(&mut self, v: &config::Vrrp, link: usize) {
         let router = self.leasing.len();
-        self.leasing.push(Leasing::new(v));
+        self.leasing.push(Leasing::UNSET);
+        self.set_terms(router, v, Wait::new(v.advert_int, v.down_timer_adverts));
         let places: Vec<_> = v.held().map(|_| (link, link, None)).collect();
         self.set_vips(router, v, Want::Undecided, &places);
     }

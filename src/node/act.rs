@@ -252,7 +252,7 @@ impl Node {
             i.stats.priority_zero_sent += 1;
         } else if i.is_master() && !i.machine.is_soliciting() {
             if i.machine.advertised() {
-                self.addrs.set_terms(router, &i.cfg);
+                self.set_terms(router);
             }
             self.addrs.advert_sent(router, before);
         }

@@ -71,7 +71,7 @@ impl Node {
             let added = self.place(i, v);
             let what = match before {
                 None => {
-                    self.addrs.set_terms(i, v);
+                    self.set_terms(i);
                     Some(What::Added)
                 }
                 Some(before) => {
@@ -210,19 +210,19 @@ impl Node {
         };
         let mut actions = Vec::new();
         self.routers[i].machine.retune(now, tuning, &mut actions);
-        let told_first = !actions.is_empty();
+        let terms = |v: &config::Vrrp| (v.advert_int, v.down_timer_adverts, v.lease);
+        if terms(before) != terms(v) {
+            self.set_terms(i);
+        }
         for a in actions {
             self.act(i, now, a);
         }
-        let terms = |v: &config::Vrrp| (v.advert_int, v.down_timer_adverts, v.lease);
-        if terms(before) != terms(v) {
-            // A master's leases follow when its backups have heard of the interval: `sent`.
-            if told_first {
-                self.addrs.set_lease(i, v);
-            } else {
-                self.addrs.set_terms(i, v);
-            }
-        }
+    }
+
+    /// A master's leases follow a longer interval when its backups have heard of it (`sent`), a shorter one at once.
+    pub(super) fn set_terms(&mut self, i: usize) {
+        let router = &self.routers[i];
+        self.addrs.set_terms(i, &router.cfg, router.machine.lease_wait());
     }
 
     /// It leaves as in a stop, alone.

@@ -236,7 +236,7 @@ fn write_router(s: &mut String, node: &Node, i: usize, router: &Router, context:
             row(s, "master");
             writeln!(s, "this node, next advert in {}", seconds(advert_at.since(now)));
         }
-        Vrrp::Init => {}
+        Vrrp::Init | Vrrp::Soliciting(_) => {}
     }
     for t in tracked.iter().filter(|t| t.how == Track::Fault && t.up != Some(true)) {
         let (what, name) = words::tracked(node, t.what);

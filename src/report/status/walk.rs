@@ -279,6 +279,7 @@ fn write_router(out: &mut Sink, node: &Node, i: usize, router: &Router, now: Tim
             master = router.src.map(|src| Master { src, priority });
             advert = Some(*advert_at);
         }
+        State::Soliciting(_) => master = router.src.map(|src| Master { src, priority }),
         State::Init => {}
     }
     out.address("master", master.map(|m| m.src));
