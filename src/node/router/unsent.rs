@@ -1,7 +1,8 @@
 //! Adverts that go to nobody: who cannot send is no master, and does not try that again and again.
 
 use crate::base::time::{Time, earlier};
-use crate::node::{Input, Node};
+use crate::node::Node;
+use crate::vrrp::machine::Input;
 use std::time::Duration;
 
 /// The first pause in FAULT; each further one is twice as long, up to the longest.
