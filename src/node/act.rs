@@ -63,7 +63,8 @@ impl Node {
                 self.end_covered_holds(now);
                 self.set_vmac(router, true);
                 let i = &mut self.routers[router];
-                (i.state_file_due, i.refused_tries) = (true, 0);
+                i.state_file_due = true;
+                i.refused.became_master();
                 i.announcer.start(now, &i.cfg.garp, i.vmac.is_some());
                 if i.is_owner() {
                     self.queue_round(router, now);

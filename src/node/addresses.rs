@@ -54,8 +54,7 @@ impl Node {
             Outcome::Added { entry } => {
                 self.emit(Event::VipAdded { entry });
                 if let Some(router) = self.master_of(entry) {
-                    let i = &mut self.routers[router];
-                    (i.refusals, i.refused_tries) = (0, 0);
+                    self.routers[router].refused.accepted();
                     self.emit(Event::Announcing { entry });
                     self.announcing.push(entry, now);
                 }

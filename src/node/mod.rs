@@ -160,7 +160,7 @@ impl Node {
             at = earlier(at, self.hold_deadline(i));
             at = earlier(at, router.farewell_at());
             at = earlier(at, router.foreign.deadline());
-            at = earlier(at, router.refused_until);
+            at = earlier(at, router.refused.until);
         }
         for l in &self.links {
             if let Sockets::Failed { retry_at } = l.sockets {

@@ -9,7 +9,7 @@ use crate::vrrp::machine::{Input, Tuning};
 impl Node {
     /// The same virtual router with other values.
     pub(crate) fn retune(&mut self, i: usize, before: &config::Vrrp, v: &config::Vrrp, now: Time) {
-        self.forgive_instance(i);
+        self.clear_refusals_of(i);
         let router = &mut self.routers[i];
         let mut targets = Target::of(v);
         for t in &mut targets {

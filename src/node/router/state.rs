@@ -3,6 +3,7 @@
 use crate::base::time::Time;
 use crate::config::{self, Auth, Version};
 use crate::node::router::quiet::Quiet;
+use crate::node::router::refused::Refused;
 use crate::node::router::unsent::Unsent;
 use crate::node::{Contest, Hold};
 use crate::notify::notice::State;
@@ -42,12 +43,8 @@ pub struct Router {
     pub outranked: Option<Time>,
     /// Why it does not take part.
     pub faults: Faults,
-    /// The end of that fault which the kernel's refusal of all addresses is, and how often that was so in a row.
-    pub refused_until: Option<Time>,
-    /// See `refused_until`.
-    pub refusals: u8,
-    /// How often in a row it was so since it became master.
-    pub refused_tries: u8,
+    /// Refusals of all its addresses by the kernel.
+    pub refused: Refused,
     /// Its counters.
     pub stats: Stats,
     /// Other masters that were heard while it was master.
@@ -122,9 +119,7 @@ impl Router {
             hold: None,
             outranked: None,
             faults: Faults::default(),
-            refused_until: None,
-            refusals: 0,
-            refused_tries: 0,
+            refused: Refused::default(),
             stats: Stats::default(),
             foreign: Foreign::default(),
             contest: None,
