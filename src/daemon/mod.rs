@@ -18,7 +18,7 @@ use crate::control::Control;
 use crate::event::Event;
 use crate::haproxy::supervisor;
 use crate::lease::TAG;
-use crate::node::{Effect, Node};
+use crate::node::{Clocks, Effect, Node, SETTLE, Step, TURN};
 use crate::preflight::advice::open_secret;
 use crate::report::repeat::Repeats;
 use crate::report::watch;
@@ -206,12 +206,21 @@ impl Daemon {
     /// One turn: wait, read, act.
     fn turn(&mut self) -> Result<(), Fatal> {
         let ready = self.wait().map_err(|e| fatal("ppoll", words::errno(e as i32)))?;
-        // Did this process run in time? If not, the addresses go before anything is believed.
         let now = clock::now();
-        self.node.check_stall(now);
-        self.run_effects();
+        for step in TURN {
+            if step == Step::Read {
+                self.read_ready(&ready, now)?;
+            }
+            self.run(step, now);
+        }
+        self.serve_jobs(now);
+        Ok(())
+    }
+
+    /// Reads what is ready, and does what else is due before the timers.
+    fn read_ready(&mut self, ready: &[Source], now: Time) -> Result<(), Fatal> {
         for source in ready {
-            self.read(source)?;
+            self.read(*source)?;
         }
         self.control.expire(now);
         if self.reread_at.is_some_and(|t| now >= t) {
@@ -224,8 +233,6 @@ impl Daemon {
             // This process may have stood still since ppoll returned, and the master's adverts wait.
             self.read_all_adverts();
         }
-        self.settle(now);
-        self.serve_jobs(now);
         Ok(())
     }
 
@@ -323,22 +330,20 @@ impl Daemon {
         log::warn!("busy without a pause: no realtime priority for {} s", STEP_DOWN.as_secs());
     }
 
-    /// Timers, then everything that follows, until nothing is left to do at once. `now` was read before the
-    /// sockets were: a backup that stood still since has not heard the adverts that came meanwhile.
-    fn settle(&mut self, now: Time) {
-        self.node.tick(now);
+    /// Timers, then everything that follows. `turn` was read before the sockets were.
+    fn settle(&mut self, turn: Time) {
+        for step in SETTLE {
+            self.run(*step, turn);
+        }
+    }
+
+    fn run(&mut self, step: Step, turn: Time) {
+        self.node.run(step, Clocks { turn, fresh: clock::now() });
         self.run_effects();
-        self.node.flush(clock::now());
-        self.run_effects();
-        // Addresses that were just added are announced without another wait.
-        self.node.announce_some(clock::now());
-        self.run_effects();
-        self.connections = None;
-        self.log_events();
-        // Whoever is told by a process of its own comes last.
-        self.node.notify(clock::now());
-        self.run_effects();
-        self.log_events();
+        if step == Step::Log {
+            self.connections = None;
+            self.log_events();
+        }
     }
 
     fn log_events(&mut self) {

@@ -74,7 +74,7 @@ pub fn read_config(file: &Path) -> Result<(Config, String), String> {
 }
 
 impl Daemon {
-    /// The end of a turn: what was asked for, if it can be done now; then what has left is forgotten.
+    /// The end of a turn: what was asked for, if it can be done now.
     /// `turn`: the clock before the sockets were read, for `settle`.
     pub(super) fn serve_jobs(&mut self, turn: Time) {
         let now = clock::now();
@@ -89,9 +89,6 @@ impl Daemon {
                     self.resign(turn, to, name.as_deref(), no_preempt_for, force)
                 }
             }
-        }
-        if self.node.compact(clock::now()) {
-            self.settle(turn);
         }
         let (node, control) = (&self.node, &mut self.control);
         self.pending.retain(|p| {
