@@ -27,7 +27,7 @@ use crate::base::time::{Time, earlier};
 use crate::config::{self, Config};
 use crate::control::Control;
 use crate::event::Event;
-use crate::node::Node;
+use crate::node::{Clocks, Node, SETTLE, Step, TURN};
 use crate::preflight::advice::open_secret;
 use crate::report::repeat::Repeats;
 use crate::report::watch;
@@ -175,12 +175,21 @@ impl Daemon {
     /// One turn: wait, read, act.
     fn turn(&mut self) -> Result<(), Fatal> {
         let ready = self.wait().map_err(|e| fatal("ppoll", words::errno(e as i32)))?;
-        // A process that did not run in time removes its addresses before it believes anything.
         let now = clock::now();
-        self.node.check_stall(now);
-        self.run_effects();
+        for step in TURN {
+            if step == Step::Read {
+                self.read_ready(&ready, now)?;
+            }
+            self.run(step, now);
+        }
+        self.serve_requests(now);
+        Ok(())
+    }
+
+    /// Reads what is ready, and does what else is due before the timers.
+    fn read_ready(&mut self, ready: &[Source], now: Time) -> Result<(), Fatal> {
         for source in ready {
-            self.read(source)?;
+            self.read(*source)?;
         }
         self.control.expire(now);
         if self.net.is_reread_due(now) {
@@ -191,8 +200,6 @@ impl Daemon {
             // This process may have stood still since ppoll returned, and the master's adverts wait.
             self.read_all_adverts();
         }
-        self.settle(now);
-        self.serve_requests(now);
         Ok(())
     }
 
@@ -231,22 +238,20 @@ impl Daemon {
         all.into_iter().fold(None, earlier)
     }
 
-    /// Timers, then everything that follows, until nothing is left to do at once. `now` was read before the
-    /// sockets were: a backup that stood still since has not heard the adverts that came meanwhile.
-    fn settle(&mut self, now: Time) {
-        self.node.tick(now);
+    /// Timers, then everything that follows. `turn` was read before the sockets were.
+    fn settle(&mut self, turn: Time) {
+        for step in SETTLE {
+            self.run(*step, turn);
+        }
+    }
+
+    fn run(&mut self, step: Step, turn: Time) {
+        self.node.run(step, Clocks { turn, fresh: clock::now() });
         self.run_effects();
-        self.node.flush(clock::now());
-        self.run_effects();
-        // Addresses that were just added are announced without another wait.
-        self.node.announce_some(clock::now());
-        self.run_effects();
-        self.net.end_turn();
-        self.log_events();
-        // Hooks and mails come last: each is a process of its own.
-        self.node.notify(clock::now());
-        self.run_effects();
-        self.log_events();
+        if step == Step::Log {
+            self.net.end_turn();
+            self.log_events();
+        }
     }
 
     fn log_events(&mut self) {

@@ -72,7 +72,7 @@ impl Requests {
 }
 
 impl Daemon {
-    /// The end of a turn: what was asked for, if it can be done now; then what has left is forgotten.
+    /// The end of a turn: what was asked for, if it can be done now.
     /// `turn`: the clock before the sockets were read, for `settle`.
     pub(super) fn serve_requests(&mut self, turn: Time) {
         let now = clock::now();
@@ -87,9 +87,6 @@ impl Daemon {
                     self.resign(turn, to, name.as_deref(), no_preempt_for, force)
                 }
             }
-        }
-        if self.node.compact(clock::now()) {
-            self.settle(turn);
         }
         let (node, control) = (&self.node, &mut self.control);
         self.requests.pending.retain(|p| {

@@ -91,11 +91,14 @@ impl Entry {
     }
 }
 
+/// What is wanted of a VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Want {
+pub enum Want {
     /// Just started: it may be resumed.
     Undecided,
+    /// It is there once an advert went out.
     Present,
+    /// It leaves.
     Absent,
     /// Not configured any more: it is removed, and then forgotten.
     Dropped,

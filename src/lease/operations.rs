@@ -294,8 +294,11 @@ impl AddrBook {
                     let too_late = match self.leasing[router].claim {
                         Claim::None => true, // not by `keep_valid`, but it must not stay
                         Claim::Advert(t) => {
-                            let bound =
-                                if terms.safe { terms.fresh } else { self.leasing[router].min_down_interval };
+                            let bound = if terms.safe {
+                                terms.fresh
+                            } else {
+                                self.leasing[router].wait.min_down_interval
+                            };
                             op.lease.is_some() && after.since(t) > bound
                         }
                         Claim::Handover(_) => after.since(before) > Duration::from_secs(1),

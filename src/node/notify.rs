@@ -27,12 +27,6 @@ pub(super) struct Notify {
 }
 
 impl Notify {
-    pub(super) fn new(cfg: &Config, now: Time) -> Self {
-        let mut notify = Notify::default();
-        notify.reconfigure(cfg, now);
-        notify
-    }
-
     /// Another configuration; what waits is sent by its rules.
     pub(super) fn reconfigure(&mut self, cfg: &Config, now: Time) {
         self.hooks.global = !cfg.global.notify.is_empty();
@@ -138,7 +132,7 @@ impl Node {
     }
 
     /// When a turn's work is done: hooks and mails about what happened in it begin, and those that take too long end.
-    pub fn notify(&mut self, now: Time) {
+    pub(super) fn notify(&mut self, now: Time) {
         let Notify { hooks, outbox, mails: mailing, notices } = &mut self.notify;
         let mut said = Vec::new();
         for (notice, own) in notices.drain(..) {

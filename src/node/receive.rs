@@ -1,7 +1,7 @@
 //! What the network brings: adverts and announcements.
 
 use super::router::foreign::is_of_a_master;
-use super::router::state::ODD;
+use super::router::quiet::ODD;
 use super::{Effect, Memory, Node};
 use crate::base::time::Time;
 use crate::event::Event;

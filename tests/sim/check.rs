@@ -364,9 +364,9 @@ impl World {
     pub fn turn_ends(&mut self, h: usize, p: &mut Proc, t: u64) {
         let now = self.clock(h, t);
         for (r, router) in p.node.routers.iter().enumerate() {
-            let refused = router.refused_until.map(|at| self.world(h, at));
+            let refused = router.refused.until.map(|at| self.world(h, at));
             let no_preempt_for =
-                router.machine.no_preempt_for(now).filter(|_| router.refusals.failures() > 0);
+                router.machine.no_preempt_for(now).filter(|_| router.refused.times.failures() > 0);
             let no_preempt_for = no_preempt_for.map(|left| self.world(h, now + left));
             let f = &mut self.hosts[h].facts[r];
             f.reigns &= router.is_master() || router.may_resume;

@@ -1,79 +1,22 @@
 //! One virtual router as the node sees it: its machine and what surrounds it.
 
-use crate::base::backoff::Backoff;
 use crate::base::throttle::Throttle;
 use crate::base::time::Time;
 use crate::config::{self, Auth, Version};
-use crate::node::Contest;
+use crate::node::router::quiet::Quiet;
+use crate::node::router::refused::Refused;
 use crate::node::router::unsent::Unsent;
+use crate::node::{Contest, Hold};
 use crate::notify::notice::State;
 use crate::vrrp::announce::Announcer;
 use crate::vrrp::faults::Faults;
 use crate::vrrp::foreign::Foreign;
-use crate::vrrp::machine::{Kind, Machine, Note, Params, Why};
-use crate::vrrp::packet::Discard;
+use crate::vrrp::machine::{Kind, Machine, Params, Why};
 use crate::vrrp::replay::Replay;
 use crate::vrrp::stats::Stats;
 use crate::wire::vrrp::GROUP_V4;
 use crate::wire::vrrp::GROUP_V6;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
-
-/// The VIPs are kept until the successor has them.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Hold {
-    /// End of `handover_timeout`.
-    pub until: Time,
-    /// When to let go: shortly after the successor was heard.
-    pub release_at: Option<Time>,
-    /// Its announcement was heard, not only its advert.
-    pub announced: bool,
-}
-
-/// One log line per reason, until an accepted advert and a while have passed.
-#[derive(Clone, Debug, Default)]
-pub struct Quiet {
-    last: [Option<Time>; NOTES + 4],
-    accepted: Option<Time>,
-}
-
-/// Slot of `Quiet` for oddities of accepted adverts.
-pub const ODD: usize = Discard::ALL.len();
-/// The first slot of those for what a machine noted.
-const NOTES: usize = ODD + 1;
-
-const QUIET: Duration = Duration::from_secs(10);
-
-impl Quiet {
-    /// An advert was accepted: only that resets the limits, so a forger cannot.
-    pub fn accept(&mut self, now: Time) {
-        self.accepted = Some(now);
-    }
-
-    /// Whether to say what a machine noted. With the right password it can be made to note 100,000 things a second.
-    pub fn may_note(&mut self, note: &Note, now: Time) -> bool {
-        let slot = match note {
-            Note::HigherAdvert(_) => return true, // it is backup then
-            Note::LowerAdvert(_) => 0,
-            Note::MasterGone(_) => 1,
-            Note::StrangerGone(_) => 2,
-            Note::SecondOwner(_) => 3,
-        };
-        self.may_say(NOTES + slot, now)
-    }
-
-    /// Whether to say it.
-    pub fn may_say(&mut self, slot: usize, now: Time) -> bool {
-        let accepted = self.accepted;
-        let Some(last) = self.last.get_mut(slot) else { return false };
-        let say = last.is_none_or(|t| now.since(t) >= QUIET && accepted.is_some_and(|a| a > t));
-        if say {
-            *last = Some(now);
-        }
-        say
-    }
-}
-
 /// One virtual router.
 #[derive(Debug)]
 pub struct Router {
@@ -101,12 +44,8 @@ pub struct Router {
     pub outranked: Option<Time>,
     /// Why it does not take part.
     pub faults: Faults,
-    /// The end of that fault which the kernel's refusal of all addresses is, and how often that was so in a row.
-    pub refused_until: Option<Time>,
-    /// See `refused_until`.
-    pub refusals: Backoff,
-    /// How often in a row it was so since it became master.
-    pub refused_tries: u8,
+    /// Refusals of all its addresses by the kernel.
+    pub refused: Refused,
     /// Its counters.
     pub stats: Stats,
     /// Other masters that were heard while it was master.
@@ -181,9 +120,7 @@ impl Router {
             hold: None,
             outranked: None,
             faults: Faults::default(),
-            refused_until: None,
-            refusals: Backoff::default(),
-            refused_tries: 0,
+            refused: Refused::default(),
             stats: Stats::default(),
             foreign: Foreign::default(),
             contest: None,

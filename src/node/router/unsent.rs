@@ -2,7 +2,8 @@
 
 use crate::base::backoff::Backoff;
 use crate::base::time::{Time, earlier};
-use crate::node::{Input, Node};
+use crate::node::Node;
+use crate::vrrp::machine::Input;
 use std::time::Duration;
 
 /// The first pause in FAULT; each further one is twice as long, up to the longest.
@@ -50,7 +51,7 @@ impl Node {
         }
     }
 
-    /// A mastership has ended because no advert went out: was that for want of trying?
+    /// A mastership has ended because no advert went out. Back off only if sending failed.
     pub(crate) fn pause_unsent(&mut self, router: usize, now: Time) {
         let u = &mut self.routers[router].unsent;
         if u.last {
@@ -76,7 +77,7 @@ impl Node {
     }
 
     /// Something about an interface has changed, so it may be well again.
-    pub(crate) fn forgive_unsent(&mut self, link: usize) {
+    pub(crate) fn clear_unsent(&mut self, link: usize) {
         for i in self.routers.iter_mut().filter(|i| i.link == link) {
             i.unsent = Unsent::default();
         }

@@ -160,6 +160,7 @@ fn timers(out: &mut Sink, router: &Router, now: Time) {
             master = router.src.map(|src| Master { src, priority });
             advert = Some(*advert_at);
         }
+        State::Soliciting(_) => master = router.src.map(|src| Master { src, priority }),
         State::Init => {}
     }
     out.address("master", master.map(|m| m.src));

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use vipd::base::time::Time;
 use vipd::config::{Auth, Version, schema};
-use vipd::node::{Effect, Node};
+use vipd::node::{Clocks, Effect, Node, SETTLE, Step, TURN};
 use vipd::report::words;
 use vipd::vrrp::packet::{self, Outgoing};
 use vipd::wire::arp::Arp;
@@ -67,7 +67,7 @@ fuzz_target!(|script: &[u8]| {
             8 => {
                 // This process stands still.
                 w.now += Duration::from_millis(u64::from(arg) * 40);
-                w.node.check_stall(w.now);
+                w.play(&TURN);
             }
             _ if arg > 250 => w.node.stop(w.now),
             _ => {}
@@ -152,11 +152,7 @@ impl World {
 
     fn effects(&mut self) {
         let mut count = 0;
-        loop {
-            while let Some(e) = self.node.next_event() {
-                assert!(!words::render(&self.node, &e).1.is_empty());
-            }
-            let Some(e) = self.node.next_effect() else { break };
+        while let Some(e) = self.node.next_effect() {
             count += 1;
             assert!(count < 200, "effects without end: {e:?}");
             self.carry_out(e);
@@ -196,12 +192,19 @@ impl World {
     }
 
     fn settle(&mut self) {
-        self.node.tick(self.now);
-        self.effects();
-        self.node.flush(self.now);
-        self.effects();
-        self.node.tick(self.now);
-        self.effects();
+        self.play(SETTLE);
+    }
+
+    fn play(&mut self, steps: &[Step]) {
+        for step in steps {
+            self.node.run(*step, Clocks { turn: self.now, fresh: self.now });
+            self.effects();
+            if *step == Step::Log {
+                while let Some(e) = self.node.next_event() {
+                    assert!(!words::render(&self.node, &e).1.is_empty());
+                }
+            }
+        }
     }
 
     /// From deadline to deadline.
@@ -213,8 +216,7 @@ impl World {
             idle = if t <= self.now { idle + 1 } else { 0 };
             assert!(idle < 6 && turns < TURNS, "spins: {:?}", self.node.deadline(self.now));
             self.now = self.now.max(t);
-            self.node.check_stall(self.now);
-            self.settle();
+            self.play(&TURN);
         }
         self.now = until;
     }

@@ -31,14 +31,12 @@ impl World {
         changes
     }
 
-    /// As the daemon does it after each turn.
+    /// With a turn every 5 ms, whatever is due.
     fn pass(&mut self, d: Duration) {
         let end = self.now + d;
         while self.now < end {
             self.run(ms(5).min(end.since(self.now)));
-            self.events.extend(std::iter::from_fn(|| self.node.next_event()));
-            self.node.compact(self.now);
-            self.effects();
+            self.settle();
         }
     }
 

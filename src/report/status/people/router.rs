@@ -85,7 +85,7 @@ impl Page<'_> {
                 self.row("master");
                 writeln!(self.s, "this node, next advert in {}", seconds(advert_at.since(now)));
             }
-            State::Init => {}
+            State::Init | State::Soliciting(_) => {}
         }
     }
 
