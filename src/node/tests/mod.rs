@@ -30,6 +30,7 @@ use crate::haproxy::show_info::Info;
 use crate::haproxy::supervisor::{self, Supervisor};
 use crate::lease::{OpKind, TAG};
 use crate::notify::{hook, outbox};
+use crate::vrrp::authentication::Authentication;
 use crate::vrrp::machine::{Kind, Why};
 use crate::vrrp::packet::{Outgoing, encode};
 use crate::wire::arp::Arp;
@@ -447,14 +448,13 @@ fn message(cfg: &config::Vrrp, src: IpAddr, dst: IpAddr, priority: u8) -> Vec<u8
         version: cfg.version,
         vrid: cfg.vrid,
         interval: cfg.advert_int,
-        auth: &cfg.auth,
         vips: &vips,
         src,
         dst,
         v3_checksum_as_v2: false,
     };
     let mut out = Vec::new();
-    encode(&mut out, &o, priority);
+    encode(&mut out, &o, &Authentication::new(&cfg.auth).fields(), priority);
     out
 }
 
