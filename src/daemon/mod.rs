@@ -8,6 +8,7 @@ mod network;
 mod read;
 mod reload;
 mod rights;
+mod secrets;
 mod state_files;
 
 pub use reload::{read_config, read_file};
@@ -208,6 +209,7 @@ impl Daemon {
         let ready = self.wait().map_err(|e| fatal("ppoll", words::errno(e as i32)))?;
         // Did this process run in time? If not, the addresses go before anything is believed.
         let now = clock::now();
+        self.node.set_wall_clock(now, clock::wall());
         self.node.check_stall(now);
         self.run_effects();
         for source in ready {

@@ -7,6 +7,7 @@
 //! between must not take its master for dead whose adverts are queued.
 
 mod act;
+mod clock;
 mod effect;
 mod interface;
 mod notify;
@@ -177,6 +178,7 @@ pub struct Node {
     announce_at: Option<Time>,
     /// Interfaces that are being removed.
     unmaking: Vec<u32>,
+    wall: clock::Wall,
     /// The MAC addresses of all interfaces of this host, by index: two on one LAN may answer for each other.
     macs: Vec<(u32, [u8; 6])>,
 }
@@ -204,6 +206,7 @@ impl Node {
             announce_at: None,
             unmaking: Vec::new(),
             macs: Vec::new(),
+            wall: clock::Wall::default(),
         };
         for v in &cfg.vrrp {
             node.add_router(v, now);
