@@ -3,7 +3,10 @@
 
 use super::haproxy::service::Service;
 use super::network::links::Sockets;
+use super::secrets;
+use super::state_files::recall_sequences;
 use super::{Daemon, logger, nonlocal_bind};
+use crate::base::secret::Secret;
 use crate::base::text::Write;
 use crate::base::time::Time;
 use crate::config::{Config, diff, ini, schema};
@@ -15,7 +18,6 @@ use crate::preflight::programs;
 use crate::report::words;
 use crate::sys::{clock, schedule};
 use crate::vrrp::machine::Resigned;
-use crate::vrrp::replay::Replay;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -56,7 +58,9 @@ pub fn read_file(file: &Path) -> std::io::Result<Vec<u8>> {
 /// Reads a configuration file: the configuration and its warnings, or all errors, one `file:line: message` per line.
 pub fn read_config(file: &Path) -> Result<(Config, String), String> {
     let bytes = read_file(file).map_err(|e| format!("vipd: {}: {e}\n", file.display()))?;
-    let (cfg, kind, said) = match schema::parse_bytes(&bytes) {
+    // Wiped in the end: it may hold keys.
+    let bytes = Secret(bytes);
+    let (cfg, kind, said) = match schema::parse_bytes(&bytes.0, &secrets::read) {
         Ok((cfg, warnings)) => (Some(cfg), "warning: ", warnings),
         Err(errors) => (None, "", errors),
     };
@@ -163,11 +167,8 @@ impl Daemon {
         let now = clock::now();
         let changes = self.node.reconfigure(&old, &new, now);
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
-        for router in self.node.routers.iter_mut().filter(|i| i.ah_key().is_some() && !i.replay.has_mark()) {
-            let file = super::state_files::sequence_file(&self.control_socket, &router.cfg);
-            if let Some(replay) = super::state_files::remembered(&file).and_then(|s| Replay::parse(&s)) {
-                router.replay = replay;
-            }
+        for router in &mut self.node.routers {
+            recall_sequences(&self.control_socket, router);
         }
         self.node.reconfigure_haproxy(new.haproxy.as_ref(), files, now);
         for c in &changes {
