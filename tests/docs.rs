@@ -161,7 +161,7 @@ fn troubleshooting_has_the_words_of_the_log() {
     // What stands between the parts of a message in the source is its own affair.
     let joined = |text: String| text.replace("\\\n", " ").split_whitespace().collect::<Vec<_>>().join(" ");
     let code = joined(
-        ["words/mod", "words/router", "words/address", "words/haproxy", "status/people/router"]
+        ["words/mod", "words/router", "words/address", "words/haproxy", "words/hmac", "status/people/router"]
             .map(|file| read(&format!("src/report/{file}.rs")))
             .concat(),
     );

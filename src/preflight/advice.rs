@@ -225,7 +225,9 @@ mod tests {
         let with = advice_with(0o640);
         assert_eq!(
             with,
-            format!("vipd.ini: warning: others may read the password in it: chmod 600 vipd.ini\n{rest}")
+            format!(
+                "vipd.ini: warning: others may read the password or key in it: chmod 600 vipd.ini\n{rest}"
+            )
         );
         write("conf.d/d.cfg", "global\n hard-stop-after 1s\n");
         assert!(!advice(&cfg, &file).contains("hard-stop-after"));
