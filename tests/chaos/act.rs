@@ -106,6 +106,15 @@ impl Field {
         Ok(field)
     }
 
+    pub fn nodes(&self, numbers: &[usize]) -> Vec<Node> {
+        numbers.iter().filter_map(|n| self.sites.get(*n)).map(|site| site.node.clone()).collect()
+    }
+
+    /// [`bound`] for these nodes.
+    pub fn bound(&self, numbers: &[usize], nominal: Duration, from: Instant, to: Instant) -> Duration {
+        bound(nominal, &self.nodes(numbers), from, to)
+    }
+
     pub fn fail(&self, what: String) {
         println!("  FAILED: {what}");
         lock(&self.failures).push(what);

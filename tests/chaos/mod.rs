@@ -16,7 +16,7 @@
 //! | the same, and one was killed or stopped | between its beginning and its end + I + 100 ms + J | N × I after that; I + 100 ms + J after SIGCONT |
 //! | cut, and killed or stopped before it noticed | A's cable or interface went, and it was killed or stopped within 100 ms + J of it | N × I after that |
 //!
-//! J is how late the machine made A or B around that time ([`late`]): as much as they waited for a CPU, and as long as
+//! J is how late the machine made A or B around that time (`tests/lab/late.rs`): as much as they waited for a CPU, and as long as
 //! others held the kernel's lock of addresses. It makes no difference to the N × I of the theorem, but only to what
 //! ends with an answer of A.
 //! Two faults excuse together only where the table says so; a flood, a cut cable or a dead HAProxy excuse nothing by
@@ -33,7 +33,6 @@
 
 mod act;
 mod judge;
-mod late;
 mod plan;
 #[path = "../sim/rng.rs"]
 mod rng;
@@ -42,7 +41,6 @@ use crate::ensure;
 use crate::lab::*;
 use act::{Field, lock};
 use judge::{Gap, Judge, Overlap, history};
-use late::Late;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -155,7 +153,8 @@ pub fn run(options: &Options) -> Result<()> {
     let client = field.lan.node("client");
     let clients: Result<Vec<Client>> =
         ROUTERS.iter().map(|r| Client::start_with(&client, &r.service(), ms(20), secs(2))).collect();
-    let (clients, late) = (clients?, Late::start(&field)?);
+    let clients = clients?;
+    crate::lab::measure()?;
     for (r, c) in ROUTERS.iter().zip(&clients) {
         c.wait_answer_by(NODES[r.right()], secs(10))?;
     }
@@ -170,12 +169,12 @@ pub fn run(options: &Options) -> Result<()> {
             faults.iter().for_each(|f| println!("  {f}"));
         }
         let mended = field.play(&faults);
-        let settled = settle(&field, &clients, &late, &mut figures, mended);
+        let settled = settle(&field, &clients, &mut figures, mended);
         if let Err(e) = &settled {
             field.fail(format!("round {number}: {e}"));
         }
         field.all_alive();
-        judge(&field, &late, from, number);
+        judge(&field, from, number);
         if lock(&field.failures).len() > before {
             println!("seed {} round {number} began at {:.3}:", options.seed, since_start(from));
             if !options.verbose {
@@ -190,7 +189,7 @@ pub fn run(options: &Options) -> Result<()> {
         number += 1;
     }
     let end = Instant::now();
-    report(&field, &clients, &late, &mut figures, begin, end)?;
+    report(&field, &clients, &mut figures, begin, end)?;
     let failures = lock(&field.failures);
     ensure!(failures.is_empty(), "seed {} round {number}: {}", options.seed, failures.join("; "));
     Ok(())
@@ -200,11 +199,10 @@ pub fn run(options: &Options) -> Result<()> {
 fn settle(
     field: &Field,
     clients: &[Client],
-    late: &Late,
     figures: &mut Figures,
     mended: Instant,
 ) -> Result<()> {
-    let bound = |r: &Spec| r.down() + START + late.by(&[0, 1, 2], mended, mended + r.down() + START);
+    let bound = |r: &Spec| field.bound(&[0, 1, 2], r.down() + START, mended, mended + r.down() + START);
     let last = |addr: &str| field.watcher.timeline(addr).last().map_or(mended, |c| c.at.max(mended));
     // Longer than it may take, to tell late from never.
     let deadline = mended + ROUTERS.iter().map(bound).max().unwrap_or_default() + secs(10);
@@ -245,7 +243,7 @@ fn settle(
             let asked = Instant::now();
             let wrong = NODES.iter().position(|n| known.contains(&hardware(&field.lan.node(n))));
             let done = lock(&field.done).clone();
-            let judge = Judge { done: &done, late };
+            let judge = Judge { done: &done, field };
             let muted = wrong.and_then(|n| judge.muted(n, r.interval(), mended));
             // Its neighbour table finds out by itself within some 15 s, or with garp_master_refresh.
             let wait = if muted.is_some() { STALE } else { Duration::ZERO };
@@ -301,9 +299,9 @@ fn seen(field: &Field, from: Instant) -> (Vec<Overlap>, Vec<Gap>) {
     (overlaps, gaps)
 }
 
-fn judge(field: &Field, late: &Late, from: Instant, number: u64) {
+fn judge(field: &Field, from: Instant, number: u64) {
     let done = lock(&field.done).clone();
-    let judge = Judge { done: &done, late };
+    let judge = Judge { done: &done, field };
     for o in seen(field, from).0 {
         let what = format!(
             "{:9.3}  {} on {} and {} for {:.1} ms",
@@ -335,13 +333,12 @@ fn spread(mut all: Vec<Duration>) -> String {
 fn report(
     field: &Field,
     clients: &[Client],
-    late: &Late,
     figures: &mut Figures,
     begin: Instant,
     end: Instant,
 ) -> Result<()> {
     let done = lock(&field.done).clone();
-    let judge = Judge { done: &done, late };
+    let judge = Judge { done: &done, field };
     for d in &done {
         let (n, missed) = figures.faults.entry(d.fault.kind.name()).or_default();
         *n += 1;
@@ -378,7 +375,7 @@ fn report(
     by.into_iter().for_each(|(cause, all)| println!("  {cause}: {}", spread(all)));
     println!(
         "a lease of 1 s outlived in a dead or stopped vipd by {:.0} ms at the most",
-        millis(lateness(field, &done))
+        millis(outlived(field, &done))
     );
     for (r, client) in ROUTERS.iter().zip(clients) {
         let report = client.report(begin, end)?;
@@ -392,7 +389,7 @@ fn report(
             report.silence.as_secs_f64()
         );
     }
-    println!("{}", late.words(begin, end));
+    println!("{}", lateness(&field.nodes(&[0, 1, 2]), begin, end));
     for (node, sizes) in NODES.iter().zip(&figures.sizes) {
         let (Some(first), Some(last)) = (sizes.first(), sizes.last()) else { continue };
         println!(
@@ -417,7 +414,7 @@ fn report(
 }
 
 /// How long after its end the kernel ended a lease of 1 s that nobody was there to end.
-fn lateness(field: &Field, done: &[act::Done]) -> Duration {
+fn outlived(field: &Field, done: &[act::Done]) -> Duration {
     let mut worst = Duration::ZERO;
     for r in ROUTERS.iter().filter(|r| r.seconds == 1) {
         for c in field.watcher.timeline(r.vip).iter().filter(|c| !c.held) {

@@ -192,6 +192,11 @@ impl Node {
         &self.0.name
     }
 
+    /// What tells it from all other nodes.
+    pub(super) fn id(&self) -> u64 {
+        self.0.ns_inode
+    }
+
     /// Its own IPv4 address.
     pub fn addr(&self) -> Ipv4Addr {
         let addr = self.0.cidr.split('/').next().and_then(|addr| addr.parse().ok());

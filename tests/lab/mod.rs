@@ -18,6 +18,7 @@ mod flood;
 mod host;
 mod isolate;
 mod lan;
+mod late;
 mod load;
 mod proc;
 mod stall;
@@ -26,7 +27,7 @@ mod watcher;
 mod wire;
 
 pub use arp::Prober;
-pub use client::{Client, Jitter, Report, Request};
+pub use client::{Client, Report, Request};
 pub use daemons::{
     Daemon, Haproxy, Keepalived, Kind, Occupant, Router, Vipd, haproxy_cfg, haproxy_path, haproxy_start_time,
     vipd_path,
@@ -35,6 +36,7 @@ pub use flood::{Flood, Target, bad_frames};
 pub use host::Host;
 pub use isolate::{Isolation, isolate};
 pub use lan::{Lan, Node};
+pub use late::{Jitter, bound, late, measure, words as lateness};
 pub use load::{Burn, Scheduling, Timers};
 pub use proc::{Line, Log, Proc};
 pub use stall::{Freezer, Starvation};
@@ -175,14 +177,15 @@ impl<T> Board<T> {
         answer
     }
 
-    /// Waits until `f` finds what it looks for.
+    /// Waits until `f` finds what it looks for; beyond `timeout` for as long as the machine was late meanwhile.
     pub(crate) fn wait<R>(
         &self,
         timeout: Duration,
         what: impl FnOnce() -> String,
         mut f: impl FnMut(&[T]) -> Option<R>,
     ) -> Result<R> {
-        let deadline = Instant::now() + timeout;
+        let start = Instant::now();
+        let mut deadline = start + timeout;
         let mut inner = self.lock();
         loop {
             if let Some(found) = f(&inner.items) {
@@ -194,6 +197,13 @@ impl<T> Board<T> {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 drop(inner);
+                // It came too late, perhaps, because the machine did.
+                let until = start + timeout + late::patience(start, Instant::now()).min(secs(30));
+                if until > deadline + ms(1) {
+                    deadline = until;
+                    inner = self.lock();
+                    continue;
+                }
                 fail!("waited {:.1} s in vain for {}", timeout.as_secs_f64(), what());
             }
             inner = self.news.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;

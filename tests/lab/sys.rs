@@ -133,14 +133,14 @@ pub fn send_frames(fd: BorrowedFd, ifindex: i32, frames: &[&[u8]]) -> Result<usi
 }
 
 /// Takes the lock that the kernel has for all changes of interfaces and addresses, and changes nothing: the
-/// MTU of `eth0` is set to 1500, which it is.
+/// MTU of `lo` is set to 65536, which it is in every namespace.
 pub fn take_rtnl(fd: BorrowedFd) {
     // SAFETY: ifreq is plain old data for which zero is valid.
     let mut req: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in req.ifr_name.iter_mut().zip(b"eth0") {
+    for (to, from) in req.ifr_name.iter_mut().zip(b"lo") {
         *to = *from as libc::c_char;
     }
-    req.ifr_ifru.ifru_mtu = 1500;
+    req.ifr_ifru.ifru_mtu = 65536;
     // SAFETY: this request reads name and MTU of an ifreq, which outlives the call.
     unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCSIFMTU as _, &raw mut req) };
 }

@@ -29,6 +29,7 @@ mod program;
 mod readme;
 mod realtime;
 mod reload;
+mod schedule;
 mod status;
 mod succession;
 mod supervision;
@@ -124,11 +125,14 @@ fn main() -> ExitCode {
     match isolate() {
         Isolation::Inside => {
             // They wait for timers most of the time.
-            args.test_threads.get_or_insert(6);
-            let (alone, beside) = trials().into_iter().partition(|t| ALONE.contains(&t.name()));
+            args.test_threads.get_or_insert(18);
+            let (alone, mut beside): (Vec<_>, Vec<_>) =
+                trials().into_iter().partition(|t| ALONE.contains(&t.name()));
+            schedule::longest_first(&mut beside, Trial::name);
             let conclusion = libtest_mimic::run(&args, beside);
             args.test_threads = Some(1);
             let failed = libtest_mimic::run(&args, alone).has_failed() || conclusion.has_failed();
+            schedule::write();
             let skips = std::mem::take(&mut *SKIPPED.lock().unwrap_or_else(PoisonError::into_inner));
             let code = skipped(&skips);
             if failed { ExitCode::from(101) } else { code }
@@ -161,8 +165,11 @@ fn trials() -> Vec<Trial> {
     tests()
         .map(|(name, test)| {
             Trial::ignorable_test(*name, move || {
+                let begin = Instant::now();
                 let world = World::new()?;
-                match test(&world) {
+                let result = test(&world);
+                schedule::took(name, begin.elapsed());
+                match result {
                     Ok(()) => Ok(Completion::Completed),
                     Err(e) if e.is_about_missing() => {
                         let reason = e.to_string();
@@ -199,6 +206,7 @@ struct World {
 
 impl World {
     fn new() -> Result<World> {
+        measure()?;
         let lan = Lan::pair()?;
         let (watcher, capture) = (Watcher::start(&lan)?, Capture::start(&lan)?);
         let (one, two, client) = (lan.node("node1"), lan.node("node2"), lan.node("client"));
@@ -222,6 +230,16 @@ impl World {
                 (Daemon::start(kind, node, &[router])?, Some(haproxy))
             }
         })
+    }
+
+    /// `nominal`, and how late the machine made anything here between `from` and now.
+    fn bound(&self, nominal: Duration, from: Instant) -> Duration {
+        self.bound_to(nominal, from, Instant::now())
+    }
+
+    /// The same until `to`.
+    fn bound_to(&self, nominal: Duration, from: Instant, to: Instant) -> Duration {
+        bound(nominal, &self.lan.nodes(), from, to)
     }
 
     fn client(&self) -> Result<Client> {

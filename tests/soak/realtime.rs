@@ -109,7 +109,7 @@ fn quiet(duration: Duration) -> Result<bool> {
     let mark = p.two.log().mark();
     let busy = Burn::start();
     let timers = Timers::start(PRIORITY as i32, LATE)?;
-    let rtnl = Timers::start_rtnl(&p.lan.node("client"), PRIORITY as i32, LATE)?;
+    let rtnl = Timers::start_rtnl(PRIORITY as i32, LATE)?;
     let start = Instant::now();
     std::thread::sleep(duration);
     let end = Instant::now();
