@@ -196,12 +196,7 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 /// Everything is mended: everything comes to its place.
-fn settle(
-    field: &Field,
-    clients: &[Client],
-    figures: &mut Figures,
-    mended: Instant,
-) -> Result<()> {
+fn settle(field: &Field, clients: &[Client], figures: &mut Figures, mended: Instant) -> Result<()> {
     let bound = |r: &Spec| field.bound(&[0, 1, 2], r.down() + START, mended, mended + r.down() + START);
     let last = |addr: &str| field.watcher.timeline(addr).last().map_or(mended, |c| c.at.max(mended));
     // Longer than it may take, to tell late from never.

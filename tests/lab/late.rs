@@ -11,8 +11,8 @@ use super::lan::Node;
 use super::load::Timers;
 use super::{Board, Result, ms};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A shorter wait for a CPU is not noted.
@@ -202,8 +202,11 @@ impl Jitter {
         self.late.read(|late| {
             // In ascending order of their beginnings.
             let late = &late[..late.partition_point(|(at, _)| *at <= to)];
-            let mut hits =
-                late.iter().rev().take_while(|(at, _)| *at + ms(5000) >= from).filter(|(at, over)| *at + *over >= from);
+            let mut hits = late
+                .iter()
+                .rev()
+                .take_while(|(at, _)| *at + ms(5000) >= from)
+                .filter(|(at, over)| *at + *over >= from);
             f(&mut hits.by_ref().map(|(_, over)| *over))
         })
     }

@@ -150,10 +150,14 @@ fn as_pid_1(w: &World) -> Result<()> {
     }
     let status = one.wait_exit(secs(9))?;
     println!("{:7.1} ms  {status}", start.elapsed().as_secs_f64() * 1e3);
-    ensure!(status.code() == Some(0) && start.elapsed() < secs(8), "{status} after {:?}", start.elapsed());
+    ensure!(
+        status.code() == Some(0) && start.elapsed() < w.bound(secs(8), start),
+        "{status} after {:?}",
+        start.elapsed()
+    );
     client.wait_answer_by("node2", secs(2))?;
     let report = client.report(start, Instant::now())?;
-    ensure!(report.failures() <= 1 && report.silence < ms(150), "clients noticed: {report}");
+    ensure!(report.failures() <= 1 && report.silence < w.bound(ms(150), start), "clients noticed: {report}");
     at_peace(&[&one, &two])
 }
 
@@ -168,7 +172,10 @@ fn as_a_sidecar(w: &World) -> Result<()> {
     let took = start.elapsed();
     println!("stopped after {took:?}");
     // There is no successor that could be heard.
-    ensure!((ms(3900)..ms(4400)).contains(&took), "the stop took {took:?} instead of the hand-over's 4 s");
+    ensure!(
+        (ms(3900)..w.bound(ms(4400), start)).contains(&took),
+        "the stop took {took:?} instead of the hand-over's 4 s"
+    );
     w.watcher.wait_holders(VIP, &[], secs(1))?;
     w.one.write("vipd.ini", "nonsense\n")?;
     let wrong = container(&w.one, &vipd_alone()?)?;
@@ -290,7 +297,10 @@ fn stops_within_its_time(w: &World) -> Result<()> {
         let status = one.wait_exit(secs(9))?;
         let took = start.elapsed();
         println!("{what}: {status} after {took:?}");
-        ensure!(status.code() == Some(0) && took < limit + ms(100), "{what}: {status} after {took:?}");
+        ensure!(
+            status.code() == Some(0) && took < w.bound(limit + ms(100), start),
+            "{what}: {status} after {took:?}"
+        );
         ensure!(what == "twice" || took > ms(1500), "{what}: it did not wait: {took:?}");
         one.wait_log(said, secs(1))?;
         ensure!(!matches!(client.read(&mut [0]), Ok(1..)), "an answer from nowhere");

@@ -108,15 +108,6 @@ const TOPICS: &[&[(&str, Test)]] = &[
     status::TESTS,
 ];
 
-/// What is about milliseconds runs when the others have ended: whoever makes and removes namespaces holds the lock of the
-/// kernel's network configuration, and so do the others' floods of addresses.
-const ALONE: &[&str] = &[
-    "realtime_with_adverts_each_10_ms",
-    "realtime_carries_250_routers_each_10_ms",
-    "reloads_lose_nothing",
-    "reloads_under_load_lose_nothing",
-];
-
 fn main() -> ExitCode {
     let mut args = Arguments::from_args();
     if args.list {
@@ -124,14 +115,14 @@ fn main() -> ExitCode {
     }
     match isolate() {
         Isolation::Inside => {
-            // They wait for timers most of the time.
-            args.test_threads.get_or_insert(18);
-            let (alone, mut beside): (Vec<_>, Vec<_>) =
-                trials().into_iter().partition(|t| ALONE.contains(&t.name()));
-            schedule::longest_first(&mut beside, Trial::name);
-            let conclusion = libtest_mimic::run(&args, beside);
-            args.test_threads = Some(1);
-            let failed = libtest_mimic::run(&args, alone).has_failed() || conclusion.has_failed();
+            let threads = args.test_threads;
+            let (mut all, mut failed) = (trials(), false);
+            for phase in schedule::PHASES {
+                let (of_it, rest) = all.into_iter().partition(|t| phase.has(t.name()));
+                all = rest;
+                args.test_threads = Some(threads.map_or(phase.threads, |n| n.min(phase.threads)));
+                failed |= libtest_mimic::run(&args, schedule::longest_first(of_it)).has_failed();
+            }
             schedule::write();
             let skips = std::mem::take(&mut *SKIPPED.lock().unwrap_or_else(PoisonError::into_inner));
             let code = skipped(&skips);

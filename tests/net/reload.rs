@@ -175,7 +175,6 @@ fn rounds_under_load(w: &World, rounds: usize) -> Result<()> {
     for c in &clients {
         c.wait_answer(secs(5))?;
     }
-    let jitter = Jitter::start();
     let begin = Instant::now();
     let (mut slow, mut said) = (vec![(begin, false)], String::new());
     for round in 0..rounds {
@@ -234,8 +233,8 @@ fn rounds_under_load(w: &World, rounds: usize) -> Result<()> {
     std::thread::sleep(secs(3));
     let end = Instant::now();
     let late = [51, 52].map(|vrid| latest(w, vrid, begin, end, &slow));
-    let noise = jitter.worst(begin, end);
-    println!("{rounds} reloads: adverts late by {late:?} at the most (other sleepers by {noise:?})");
+    let noise = w.bound_to(Duration::ZERO, begin, end);
+    println!("{rounds} reloads: adverts late by {late:?} at the most (the machine by {noise:?})");
     let mut all = Vec::new();
     for c in &clients {
         let report = c.report(begin, end)?;
@@ -310,7 +309,11 @@ fn renumbers(w: &World) -> Result<()> {
     std::thread::sleep(secs(5));
     ensure!(w.watcher.holder(VIP).as_deref() == Some("node1"), "{:?}", w.watcher.timeline(VIP));
     let gap = w.watcher.longest_gap(VIP, from);
-    ensure!(gap < ms(100), "nobody had the address for {gap:?}: {:?}", w.watcher.timeline(VIP));
+    ensure!(
+        gap < w.bound(ms(100), from),
+        "nobody had the address for {gap:?}: {:?}",
+        w.watcher.timeline(VIP)
+    );
     let (_, status) = ask(&one, &["status"])?;
     ensure!(status.contains("VRID 52") && !status.contains("VRID 51"), "{status}");
     Ok(())
@@ -328,7 +331,7 @@ fn removes(w: &World, peer: Kind) -> Result<()> {
     let text = reloaded(&one, &Vipd::ini(&w.one, None, &[other()]), &["VI_51: leaves"])?;
     w.watcher.wait_holder(VIP, "node2", secs(3))?;
     let gap = w.watcher.longest_gap(VIP, from);
-    ensure!(gap < ms(100), "nobody had the address for {gap:?}: {text}");
+    ensure!(gap < w.bound(ms(100), from), "nobody had the address for {gap:?}: {text}");
     one.wait_log("VRRP_Instance(VI_51) has left", secs(1))?;
     ensure!(w.watcher.timeline(SECOND).len() == 1, "the other one moved");
     // And back again.
@@ -387,7 +390,7 @@ fn resigns(w: &World, peer: Kind) -> Result<()> {
     ensure!(status == 0 && text.contains("192.168.30.117 with priority 50 took over"), "{status} {text}");
     w.watcher.wait_holder(VIP, "node2", secs(1))?;
     let gap = w.watcher.longest_gap(VIP, from);
-    ensure!(gap < ms(100), "nobody had the address for {gap:?}");
+    ensure!(gap < w.bound(ms(100), from), "nobody had the address for {gap:?}");
     let zeros = w.capture.all(from, |s| s.advert(VRID).is_some_and(|a| a.priority == 0));
     ensure!(zeros.len() == 1, "priority 0 was sent {} times", zeros.len());
     let (_, status) = ask(&one, &["status"])?;

@@ -1,9 +1,11 @@
-//! In which order the tests run, and how long each took.
+//! Which tests run side by side, in which order, and how long each took.
 //!
+//! Nearly all of them wait for timers nearly all of the time: two CPUs have enough for twenty at once ([`PHASES`]).
 //! The longest begin first, so that none of them is left over when all others have ended. `times.txt` beside this file
 //! has a line `SECONDS NAME` for each test, in that order; a run writes the same list, as it found it, to
 //! `target/net-times.txt`. Copy that over this one when the order has changed: nothing but the order depends on it.
 
+use libtest_mimic::Trial;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -14,12 +16,62 @@ const KNOWN: &str = include_str!("times.txt");
 /// What the tests of this run took so far.
 static TOOK: Mutex<Vec<(&str, Duration)>> = Mutex::new(Vec::new());
 
+/// Tests that run side by side.
+pub struct Phase {
+    /// So many at a time.
+    pub threads: usize,
+    /// These, or tests whose names begin like that.
+    names: &'static [&'static str],
+}
+
+/// One after the other. A test belongs to the first phase that names it.
+pub const PHASES: [Phase; 3] = [
+    // What uses a whole CPU or all of them, or is about a few milliseconds: whoever makes and removes namespaces holds
+    // the lock of the kernel's network configuration, and so do the others' floods of addresses.
+    Phase {
+        threads: 1,
+        names: &[
+            "realtime_with_adverts_each_10_ms",
+            "realtime_carries_250_routers_each_10_ms",
+            "realtime_steps_down_when_busy",
+            "reloads_lose_nothing",
+            "reloads_under_load_lose_nothing",
+            "stands_a_flood",
+        ],
+    },
+    // A router with an advert each 100 ms beside an attack; clients with a request each 2 ms.
+    Phase {
+        threads: 4,
+        names: &[
+            "attack_",
+            "kill_9_of_haproxy_refuses_nobody",
+            "a_crash_amid_a_change_of_binds_swallows_nobody",
+            "a_give_up_swallows_nobody",
+            "an_adopted_haproxy_is_held_as_well",
+            "crashes_leak_nothing",
+            "holds_sockets_of_all_kinds",
+        ],
+    },
+    Phase { threads: 20, names: &[""] },
+];
+
+impl Phase {
+    /// Whether that test is named.
+    pub fn has(&self, test: &str) -> bool {
+        self.names.iter().any(|name| test.starts_with(name))
+    }
+}
+
 /// Sorts by the recorded times, the longest first; a test without one comes before all others.
-pub fn longest_first<T>(tests: &mut [T], name: impl Fn(&T) -> &str) {
-    let known: HashMap<&str, f64> =
-        KNOWN.lines().filter_map(|l| l.split_once(' ')).filter_map(|(t, n)| Some((n, t.parse().ok()?))).collect();
-    let time = |test: &T| known.get(name(test)).copied().unwrap_or(f64::MAX);
+pub fn longest_first(mut tests: Vec<Trial>) -> Vec<Trial> {
+    let known: HashMap<&str, f64> = KNOWN
+        .lines()
+        .filter_map(|l| l.split_once(' '))
+        .filter_map(|(t, n)| Some((n, t.parse().ok()?)))
+        .collect();
+    let time = |test: &Trial| known.get(test.name()).copied().unwrap_or(f64::MAX);
     tests.sort_by(|a, b| time(b).total_cmp(&time(a)));
+    tests
 }
 
 /// Notes what a test took.
