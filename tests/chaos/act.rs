@@ -120,8 +120,8 @@ impl Field {
         lock(&self.failures).push(what);
     }
 
-    /// Does all these faults, each at its time, and mends them. Returns when the last one was mended: faults of
-    /// one lane wait for each other.
+    /// Does all these faults, each at its time, and mends them. Returns when the last one was mended: faults
+    /// of one lane wait for each other.
     pub fn play(&self, faults: &[Fault]) -> Instant {
         let base = Instant::now();
         let mut lanes: BTreeMap<(u8, usize), Vec<Fault>> = BTreeMap::new();

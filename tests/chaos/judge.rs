@@ -209,8 +209,8 @@ impl Judge<'_> {
         })
     }
 
-    /// What a gap was most likely due to: the last fault on its old holder, or on all, that began within the time
-    /// that a failover takes.
+    /// What a gap was most likely due to: the last fault on its old holder, or on all, that began within the
+    /// time that a failover takes.
     pub fn cause(&self, gap: &Gap) -> &'static str {
         let everywhere = |d: &Done| matches!(d.fault.kind, Kind::Partition { .. } | Kind::Flood { .. });
         let deleted = |d: &Done| matches!(d.fault.kind, Kind::Delete { router, .. } if router == gap.router);

@@ -1,12 +1,12 @@
-//! Chaos: three nodes with vipd and HAProxy, four virtual routers (IPv4 and IPv6, advert_int 1 and 2; each node is the
-//! right master of one at least, with priority 254), a client of each address, and a stranger. In rounds: up to 18
-//! faults within 20 s ([`plan`]), done in parallel ([`act`]), mended by the 24th second or so; then everything has to be
-//! in its place again. The seed and the number of the round determine the faults, their targets and their times;
-//! `ROUND=7` in the environment plays that round of the seed alone.
+//! Chaos: three nodes with vipd and HAProxy, four virtual routers (IPv4 and IPv6, advert_int 1 and 2; each
+//! node is the right master of one at least, with priority 254), a client of each address, and a stranger. In
+//! rounds: up to 18 faults within 20 s ([`plan`]), done in parallel ([`act`]), mended by the 24th second or
+//! so; then everything has to be in its place again. The seed and the number of the round determine the
+//! faults, their targets and their times; `ROUND=7` in the environment plays that round of the seed alone.
 //!
-//! **Two holders.** The theorem (design §1, `src/config/lease.rs`): A's address is gone N × I after the last advert that A
-//! sent, and B, who heard it, adds it no sooner. Where both have it nevertheless, one of these must be the reason
-//! ([`judge`]), else the run fails. A had it, B came at `from`, and it was over at `to`:
+//! **Two holders.** The theorem (`src/config/lease.rs`): A's address is gone N × I after the last advert that
+//! A sent, and B, who heard it, adds it no sooner. Where both have it nevertheless, one of these must be the
+//! reason ([`judge`]), else the run fails. A had it, B came at `from`, and it was over at `to`:
 //!
 //! | excuse | condition | `to` at the latest |
 //! |---|---|---|
@@ -16,20 +16,21 @@
 //! | the same, and one was killed or stopped | between its beginning and its end + I + 100 ms + J | N × I after that; I + 100 ms + J after SIGCONT |
 //! | cut, and killed or stopped before it noticed | A's cable or interface went, and it was killed or stopped within 100 ms + J of it | N × I after that |
 //!
-//! J is how late the machine made A or B around that time (`tests/lab/late.rs`): as much as they waited for a CPU, and as long as
-//! others held the kernel's lock of addresses. It makes no difference to the N × I of the theorem, but only to what
-//! ends with an answer of A.
-//! Two faults excuse together only where the table says so; a flood, a cut cable or a dead HAProxy excuse nothing by
-//! themselves: who loses his link or service lets go first.
+//! J is how late the machine made A or B around that time (`tests/lab/late.rs`): as much as they waited for a
+//! CPU, and as long as others held the kernel's lock of addresses. It makes no difference to the N × I of the
+//! theorem, but only to what ends with an answer of A.
+//! Two faults excuse together only where the table says so; a flood, a cut cable or a dead HAProxy excuse
+//! nothing by themselves: who loses his link or service lets go first.
 //!
-//! **After the last fault of a round** each router's right master has its address alone within N × I + skew + 3 s + J
-//! (for the start of HAProxy, and to see that it died), nothing moves for 3 s more, and the client is answered by it
-//! within 2 s more. That may take 65 s, and is a figure of its own (STALE), if the client asks one that was master in a
-//! partition and then hit by something else before it could hear the right master and tell it of itself: that one
-//! never learns that there were two, does not announce the address anew, and the neighbour table has to find out.
+//! **After the last fault of a round** each router's right master has its address alone within N × I + skew +
+//! 3 s + J (for the start of HAProxy, and to see that it died), nothing moves for 3 s more, and the client is
+//! answered by it within 2 s more. That may take 65 s, and is a figure of its own (STALE), if the client asks
+//! one that was master in a partition and then hit by something else before it could hear the right master
+//! and tell it of itself: that one never learns that there were two, does not announce the address anew, and
+//! the neighbour table has to find out.
 //!
-//! No vipd ended but by our hand. Each process that saw two such moments has no more descriptors at the second and no
-//! more than 128 KiB more of its own memory than at the first.
+//! No vipd ended but by our hand. Each process that saw two such moments has no more descriptors at the
+//! second and no more than 128 KiB more of its own memory than at the first.
 
 mod act;
 mod judge;
@@ -46,7 +47,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub const NODES: [&str; 3] = ["node1", "node2", "node3"];
-/// Beside the routers' own: the link-local address that the IPv6 router has, and what a reload adds to the first.
+/// Beside the routers' own: the link-local address that the IPv6 router has, and what a reload adds to the
+/// first.
 const LINK_LOCAL: &str = "fe80::232";
 const SPARE: &str = "192.168.30.240";
 /// What HAProxy needs for a start on a busy machine, or until vipd tries it again.
@@ -55,7 +57,8 @@ const START: Duration = secs(3);
 const STALE: Duration = secs(65);
 /// Nothing may move for so long when all is in its place.
 const REST: Duration = secs(3);
-/// Memory that comes with the first time that something happens: buffers, and the moments of HAProxy's deaths.
+/// Memory that comes with the first time that something happens: buffers, and the moments of HAProxy's
+/// deaths.
 const WARM_KIB: u64 = 128;
 
 /// A virtual router.

@@ -1,4 +1,5 @@
-//! Rust source without its comments, strings and tests: just enough of a lexer to count and to look for paths.
+//! Rust source without its comments, strings and tests: just enough of a lexer to count and to look for
+//! paths.
 
 use std::path::{Path, PathBuf};
 
@@ -6,9 +7,11 @@ use std::path::{Path, PathBuf};
 pub struct Source {
     /// Its path below `src/`.
     pub path: PathBuf,
-    /// Its modules from the root of the crate: `["node", "router", "instance"]` for `node/router/instance.rs`.
+    /// Its modules from the root of the crate: `["node", "router", "instance"]` for
+    /// `node/router/instance.rs`.
     pub modules: Vec<String>,
-    /// Its text, with blanks in place of comments, of what is within quotes, and of items that are for tests only.
+    /// Its text, with blanks in place of comments, of what is within quotes, and of items that are for tests
+    /// only.
     pub code: String,
 }
 
@@ -48,7 +51,8 @@ fn modules(path: &Path) -> Vec<String> {
     all
 }
 
-/// The end of what begins at `at` with a comment or a quote, and whether it is a comment; `None` if neither does.
+/// The end of what begins at `at` with a comment or a quote, and whether it is a comment; `None` if neither
+/// does.
 fn skipped(text: &[u8], at: usize) -> Option<(usize, bool)> {
     let rest = &text[at..];
     let find = |what: &[u8]| rest.windows(what.len()).position(|w| w == what);

@@ -133,7 +133,8 @@ impl Client {
         })
     }
 
-    /// What was noticed of the time between `from` and `to`; waits until the last request begun in it has ended.
+    /// What was noticed of the time between `from` and `to`; waits until the last request begun in it has
+    /// ended.
     pub fn report(&self, from: Instant, to: Instant) -> Result<Report> {
         let what = || format!("the requests to {} to end", self.target);
         self.done.wait(self.deadline + secs(1), what, |_| {
@@ -165,7 +166,8 @@ impl Client {
         })
     }
 
-    /// The times without an answer that were longer than `min`, by their beginnings, the ends of the window included.
+    /// The times without an answer that were longer than `min`, by their beginnings, the ends of the window
+    /// included.
     pub fn silences(&self, from: Instant, to: Instant, min: Duration) -> Vec<(Instant, Duration)> {
         self.done.read(|done| {
             let answered =

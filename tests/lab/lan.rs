@@ -106,8 +106,8 @@ impl Lan {
         &self.switch
     }
 
-    /// A second switch, and for each node an `eth1` in it: 192.168.31.116/24 for 192.168.30.116/24. The calls for
-    /// it end in `2`.
+    /// A second switch, and for each node an `eth1` in it: 192.168.31.116/24 for 192.168.30.116/24. The calls
+    /// for it end in `2`.
     pub fn second(&self) -> Result<()> {
         self.switch.ip("link add br1 type bridge stp_state 0 mcast_snooping 0\nlink set br1 up")?;
         for node in self.nodes() {
@@ -214,7 +214,8 @@ impl Node {
         &self.0.dir
     }
 
-    /// Writes a file into the directory of the node. Whoever reads it meanwhile sees the old one or the new one.
+    /// Writes a file into the directory of the node. Whoever reads it meanwhile sees the old one or the new
+    /// one.
     pub fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.0.dir.join(name);
         let new = self.0.dir.join(format!("{name}.new"));
@@ -333,7 +334,8 @@ impl Node {
     }
 }
 
-/// SIGKILL for a process and all its descendants, as if at once: it does not get to answer the death of a child.
+/// SIGKILL for a process and all its descendants, as if at once: it does not get to answer the death of a
+/// child.
 pub(super) fn kill_tree(root: i32) {
     let _ = kill(Pid::from_raw(root), Signal::SIGSTOP);
     for pid in descendants(root).into_iter().rev().chain([root]) {

@@ -1,11 +1,11 @@
-//! How late this machine ran: what vipd cannot be blamed for. A test's bound is what the protocol or the configuration
-//! allows ([`bound`]'s `nominal`), and this on top.
+//! How late this machine ran: what vipd cannot be blamed for. A test's bound is what the protocol or the
+//! configuration allows ([`bound`]'s `nominal`), and this on top.
 //!
 //! From [`measure`] on, for the whole program, these are noted with their times:
 //! - how much longer than it asked for a thread slept that does nothing else, at normal priority;
 //! - how long each process that the lab started, and each of their children, waited in a run queue;
-//! - how long the kernel's lock of all changes of interfaces and addresses (rtnl) was held by others: it is one for all
-//!   namespaces, and no priority helps.
+//! - how long the kernel's lock of all changes of interfaces and addresses (rtnl) was held by others: it is
+//!   one for all namespaces, and no priority helps.
 
 use super::lan::Node;
 use super::load::Timers;
@@ -75,8 +75,8 @@ pub fn late(nodes: &[Node], from: Instant, to: Instant) -> Duration {
     machine.sleeper.worst(from, to).max(waited) + machine.held(from, to)
 }
 
-/// How long a wait for an event that began then may go on longer than it says: all that any sleeper was late by, and
-/// all holds of rtnl.
+/// How long a wait for an event that began then may go on longer than it says: all that any sleeper was late
+/// by, and all holds of rtnl.
 pub(super) fn patience(from: Instant, to: Instant) -> Duration {
     MACHINE.get().map_or(Duration::ZERO, |machine| machine.sleeper.total(from, to) + machine.held(from, to))
 }

@@ -40,8 +40,8 @@ impl Drop for Burn {
     }
 }
 
-/// Bare timers with the priority of the daemon under test, one on each CPU: when one of them is late, the machine
-/// itself stood still, and no daemon can be blamed for being late as well.
+/// Bare timers with the priority of the daemon under test, one on each CPU: when one of them is late, the
+/// machine itself stood still, and no daemon can be blamed for being late as well.
 pub struct Timers {
     late: Arc<Board<(Instant, Instant)>>,
     stop: Arc<AtomicBool>,
@@ -73,7 +73,8 @@ impl Timers {
     }
 
     /// As well, on a thread of its own: how long the kernel's lock of all changes of interfaces and addresses
-    /// (rtnl) is held by others, of whatever namespace. Who renews an address waits for it, and no priority helps.
+    /// (rtnl) is held by others, of whatever namespace. Who renews an address waits for it, and no priority
+    /// helps.
     pub fn start_rtnl(priority: i32, bound: Duration) -> Result<Timers> {
         let fd = UdpSocket::bind("0.0.0.0:0")?;
         let (late, stop) = (Arc::new(Board::new()), Arc::new(AtomicBool::new(false)));

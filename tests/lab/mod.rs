@@ -177,7 +177,8 @@ impl<T> Board<T> {
         answer
     }
 
-    /// Waits until `f` finds what it looks for; beyond `timeout` for as long as the machine was late meanwhile.
+    /// Waits until `f` finds what it looks for; beyond `timeout` for as long as the machine was late
+    /// meanwhile.
     pub(crate) fn wait<R>(
         &self,
         timeout: Duration,

@@ -65,7 +65,8 @@ pub fn tcp_retransmits(fd: BorrowedFd) -> u32 {
 /// Attaches a classic BPF program to a socket.
 pub fn attach_filter(fd: BorrowedFd, program: &[libc::sock_filter]) -> Result<()> {
     let prog = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
-    // SAFETY: the kernel copies `len` instructions from `filter`, which borrows `program`, and writes nothing.
+    // SAFETY: the kernel copies `len` instructions from `filter`, which borrows `program`, and writes
+    // nothing.
     let rc = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
@@ -120,8 +121,8 @@ pub fn send_frames(fd: BorrowedFd, ifindex: i32, frames: &[&[u8]]) -> Result<usi
             header
         })
         .collect();
-    // SAFETY: each header has the address and one part, which is a frame with its length; all outlive the call,
-    // and nothing is written but the lengths in `headers`.
+    // SAFETY: each header has the address and one part, which is a frame with its length; all outlive the
+    // call, and nothing is written but the lengths in `headers`.
     let n = unsafe { libc::sendmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), headers.len() as _, 0) };
     match usize::try_from(n) {
         Ok(n) => Ok(n),

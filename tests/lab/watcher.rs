@@ -135,8 +135,8 @@ impl Watcher {
         self.spans(vip).into_iter().filter(|(from, to, nodes)| nodes.len() > 1 && to > from).collect()
     }
 
-    /// `Err` that tells all if there was ever more than one holder for longer than `tolerated`, and as much longer as
-    /// the machine was late then. Where nothing is tolerated, nothing excuses it.
+    /// `Err` that tells all if there was ever more than one holder for longer than `tolerated`, and as much
+    /// longer as the machine was late then. Where nothing is tolerated, nothing excuses it.
     pub fn no_overlap(&self, vip: &str, tolerated: Duration) -> Result<()> {
         let bad: Vec<String> = self
             .overlaps(vip)

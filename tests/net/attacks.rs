@@ -1,5 +1,5 @@
-//! What somebody on the LAN, on the machine or in HAProxy's place can do, and what bounds it. A flood of bad packets
-//! is `flood.rs`; what is here is right in form, and meant badly.
+//! What somebody on the LAN, on the machine or in HAProxy's place can do, and what bounds it. A flood of bad
+//! packets is `flood.rs`; what is here is right in form, and meant badly.
 
 use super::*;
 use nix::sys::signal::kill;
@@ -227,8 +227,8 @@ fn adverts(w: &World) -> Result<()> {
     Ok(())
 }
 
-/// Somebody who may send takes the mastership: VRRP has no defence. When he falls silent the address is back in
-/// 3 × I and the skew time, and the other virtual router has noticed nothing.
+/// Somebody who may send takes the mastership: VRRP has no defence. When he falls silent the address is back
+/// in 3 × I and the skew time, and the other virtual router has noticed nothing.
 fn higher(w: &World) -> Result<()> {
     let one = master(w)?;
     let src = w.client.addr();
@@ -242,8 +242,8 @@ fn higher(w: &World) -> Result<()> {
     Ok(())
 }
 
-/// Higher, then priority 0, then again, as soon as the skew time is over: the worst that two packets can make of a
-/// router with many addresses and a high priority.
+/// Higher, then priority 0, then again, as soon as the skew time is over: the worst that two packets can make
+/// of a router with many addresses and a high priority.
 fn flapping(w: &World) -> Result<()> {
     let mut many = Router::new(VRID, 254, VIP_LEN).v3().advert_int("0.1");
     many.vips.extend((1..=19).map(|n| format!("192.168.31.{n}/32")));
@@ -364,7 +364,8 @@ fn control_clients(w: &World) -> Result<()> {
     Ok(())
 }
 
-/// Answers as HAProxy does for a second, then whatever comes to mind: on the master socket, and to `_getsocks`.
+/// Answers as HAProxy does for a second, then whatever comes to mind: on the master socket, and to
+/// `_getsocks`.
 const FAKE: &str = r#"
 import array, os, socket, sys, threading, time
 a = sys.argv

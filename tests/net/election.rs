@@ -1,4 +1,5 @@
-//! Who is master: by priority, address and preemption; after a stop and a cut; and two virtual routers that share the load.
+//! Who is master: by priority, address and preemption; after a stop and a cut; and two virtual routers that
+//! share the load.
 
 use super::*;
 
@@ -175,7 +176,8 @@ fn shares_load(w: &World, peer: Kind) -> Result<()> {
     at_peace(&[&one, &two])
 }
 
-/// A firewall drops what it sends, and nobody else is there: it does not become master a dozen times a second.
+/// A firewall drops what it sends, and nobody else is there: it does not become master a dozen times a
+/// second.
 fn cannot_send(w: &World) -> Result<()> {
     let fast = router(100).v3().advert_int("0.01");
     transport::nft(&w.one, "add table ip t; add chain ip t out { type filter hook output priority 0; }")?;

@@ -8,7 +8,8 @@ pub const TESTS: &[(&str, Test)] = &[("stands_a_flood", stands_a_flood)];
 const RATE: u32 = 100_000;
 /// More than a backup waits.
 const FLOOD: Duration = secs(6);
-/// What the flood consists of is refused for these reasons. (What a node is sent in its own name the kernel drops.)
+/// What the flood consists of is refused for these reasons. (What a node is sent in its own name the kernel
+/// drops.)
 const REASONS: [&str; 9] =
     ["ttl", "short", "version", "vrid", "length", "checksum", "auth_type", "auth_pass", "interval"];
 

@@ -122,8 +122,8 @@ fn follows_cut(w: &World, high: Kind, low: Kind) -> Result<()> {
     at_peace(&[&one, &two])
 }
 
-/// Nobody enters a state for that long. (On a machine that is too busy a lease may end between two adverts, which is
-/// another matter.)
+/// Nobody enters a state for that long. (On a machine that is too busy a lease may end between two adverts,
+/// which is another matter.)
 fn steady(daemons: &[&Proc], d: Duration) -> Result<()> {
     let entered = || -> usize {
         daemons.iter().map(|p| p.log().grep(words::MASTER).len() + p.log().grep(words::BACKUP).len()).sum()

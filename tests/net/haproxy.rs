@@ -1,5 +1,5 @@
-//! HAProxy dies, is reloaded or cannot be started, under load: nobody is refused while its listening sockets are
-//! held, and no held socket swallows a connection.
+//! HAProxy dies, is reloaded or cannot be started, under load: nobody is refused while its listening sockets
+//! are held, and no held socket swallows a connection.
 
 use super::*;
 use nix::sys::signal::{kill, killpg};
@@ -127,7 +127,8 @@ fn binds_come_and_go(w: &World) -> Result<()> {
     let go = clients(w, 2, OTHER, ms(2), secs(2))?;
     let begin = Instant::now();
     for round in 0..6 {
-        // Removed by a reload, without one but with a crash, and by a reload with a crash in the middle of it.
+        // Removed by a reload, without one but with a crash, and by a reload with a crash in the middle of
+        // it.
         for (bind, held) in [(SERVICE, "1 listening"), (&both, "2 listening")] {
             haproxy_cfg(&w.one, bind)?;
             let mark = one.log().mark();
@@ -159,7 +160,8 @@ fn binds_come_and_go(w: &World) -> Result<()> {
     Ok(())
 }
 
-/// HAProxy is dead and does not come back in time: who waits on a held socket is told so when the address goes.
+/// HAProxy is dead and does not come back in time: who waits on a held socket is told so when the address
+/// goes.
 fn give_up_swallows_nobody(w: &World) -> Result<()> {
     let cfg = haproxy_cfg(&w.one, SERVICE)?;
     let wrapper = |what: &str| -> Result<std::path::PathBuf> {

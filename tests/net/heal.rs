@@ -1,5 +1,5 @@
-//! The end of a partition: two were masters, and the right one is the first to advertise. The client has been told
-//! last by the wrong one, which falls silent at once.
+//! The end of a partition: two were masters, and the right one is the first to advertise. The client has been
+//! told last by the wrong one, which falls silent at once.
 
 use super::*;
 use Kind::{Keepalived as K, Vipd as V};
@@ -41,7 +41,8 @@ fn announced(w: &World, right: Kind, wrong: Kind, vip: &str) -> Result<()> {
     let service = if vip == VIP { SERVICE.to_owned() } else { format!("[{vip}]:5000") };
     let client = Client::start_with(&w.client, &service, ms(10), secs(5))?;
     client.wait_answer_by("node1", secs(2))?;
-    // vipd's grid begins with its start, keepalived's with its mastership, 0.6 s after an advert that never came.
+    // vipd's grid begins with its start, keepalived's with its mastership, 0.6 s after an advert that never
+    // came.
     let grid = w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?.at;
     std::thread::sleep((grid + ms(600)).saturating_duration_since(Instant::now()));
     let two = start(w, wrong, &w.two, vip, 100)?;

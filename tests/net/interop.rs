@@ -1,5 +1,5 @@
-//! Each kind of virtual router against a real keepalived, in both roles and under traffic: who is to be master is,
-//! the other one is silent, and the client reaches the master.
+//! Each kind of virtual router against a real keepalived, in both roles and under traffic: who is to be
+//! master is, the other one is silent, and the client reaches the master.
 
 use super::*;
 

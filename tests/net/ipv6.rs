@@ -379,7 +379,8 @@ fn is_never_a_source(w: &World) -> Result<()> {
     reachable(w)
 }
 
-/// Without another address of its subnet on the interface, the VIP has the prefix and the route, and keeps it.
+/// Without another address of its subnet on the interface, the VIP has the prefix and the route, and keeps
+/// it.
 fn brings_route(w: &World) -> Result<()> {
     w.client.ip("addr add 2001:db8:30::10/64 dev eth0 nodad")?;
     let _one = Vipd::run(&w.one, None, &[router(100)])?;

@@ -1,5 +1,5 @@
-//! Leases, what an earlier vipd left, and the kernel as the truth: interfaces and addresses that come, go and change, over IPv4 and
-//! IPv6 at once.
+//! Leases, what an earlier vipd left, and the kernel as the truth: interfaces and addresses that come, go and
+//! change, over IPv4 and IPv6 at once.
 
 use super::life::wait_until;
 use super::*;
@@ -148,7 +148,8 @@ fn secondaries(w: &World) -> Result<()> {
     untouched(w, &others)
 }
 
-/// Permanent ones, of virtual routers and addresses that are no more, one on an interface that is not used any more.
+/// Permanent ones, of virtual routers and addresses that are no more, one on an interface that is not used
+/// any more.
 fn leftovers(w: &World) -> Result<()> {
     w.lan.second()?;
     let off = |vrid, vip: &str, more: &str| Router::new(vrid, 100, vip).with(&format!("lease = off\n{more}"));
@@ -184,7 +185,8 @@ fn leftovers(w: &World) -> Result<()> {
     untouched(w, &others)
 }
 
-/// As far as that can be had on a newer kernel: nothing that it tells has a tag before vipd itself adds something.
+/// As far as that can be had on a newer kernel: nothing that it tells has a tag before vipd itself adds
+/// something.
 fn without_tags(w: &World) -> Result<()> {
     w.one.ip("link set lo down")?;
     w.one.sysctl("net.ipv6.conf.all.disable_ipv6", "1")?;
@@ -257,7 +259,8 @@ fn deleted_again(w: &World) -> Result<()> {
     Ok(())
 }
 
-/// What breaks, and what mends it. While it is broken the other node has the addresses, and after that this one.
+/// What breaks, and what mends it. While it is broken the other node has the addresses, and after that this
+/// one.
 fn ends_well(w: &World, what: &str) -> Result<()> {
     let _two = Vipd::run(&w.two, None, &both(50))?;
     wait_both(w, "node2")?;

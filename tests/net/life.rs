@@ -36,8 +36,9 @@ fn with_program(node: &Node, program: &std::path::Path, more: &str) -> Result<Vi
     Vipd::start(node, &ini.replace("[haproxy]\n", &format!("[haproxy]\n{more}")))
 }
 
-/// A container, as far as vipd can tell: namespaces, a root that cannot be written to, a /run of its own and empty,
-/// /dev with next to nothing in it, /proc/sys read-only; the node's directory is /mnt. `last` becomes PID 1.
+/// A container, as far as vipd can tell: namespaces, a root that cannot be written to, a /run of its own and
+/// empty, /dev with next to nothing in it, /proc/sys read-only; the node's directory is /mnt. `last` becomes
+/// PID 1.
 fn container(node: &Node, last: &str) -> Result<Proc> {
     let dir = node.dir().display();
     let script = format!(
@@ -242,8 +243,8 @@ fn under_busybox_init(w: &World) -> Result<()> {
     Ok(())
 }
 
-/// As an ordinary process vipd adopts the worker. One that hangs is ended when the next HAProxy is well; nothing
-/// stays of it.
+/// As an ordinary process vipd adopts the worker. One that hangs is ended when the next HAProxy is well;
+/// nothing stays of it.
 fn reaps_workers(w: &World) -> Result<()> {
     let (one, _) = w.with_haproxy(Kind::Vipd, &w.one, router(100))?;
     w.node1_is_master()?;
@@ -341,8 +342,8 @@ fn hup_reloads_what_changed(w: &World) -> Result<()> {
     hup(&again, unchanged)
 }
 
-/// A HAProxy that gets no -W and -S, by a wrapper that drops them or refuses them: ready, watched, held over a
-/// crash, taken over and stopped as any other; only not reloaded.
+/// A HAProxy that gets no -W and -S, by a wrapper that drops them or refuses them: ready, watched, held over
+/// a crash, taken over and stopped as any other; only not reloaded.
 fn without_master(w: &World, how: &str) -> Result<()> {
     let text = if how.starts_with("strips") {
         let drop = "for a; do shift; case $a in -W|-S|*,mode,600) ;; *) set -- \"$@\" \"$a\";; esac; done";

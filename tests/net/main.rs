@@ -1,7 +1,8 @@
 //! vipd on the wire: elections, failures and mistakes acted out in network namespaces, against itself
 //! and against keepalived, with real HAProxies and clients.
 //!
-//! `cargo test --test net [FILTER]`; the vipd under test is cargo's, or `$VIPD`. Without namespaces every
+//! `cargo test --test net [FILTER]`; the vipd under test is cargo's, or `$VIPD`. `WITHOUT_NET` in the environment
+//! leaves all of them out. Without namespaces every
 //! test is skipped and named; with `CI=true` that is a failure.
 
 mod attacks;
@@ -110,6 +111,10 @@ const TOPICS: &[&[(&str, Test)]] = &[
 
 fn main() -> ExitCode {
     let mut args = Arguments::from_args();
+    if std::env::var_os("WITHOUT_NET").is_some() {
+        println!("these run elsewhere (WITHOUT_NET)");
+        return ExitCode::SUCCESS;
+    }
     if args.list {
         return libtest_mimic::run(&args, trials()).exit_code();
     }

@@ -98,7 +98,8 @@ fn debian_cfg(w: &World) -> Result<(PathBuf, PathBuf)> {
     Ok((cfg, socket))
 }
 
-/// Its users, its chroot, a socket in its directory, a port below 1024, more descriptors than the limit; and reloads.
+/// Its users, its chroot, a socket in its directory, a port below 1024, more descriptors than the limit; and
+/// reloads.
 fn debian(w: &World) -> Result<()> {
     let (cfg, socket) = debian_cfg(w)?;
     // Who may raise it has fewer descriptors than HAProxy needs.

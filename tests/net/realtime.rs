@@ -129,8 +129,8 @@ fn many(w: &World) -> Result<()> {
     Ok(())
 }
 
-/// Half a second without a pause, as a fault of ours would have it: here by questions that take it some time to
-/// answer, more of them than it can. Then it is an ordinary process for a while.
+/// Half a second without a pause, as a fault of ours would have it: here by questions that take it some time
+/// to answer, more of them than it can. Then it is an ordinary process for a while.
 fn steps_down(w: &World) -> Result<()> {
     let routers: Vec<Router> = (1..=250)
         .map(|i| Router::new(i, 100, &format!("192.168.30.{i}/24")))

@@ -1,9 +1,10 @@
 //! Which tests run side by side, in which order, and how long each took.
 //!
-//! Nearly all of them wait for timers nearly all of the time: two CPUs have enough for twenty at once ([`PHASES`]).
-//! The longest begin first, so that none of them is left over when all others have ended. `times.txt` beside this file
-//! has a line `SECONDS NAME` for each test, in that order; a run writes the same list, as it found it, to
-//! `target/net-times.txt`. Copy that over this one when the order has changed: nothing but the order depends on it.
+//! Nearly all of them wait for timers nearly all of the time: two CPUs have enough for twenty at once
+//! ([`PHASES`]). The longest begin first, so that none of them is left over when all others have ended.
+//! `times.txt` beside this file has a line `SECONDS NAME` for each test, in that order; a run writes the same
+//! list, as it found it, to `target/net-times.txt`. Copy that over this one when the order has changed:
+//! nothing but the order depends on it.
 
 use libtest_mimic::Trial;
 use std::collections::HashMap;
@@ -26,8 +27,9 @@ pub struct Phase {
 
 /// One after the other. A test belongs to the first phase that names it.
 pub const PHASES: [Phase; 3] = [
-    // What uses a whole CPU or all of them, or is about a few milliseconds: whoever makes and removes namespaces holds
-    // the lock of the kernel's network configuration, and so do the others' floods of addresses.
+    // What uses a whole CPU or all of them, or is about a few milliseconds: whoever makes and removes
+    // namespaces holds the lock of the kernel's network configuration, and so do the others' floods of
+    // addresses.
     Phase {
         threads: 1,
         names: &[

@@ -1,4 +1,5 @@
-//! Succession: a holder that is killed or stands still is never joined by a second one, and may come back first.
+//! Succession: a holder that is killed or stands still is never joined by a second one, and may come back
+//! first.
 
 use super::*;
 
@@ -43,9 +44,9 @@ fn no_second_holder(w: &World, count: u8, peer: Kind, signal: Signal, phase: Dur
     })
 }
 
-/// node1 is killed or stopped, against a peer with priority 254 that takes over as soon as the protocol lets it:
-/// never two holders. The signal comes `phase` after the first advert of a round; with zero it falls between the
-/// adverts of that round.
+/// node1 is killed or stopped, against a peer with priority 254 that takes over as soon as the protocol lets
+/// it: never two holders. The signal comes `phase` after the first advert of a round; with zero it falls
+/// between the adverts of that round.
 pub fn held_once(
     w: &World,
     peer: Kind,

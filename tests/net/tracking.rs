@@ -244,8 +244,8 @@ fn commands(w: &World, cases: &[(&str, &str, &str)], user: Option<&str>) -> Resu
     Ok(one)
 }
 
-/// Default dispositions (but of 32 and up, which glibc keeps for itself), empty mask, three descriptors (and that of
-/// /proc/self/fd itself).
+/// Default dispositions (but of 32 and up, which glibc keeps for itself), empty mask, three descriptors (and
+/// that of /proc/self/fd itself).
 const CLEAN: &str = "[ $(grep -E -c 'Sig(Blk|Ign):.*[08]0000000$' /proc/self/status) = 2 ] && \
                      [ \"$(echo $(ls /proc/self/fd))\" = '0 1 2 3' ]";
 

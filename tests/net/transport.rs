@@ -404,7 +404,8 @@ fn lost_peer(w: &World) -> Result<()> {
     };
     let one = Vipd::run(&w.one, None, &[ini(&w.one)])?;
     w.node1_is_master()?;
-    // A route cannot do it: the socket is bound to the interface, so the kernel takes everybody for a neighbour.
+    // A route cannot do it: the socket is bound to the interface, so the kernel takes everybody for a
+    // neighbour.
     nft(&w.one, "add table ip t; add chain ip t out { type filter hook output priority 0; }")?;
     nft(&w.one, &format!("add rule ip t out ip daddr {} drop", w.client.addr()))?;
     one.wait_log(&format!("cannot send adverts to {}", w.client.addr()), secs(3))?;

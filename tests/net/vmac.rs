@@ -62,7 +62,8 @@ impl World {
             }
             if seen.mac == mac && vipds.iter().any(|n| n.name() == seen.node) {
                 frames += 1;
-                // What was on its way when the advert came is repaired by the announcements after 20 and 100 ms.
+                // What was on its way when the advert came is repaired by the announcements after 20 and 100
+                // ms.
                 let crossed = seen.at - since < ms(10);
                 ensure!(crossed || master.as_ref() == Some(&seen.node), "not from the master: {seen}");
             }
@@ -79,8 +80,8 @@ impl World {
         Ok(mac.unwrap_or("none").to_owned())
     }
 
-    /// That MAC is all that the node ever gave for the address, and what the client knows. keepalived's kernel
-    /// also asks from the address with the interface's own.
+    /// That MAC is all that the node ever gave for the address, and what the client knows. keepalived's
+    /// kernel also asks from the address with the interface's own.
     fn is_known_by(&self, vip: &str, node: &Node, mac: [u8; 6]) -> Result<()> {
         let known = self.neighbour(vip)?;
         let want = mac.map(|octet| format!("{octet:02x}")).join(":");
@@ -483,8 +484,8 @@ fn many(w: &World) -> Result<()> {
     ensure!(left(&w.one, "")? == 0, "{} macvlans are left", left(&w.one, "")?);
     let one = Vipd::run(&w.one, None, &routers(100))?;
     settled("node1")?;
-    // They go down one at a time. Both nodes share one kernel here, and its lock (RTNL): the new master may stall
-    // on it, give some up, and take them again.
+    // They go down one at a time. Both nodes share one kernel here, and its lock (RTNL): the new master may
+    // stall on it, give some up, and take them again.
     let deadline = Instant::now() + secs(15);
     loop {
         let (ups, backups) = (left(&w.one, ",UP")?, left(&w.two, ",UP")?);
@@ -497,7 +498,8 @@ fn many(w: &World) -> Result<()> {
     at_peace(&[&one, &two])
 }
 
-/// The kernel of a killed vipd removes its addresses of IPv6 and reports that (MLD): not with the successor's MAC.
+/// The kernel of a killed vipd removes its addresses of IPv6 and reports that (MLD): not with the successor's
+/// MAC.
 fn v6_killed(w: &World) -> Result<()> {
     let one = Vipd::run(&w.one, None, &[six(100)])?;
     w.watcher.wait_holder(GLOBAL, "node1", ELECTION)?;
