@@ -86,7 +86,8 @@ pub fn words(nodes: &[Node], from: Instant, to: Instant) -> String {
     let Some(machine) = MACHINE.get() else { return "nothing was measured".to_owned() };
     let of_these = |n: u64| nodes.iter().any(|node| node.id() == n);
     let waited = lock(&machine.waits).iter().filter(|(n, ..)| of_these(*n)).map(|(.., d)| *d).max();
-    let rtnl = machine.rtnl.late().iter().map(|(a, b)| *b - *a).max();
+    let rtnl =
+        machine.rtnl.late().into_iter().filter(|(a, b)| *a <= to && *b >= from).map(|(a, b)| b - a).max();
     let millis = |d: Duration| d.as_secs_f64() * 1e3;
     format!(
         "at the most: a sleeping thread was late by {:.1} ms, a process waited for a CPU for {:.1} ms, rtnl was held \
@@ -215,5 +216,22 @@ impl Jitter {
 impl Drop for Jitter {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+pub fn dbg() {
+    if let Some(m) = MACHINE.get() {
+        for (a, b) in m.rtnl.late() {
+            if b - a > ms(80) {
+                eprintln!("DBGRTNL {:.3} {:.3}", super::since_start(a), super::since_start(b));
+            }
+        }
+        m.sleeper.late.read(|l| {
+            for (a, o) in l {
+                if *o > ms(40) {
+                    eprintln!("DBGSLEEP {:.3} {:.3}", super::since_start(*a), o.as_secs_f64());
+                }
+            }
+        });
     }
 }

@@ -6,9 +6,30 @@
 //! Everything happens in a mount, network and PID namespace of this program ([`isolate`]): whatever
 //! becomes of it, nothing of it is left behind, and two runs do not see each other.
 //!
-//! No sleeping: every wait is for an event, has a deadline, and says what it waited for.
+//! No sleeping: every wait is for an event, has a deadline, and says what it waited for. A deadline, and any other
+//! bound on a time, is what vipd may take and how late the machine was on top ([`bound`]).
+//!
+//! # A map of `tests/`
+//! | where | cargo's name for it | what it is | how to run it |
+//! |---|---|---|---|
+//! | `net/` | test `net` | vipd in real namespaces, with keepalived and HAProxy | `cargo test --test net [NAME]` |
+//! | `sim/` | test `sim` | nodes in virtual time, with everything that can go wrong | `cargo test --profile sim --test sim` |
+//! | `house/` | test `house` | which room imports from which, how comments are written | `cargo test --test house` |
+//! | `docs.rs` | test `docs` | manual, README and program say the same | `cargo test --test docs` |
+//! | `wrong.rs` | test `wrong` | wrong configurations and what is said of them (`data/wrong`) | `cargo test --test wrong` |
+//! | `captures.rs` | test `captures` | keepalived's packets (`data/captures`) | `cargo test --test captures` |
+//! | `demo/` | example `demo` | a failover to watch | `make demo` |
+//! | `bench/` | example `bench` | figures: failover, memory, load | `make bench` |
+//! | `soak/` | example `soak` | what is too long for a test: kills, faults, adverts, leaks | `make soak` |
+//! | `fuzz/` | a crate of its own | every decoder and the whole node under libFuzzer | `make fuzz` |
+//! | `lab/` | none: a module of `net`, `demo`, `bench` and `soak` | this | |
+//! | `chaos/` | none: a module of `net` and `soak` | rounds of many faults at once, and their judge | `cargo test --test net chaos` |
+//!
+//! `make test` runs all tests (`run.sh`). Demo, bench and soak are examples and no tests, because cargo builds a test
+//! target whenever it tests; they lie here because they share the lab. Each of the four is a crate of its own, so the
+//! lab is compiled four times, and none of them uses all of it: hence `allow(dead_code)`. A library of its own would
+//! need a workspace, and would compile before them instead of beside them; it takes 2 s each.
 
-// Shared by two programs, neither of which uses all of it.
 #![allow(dead_code, unused_imports)]
 
 mod arp;
@@ -36,7 +57,7 @@ pub use flood::{Flood, Target, bad_frames};
 pub use host::Host;
 pub use isolate::{Isolation, isolate};
 pub use lan::{Lan, Node};
-pub use late::{Jitter, bound, late, measure, words as lateness};
+pub use late::{Jitter, bound, dbg, late, measure, words as lateness};
 pub use load::{Burn, Scheduling, Timers};
 pub use proc::{Line, Log, Proc};
 pub use stall::{Freezer, Starvation};

@@ -525,7 +525,7 @@ fn full_disk(w: &World) -> Result<()> {
         std::io::Result::Ok(())
     };
     let cfg = haproxy_cfg(&w.one, SERVICE)?;
-    let one = Vipd::run(&w.one, Some(&cfg), &routers(100))?;
+    let one = Vipd::start(&w.one, &patient(&Vipd::ini(&w.one, Some(&cfg), &routers(100))))?;
     w.node1_is_master()?;
     w.watcher.wait_holder("192.168.30.231", "node1", secs(2))?;
     one.wait_log("held over a crash", secs(5))?;

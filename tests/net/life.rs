@@ -108,7 +108,7 @@ fn pid_1(container: &Proc) -> Result<i32> {
 /// A thousand orphans are reaped; TERM ends everything in order and in time.
 fn as_pid_1(w: &World) -> Result<()> {
     w.one.sysctl("net.ipv4.ip_nonlocal_bind", "1")?; // as `docker run --sysctl` does
-    contained(&w.one, &Vipd::ini(&w.one, Some(&haproxy_cfg(&w.one, SERVICE)?), &[router(100)]))?;
+    contained(&w.one, &patient(&Vipd::ini(&w.one, Some(&haproxy_cfg(&w.one, SERVICE)?), &[router(100)])))?;
     let (two, _) = w.with_haproxy(Kind::Vipd, &w.two, router(99))?;
     let one = container(&w.one, &vipd_alone()?)?;
     one.wait_log(" ready after ", secs(5))?;
@@ -246,7 +246,8 @@ fn under_busybox_init(w: &World) -> Result<()> {
 /// As an ordinary process vipd adopts the worker. One that hangs is ended when the next HAProxy is well;
 /// nothing stays of it.
 fn reaps_workers(w: &World) -> Result<()> {
-    let (one, _) = w.with_haproxy(Kind::Vipd, &w.one, router(100))?;
+    let cfg = haproxy_cfg(&w.one, SERVICE)?;
+    let one = Vipd::start(&w.one, &patient(&Vipd::ini(&w.one, Some(&cfg), &[router(100)])))?;
     w.node1_is_master()?;
     one.wait_log("held over a crash", secs(5))?;
     let worker = w.one.haproxy_workers().last().copied().unwrap_or(-1);
@@ -353,7 +354,7 @@ fn without_master(w: &World, how: &str) -> Result<()> {
         format!("{refuse}; exec {} \"$@\"", haproxy_path())
     };
     let program = program(&w.one, "plain", &text)?;
-    let one = with_program(&w.one, &program, "crash_limit = 1000\nrestart_grace = 3\n")?;
+    let one = with_program(&w.one, &program, "crash_limit = 1000\nrestart_grace = 10\nstart_timeout = 30\n")?;
     w.node1_is_master()?;
     one.wait_log("runs without a master process", secs(5))?;
     one.wait_log("held over a crash", secs(5))?;
@@ -394,9 +395,8 @@ fn without_master(w: &World, how: &str) -> Result<()> {
 
 /// Master and worker die 1 s after every start: the address moves once, and stays where it went.
 fn crashes_after_every_start(w: &World) -> Result<()> {
-    // A start may take longer than the default's 0.5 s on a machine that runs five other tests.
     let ini = Vipd::ini(&w.one, Some(&haproxy_cfg(&w.one, SERVICE)?), &[router(100)]);
-    let one = Vipd::start(&w.one, &ini.replace("[haproxy]\n", "[haproxy]\nrestart_grace = 5\n"))?;
+    let one = Vipd::start(&w.one, &patient(&ini))?;
     let (_two, _) = w.with_haproxy(Kind::Vipd, &w.two, router(99))?;
     w.watcher.wait_holder(VIP, "node1", ELECTION)?;
     let (mut mark, mut loops, mut settled) = (0, 0, None::<Instant>);

@@ -129,6 +129,7 @@ fn main() -> ExitCode {
                 failed |= libtest_mimic::run(&args, schedule::longest_first(of_it)).has_failed();
             }
             schedule::write();
+            dbg();
             let skips = std::mem::take(&mut *SKIPPED.lock().unwrap_or_else(PoisonError::into_inner));
             let code = skipped(&skips);
             if failed { ExitCode::from(101) } else { code }
@@ -164,6 +165,9 @@ fn trials() -> Vec<Trial> {
                 let begin = Instant::now();
                 let world = World::new()?;
                 let result = test(&world);
+                if std::env::var_os("DBG").is_some() {
+                    eprintln!("DBG {name} {:.3} {:.3}", since_start(begin), since_start(Instant::now()));
+                }
                 schedule::took(name, begin.elapsed());
                 match result {
                     Ok(()) => Ok(Completion::Completed),
@@ -173,8 +177,9 @@ fn trials() -> Vec<Trial> {
                         Ok(Completion::ignored_with(reason))
                     }
                     Err(e) => {
-                        let (now, tails) = (since_start(Instant::now()), world.lan.tails(30, world.born));
-                        Err(Failed::from(format!("{now:.3} s: {e}\n{tails}")))
+                        let (now, tails) = (Instant::now(), world.lan.tails(30, world.born));
+                        let late = lateness(&world.lan.nodes(), world.born, now);
+                        Err(Failed::from(format!("{:.3} s: {e}\n{late}\n{tails}", since_start(now))))
                     }
                 }
             })
@@ -250,6 +255,12 @@ impl World {
 
 fn v4(text: &str) -> Ipv4Addr {
     text.parse().unwrap_or_else(|_| panic!("{text} is no IPv4 address"))
+}
+
+/// This configuration, with all the time that HAProxy may need for a start on a busy machine: for tests whose subject
+/// that is not. (`gives_way_without_haproxy` is about `restart_grace`.)
+fn patient(ini: &str) -> String {
+    ini.replacen("[haproxy]\n", "[haproxy]\nrestart_grace = 10\nstart_timeout = 30\n", 1)
 }
 
 fn router(priority: u8) -> Router {

@@ -40,7 +40,7 @@ fn has_realtime(vipd: &Vipd) -> Result<()> {
 
 fn is_for_vipd_alone(w: &World) -> Result<()> {
     let cfg = haproxy_cfg(&w.one, SERVICE)?;
-    let one = Vipd::start(&w.one, &ini(&w.one, Some(&cfg), &[router(100)]))?;
+    let one = Vipd::start(&w.one, &patient(&ini(&w.one, Some(&cfg), &[router(100)])))?;
     w.node1_is_master()?;
     has_realtime(&one)?;
     let s = scheduling(one.pid())?;

@@ -88,7 +88,7 @@ impl Wish {
         if self.args {
             ini = ini.replace("[haproxy]\n", "[haproxy]\nargs = -n 1500\n");
         }
-        ini = ini.replace("[haproxy]\n", "[haproxy]\ncrash_limit = 1000\n");
+        ini = patient(&ini.replace("[haproxy]\n", "[haproxy]\ncrash_limit = 1000\n"));
         if self.check {
             ini += "[check gate]\ntype = ping\ntarget = 127.0.0.1\n";
         }

@@ -12,7 +12,8 @@ pub const TESTS: &[(&str, Test)] = &[
 ];
 
 fn restarts_haproxy(w: &World) -> Result<()> {
-    let (one, _) = w.with_haproxy(Kind::Vipd, &w.one, router(100))?;
+    let cfg = haproxy_cfg(&w.one, SERVICE)?;
+    let one = Vipd::start(&w.one, &patient(&Vipd::ini(&w.one, Some(&cfg), &[router(100)])))?;
     w.node1_is_master()?;
     // Only now: started together, whoever has its HAProxy ready first may be master for a moment.
     let (two, _) = w.with_haproxy(Kind::Vipd, &w.two, router(99))?;
@@ -37,7 +38,7 @@ fn restarts_haproxy(w: &World) -> Result<()> {
             std::thread::sleep(ms(5));
         }
         client.wait_answer_by("node1", secs(5))?;
-        std::thread::sleep(ms(600)); // longer than restart_grace
+        std::thread::sleep(ms(600)); // what it led to would be seen by now
         let report = client.report(start, Instant::now())?;
         ensure!(report.silence < w.bound(ms(400), start), "kill -9 of {victim}: {report}");
         ensure!(!report.by.contains_key("node2"), "kill -9 of {victim} moved the address");
@@ -137,7 +138,8 @@ fn gives_up_hung_haproxy(w: &World) -> Result<()> {
 
 /// More than `crash_limit` deaths: the address moves once and stays where it is.
 fn stays_away_while_haproxy_crashes(w: &World) -> Result<()> {
-    let (one, _) = w.with_haproxy(Kind::Vipd, &w.one, router(100))?;
+    let cfg = haproxy_cfg(&w.one, SERVICE)?;
+    let one = Vipd::start(&w.one, &patient(&Vipd::ini(&w.one, Some(&cfg), &[router(100)])))?;
     w.node1_is_master()?;
     let (_two, _) = w.with_haproxy(Kind::Vipd, &w.two, router(99))?;
     // Only a master that was heard can give up.
