@@ -110,9 +110,9 @@ impl Field {
         numbers.iter().filter_map(|n| self.sites.get(*n)).map(|site| site.node.clone()).collect()
     }
 
-    /// [`bound`] for these nodes.
+    /// `nominal`, and how late the machine made the daemons of these nodes.
     pub fn bound(&self, numbers: &[usize], nominal: Duration, from: Instant, to: Instant) -> Duration {
-        bound(nominal, &self.nodes(numbers), from, to)
+        nominal + daemons_late(&self.nodes(numbers), from, to)
     }
 
     pub fn fail(&self, what: String) {

@@ -25,10 +25,10 @@
 //! | `lab/` | none: a module of `net`, `demo`, `bench` and `soak` | this | |
 //! | `chaos/` | none: a module of `net` and `soak` | rounds of many faults at once, and their judge | `cargo test --test net chaos` |
 //!
-//! `make test` runs all tests (`run.sh`). Demo, bench and soak are examples and no tests, because cargo builds a test
-//! target whenever it tests; they lie here because they share the lab. Each of the four is a crate of its own, so the
-//! lab is compiled four times, and none of them uses all of it: hence `allow(dead_code)`. A library of its own would
-//! need a workspace, and would compile before them instead of beside them; it takes 2 s each.
+//! `make test` runs all tests (`run.sh`). Demo, bench and soak are examples: the first two have nothing to fail, the
+//! third takes two hours. They lie here because they share the lab. Each of these four programs is a crate of its own,
+//! so the lab is compiled four times, and none of them uses all of it: hence `allow(dead_code)`. To compile it once
+//! would take a crate of its own, and a workspace for that.
 
 #![allow(dead_code, unused_imports)]
 
@@ -56,8 +56,8 @@ pub use daemons::{
 pub use flood::{Flood, Target, bad_frames};
 pub use host::Host;
 pub use isolate::{Isolation, isolate};
-pub use lan::{Lan, Node};
-pub use late::{Jitter, bound, dbg, late, measure, words as lateness};
+pub use lan::{Lan, Node, bury_later};
+pub use late::{Jitter, bound, daemons_late, dbg, late, measure, standstill, words as lateness};
 pub use load::{Burn, Scheduling, Timers};
 pub use proc::{Line, Log, Proc};
 pub use stall::{Freezer, Starvation};

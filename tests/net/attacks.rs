@@ -223,7 +223,7 @@ fn adverts(w: &World) -> Result<()> {
         ensure!(cost.adverts <= most, "{what}: {} adverts", cost.adverts);
         ensure!(cost.announcements <= 40, "{what}: {} announcements", cost.announcements);
     }
-    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved");
+    w.stayed(VIP)?;
     Ok(())
 }
 
@@ -268,7 +268,8 @@ fn flapping(w: &World) -> Result<()> {
     // One in 3 × I, with two lines for each address and a few more.
     cost.bounded("higher and 0 in turn", 10 * 60)?;
     ensure!(moves <= 9, "{moves} times master");
-    ensure!(all < 4 * sent as usize, "amplified: {all} frames in answer to {sent}");
+    // A hundred at least are sent on a machine that has time.
+    ensure!(all < 4 * sent.max(100) as usize, "amplified: {all} frames in answer to {sent}");
     Ok(())
 }
 
@@ -481,7 +482,7 @@ fn provoked(w: &World, one: &Proc, what: &str) -> Result<()> {
         std::thread::sleep(ms(10));
     }
     before.after(one, 150).bounded(what, 0)?;
-    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved");
+    w.stayed(VIP)?;
     Ok(())
 }
 
@@ -592,7 +593,7 @@ fn no_descriptors(w: &World) -> Result<()> {
         ensure!(&answer == b"0\n", "an answer {answer:?}");
     }
     ensure!(one.log().grep("hangs").is_empty(), "HAProxy was killed");
-    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved");
+    w.stayed(VIP)?;
     Ok(())
 }
 

@@ -69,7 +69,7 @@ fn pair(w: &World, routers: impl Fn(u8) -> Vec<Router>) -> Result<(Vipd, Vipd)> 
 fn stays(w: &World, from: Instant, what: &str) -> Result<()> {
     let gap = w.watcher.longest_gap(VIP, from);
     let timeline = w.watcher.timeline(VIP);
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node1"), "{what}: {timeline:?}");
+    w.holds(VIP, "node1")?;
     ensure!(gap < w.bound(ms(100), from), "{what}: nobody had the address for {gap:?}: {timeline:?}");
     ensure!(timeline.iter().all(|c| c.node == "node1"), "{what}: it moved: {timeline:?}");
     Ok(())
@@ -156,7 +156,7 @@ fn during_a_fault(w: &World) -> Result<()> {
     w.one.ip("link set eth0 up")?;
     one.log().wait_from(mark, "(WEB) Entering BACKUP STATE", secs(5))?;
     std::thread::sleep(secs(4));
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node2"), "{:?}", w.watcher.timeline(VIP));
+    w.holds(VIP, "node2")?;
     let from = Instant::now();
     reload(&one, &Vipd::ini(&w.one, None, &[router(100)]))?;
     w.watcher.wait_holder(VIP, "node1", secs(6))?;
@@ -213,8 +213,7 @@ fn leaks_nothing(w: &World) -> Result<()> {
     println!("descriptors and KiB after 30 reloads {early:?}, after 330 {late:?}");
     ensure!(late.0 <= early.0, "descriptors: {early:?}, then {late:?}");
     ensure!(late.1 <= early.1 + 128, "memory: {early:?}, then {late:?}");
-    let said = one.log().grep("(VI_51)");
-    ensure!(w.watcher.timeline(VIP).len() == 1, "{:?}\n{said:?}", w.watcher.timeline(VIP));
+    w.stayed(VIP)?;
     Ok(())
 }
 
@@ -247,7 +246,7 @@ fn no_file(w: &World) -> Result<()> {
         w.capture.wait_advert("node1", VRID, Instant::now(), ms(1100))?;
         let _ = if what == 1 { std::fs::remove_dir(&path) } else { std::fs::remove_file(&path) };
     }
-    ensure!(w.watcher.timeline(VIP).len() == 1, "{:?}", w.watcher.timeline(VIP));
+    w.stayed(VIP)?;
     Ok(())
 }
 
@@ -280,7 +279,7 @@ fn cannot_start(w: &World) -> Result<()> {
     let report = client.report(begin, Instant::now())?;
     println!("{report}");
     ensure!(report.failures() == 0, "{report}");
-    ensure!(w.watcher.timeline(VIP).len() == 1, "{:?}", w.watcher.timeline(VIP));
+    w.stayed(VIP)?;
     ensure!(w.one.enter(|| std::net::TcpStream::connect("127.0.0.1:7777")).is_ok(), "the new one listens");
     Ok(())
 }
@@ -404,7 +403,7 @@ fn resigns_twice(w: &World) -> Result<()> {
     let (first, second) = (first.map_err(|_| Error("a thread panicked".into()))??, second?);
     ensure!(first.0 == 1 && first.1.contains("no successor within"), "{first:?}");
     ensure!(second.0 == 1 && second.1.contains("under way already"), "{second:?}");
-    ensure!(w.watcher.timeline(VIP).len() == 1, "{:?}", w.watcher.timeline(VIP));
+    w.stayed(VIP)?;
     let two = Vipd::run(&w.two, None, &[router(150)])?;
     w.watcher.wait_holder(VIP, "node2", secs(6))?;
     // A backup that resigns does not preempt, and takes over from the dead all the same.
@@ -412,11 +411,11 @@ fn resigns_twice(w: &World) -> Result<()> {
     ensure!(status == 0 && text.contains("not master"), "{status} {text}");
     reload(&two, &Vipd::ini(&w.two, None, &[router(50)]))?;
     std::thread::sleep(secs(6));
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node2"), "{:?}", w.watcher.timeline(VIP));
+    w.holds(VIP, "node2")?;
     // A reload does not make it forget that.
     reload(&one, &Vipd::ini(&w.one, None, &[router(120)]))?;
     std::thread::sleep(secs(5));
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node2"), "{:?}", w.watcher.timeline(VIP));
+    w.holds(VIP, "node2")?;
     two.kill();
     w.watcher.wait_holder(VIP, "node1", secs(5))?;
     w.watcher.no_overlap(VIP, ms(300))
@@ -463,7 +462,7 @@ fn ipv6(w: &World) -> Result<()> {
             ensure!(holder.as_deref() == wanted.then_some("node1"), "{addr} of {vips:?}: {holder:?}");
         }
     }
-    ensure!(w.watcher.timeline("fe80::230").len() == 1, "{:?}", w.watcher.timeline("fe80::230"));
+    w.stayed("fe80::230")?;
     let from = Instant::now();
     let (status, text) = ask(&one, &["resign", "--for", "60"])?;
     ensure!(status == 0, "{status} {text}");

@@ -37,7 +37,7 @@ fn elects(w: &World, high: Kind, low: Kind) -> Result<()> {
     for i in 1..=3 {
         w.capture.wait_advert("node1", VRID, start + secs(i - 1), secs(2))?;
     }
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node1"), "{VIP} left node1");
+    w.holds(VIP, "node1")?;
     ensure!(
         w.capture.all(start, |s| s.node == "node2" && s.advert(VRID).is_some()).is_empty(),
         "node2 advertised"
@@ -103,7 +103,7 @@ fn does_not_preempt(w: &World, low: Kind, high: Kind) -> Result<()> {
     for i in 1..=5 {
         w.capture.wait_advert("node2", VRID, start + secs(i - 1), secs(3))?;
     }
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node2"), "node1 preempted all the same");
+    w.holds(VIP, "node2")?;
     two.terminate();
     w.watcher.wait_holder(VIP, "node1", secs(3))?;
     at_peace(&[&one, &two])
@@ -166,13 +166,13 @@ fn shares_load(w: &World, peer: Kind) -> Result<()> {
     two.terminate();
     w.watcher.wait_holder(OTHER, "node1", secs(4))?;
     two.wait_exit(secs(9))?;
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node1"), "{VIP} was to stay on node1");
+    w.holds(VIP, "node1")?;
     let two = Daemon::start(peer, &w.two, &routers(100, 150))?;
     apart()?;
     one.terminate();
     w.watcher.wait_holder(VIP, "node2", secs(4))?;
     ensure!(one.wait_exit(secs(9))?.success(), "the stop was not clean");
-    ensure!(w.watcher.holder(OTHER).as_deref() == Some("node2"), "{OTHER} was to stay on node2");
+    w.holds(OTHER, "node2")?;
     at_peace(&[&one, &two])
 }
 

@@ -46,7 +46,7 @@ fn stands_a_flood(w: &World) -> Result<()> {
         ensure!(status.contains(&format!(" {reason} ")), "{reason} was not counted: {status}");
     }
     ensure!(two.log().grep(words::MASTER).is_empty(), "the backup took over: it did not hear its master");
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node1"), "the address is not where it was");
+    w.holds(VIP, "node1")?;
     w.watcher.no_overlap(VIP, Duration::ZERO)?;
 
     // And no forged advert keeps it from hearing that there is no master any more.

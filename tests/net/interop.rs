@@ -165,11 +165,7 @@ fn serves(w: &World, high: Kind, low: Kind, of: &Cell) -> Result<()> {
         let wrong = w.capture.all(start, |s| s.node == other && matches!(s.what, What::Advert(_)));
         ensure!(wrong.is_empty(), "{other} advertises: {}", wrong[0]);
         for (vip, client) in of.vips.iter().zip(&clients) {
-            ensure!(
-                w.watcher.holder(vip).as_deref() == Some(master),
-                "{:?} hold {vip}",
-                w.watcher.holders(vip)
-            );
+            w.holds(vip, master)?;
             let report = client.report(start, Instant::now())?;
             ensure!(report.by.len() == 1 && report.by.contains_key(master), "{vip}: {report}");
         }

@@ -109,7 +109,7 @@ fn elects(w: &World, high: Kind, low: Kind) -> Result<()> {
     for i in 1..=3 {
         w.capture.wait_advert("node1", VRID, start + secs(i - 1), secs(2))?;
     }
-    ensure!(w.watcher.holder(GLOBAL).as_deref() == Some("node1"), "{GLOBAL} left node1");
+    w.holds(GLOBAL, "node1")?;
     let others = w.capture.all(start, |s| s.node == "node2" && s.advert(VRID).is_some());
     ensure!(others.is_empty(), "node2 advertised");
     w.watcher.no_overlap(GLOBAL, ms(20))?;
@@ -418,7 +418,7 @@ fn carries_many(w: &World) -> Result<()> {
         }
         std::thread::sleep((since + secs(5)).saturating_duration_since(Instant::now()));
         for vip in &vips {
-            ensure!(w.watcher.holder(vip).as_deref() == Some(node), "{vip} is not on {node} alone");
+            w.holds(vip, node)?;
         }
         Ok(())
     };
@@ -463,7 +463,8 @@ fn bears_garbage(w: &World) -> Result<()> {
     w.two.inject_v6(own(&w.two), 255, &[0xff; 1400])?;
     one.log().wait_any(0, &["checksum"], secs(2))?;
     w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?;
-    ensure!(w.watcher.holder(GLOBAL).as_deref() == Some("node1") && one.is_alive(), "node1 gave up");
+    w.holds(GLOBAL, "node1")?;
+    ensure!(one.is_alive(), "vipd has ended");
     Ok(())
 }
 

@@ -202,7 +202,7 @@ fn without_tags(w: &World) -> Result<()> {
     untag("3")?;
     let again = Vipd::run(&w.one, None, &slow())?;
     again.wait_log("resumed", secs(1))?;
-    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved");
+    w.stayed(VIP)?;
     // Not resumed, because it says that it left: removed, and nothing advertised before.
     again.kill();
     again.wait_exit(secs(1))?;
@@ -294,7 +294,7 @@ fn ends_well(w: &World, what: &str) -> Result<()> {
         // IPv4 is well with that.
         "small" => {
             w.watcher.wait_holder(GLOBAL, "node2", ELECTION)?;
-            ensure!(w.watcher.holder(VIP).as_deref() == Some("node1"), "{VIP} moved");
+            w.holds(VIP, "node1")?;
         }
         _ => {}
     }
@@ -316,11 +316,7 @@ fn ends_well(w: &World, what: &str) -> Result<()> {
         wait_until("renewals", secs(12), renewed)?;
     }
     for vip in [VIP, GLOBAL, LINK_LOCAL] {
-        ensure!(
-            w.watcher.holder(vip).as_deref() == Some("node1"),
-            "{vip} is on {:?}",
-            w.watcher.holders(vip)
-        );
+        w.holds(vip, "node1")?;
         // A planned hand-over, both ways, on a busy machine.
         w.watcher.no_overlap(vip, ms(500))?;
         println!("{what}: {vip} was nobody's for {:?}", w.watcher.longest_gap(vip, broken));
@@ -391,7 +387,7 @@ fn vmac_small_mtu(w: &World) -> Result<()> {
     w.one.ip("link set eth0 mtu 1000")?;
     w.watcher.wait_holder(GLOBAL, "node2", secs(2))?;
     w.capture.wait_advert("node1", VRID, Instant::now() + secs(2), secs(4))?;
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node1"), "{VIP} went");
+    w.holds(VIP, "node1")?;
     w.one.ip("link set eth0 mtu 1500")?;
     w.watcher.wait_holders(GLOBAL, &["node1", "node2"], secs(4))?;
     ensure!(one.log().grep(words::MASTER).len() == 1, "it was elected anew");
@@ -425,7 +421,7 @@ fn refused(w: &World) -> Result<()> {
     // It does not preempt for that, and is there if the other one goes.
     one.log().wait_from(one.log().mark(), words::BACKUP, secs(12))?;
     w.capture.wait_advert("node2", VRID, Instant::now() + secs(6), secs(8))?;
-    ensure!(w.watcher.holder(GLOBAL).as_deref() == Some("node2"), "it flaps");
+    w.holds(GLOBAL, "node2")?;
     ensure!(status()?.contains("does not preempt for"), "{}", status()?);
     w.one.ip("link del vrrp6.51")?;
     w.watcher.wait_holder(GLOBAL, "node1", ELECTION)?;
@@ -522,7 +518,7 @@ fn forged(w: &World) -> Result<()> {
     for word in ["does not exist", "was deleted", "FAULT", "messages were lost"] {
         ensure!(one.log().grep(word).is_empty(), "it believed that: {word}");
     }
-    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved");
+    w.stayed(VIP)?;
     // The real one is heard.
     w.one.ip("link set eth0 down")?;
     one.wait_log("Netlink reports eth0 down", secs(1))?;

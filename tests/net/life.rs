@@ -120,7 +120,7 @@ fn as_pid_1(w: &World) -> Result<()> {
         ensure!(status.contains(&format!("{set}{caps}\n")), "PID 1 has the capabilities {status}");
     }
     let ours = children(init).len();
-    let orphans = "i=0; while [ $i -lt 1000 ]; do (sleep 2 >/dev/null 2>&1 &); i=$((i+1)); done";
+    let orphans = "i=0; while [ $i -lt 1000 ]; do (sleep 5 >/dev/null 2>&1 &); i=$((i+1)); done";
     let mut cmd = Command::new("nsenter");
     cmd.args(["-t", &init.to_string(), "-p", "-m", "sh", "-c", orphans]);
     let start = Instant::now();
@@ -227,7 +227,7 @@ fn under_busybox_init(w: &World) -> Result<()> {
     std::thread::sleep(ms(200));
     let report = client.report(start, Instant::now())?;
     ensure!(report.failures() == 0 && report.syn_retransmits == 0, "clients noticed: {report}");
-    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved");
+    w.stayed(VIP)?;
     ensure!(w.one.haproxy_master() == haproxy, "HAProxy was started anew");
     ensure!(children(init).iter().all(|(_, state)| state != "Z"), "zombies: {:?}", children(init));
     // TERM means reboot to busybox init.

@@ -125,6 +125,7 @@ fn main() -> ExitCode {
             for phase in schedule::PHASES {
                 let (of_it, rest) = all.into_iter().partition(|t| phase.has(t.name()));
                 all = rest;
+                bury_later();
                 args.test_threads = Some(threads.map_or(phase.threads, |n| n.min(phase.threads)));
                 failed |= libtest_mimic::run(&args, schedule::longest_first(of_it)).has_failed();
             }
@@ -241,6 +242,27 @@ impl World {
     /// The same until `to`.
     fn bound_to(&self, nominal: Duration, from: Instant, to: Instant) -> Duration {
         bound(nominal, &self.lan.nodes(), from, to)
+    }
+
+    /// That node holds the address, and no other does. Within an instant, because a lease that could not be renewed in
+    /// time is removed and put back.
+    fn holds(&self, vip: &str, node: &str) -> Result<()> {
+        self.watcher.wait_holder(vip, node, ms(200)).map(drop)
+    }
+
+    /// The address was never anywhere but where it came first. It may have been away for an instant when the machine was
+    /// so late that no lease could be renewed in time: vipd has 300 ms for that after each advert, or less.
+    fn stayed(&self, vip: &str) -> Result<()> {
+        const RENEWAL: Duration = ms(150);
+        let all = self.watcher.timeline(vip);
+        let Some((first, more)) = all.split_first() else { fail!("{vip} was never there") };
+        for pair in more.chunks(2) {
+            let excused = matches!(pair, [gone, back] if gone.node == first.node && back.node == first.node
+                && back.at - gone.at < self.bound_to(ms(100), gone.at, back.at)
+                && self.bound_to(ms(0), gone.at - secs(1), gone.at) > RENEWAL);
+            ensure!(excused, "{vip} did not stay: {all:?}");
+        }
+        Ok(())
     }
 
     fn client(&self) -> Result<Client> {

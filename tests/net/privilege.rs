@@ -227,7 +227,7 @@ fn reload_needs_what_was_dropped(w: &World) -> Result<()> {
     one.wait_log(" ready after ", secs(5))?;
     let hook = reload(&with.replace("log = stderr\n", "log = stderr\nnotify = /bin/true\n"), 0)?;
     ensure!(hook.contains("until a restart, commands have only the capabilities"), "{hook}");
-    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved");
+    w.stayed(VIP)?;
     Ok(())
 }
 

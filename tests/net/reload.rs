@@ -170,7 +170,7 @@ fn rounds_under_load(w: &World, rounds: usize) -> Result<()> {
     two.wait_log(words::BACKUP, secs(3))?;
     one.wait_log("held over a crash", secs(5))?;
     let clients: Result<Vec<Client>> =
-        (0..4).map(|_| Client::start_with(&w.client, SERVICE, ms(4), secs(2))).collect();
+        (0..4).map(|_| Client::start_with(&w.client, SERVICE, ms(10), secs(8))).collect();
     let clients = clients?;
     for c in &clients {
         c.wait_answer(secs(5))?;
@@ -247,8 +247,7 @@ fn rounds_under_load(w: &World, rounds: usize) -> Result<()> {
     );
     ensure!(all.iter().all(|r| r.failures() == 0 && r.syn_retransmits == 0), "clients noticed\n{said}");
     for vip in [VIP, SECOND, FOURTH] {
-        let moves = w.watcher.timeline(vip);
-        ensure!(moves.len() == 1, "{vip} moved: {moves:?}\n{said}");
+        w.stayed(vip)?;
     }
     let taken = two.log().grep(words::MASTER).len();
     let lost = one.log().grep(words::BACKUP).len();
@@ -283,7 +282,7 @@ fn refuses_broken(w: &World) -> Result<()> {
     let since = Instant::now();
     let advert = w.capture.wait_advert("node1", VRID, since, secs(2))?;
     ensure!(advert.advert(VRID).is_some_and(|a| a.priority == 150), "{advert}");
-    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved");
+    w.stayed(VIP)?;
     // And a file that is not there.
     std::fs::remove_file(one.ini_path())?;
     let mark = one.log().mark();
@@ -307,7 +306,7 @@ fn renumbers(w: &World) -> Result<()> {
     reloaded(&one, &ini(&w.one, 52, 100), &["VI: new", "VI: leaves"])?;
     w.capture.wait_advert("node1", 52, from, secs(6))?;
     std::thread::sleep(secs(5));
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node1"), "{:?}", w.watcher.timeline(VIP));
+    w.holds(VIP, "node1")?;
     let gap = w.watcher.longest_gap(VIP, from);
     ensure!(
         gap < w.bound(ms(100), from),
@@ -333,7 +332,7 @@ fn removes(w: &World, peer: Kind) -> Result<()> {
     let gap = w.watcher.longest_gap(VIP, from);
     ensure!(gap < w.bound(ms(100), from), "nobody had the address for {gap:?}: {text}");
     one.wait_log("VRRP_Instance(VI_51) has left", secs(1))?;
-    ensure!(w.watcher.timeline(SECOND).len() == 1, "the other one moved");
+    w.stayed(SECOND)?;
     // And back again.
     reloaded(&one, &Vipd::ini(&w.one, None, &[router(100), other()]), &["VI_51: new"])?;
     w.watcher.wait_holder(VIP, "node1", ELECTION)?;
@@ -357,7 +356,7 @@ fn haproxy_comes_and_goes(w: &World) -> Result<()> {
         one.log().wait_from(mark, "haproxy stopped after", secs(9))?;
         ensure!(w.one.haproxy_master().is_none(), "HAProxy goes on");
     }
-    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved: {:?}", w.watcher.timeline(VIP));
+    w.stayed(VIP)?;
     Ok(())
 }
 
@@ -374,7 +373,7 @@ fn interface_appears(w: &World) -> Result<()> {
         reloaded(&one, &Vipd::ini(&w.one, None, &[router(100)]), &["VI_52: leaves"])?;
         w.watcher.wait_holders("192.168.31.230", &[], secs(6))?;
     }
-    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved");
+    w.stayed(VIP)?;
     Ok(())
 }
 
@@ -413,10 +412,10 @@ fn resigns_to_nobody(w: &World) -> Result<()> {
     w.node1_is_master()?;
     let from = Instant::now();
     let (status, text) = ask(&one, &["resign"])?;
-    ensure!(status == 1 && text.contains("VI_51: no successor within 124"), "{status} {text}");
-    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved: {:?}", w.watcher.timeline(VIP));
+    ensure!(status == 1 && text.contains("VI_51: no successor within "), "{status} {text}");
+    w.stayed(VIP)?;
     w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?;
-    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved: {:?}", w.watcher.timeline(VIP));
+    w.stayed(VIP)?;
     let (status, text) = ask(&one, &["resign", "VI_99"])?;
     ensure!(status == 2, "{status} {text}");
     let (status, text) = ask(&one, &["resign", "--force", "--for", "5"])?;

@@ -85,7 +85,7 @@ pub fn held_once(
     }
     for vip in vips {
         w.watcher.no_overlap(vip, Duration::ZERO)?;
-        ensure!(w.watcher.holder(vip).as_deref() == Some("node2"), "{vip} did not stay on node2");
+        w.holds(vip, "node2")?;
     }
     Ok(())
 }
@@ -109,7 +109,7 @@ pub fn resumed(w: &World, one: Vipd, ini: &str, other: Router, vip: &str) -> Res
     for i in 1..=4 {
         w.capture.wait_advert("node1", VRID, start + secs(i), secs(2))?;
     }
-    ensure!(w.watcher.timeline(vip).len() == 1, "the address moved: {:?}", w.watcher.timeline(vip));
+    w.stayed(vip)?;
     ensure!(two.log().grep(words::MASTER).is_empty(), "node2 became master");
     Ok(())
 }

@@ -73,7 +73,7 @@ fn pair(w: &World, high: Kind, low: Kind, make: Make) -> Result<()> {
     }
     let of_two = w.capture.all(start, |s| s.node == "node2" && s.advert(VRID).is_some());
     ensure!(of_two.is_empty(), "node2 advertised: {}", of_two[0]);
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node1"), "{VIP} left node1");
+    w.holds(VIP, "node1")?;
     at_peace(&[&one, &two])?;
 
     one.terminate();
@@ -122,7 +122,7 @@ fn unicast_v6(w: &World, high: Kind, low: Kind) -> Result<()> {
         let Some(advert) = seen.advert(VRID) else { fail!("no advert") };
         ensure!((advert.src, advert.dst, advert.ttl) == (addr6(1), addr6(2), 255), "{advert:?}");
     }
-    ensure!(w.watcher.holder(VIP6).as_deref() == Some("node1"), "{VIP6} left node1");
+    w.holds(VIP6, "node1")?;
     at_peace(&[&one, &two])?;
     one.terminate();
     w.watcher.wait_holder(VIP6, "node2", ELECTION)?;
@@ -157,7 +157,7 @@ fn global_first(w: &World) -> Result<()> {
     for i in 1..=5 {
         w.capture.wait_advert("node1", VRID, start + secs(i - 1), secs(2))?;
     }
-    ensure!(w.watcher.holder(GLOBAL).as_deref() == Some("node1"), "two masters");
+    w.holds(GLOBAL, "node1")?;
     ensure!(two.log().grep("is not link-local").len() == 1, "said again and again");
     let text = String::from_utf8_lossy(&two.cli(&["status"])?.stdout).into_owned();
     ensure!(text.contains("first_not_link_local "), "not counted: {text}");
@@ -169,7 +169,7 @@ fn global_first(w: &World) -> Result<()> {
     one.wait_log(words::BACKUP, secs(3))?;
     let start = Instant::now();
     w.capture.wait_advert("node2", VRID, start + secs(5), secs(8))?;
-    ensure!(w.watcher.holder(GLOBAL).as_deref() == Some("node2"), "two masters");
+    w.holds(GLOBAL, "node2")?;
     Ok(())
 }
 
@@ -180,7 +180,7 @@ fn steady(w: &World, master: &str, other: &str, since: Instant) -> Result<()> {
     }
     let wrong = w.capture.all(since, |s| s.node == other && s.advert(VRID).is_some());
     ensure!(wrong.is_empty(), "{other} advertised: {}", wrong[0]);
-    ensure!(w.watcher.holder(VIP).as_deref() == Some(master), "{:?} hold {VIP}", w.watcher.holders(VIP));
+    w.holds(VIP, master)?;
     Ok(())
 }
 
@@ -350,7 +350,7 @@ fn allowed_peers(w: &World) -> Result<()> {
     }
     one.wait_log(&format!("from {}, which is not one of the peers", w.client.addr()), secs(2))?;
     w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?;
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node1"), "node1 believed a stranger");
+    w.holds(VIP, "node1")?;
     let _two = Keepalived::run(&w.two, &[router(200)])?;
     w.watcher.wait_holder(VIP, "node2", ELECTION)?;
     one.wait_log(words::BACKUP, secs(1))?;

@@ -305,7 +305,7 @@ fn resumes(w: &World) -> Result<()> {
     let again = Vipd::run(&w.one, None, &[with_vmac(vipd(), 100)])?;
     again.wait_log("resumed", secs(2))?;
     w.capture.wait_advert("node1", VRID, killed + secs(4), secs(6))?;
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node1"), "{VIP} left node1");
+    w.holds(VIP, "node1")?;
     ensure!(w.watcher.longest_gap(VIP, killed) < w.bound(ms(300), killed), "{VIP} was gone");
     ensure!(
         w.capture.all(killed, |s| s.node == "node2" && s.advert(VRID).is_some()).is_empty(),
