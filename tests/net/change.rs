@@ -255,7 +255,7 @@ fn cannot_start(w: &World) -> Result<()> {
     let cfg = haproxy_cfg(&w.one, SERVICE)?;
     let text = std::fs::read_to_string(&cfg)?;
     let other = w.one.write("other.cfg", &text.replace("bind ", "bind 127.0.0.1:7777\n    bind "))?;
-    let ini = |cfg: &Path| patient(&Vipd::ini(&w.one, Some(cfg), &[router(100)]));
+    let ini = |cfg: &Path| patient(&Vipd::ini(&w.one, Some(cfg), &[quick(100)]));
     let one = Vipd::start(&w.one, &ini(&cfg))?;
     w.node1_is_master()?;
     one.wait_log("held over a crash", secs(5))?;
@@ -288,7 +288,7 @@ fn cannot_start(w: &World) -> Result<()> {
 fn twice_at_once(w: &World) -> Result<()> {
     let cfg = haproxy_cfg(&w.one, SERVICE)?;
     let ini = |n: u32| {
-        patient(&Vipd::ini(&w.one, Some(&cfg), &[router(100)]))
+        patient(&Vipd::ini(&w.one, Some(&cfg), &[quick(100)]))
             .replace("[haproxy]\n", &format!("[haproxy]\nargs = -n {n}\n"))
     };
     let one = Vipd::start(&w.one, &ini(1500))?;

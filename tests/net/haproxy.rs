@@ -24,7 +24,7 @@ const HELD: &str = "held over a crash";
 
 /// vipd with a HAProxy that may die as often as a test likes.
 fn sturdy(node: &Node, cfg: &std::path::Path, more: &str) -> Result<Vipd> {
-    let ini = Vipd::ini(node, Some(cfg), &[router(100)]);
+    let ini = Vipd::ini(node, Some(cfg), &[quick(100)]);
     let ini = ini.replace("[haproxy]\n", &format!("[haproxy]\ncrash_limit = 1000\n{more}"));
     Vipd::start(node, &patient(&ini))
 }
@@ -334,7 +334,7 @@ fn says_why_not(w: &World) -> Result<()> {
     std::fs::write(&program, format!("#!/bin/sh\nulimit -Sn 64\nexec {} \"$@\"\n", vipd_path()?.display()))?;
     std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let mut cmd = std::process::Command::new(&program);
-    cmd.arg("-c").arg(w.one.write("vipd.ini", &patient(&Vipd::ini(&w.one, Some(&cfg), &[router(100)])))?);
+    cmd.arg("-c").arg(w.one.write("vipd.ini", &patient(&Vipd::ini(&w.one, Some(&cfg), &[quick(100)])))?);
     let few = Proc::start(&w.one, "vipd", cmd)?;
     w.node1_is_master()?;
     few.wait_log("cannot be held (more than the limit of open files)", secs(8))?;

@@ -289,6 +289,12 @@ fn router(priority: u8) -> Router {
     Router::new(VRID, priority, VIP_LEN)
 }
 
+/// The same with an advert each 0.2 s: for a node that is alone, where time is not the subject. It is master 3 s sooner,
+/// and has twice the time for a renewal: 0.6 s.
+fn quick(priority: u8) -> Router {
+    router(priority).v3().advert_int("0.2")
+}
+
 /// Neither log complains of the other.
 fn at_peace(daemons: &[&Proc]) -> Result<()> {
     for daemon in daemons {

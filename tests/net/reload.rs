@@ -341,11 +341,11 @@ fn removes(w: &World, peer: Kind) -> Result<()> {
 }
 
 fn haproxy_comes_and_goes(w: &World) -> Result<()> {
-    let without = Vipd::ini(&w.one, None, &[router(100)]);
+    let without = Vipd::ini(&w.one, None, &[quick(100)]);
     let one = Vipd::start(&w.one, &without)?;
     w.node1_is_master()?;
     let cfg: PathBuf = haproxy_cfg(&w.one, SERVICE)?;
-    let with = patient(&Vipd::ini(&w.one, Some(&cfg), &[router(100)]));
+    let with = patient(&Vipd::ini(&w.one, Some(&cfg), &[quick(100)]));
     for _ in 0..2 {
         let mark = one.log().mark();
         reloaded(&one, &with, &["HAProxy: new"])?;
@@ -362,15 +362,15 @@ fn haproxy_comes_and_goes(w: &World) -> Result<()> {
 
 fn interface_appears(w: &World) -> Result<()> {
     w.lan.second()?;
-    let mut other = Router::new(52, 100, "192.168.31.230/24");
+    let mut other = Router::new(52, 100, "192.168.31.230/24").v3().advert_int("0.2");
     other.interface = "eth1".to_owned();
-    let both = Vipd::ini(&w.one, None, &[router(100), other]);
-    let one = Vipd::run(&w.one, None, &[router(100)])?;
+    let both = Vipd::ini(&w.one, None, &[quick(100), other]);
+    let one = Vipd::run(&w.one, None, &[quick(100)])?;
     w.node1_is_master()?;
     for _ in 0..2 {
         reloaded(&one, &both, &["VI_52: new"])?;
         w.watcher.wait_holder("192.168.31.230", "node1", ELECTION)?;
-        reloaded(&one, &Vipd::ini(&w.one, None, &[router(100)]), &["VI_52: leaves"])?;
+        reloaded(&one, &Vipd::ini(&w.one, None, &[quick(100)]), &["VI_52: leaves"])?;
         w.watcher.wait_holders("192.168.31.230", &[], secs(6))?;
     }
     w.stayed(VIP)?;

@@ -60,7 +60,6 @@ pub const PHASES: [Phase; 4] = [
         threads: 4,
         names: &[
             "carries_250_routers",
-            "change_three_hundred_times_leaks_nothing",
             "kernel_link_that_flaps_does_not_fill_the_log",
             "kernel_lost_netlink_messages_are_made_up_for",
             "status_of_many_routers_comes_in_pieces",

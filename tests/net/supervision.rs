@@ -81,7 +81,7 @@ fn not_master_before_haproxy(w: &World) -> Result<()> {
 
 /// USR2: seamless, and only with a configuration that HAProxy accepts. VRRP does not notice.
 fn reloads_haproxy(w: &World) -> Result<()> {
-    let (one, _) = w.with_haproxy(Kind::Vipd, &w.one, router(100))?;
+    let (one, _) = w.with_haproxy(Kind::Vipd, &w.one, quick(100))?;
     w.node1_is_master()?;
     let client = Client::start_with(&w.client, SERVICE, ms(10), secs(5))?;
     client.wait_answer_by("node1", secs(3))?;
