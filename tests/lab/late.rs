@@ -283,22 +283,3 @@ impl Drop for Jitter {
         self.stop.store(true, Ordering::Relaxed);
     }
 }
-
-pub fn dbg() {
-    if let Some(m) = MACHINE.get() {
-        for (a, b) in m.rtnl.late() {
-            if b - a > ms(80) {
-                eprintln!("DBGRTNL {:.3} {:.3}", super::since_start(a), super::since_start(b));
-            }
-        }
-        for (cpu, j) in m.sleepers.iter().enumerate() {
-            j.late.read(|l| {
-                for (a, o) in l {
-                    if *o > ms(40) {
-                        eprintln!("DBGSLEEP {:.3} {:.3} {cpu}", super::since_start(*a), o.as_secs_f64());
-                    }
-                }
-            });
-        }
-    }
-}
