@@ -11,7 +11,10 @@ log=target/test-beside.log
 "$cargo" test --quiet --locked --profile sim --test sim --no-run
 
 computes() {
-    WITHOUT_NET=1 nice -n 19 "$cargo" test --locked && nice -n 19 "$cargo" test --locked --profile sim --test sim
+    failed=0
+    WITHOUT_NET=1 nice -n 19 "$cargo" test --locked --no-fail-fast || failed=$?
+    nice -n 19 "$cargo" test --locked --profile sim --test sim || failed=$?
+    return $failed
 }
 computes >"$log" 2>&1 &
 status=0

@@ -35,13 +35,11 @@ pub const PHASES: [Phase; 4] = [
         names: &[
             "realtime_with_adverts_each_10_ms",
             "realtime_carries_250_routers_each_10_ms",
-            "realtime_steps_down_when_busy",
-            "reloads_lose_nothing",
             "reloads_under_load_lose_nothing",
             "stands_a_flood",
         ],
     },
-    // A router with an advert each 100 ms beside an attack; clients with a request each 2 ms.
+    // A router with an advert each 100 ms beside an attack; many clients, none of which may be refused.
     Phase {
         threads: 4,
         names: &[
@@ -52,16 +50,18 @@ pub const PHASES: [Phase; 4] = [
             "an_adopted_haproxy_is_held_as_well",
             "crashes_leak_nothing",
             "holds_sockets_of_all_kinds",
+            "reloads_lose_nothing",
         ],
     },
     // Hundreds of addresses or interfaces that come and go: each change takes the lock of the kernel's network
-    // configuration, and whoever renews a lease meanwhile waits for it.
+    // configuration, and whoever renews a lease meanwhile waits for it. `steps_down` keeps all CPUs for a second.
     Phase {
         threads: 4,
         names: &[
             "carries_250_routers",
             "kernel_link_that_flaps_does_not_fill_the_log",
             "kernel_lost_netlink_messages_are_made_up_for",
+            "realtime_steps_down_when_busy",
             "status_of_many_routers_comes_in_pieces",
             "v6_carries_254_addresses",
             "vmac_many",
