@@ -174,9 +174,9 @@ impl Drop for Lan {
 /// What would remove the namespaces of LANs that are gone, if they are to stay for now.
 static GRAVES: Mutex<Option<String>> = Mutex::new(None);
 
-/// From now on nothing runs any more in a LAN that was dropped, but its namespaces stay until the next call of this, or
-/// until the program ends. Their removal holds the kernel's lock of all network configuration for 20 ms and two RCU
-/// grace periods, and whoever runs beside it loses that time. One that stays costs 150 KiB.
+/// From now on nothing runs any more in a LAN that was dropped, but its namespaces stay until the next call
+/// of this, or until the program ends. Their removal holds the kernel's lock of all network configuration for
+/// 20 ms and two RCU grace periods, and whoever runs beside it loses that time. One that stays costs 150 KiB.
 pub fn bury_later() {
     let mut graves = GRAVES.lock().unwrap_or_else(PoisonError::into_inner);
     let script = graves.replace(String::new()).unwrap_or_default();

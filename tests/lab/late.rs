@@ -74,8 +74,8 @@ pub fn bound(nominal: Duration, nodes: &[Node], from: Instant, to: Instant) -> D
     nominal + late(nodes, from, to)
 }
 
-/// By how much anything on any of these nodes may have been late between two moments: the sleeper, or all processes
-/// of one node one after the other, and the kernel's lock.
+/// By how much anything on any of these nodes may have been late between two moments: the sleeper, or all
+/// processes of one node one after the other, and the kernel's lock.
 pub fn late(nodes: &[Node], from: Instant, to: Instant) -> Duration {
     late_by(nodes, from, to, |_| true)
 }
@@ -97,8 +97,8 @@ fn late_by(nodes: &[Node], from: Instant, to: Instant, whose: fn(&Wait) -> bool)
     machine.slept(from, to, Jitter::worst).max(waited) + machine.held(from, to)
 }
 
-/// The longest time for which a daemon of these nodes could not do a thing between two moments: the sleeper's worst, the
-/// longest hold of rtnl, and the most that a daemon waited for a CPU within a second.
+/// The longest time for which a daemon of these nodes could not do a thing between two moments: the sleeper's
+/// worst, the longest hold of rtnl, and the most that a daemon waited for a CPU within a second.
 pub fn standstill(nodes: &[Node], from: Instant, to: Instant) -> Duration {
     let Some(machine) = MACHINE.get() else { return Duration::ZERO };
     let waits = lock(&machine.waits);

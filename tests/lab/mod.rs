@@ -6,8 +6,8 @@
 //! Everything happens in a mount, network and PID namespace of this program ([`isolate`]): whatever
 //! becomes of it, nothing of it is left behind, and two runs do not see each other.
 //!
-//! No sleeping: every wait is for an event, has a deadline, and says what it waited for. A deadline, and any other
-//! bound on a time, is what vipd may take and how late the machine was on top ([`bound`]).
+//! No sleeping: every wait is for an event, has a deadline, and says what it waited for. A deadline, and any
+//! other bound on a time, is what vipd may take and how late the machine was on top ([`bound`]).
 //!
 //! # A map of `tests/`
 //! | where | cargo's name for it | what it is | how to run it |
@@ -25,10 +25,10 @@
 //! | `lab/` | none: a module of `net`, `demo`, `bench` and `soak` | this | |
 //! | `chaos/` | none: a module of `net` and `soak` | rounds of many faults at once, and their judge | `cargo test --test net chaos` |
 //!
-//! `make test` runs all tests (`run.sh`). Demo, bench and soak are examples: the first two have nothing to fail, the
-//! third takes two hours. They lie here because they share the lab. Each of these four programs is a crate of its own,
-//! so the lab is compiled four times, and none of them uses all of it: hence `allow(dead_code)`. To compile it once
-//! would take a crate of its own, and a workspace for that.
+//! `make test` runs all tests (`run.sh`). Demo, bench and soak are examples: the first two have nothing to
+//! fail, the third takes two hours. They lie here because they share the lab. Each of these four programs is
+//! a crate of its own, so the lab is compiled four times, and none of them uses all of it: hence
+//! `allow(dead_code)`. To compile it once would take a crate of its own, and a workspace for that.
 
 #![allow(dead_code, unused_imports)]
 

@@ -234,7 +234,8 @@ fn listen(
 /// The kernel stamps with CLOCK_REALTIME; what lies back is the same on every clock.
 fn instant(stamp: TimeSpec) -> Instant {
     let stamp = UNIX_EPOCH + Duration::from(stamp);
-    // Two readings with nothing between them, as far as can be told: else what came first might seem to be second.
+    // Two readings with nothing between them, as far as can be told: else what came first might seem to be
+    // second.
     let readings = (0..5).map(|_| {
         let (now, wall) = (Instant::now(), SystemTime::now());
         (now.elapsed(), now, wall)

@@ -496,7 +496,8 @@ fn resigns_under_load(w: &World) -> Result<()> {
     let report = client.report(begin, Instant::now())?;
     println!("{report}, gap {gap:?}");
     ensure!(gap < w.bound(ms(100), begin), "nobody had the address for {gap:?}");
-    // A connection whose request is on its way when the address moves cannot survive: one each time, at the most.
+    // A connection whose request is on its way when the address moves cannot survive: one each time, at the
+    // most.
     ensure!(report.failures() <= 10, "{report}");
     Ok(())
 }

@@ -29,8 +29,8 @@ fn sturdy(node: &Node, cfg: &std::path::Path, more: &str) -> Result<Vipd> {
     Vipd::start(node, &patient(&ini))
 }
 
-/// Clients with 100 requests a second each. The queue of a listening socket has room for 2000, so that nobody is
-/// turned away while HAProxy takes seconds to start.
+/// Clients with 100 requests a second each. The queue of a listening socket has room for 2000, so that nobody
+/// is turned away while HAProxy takes seconds to start.
 fn clients(w: &World, count: usize, service: &str) -> Result<Vec<Client>> {
     let clients: Result<Vec<Client>> =
         (0..count).map(|_| Client::start_with(&w.client, service, ms(10), secs(8))).collect();

@@ -64,7 +64,8 @@ fn announced(w: &World, right: Kind, wrong: Kind, vip: &str) -> Result<()> {
     let report = client.report(last, Instant::now())?;
     println!("{right:?} and {wrong:?}, {vip}: the client asks the right one after {took:.1?}: {report}");
     ensure!(took < w.bound(ms(300), last), "the client asked the wrong one for {took:?}");
-    // A node whose lease could not be renewed in time advertises once more: then their turns are not as they were.
+    // A node whose lease could not be renewed in time advertises once more: then their turns are not as they
+    // were.
     let late = |daemon: &Daemon| !daemon.log().grep("a lease was renewed too late").is_empty();
     if late(&one.0) || late(&two.0) {
         return Ok(());

@@ -1,9 +1,9 @@
 //! vipd on the wire: elections, failures and mistakes acted out in network namespaces, against itself
 //! and against keepalived, with real HAProxies and clients.
 //!
-//! `cargo test --test net [FILTER]`; the vipd under test is cargo's, or `$VIPD`. `WITHOUT_NET` in the environment
-//! leaves all of them out. Without namespaces every
-//! test is skipped and named; with `CI=true` that is a failure.
+//! `cargo test --test net [FILTER]`; the vipd under test is cargo's, or `$VIPD`. `WITHOUT_NET` in the
+//! environment leaves all of them out. Without namespaces every test is skipped and named; with `CI=true`
+//! that is a failure.
 
 mod attacks;
 mod change;
@@ -162,8 +162,8 @@ fn tests() -> impl Iterator<Item = &'static (&'static str, Test)> {
 /// Experiments that said nothing, for how long the machine stood still, and of what they failed.
 static VOID: Mutex<Vec<(&str, Duration, String)>> = Mutex::new(Vec::new());
 
-/// No experiment says anything about vipd if a daemon could not do a thing for longer: with an advert each second a
-/// lease has to be renewed within 300 ms of each, or the address goes.
+/// No experiment says anything about vipd if a daemon could not do a thing for longer: with an advert each
+/// second a lease has to be renewed within 300 ms of each, or the address goes.
 const STANDSTILL: Duration = ms(250);
 
 /// What became of a test.
@@ -262,14 +262,15 @@ impl World {
         bound(nominal, &self.lan.nodes(), from, to)
     }
 
-    /// That node holds the address, and no other does. Within an instant, because a lease that could not be renewed in
-    /// time is removed and put back.
+    /// That node holds the address, and no other does. Within an instant, because a lease that could not be
+    /// renewed in time is removed and put back.
     fn holds(&self, vip: &str, node: &str) -> Result<()> {
         self.watcher.wait_holder(vip, node, ms(200)).map(drop)
     }
 
-    /// The address was never anywhere but where it came first. It may have been away for an instant when the machine was
-    /// so late that no lease could be renewed in time: vipd has 300 ms for that after each advert, or less.
+    /// The address was never anywhere but where it came first. It may have been away for an instant when the
+    /// machine was so late that no lease could be renewed in time: vipd has 300 ms for that after each
+    /// advert, or less.
     fn stayed(&self, vip: &str) -> Result<()> {
         const RENEWAL: Duration = ms(150);
         let all = self.watcher.timeline(vip);
@@ -297,8 +298,8 @@ fn v4(text: &str) -> Ipv4Addr {
     text.parse().unwrap_or_else(|_| panic!("{text} is no IPv4 address"))
 }
 
-/// This configuration, with all the time that HAProxy may need for a start on a busy machine: for tests whose subject
-/// that is not. (`gives_way_without_haproxy` is about `restart_grace`.)
+/// This configuration, with all the time that HAProxy may need for a start on a busy machine: for tests whose
+/// subject that is not. (`gives_way_without_haproxy` is about `restart_grace`.)
 fn patient(ini: &str) -> String {
     ini.replacen("[haproxy]\n", "[haproxy]\nrestart_grace = 10\nstart_timeout = 30\n", 1)
 }
@@ -307,8 +308,8 @@ fn router(priority: u8) -> Router {
     Router::new(VRID, priority, VIP_LEN)
 }
 
-/// The same with an advert each 0.2 s: for a node that is alone, where time is not the subject. It is master 3 s sooner,
-/// and has twice the time for a renewal: 0.6 s.
+/// The same with an advert each 0.2 s: for a node that is alone, where time is not the subject. It is master
+/// 3 s sooner, and has twice the time for a renewal: 0.6 s.
 fn quick(priority: u8) -> Router {
     router(priority).v3().advert_int("0.2")
 }

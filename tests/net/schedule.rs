@@ -53,8 +53,9 @@ pub const PHASES: [Phase; 4] = [
             "reloads_lose_nothing",
         ],
     },
-    // Hundreds of addresses or interfaces that come and go: each change takes the lock of the kernel's network
-    // configuration, and whoever renews a lease meanwhile waits for it. `steps_down` keeps all CPUs for a second.
+    // Hundreds of addresses or interfaces that come and go: each change takes the lock of the kernel's
+    // network configuration, and whoever renews a lease meanwhile waits for it. `steps_down` keeps all CPUs
+    // for a second.
     Phase {
         threads: 4,
         names: &[
