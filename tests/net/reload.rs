@@ -209,7 +209,7 @@ fn rounds_under_load(w: &World, rounds: usize) -> Result<()> {
         let (expected, word) = match kind {
             10 => (2, "no_such_key"),
             11 => (0, "haproxy reloaded: worker"),
-            12 => (1, "configuration is refused"),
+            12 => (1, "refuses its configuration"),
             13 => (0, "unchanged"), // HAProxy's file is the good one again
             9 => (0, "haproxy["),
             0 | 14 => (0, "VI_51: changed"),

@@ -64,7 +64,7 @@ impl World {
                 frames += 1;
                 // What was on its way when the advert came is repaired by the announcements after 20 and 100
                 // ms.
-                let crossed = seen.at - since < ms(10);
+                let crossed = seen.at - since < self.bound_to(ms(10), since, seen.at);
                 ensure!(crossed || master.as_ref() == Some(&seen.node), "not from the master: {seen}");
             }
         }
