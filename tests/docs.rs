@@ -1,4 +1,5 @@
-//! The documentation and the program say the same: keys, counters, options, examples; and `mandoc` likes the manual.
+//! The documentation and the program say the same: keys, counters, options, examples; and `mandoc` likes the
+//! manual.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -50,7 +50,8 @@ impl World {
         }
     }
 
-    /// `Daemon::read`: everything that is queued by now; all but the adverts with a clock that was read before.
+    /// `Daemon::read`: everything that is queued by now; all but the adverts with a clock that was read
+    /// before.
     fn drain(&mut self, h: usize, p: &mut Proc, t: u64, source: Source, now: Time) {
         match source {
             Source::Netlink => {
