@@ -95,8 +95,8 @@ impl Control {
         }
     }
 
-    /// Reads from, writes to or drops a client, or accepts new ones (`None`). `answer` turns a request into exit
-    /// status and text; `None`: the answer comes later, by `reply`.
+    /// Reads from, writes to or drops a client, or accepts new ones (`None`). `answer` turns a request into
+    /// exit status and text; `None`: the answer comes later, by `reply`.
     pub fn serve(
         &mut self,
         now: Time,

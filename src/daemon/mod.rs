@@ -17,6 +17,7 @@ mod realtime;
 mod reload;
 mod requests;
 mod rights;
+mod secrets;
 mod state_files;
 #[cfg(test)]
 mod tests;
@@ -176,6 +177,7 @@ impl Daemon {
     fn turn(&mut self) -> Result<(), Fatal> {
         let ready = self.wait().map_err(|e| fatal("ppoll", words::errno(e as i32)))?;
         let now = clock::now();
+        self.node.set_wall_clock(now, clock::wall());
         for step in TURN {
             if step == Step::Read {
                 self.read_ready(&ready, now)?;

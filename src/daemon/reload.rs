@@ -2,8 +2,9 @@
 
 use super::haproxy::service::Service;
 use super::requests::{REFUSED, WRONG};
-use super::state_files;
+use super::secrets;
 use super::{Daemon, logger, nonlocal_bind};
+use crate::base::secret::Secret;
 use crate::base::text::Write;
 use crate::config::{Config, diff, ini, schema};
 use crate::node::{Change, What};
@@ -26,7 +27,9 @@ pub fn read_file(file: &Path) -> std::io::Result<Vec<u8>> {
 /// per line.
 pub fn read_config(file: &Path) -> Result<(Config, String), String> {
     let bytes = read_file(file).map_err(|e| format!("vipd: {}: {e}\n", file.display()))?;
-    let (cfg, kind, said) = match schema::parse_bytes(&bytes) {
+    // Wiped in the end: it may hold keys.
+    let bytes = Secret(bytes);
+    let (cfg, kind, said) = match schema::parse_bytes(&bytes.0, &secrets::read) {
         Ok((cfg, warnings)) => (Some(cfg), "warning: ", warnings),
         Err(errors) => (None, "", errors),
     };
@@ -114,11 +117,7 @@ impl Daemon {
         let now = clock::now();
         let changes = self.node.reconfigure(old, new, now);
         self.net.resize(self.node.links.len());
-        for router in self.node.without_sequence() {
-            if let Some(replay) = state_files::sequence(&self.setup.control_socket, &self.node, router) {
-                self.node.restore_sequence(router, replay);
-            }
-        }
+        self.recall_sequences();
         self.node.reconfigure_haproxy(new.haproxy.as_ref(), files, now);
         changes
     }

@@ -3,12 +3,10 @@
 
 use super::Daemon;
 use super::network::links::promote_secondaries;
-use crate::config;
 use crate::lease::state_file;
-use crate::node::{Memory, Node};
+use crate::node::{Memory, Router};
 use crate::report::words;
 use crate::sys::runtime;
-use crate::vrrp::replay::Replay;
 use nix::net::if_::if_nametoindex;
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -27,17 +25,23 @@ pub(super) struct Named {
 impl Daemon {
     /// Reads the state files. Returns for each router whether it was master, and what the files name.
     pub(super) fn recall(&mut self) -> (Vec<bool>, Named) {
+        self.recall_sequences();
         let path = &self.setup.control_socket;
         let mut was_master = Vec::new();
-        for router in 0..self.node.routers.len() {
-            if let Some(replay) = sequence(path, &self.node, router) {
-                self.node.restore_sequence(router, replay);
-            }
-            let cfg = &self.node.routers[router].cfg;
-            let content = remembered(&state_file(path, &cfg.name));
-            was_master.push(content.is_some_and(|content| state_file::says_master(&content, cfg)));
+        for router in &self.node.routers {
+            let content = remembered(&state_file(path, &router.cfg.name));
+            was_master.push(content.is_some_and(|content| state_file::says_master(&content, &router.cfg)));
         }
         (was_master, self.recall_addresses())
+    }
+
+    /// Tells the routers that need them and do not know them which sequence numbers are used up.
+    pub(super) fn recall_sequences(&mut self) {
+        for router in self.node.without_sequence() {
+            if let Some(file) = sequence_file(&self.setup.control_socket, &self.node.routers[router]) {
+                self.node.restore_sequence(router, remembered(&file).as_deref());
+            }
+        }
     }
 
     fn recall_addresses(&mut self) -> Named {
@@ -85,12 +89,14 @@ impl Daemon {
     }
 
     pub(super) fn remember(&self, router: usize, memory: Memory) {
-        let cfg = &self.node.routers[router].cfg;
+        let router = &self.node.routers[router];
+        let cfg = &router.cfg;
         let mut file = state_file(&self.setup.control_socket, &cfg.name);
         let done = match memory {
             Memory::Sequence => {
-                file = sequence_file(&self.setup.control_socket, cfg);
-                runtime::replace_file(&file, &self.node.routers[router].replay.render())
+                let Some(path) = sequence_file(&self.setup.control_socket, router) else { return };
+                file = path;
+                runtime::replace_file(&file, &router.auth.render())
             }
             Memory::Nothing => match std::fs::remove_file(&file) {
                 Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
@@ -125,13 +131,8 @@ fn state_file(control_socket: &Path, name: &str) -> PathBuf {
     runtime::with_suffix(control_socket, &format!(".vrrp.{name}"))
 }
 
-/// The file of the sequence numbers. They outlive the mastership and a change of the key.
-fn sequence_file(control_socket: &Path, v: &config::Vrrp) -> PathBuf {
-    runtime::with_suffix(control_socket, &format!(".ah.{}", v.name))
-}
-
-/// The sequence numbers that a router has used up in an earlier vipd.
-pub(super) fn sequence(control_socket: &Path, node: &Node, router: usize) -> Option<Replay> {
-    let cfg = &node.routers.get(router)?.cfg;
-    remembered(&sequence_file(control_socket, cfg)).and_then(|s| Replay::parse(&s))
+/// The file of the sequence numbers, if the router's authentication has any. They outlive the mastership and
+/// a change of the key.
+fn sequence_file(control_socket: &Path, router: &Router) -> Option<PathBuf> {
+    Some(runtime::with_suffix(control_socket, &format!(".{}.{}", router.auth.file()?, router.cfg.name)))
 }

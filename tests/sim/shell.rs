@@ -1,8 +1,8 @@
-//! One vipd process: `daemon.rs` step by step, in the same order, so that it can stand still between any two of
-//! them. Each `clock::now()` of the daemon is one read of `World::clock` here.
+//! One vipd process: `daemon.rs` step by step, in the same order, so that it can stand still between any two
+//! of them. Each `clock::now()` of the daemon is one read of `World::clock` here.
 //!
-//! What the daemon does in one go is a [`Stage`]; what it does between two reads of the clock, or between a check
-//! and the system call that it is for, is a [`Half`].
+//! What the daemon does in one go is a [`Stage`]; what it does between two reads of the clock, or between a
+//! check and the system call that it is for, is a [`Half`].
 
 mod calls;
 

@@ -28,8 +28,8 @@ impl Sender {
         Sender { router_id: router_id.to_owned(), host, started: clock::unix() }
     }
 
-    /// The mail about a state change that was `age` ago; `lost` mails before it were dropped. `number` is unique among
-    /// the mails of this vipd.
+    /// The mail about a state change that was `age` ago; `lost` mails before it were dropped. `number` is
+    /// unique among the mails of this vipd.
     pub(super) fn mail(
         &self,
         cfg: &config::Mail,
