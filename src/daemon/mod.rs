@@ -33,6 +33,7 @@ use crate::preflight::advice::open_secret;
 use crate::report::repeat::Repeats;
 use crate::report::watch;
 use crate::report::words;
+use crate::sys::lone::{Lone, Refused};
 use crate::sys::{clock, process, runtime, schedule, signal};
 use children::checks::Checks;
 use children::jobs::Jobs;
@@ -73,6 +74,8 @@ struct Daemon {
     realtime: Realtime,
     repeats: Repeats,
     rights: Rights,
+    /// The lock of the network namespace, unless another user holds its name.
+    lone: Option<Lone>,
     /// The exit status, once the node is through.
     exit: Option<u8>,
 }
@@ -104,12 +107,14 @@ pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
     runtime::make_dir(dir).map_err(|e| fatal(dir.display(), e))?;
     // They last as long as the process.
     let _locks = lock(path)?;
+    let lone = lone(cfg)?;
     let mut daemon = Daemon::open(cfg, file, rights)?;
+    daemon.lone = lone;
     daemon.begin()?;
     loop {
         daemon.turn()?;
         if let Some(status) = daemon.exit {
-            let _ = std::fs::remove_file(path);
+            let _ = runtime::remove_socket(path);
             return Ok(status);
         }
     }
@@ -134,6 +139,7 @@ impl Daemon {
             realtime: Realtime::new(cfg.global.realtime_priority),
             repeats: Repeats::default(),
             rights,
+            lone: None,
             exit: None,
             setup: Setup {
                 file: file.to_owned(),
@@ -215,6 +221,9 @@ impl Daemon {
     fn sources(&self, now: Time) -> PollSet<'_> {
         let mut set = PollSet::default();
         set.add(self.signals.as_fd(), Source::Signals);
+        if let Some(lone) = &self.lone {
+            set.add(lone.as_fd(), Source::Lone);
+        }
         self.net.poll(now, &mut set);
         for (fd, source) in self.service.iter().flat_map(Service::fds) {
             set.add(fd, Source::Haproxy(source));
@@ -293,6 +302,30 @@ fn lock(control_socket: &Path) -> Result<(Flock<File>, Flock<File>), Fatal> {
     let file = runtime::lock_file(control_socket).map_err(|e| refused(&name, e))?;
     let netns = runtime::lock_netns(control_socket).map_err(|e| refused("this network namespace", e))?;
     Ok((file, netns))
+}
+
+/// Takes the lock that other containers see, too.
+fn lone(cfg: &Config) -> Result<Option<Lone>, Fatal> {
+    let name = cfg.global.router_id.clone().unwrap_or_else(host_name);
+    let path = cfg.global.control_socket.display();
+    match Lone::take(format!("{name}, control_socket {path}")) {
+        Ok(lone) => Ok(Some(lone)),
+        Err(Refused::Held(pid, says)) => {
+            let mut who = pid.map_or("in another container".into(), |pid| format!("process {pid}"));
+            if !says.is_empty() {
+                who = format!("{says}, {who}");
+            }
+            Err(Fatal(format!("vipd is already running in this network namespace: {who}")))
+        }
+        Err(Refused::Stranger(user)) => {
+            let user = user.map_or("another user".into(), |uid| format!("user {uid}"));
+            log::warn!(
+                "the abstract socket @vipd belongs to {user}: a second vipd in another container would not be noticed"
+            );
+            Ok(None)
+        }
+        Err(Refused::Errno(e)) => Err(fatal("lock of this network namespace", words::errno(e as i32))),
+    }
 }
 
 fn nonlocal_bind(cfg: &config::Haproxy) {
