@@ -19,6 +19,7 @@ mod requests;
 mod rights;
 mod secrets;
 mod state_files;
+mod systemd;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use crate::control::Control;
 use crate::event::Event;
 use crate::node::{Clocks, Node, SETTLE, Step, TURN};
 use crate::preflight::advice::open_secret;
+use crate::preflight::programs;
 use crate::report::repeat::Repeats;
 use crate::report::watch;
 use crate::report::words;
@@ -51,6 +53,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use systemd::Systemd;
 
 /// A failure that ends the daemon: one line that names it.
 #[derive(Debug)]
@@ -74,6 +77,7 @@ struct Daemon {
     realtime: Realtime,
     repeats: Repeats,
     rights: Rights,
+    systemd: Systemd,
     /// The lock of the network namespace, unless another user holds its name.
     lone: Option<Lone>,
     /// The exit status, once the node is through.
@@ -100,6 +104,9 @@ pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
     if let Some(warning) = open_secret(cfg, file) {
         log::warn!("{}: {warning}", file.display());
     }
+    for (_, warning) in programs::warnings(cfg, file) {
+        log::warn!("{warning}");
+    }
     runtime::keep_descriptors();
     process::adopt_orphans();
     let path = &cfg.global.control_socket;
@@ -110,7 +117,9 @@ pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
     let lone = lone(cfg)?;
     let mut daemon = Daemon::open(cfg, file, rights)?;
     daemon.lone = lone;
+    daemon.systemd = Systemd::from_env(clock::now());
     daemon.begin()?;
+    daemon.systemd.ready(clock::now());
     loop {
         daemon.turn()?;
         if let Some(status) = daemon.exit {
@@ -139,6 +148,7 @@ impl Daemon {
             realtime: Realtime::new(cfg.global.realtime_priority),
             repeats: Repeats::default(),
             rights,
+            systemd: Systemd::default(),
             lone: None,
             exit: None,
             setup: Setup {
@@ -204,6 +214,7 @@ impl Daemon {
             self.reread();
         }
         self.realtime.tick(now);
+        self.systemd.tick(now);
         if self.node.is_takeover_due(now) {
             // This process may have stood still since ppoll returned, and the master's adverts wait.
             self.read_all_adverts();
@@ -244,6 +255,7 @@ impl Daemon {
             self.net.deadline(now),
             self.control.deadline(),
             self.realtime.deadline(),
+            self.systemd.deadline(),
             self.repeats.deadline(),
         ];
         all.into_iter().fold(None, earlier)
@@ -266,9 +278,14 @@ impl Daemon {
     }
 
     fn log_events(&mut self) {
+        let mut any = false;
         while let Some(event) = self.node.next_event() {
+            any = true;
             self.note(&event);
             self.log_event(&event);
+        }
+        if any {
+            self.systemd.changed(clock::now(), &self.node);
         }
         while let Some((level, text, more)) = self.repeats.due(clock::now()) {
             log::log!(level, "{text} (and {more} more)");

@@ -272,6 +272,21 @@ fn spurious_readiness_changes_nothing() {
 }
 
 #[test]
+fn a_process_with_a_secret_leaves_no_core_file() {
+    use nix::sys::prctl::{get_dumpable, set_dumpable};
+    let file = std::env::temp_dir().join(format!("vipd-dumpable-{}.ini", std::process::id()));
+    let text = "[vrrp V]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = 10.77.0.100/24\n";
+    for (more, dumpable) in [("", true), ("auth_type = PASS\nauth_pass = 1111\n", false)] {
+        set_dumpable(true).unwrap();
+        std::fs::write(&file, [text, more].concat()).unwrap();
+        assert!(read_config(&file).is_ok());
+        assert_eq!(get_dumpable(), Ok(dumpable), "{more}");
+    }
+    set_dumpable(true).unwrap();
+    let _ = std::fs::remove_file(file);
+}
+
+#[test]
 fn what_is_ready_for_one_attempt_is_not_read_from_the_next() {
     let mut w = World::new(false);
     w.run_until(&[2, 3, 4]);

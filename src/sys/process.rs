@@ -78,8 +78,8 @@ pub fn input_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
     Ok((reader, writer))
 }
 
-/// Variables by which systemd talks to vipd alone (sd_notify(3), systemd.exec(5)): a HAProxy that found them would
-/// speak in vipd's place.
+/// Variables by which systemd talks to vipd alone (sd_notify(3), systemd.exec(5)): a HAProxy that found them
+/// would speak in vipd's place.
 const OURS: [&[u8]; 4] = [b"NOTIFY_SOCKET", b"WATCHDOG_PID", b"WATCHDOG_USEC", b"JOURNAL_STREAM"];
 
 /// Our environment but for `OURS`, and `more`, which is named `VIPD_…`.

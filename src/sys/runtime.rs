@@ -156,8 +156,8 @@ pub fn remove_socket(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Listens on a UNIX socket, with mode 0600 from the first moment. The lock is held, so a socket of that name is
-/// left over from a vipd that has died.
+/// Listens on a UNIX socket, with mode 0600 from the first moment. The lock is held, so a socket of that name
+/// is left over from a vipd that has died.
 ///
 /// # Errors
 ///

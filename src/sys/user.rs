@@ -36,6 +36,11 @@ impl User {
         User::parse(name, &read("/etc/passwd"), &read("/etc/group"))
     }
 
+    /// The user's number.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
     /// passwd(5) `name:password:uid:gid:…`, group(5) `name:password:gid:member,member`
     fn parse(name: &str, passwd: &str, group: &str) -> Option<Self> {
         let line = passwd.lines().find(|l| fields(l).is_some_and(|f| f[0] == name))?;
@@ -61,8 +66,8 @@ fn fields(line: &str) -> Option<[&str; 4]> {
 /// The search path of a user's commands if vipd has none.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The environment of a program that runs as another user: `more`, the user's own variables, the path, the language
-/// and the time zone. The rest of vipd's environment may hold secrets.
+/// The environment of a program that runs as another user: `more`, the user's own variables, the path, the
+/// language and the time zone. The rest of vipd's environment may hold secrets.
 fn environment(user: &User, more: &[CString]) -> Vec<CString> {
     let mut all = more.to_vec();
     let mut path = Some(PATH);
@@ -82,10 +87,10 @@ fn environment(user: &User, more: &[CString]) -> Vec<CString> {
     all
 }
 
-/// Starts a program as `process::spawn_with` does, but as another user, which posix_spawn cannot. The program leads a
-/// session of its own, without vipd's terminal; it has a small environment, and gains no privileges by what it
-/// executes (PR_SET_NO_NEW_PRIVS). If that
-/// fails in the child, it says so on `output` and exits with status 126.
+/// Starts a program as `process::spawn_with` does, but as another user, which posix_spawn cannot. The program
+/// leads a session of its own, without vipd's terminal; it has a small environment, and gains no privileges
+/// by what it executes (PR_SET_NO_NEW_PRIVS). If that fails in the child, it says so on `output` and exits
+/// with status 126.
 pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User, env: &[CString]) -> nix::Result<Pid> {
     let null = File::open("/dev/null").map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?;
     let args: Vec<_> = argv.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
