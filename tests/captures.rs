@@ -5,12 +5,11 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 use vipd::config::{Auth, Version};
+use vipd::vrrp::authentication::{self, Authentication, Copy};
 use vipd::vrrp::demux;
-use vipd::vrrp::packet::{self, Expect, Notes, Outgoing};
-use vipd::vrrp::replay::Replay;
-use vipd::wire::ah::{self, Ah};
+use vipd::vrrp::packet::{self, Discard, Expect, Notes, Outgoing, Received};
 use vipd::wire::arp::{self, Arp};
-use vipd::wire::ipv4::{self, Ipv4};
+use vipd::wire::ipv4::Ipv4;
 use vipd::wire::ndp::{self, Na};
 use vipd::wire::vrrp::IpInfo;
 use vipd::wire::{ethernet, ipv6};
@@ -39,7 +38,7 @@ struct Capture {
     priority: u8,
     interval: Duration,
     vips: &'static [&'static str],
-    replay: RefCell<Replay>,
+    receiver: RefCell<Option<Authentication>>,
     /// Adverts, announcements and others in the file.
     counts: [usize; 3],
 }
@@ -49,40 +48,45 @@ impl Capture {
         self.vips.iter().map(|a| a.parse().unwrap()).collect()
     }
 
-    /// Decodes one advert and encodes it again.
-    fn advert(&self, carrier: &IpInfo, ah: Option<&Ah>, payload: &[u8]) -> Vec<u8> {
+    /// Decodes one advert and builds it again, with the clock at which it was made.
+    fn advert(&self, r: &Received, ip_id: u16) -> Vec<u8> {
         let vips = self.vips();
         let expect = Expect {
             version: self.version,
-            auth: &self.auth,
             advert_int: self.interval,
             own_addr: None,
             unicast: false,
             vips: &vips,
             peers: &[],
-            replay: &self.replay.borrow(),
         };
-        let found = packet::preamble(carrier, payload).unwrap();
-        assert_eq!((found.version, found.vrid), (self.version, self.vrid));
-        let advert = packet::decode(carrier, ah, payload, &expect).unwrap();
+        assert_eq!((r.preamble.version, r.preamble.vrid), (self.version, self.vrid));
+        let mut auth = self.receiver.borrow_mut();
+        let auth = auth.get_or_insert_with(|| Authentication::new(&self.auth));
+        let advert = packet::decode(r, &expect, auth).unwrap();
         assert!([0, self.priority].contains(&advert.priority));
         assert_eq!(advert.interval, self.interval);
-        assert_eq!(advert.src, carrier.src);
+        assert_eq!(advert.src, r.info.src);
         assert_eq!(advert.notes, Notes::default());
+        if let Auth::Ah(_) = self.auth {
+            let again = packet::decode(r, &expect, auth);
+            assert_eq!(again, Err(Discard::AuthReplay), "a second time it is a replay");
+        }
 
         let outgoing = Outgoing {
             version: self.version,
             vrid: advert.vrid,
             interval: advert.interval,
-            auth: &self.auth,
             vips: &vips,
-            src: carrier.src,
-            dst: carrier.dst,
+            src: r.info.src,
+            dst: r.info.dst,
             v3_checksum_as_v2: false,
         };
+        let mut sender = Authentication::new(&self.auth);
+        if let Some(ah) = r.ah {
+            sender.restore(Some(&format!("{}\n", ah.seq - 1)));
+        }
         let mut out = Vec::new();
-        packet::encode(&mut out, &outgoing, advert.priority);
-        assert_eq!(usize::from(outgoing.message_len()), out.len());
+        sender.seal(&mut out, &outgoing, &Copy { priority: advert.priority, ip_id, again: false });
         out
     }
 
@@ -106,24 +110,11 @@ impl Capture {
 
     fn ipv4(&self, body: &[u8]) -> usize {
         let ip = Ipv4::parse(body).unwrap();
-        if ![vipd::wire::vrrp::PROTOCOL, ah::PROTOCOL].contains(&ip.protocol) {
+        if !authentication::PROTOCOLS.contains(&ip.protocol) {
             return 2; // IGMP, with a header of six words
         }
         let r = demux::receive(body).unwrap();
-        let message = self.advert(&r.carrier, r.ah.as_ref(), r.message);
-        let mut out = Vec::new();
-        ipv4::header(&mut out, ip.src, ip.dst, ip.id, ip.protocol, ip.payload.len() as u16);
-        if let Some(ah) = r.ah {
-            self.replay.borrow_mut().accept(ip.src.into(), ah.seq);
-            ah::header(&mut out, ah.seq);
-        }
-        out.extend_from_slice(&message);
-        if let Auth::Ah(key) = &self.auth {
-            ah::seal(&mut out, key);
-            let again = self.replay.borrow().is_new(ip.src.into(), r.ah.unwrap().seq);
-            assert!(!again, "a second time it is a replay");
-        }
-        assert_eq!(out, body);
+        assert_eq!(self.advert(&r, ip.id), body);
         0
     }
 
@@ -135,8 +126,10 @@ impl Capture {
             let octets: [u8; 16] = body[at..at + 16].try_into().unwrap();
             IpAddr::V6(Ipv6Addr::from(octets))
         };
-        let carrier = IpInfo { src: addr(8), dst: addr(24), ttl: body[7] };
-        assert_eq!(self.advert(&carrier, None, &body[40..]), body[40..]);
+        let info = IpInfo { src: addr(8), dst: addr(24), ttl: body[7] };
+        let preamble = packet::preamble(&info, &body[40..]).unwrap();
+        let r = Received { info, ah: None, message: &body[40..], preamble };
+        assert_eq!(self.advert(&r, 0), body[40..]);
         let mut out = Vec::new();
         let ip = ipv6::Ipv6::parse(body).unwrap();
         assert_eq!((ip.hops, ip.payload), (body[7], &body[40..]));
@@ -189,7 +182,7 @@ fn v2() -> Capture {
         priority: 150,
         interval: Duration::from_secs(1),
         vips: &["192.168.30.230", "192.168.30.231", "10.9.8.7"],
-        replay: RefCell::default(),
+        receiver: RefCell::default(),
         counts: [6, 15, 3],
     }
 }

@@ -2,5 +2,6 @@
 
 pub mod exit;
 pub mod hash;
+pub mod secret;
 pub mod text;
 pub mod time;

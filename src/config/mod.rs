@@ -362,6 +362,11 @@ impl Vrrp {
         self.vips.iter().chain(&self.excluded)
     }
 
+    /// The only senders that it listens to; empty: all.
+    pub fn heard(&self) -> &[IpAddr] {
+        if self.unicast_peers.is_empty() { &self.allowed_peers } else { &self.unicast_peers }
+    }
+
     /// Whether its adverts go over IPv6.
     pub fn is_ipv6(&self) -> bool {
         self.vips.first().is_some_and(|v| v.addr.is_ipv6())

@@ -3,6 +3,7 @@
 
 use super::haproxy::service::Service;
 use super::network::links::Sockets;
+use super::state_files::recall_sequences;
 use super::{Daemon, logger, nonlocal_bind};
 use crate::base::text::Write;
 use crate::base::time::Time;
@@ -15,7 +16,6 @@ use crate::preflight::programs;
 use crate::report::words;
 use crate::sys::{clock, schedule};
 use crate::vrrp::machine::Resigned;
-use crate::vrrp::replay::Replay;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -163,11 +163,8 @@ impl Daemon {
         let now = clock::now();
         let changes = self.node.reconfigure(&old, &new, now);
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
-        for router in self.node.routers.iter_mut().filter(|i| i.ah_key().is_some() && !i.replay.has_mark()) {
-            let file = super::state_files::sequence_file(&self.control_socket, &router.cfg);
-            if let Some(replay) = super::state_files::remembered(&file).and_then(|s| Replay::parse(&s)) {
-                router.replay = replay;
-            }
+        for router in &mut self.node.routers {
+            recall_sequences(&self.control_socket, router);
         }
         self.node.reconfigure_haproxy(new.haproxy.as_ref(), files, now);
         for c in &changes {

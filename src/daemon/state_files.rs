@@ -1,12 +1,11 @@
 //! The files that outlive a vipd: who was master, with which addresses, and which sequence numbers are used up.
 
 use super::Daemon;
-use crate::config;
 use crate::lease::state_file;
 use crate::node::Memory;
+use crate::node::Router;
 use crate::report::words;
 use crate::sys::runtime;
-use crate::vrrp::replay::Replay;
 use nix::net::if_::if_nametoindex;
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -27,10 +26,7 @@ impl Daemon {
     pub(super) fn recall(&mut self) -> (Vec<bool>, Named) {
         let (mut was_master, mut named) = (Vec::new(), Named::default());
         for i in &mut self.node.routers {
-            let file = sequence_file(&self.control_socket, &i.cfg);
-            if let Some(replay) = remembered(&file).and_then(|s| Replay::parse(&s)) {
-                i.replay = replay;
-            }
+            recall_sequences(&self.control_socket, i);
             let content = remembered(&state_file(&self.control_socket, &i.cfg.name));
             was_master.push(content.is_some_and(|content| state_file::says_master(&content, &i.cfg)));
         }
@@ -78,12 +74,14 @@ impl Daemon {
     }
 
     pub(super) fn remember(&self, router: usize, memory: Memory) {
-        let cfg = &self.node.routers[router].cfg;
+        let router = &self.node.routers[router];
+        let cfg = &router.cfg;
         let mut file = state_file(&self.control_socket, &cfg.name);
         let done = match memory {
             Memory::Sequence => {
-                file = sequence_file(&self.control_socket, cfg);
-                runtime::replace_file(&file, &self.node.routers[router].replay.render())
+                let Some(path) = sequence_file(&self.control_socket, router) else { return };
+                file = path;
+                runtime::replace_file(&file, &router.auth.render())
             }
             Memory::Nothing => match std::fs::remove_file(&file) {
                 Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
@@ -113,7 +111,16 @@ pub(super) fn state_file(control_socket: &Path, name: &str) -> PathBuf {
     runtime::with_suffix(control_socket, &format!(".vrrp.{name}"))
 }
 
-/// Where the sequence numbers are kept. They outlive the mastership, and a change of the key.
-pub(super) fn sequence_file(control_socket: &Path, v: &config::Vrrp) -> PathBuf {
-    runtime::with_suffix(control_socket, &format!(".ah.{}", v.name))
+/// Reads the sequences that a virtual router has used up, if it needs them and does not know them.
+pub(super) fn recall_sequences(control_socket: &Path, router: &mut Router) {
+    if router.auth.wants_file()
+        && let Some(file) = sequence_file(control_socket, router)
+    {
+        router.auth.restore(remembered(&file).as_deref());
+    }
+}
+
+/// Where they are kept. They outlive the mastership, and a change of the key.
+fn sequence_file(control_socket: &Path, router: &Router) -> Option<PathBuf> {
+    Some(runtime::with_suffix(control_socket, &format!(".{}.{}", router.auth.file()?, router.cfg.name)))
 }

@@ -3,10 +3,9 @@
 use super::{Effect, Memory, Node};
 use crate::base::time::Time;
 use crate::event::Event;
+use crate::vrrp::authentication::Copy;
 use crate::vrrp::machine::{Input, Why};
-use crate::vrrp::packet::{self, Outgoing};
-use crate::wire::ah;
-use crate::wire::ipv4;
+use crate::vrrp::packet::Outgoing;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -62,10 +61,11 @@ impl Node {
         true
     }
 
-    /// An advert is to go out; with AH, only when its sequence number cannot be used again after a crash.
+    /// An advert is to go out, but only when its sequence number cannot be used again after a crash.
     pub(super) fn push_advert(&mut self, router: usize, priority: u8, now: Time) {
         let i = &mut self.routers[router];
-        if i.ah_key().is_some() && i.replay.reserve() {
+        i.auth.reserve();
+        if i.auth.must_save() {
             self.push(Effect::Remember { router, memory: Memory::Sequence });
         }
         self.push(Effect::Advert { router, priority, decided: now });
@@ -97,28 +97,12 @@ impl Node {
             version: i.cfg.version,
             vrid: i.cfg.vrid,
             interval: i.cfg.advert_int,
-            auth: &i.cfg.auth,
             vips: &i.vips,
             src,
             dst,
             v3_checksum_as_v2: i.cfg.v3_checksum_as_v2,
         };
-        out.clear();
-        let key = i.ah_key().copied();
-        if let (IpAddr::V4(src), IpAddr::V4(dst)) = (src, dst) {
-            let (protocol, more) = match key {
-                Some(_) => (ah::PROTOCOL, ah::AH_LEN),
-                None => (crate::wire::vrrp::PROTOCOL, 0),
-            };
-            ipv4::header(out, src, dst, i.ip_id, protocol, more + o.message_len());
-        }
-        if key.is_some() {
-            ah::header(out, if copy == 0 { i.replay.take_next() } else { i.replay.last() });
-        }
-        packet::encode(out, &o, priority);
-        if let Some(key) = key {
-            ah::seal(out, &key);
-        }
+        i.auth.seal(out, &o, &Copy { priority, ip_id: i.ip_id, again: copy > 0 });
         i.ip_id = i.ip_id.checked_add(1).unwrap_or(1);
         Some((src, dst))
     }

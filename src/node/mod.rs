@@ -115,8 +115,7 @@ impl Node {
             // An advert may be there already: then somebody else is master. And who does not know which sequence
             // numbers are used up listens first.
             let heard = router.stats.adverts_received > router.stats.priority_zero_received;
-            let may_send = router.ah_key().is_none() || router.replay.has_mark();
-            router.may_resume = *remembered && !heard && may_send && !router.is_owner();
+            router.may_resume = *remembered && !heard && router.auth.may_resume() && !router.is_owner();
         }
         self.life = Life::Running;
         for link in 0..self.links.len() {

@@ -1,6 +1,6 @@
 //! SHA-256 (FIPS 180-4 §6.2) and HMAC-SHA256 (RFC 2104).
 
-use std::hint::black_box;
+use crate::base::secret::wipe;
 
 /// Octets of a block, and of the longest key that needs no digest of its own.
 pub const BLOCK: usize = 64;
@@ -22,12 +22,6 @@ const ROOTS: [u32; 64] = [
     0x5b9c_ca4f, 0x682e_6ff3, 0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208,
     0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2,
 ];
-
-/// Overwrites a secret with zeros. The optimizer must assume that somebody looks at them, so it keeps the writes.
-pub fn wipe(secret: &mut [u8]) {
-    secret.fill(0);
-    black_box(secret);
-}
 
 /// A digest in the making. It is wiped when it is dropped: its block may hold a key.
 struct Sha256 {
@@ -110,8 +104,7 @@ impl Sha256 {
 impl Drop for Sha256 {
     fn drop(&mut self) {
         wipe(&mut self.block);
-        self.state.fill(0);
-        black_box(&mut self.state);
+        wipe(&mut self.state);
     }
 }
 

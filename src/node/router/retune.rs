@@ -25,7 +25,8 @@ impl Node {
         // What a restart resumes is the virtual router that it was started as.
         let resumable = |v: &config::Vrrp| crate::lease::state_file::render(v, false);
         let master = router.is_master();
-        if before.name != v.name && self.routers[i].ah_key().is_some() {
+        self.routers[i].auth.reconfigure(&v.auth);
+        if before.name != v.name && self.routers[i].auth.file().is_some() {
             self.push(Effect::Remember { router: i, memory: Memory::Sequence });
         }
         if master && (before.name != v.name || resumable(before) != resumable(v)) {

@@ -1,17 +1,17 @@
 //! One virtual router as the node sees it: its machine and what surrounds it.
 
 use crate::base::time::Time;
-use crate::config::{self, Auth, Version};
+use crate::config;
 use crate::node::router::quiet::Quiet;
 use crate::node::router::refused::Refused;
 use crate::node::router::unsent::Unsent;
 use crate::node::{Contest, Hold};
 use crate::notify::notice::State;
 use crate::vrrp::announce::Announcer;
+use crate::vrrp::authentication::Authentication;
 use crate::vrrp::faults::Faults;
 use crate::vrrp::foreign::Foreign;
 use crate::vrrp::machine::{Kind, Machine, Params, Why};
-use crate::vrrp::replay::Replay;
 use crate::vrrp::stats::Stats;
 use crate::wire::vrrp::GROUP_V4;
 use crate::wire::vrrp::GROUP_V6;
@@ -69,8 +69,8 @@ pub struct Router {
     pub ip_id: u16,
     /// Where its adverts go: the group or each peer.
     pub targets: Vec<Target>,
-    /// Sequence numbers; of AH only.
-    pub replay: Replay,
+    /// How its adverts are authenticated.
+    pub auth: Authentication,
 }
 
 /// Where adverts go.
@@ -131,7 +131,7 @@ impl Router {
             notified: None,
             quiet: Quiet::default(),
             ip_id: 1,
-            replay: Replay::default(),
+            auth: Authentication::new(&cfg.auth),
             cfg,
         }
     }
@@ -144,19 +144,6 @@ impl Router {
     /// Whether it owns its addresses.
     pub fn is_owner(&self) -> bool {
         self.cfg.priority == 255
-    }
-
-    /// The key of its authentication headers, if it has any.
-    pub fn ah_key(&self) -> Option<&[u8; 8]> {
-        match (&self.cfg.auth, self.cfg.version) {
-            (Auth::Ah(key), Version::V2) => Some(key),
-            _ => None,
-        }
-    }
-
-    /// The only senders it listens to; empty: all.
-    pub fn heard(&self) -> &[IpAddr] {
-        if self.is_unicast() { &self.cfg.unicast_peers } else { &self.cfg.allowed_peers }
     }
 
     /// Whether its adverts go to each peer and not to the group.

@@ -30,6 +30,7 @@ use crate::haproxy::show_info::Info;
 use crate::haproxy::supervisor::{self, Supervisor};
 use crate::lease::{Op, OpKind, TAG};
 use crate::notify::{hook, outbox};
+use crate::vrrp::authentication::Authentication;
 use crate::vrrp::machine::{Input, Kind, Why};
 use crate::vrrp::packet::{Outgoing, encode};
 use crate::wire::arp::Arp;
@@ -451,14 +452,13 @@ fn message(cfg: &config::Vrrp, src: IpAddr, dst: IpAddr, priority: u8) -> Vec<u8
         version: cfg.version,
         vrid: cfg.vrid,
         interval: cfg.advert_int,
-        auth: &cfg.auth,
         vips: &vips,
         src,
         dst,
         v3_checksum_as_v2: false,
     };
     let mut out = Vec::new();
-    encode(&mut out, &o, priority);
+    encode(&mut out, &o, &Authentication::new(&cfg.auth).fields(), priority);
     out
 }
 

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::vrrp::packet::Discard;
-use crate::vrrp::replay::Replay;
 use crate::wire::ah;
 use crate::wire::ipv4::{self, Ipv4};
 
@@ -81,7 +80,7 @@ fn the_numbers_are_kept_before_the_first_advert_and_then_seldom() {
     let did = w.take();
     let kept = did.iter().rposition(|d| *d == Did::Remember(Memory::Sequence)).unwrap();
     assert!(kept < did.iter().position(|d| *d == Did::Advert(0, 100)).unwrap());
-    assert_eq!(w.node.routers[0].replay.render(), format!("71024\n{PEER} 70000\n"));
+    assert_eq!(w.node.routers[0].auth.render(), format!("71024\n{PEER} 70000\n"));
     assert_eq!(w.next_sequence(), 70_001);
 }
 
@@ -126,7 +125,7 @@ fn a_restart_goes_on_above_the_mark_and_resumes_only_with_one() {
         a.tstamp = (w.now.as_nanos() / 10_000_000) as u32;
         w.node.addr(w.now, &a);
         if let Some(file) = file {
-            w.node.routers[0].replay = Replay::parse(file).unwrap();
+            w.node.routers[0].auth.restore(Some(file));
         }
         w.begin(true);
         w

@@ -28,9 +28,9 @@ mod discard;
 
 pub use discard::Discard;
 
-use super::replay::Replay;
-use crate::config::{Auth, Version};
-use crate::wire::ah::{self, Ah};
+use super::authentication::Authentication;
+use crate::config::Version;
+use crate::wire::ah::Ah;
 use crate::wire::checksum::{ones_complement, pseudo_v4, pseudo_v6};
 use crate::wire::vrrp::{GROUP_V4, GROUP_V6, IpInfo, PROTOCOL};
 use std::net::IpAddr;
@@ -48,8 +48,6 @@ const TYPE: u8 = 1;
 pub struct Expect<'a> {
     /// Its version.
     pub version: Version,
-    /// Its authentication; of v2 only.
-    pub auth: &'a Auth,
     /// Its own interval.
     pub advert_int: Duration,
     /// The address it sends from, if it has one.
@@ -60,8 +58,28 @@ pub struct Expect<'a> {
     pub vips: &'a [IpAddr],
     /// The only senders it listens to; empty: all.
     pub peers: &'a [IpAddr],
-    /// The sequence numbers that were accepted; of AH only.
-    pub replay: &'a Replay,
+}
+
+/// A packet taken apart as far as the VRID.
+#[derive(Clone, Copy, Debug)]
+pub struct Received<'a> {
+    /// What the IP header said.
+    pub info: IpInfo,
+    /// The authentication header that was before the message.
+    pub ah: Option<Ah<'a>>,
+    /// The VRRP message.
+    pub message: &'a [u8],
+    /// Its version and VRID.
+    pub preamble: Preamble,
+}
+
+/// What version 2 says of authentication in the message (RFC 2338 §5.3.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuthFields {
+    /// The type: 0 none, 1 password, 2 authentication header.
+    pub kind: u8,
+    /// What stands behind the addresses.
+    pub data: [u8; 8],
 }
 
 /// An accepted advertisement.
@@ -141,12 +159,13 @@ pub fn preamble(carrier: &IpInfo, payload: &[u8]) -> Result<Preamble, Discard> {
 }
 
 /// The whole ladder but the IP header, the authentication header's form and the look-up of the VRID, which are for
-/// the caller to do. `ah`: the authentication header that was taken off.
-pub fn decode(carrier: &IpInfo, ah: Option<&Ah>, payload: &[u8], expect: &Expect) -> Result<Advert, Discard> {
-    let Preamble { version, vrid } = preamble(carrier, payload)?;
+/// the caller to do.
+pub fn decode(r: &Received, expect: &Expect, auth: &mut Authentication) -> Result<Advert, Discard> {
+    let (info, payload) = (&r.info, r.message);
+    let Preamble { version, vrid } = preamble(info, payload)?;
     let is_for_us = match expect.unicast {
-        true => Some(carrier.dst) == expect.own_addr,
-        false => carrier.dst.is_multicast(),
+        true => Some(info.dst) == expect.own_addr,
+        false => info.dst.is_multicast(),
     };
     if !is_for_us {
         return Err(Discard::Destination);
@@ -160,27 +179,23 @@ pub fn decode(carrier: &IpInfo, ah: Option<&Ah>, payload: &[u8], expect: &Expect
     if count == 0 {
         return Err(Discard::CountZero);
     }
-    let list_len = usize::from(count).saturating_mul(width(&carrier.src));
-    let (list, auth_data) = rest.split_at_checked(list_len).ok_or(Discard::Length)?;
-    if auth_data.len() != usize::from(trailer(version)) {
+    let list_len = usize::from(count).saturating_mul(width(&info.src));
+    let (list, data) = rest.split_at_checked(list_len).ok_or(Discard::Length)?;
+    if data.len() != usize::from(auth_len(version)) {
         return Err(Discard::Length);
     }
     let mut notes =
-        Notes { checksum_without_pseudo_header: verify(carrier, payload, version)?, ..Notes::default() };
-    check_source(&carrier.src, priority, expect)?;
-
-    let interval = match version {
+        Notes { checksum_without_pseudo_header: verify(info, payload, version)?, ..Notes::default() };
+    check_source(&info.src, priority, expect)?;
+    let (fields, interval) = match version {
         Version::V2 => {
-            check_auth(b4, ah, payload, auth_data, expect)?;
-            if ah.is_some_and(|ah| !expect.replay.is_new(carrier.src, ah.seq)) {
-                return Err(Discard::AuthReplay);
-            }
-            Duration::from_secs(b5.into())
+            let data = data.first_chunk().copied().unwrap_or_default();
+            (AuthFields { kind: b4, data }, Duration::from_secs(b5.into()))
         }
-        Version::V3 if ah.is_some() => return Err(Discard::AuthType),
         // RFC 9568 §5.2.6: the top four bits are ignored.
-        Version::V3 => centiseconds(u16::from_be_bytes([b4 & 0x0f, b5])),
+        Version::V3 => (AuthFields::default(), centiseconds(u16::from_be_bytes([b4 & 0x0f, b5]))),
     };
+    auth.open(r, &fields)?;
     if interval.is_zero() {
         return Err(Discard::IntervalZero);
     }
@@ -190,11 +205,11 @@ pub fn decode(carrier: &IpInfo, ah: Option<&Ah>, payload: &[u8], expect: &Expect
             Version::V3 => notes.interval_differs = true,
         }
     }
-    notes.first_not_link_local = carrier.src.is_ipv6() && !matches!(list, [0xfe, 0x80..=0xbf, ..]);
+    notes.first_not_link_local = info.src.is_ipv6() && !matches!(list, [0xfe, 0x80..=0xbf, ..]);
     notes.address_count_differs = usize::from(count) != expect.vips.len();
     notes.address_list_differs =
         !notes.address_count_differs && !expect.vips.iter().all(|vip| listed(list, vip));
-    Ok(Advert { vrid, priority, interval, src: carrier.src, notes })
+    Ok(Advert { vrid, priority, interval, src: info.src, notes })
 }
 
 /// True if the checksum is right, but only without the pseudo-header it might have had.
@@ -237,23 +252,6 @@ fn check_source(src: &IpAddr, priority: u8, expect: &Expect) -> Result<(), Disca
     Ok(())
 }
 
-/// v2 only.
-fn check_auth(
-    auth_type: u8,
-    ah: Option<&Ah>,
-    message: &[u8],
-    data: &[u8],
-    expect: &Expect,
-) -> Result<(), Discard> {
-    let (right, why) = match (expect.auth, auth_type, ah) {
-        (Auth::None, 0, None) => return Ok(()),
-        (Auth::Pass(want), 1, None) => (ah::is_equal(want, data), Discard::AuthPass),
-        (Auth::Ah(key), 2, Some(ah)) => (ah.verify(key, message), Discard::AuthIcv),
-        _ => (false, Discard::AuthType),
-    };
-    if right { Ok(()) } else { Err(why) }
-}
-
 /// Whether `vip` is one of the addresses of a message.
 fn listed(list: &[u8], vip: &IpAddr) -> bool {
     match vip {
@@ -267,8 +265,8 @@ fn width(family: &IpAddr) -> usize {
     if family.is_ipv4() { 4 } else { 16 }
 }
 
-/// Octets behind the addresses.
-fn trailer(version: Version) -> u16 {
+/// Octets of authentication data behind the addresses.
+fn auth_len(version: Version) -> u16 {
     match version {
         Version::V2 => AUTH,
         Version::V3 => 0,
@@ -289,8 +287,6 @@ pub struct Outgoing<'a> {
     pub vrid: u8,
     /// Interval: sent as 1 to 255 s (v2), 1 to 4095 cs (v3), what is beyond as the nearest of these.
     pub interval: Duration,
-    /// Authentication; not looked at in v3.
-    pub auth: &'a Auth,
     /// Virtual addresses. Sent are the first 255 of the family of `src`, in this order.
     pub vips: &'a [IpAddr],
     /// Where it is sent from; for the pseudo-header.
@@ -305,7 +301,7 @@ impl<'a> Outgoing<'a> {
     /// Length of the message in octets, for the IP header ahead of it: 4096 at most.
     pub fn message_len(&self) -> u16 {
         let list = self.addresses().count().saturating_mul(width(&self.src)) as u16;
-        HEADER.saturating_add(list).saturating_add(trailer(self.version))
+        HEADER.saturating_add(list).saturating_add(auth_len(self.version))
     }
 
     fn addresses(&self) -> impl Iterator<Item = &'a IpAddr> + use<'a> {
@@ -314,14 +310,13 @@ impl<'a> Outgoing<'a> {
     }
 }
 
-/// Appends the message, [`Outgoing::message_len`] octets, to `out`; what is there before is left alone.
-pub fn encode(out: &mut Vec<u8>, o: &Outgoing, priority: u8) {
+/// Appends the message, [`Outgoing::message_len`] octets, to `out`; what is there before is left alone. `auth`: for
+/// version 2 only.
+pub fn encode(out: &mut Vec<u8>, o: &Outgoing, auth: &AuthFields, priority: u8) {
     let start = out.len();
-    let (version, [b4, b5], auth_data) = match (o.version, o.auth) {
-        (Version::V2, Auth::None) => (2, [0, seconds(o.interval)], Some([0; 8])),
-        (Version::V2, Auth::Pass(pass)) => (2, [1, seconds(o.interval)], Some(*pass)),
-        (Version::V2, Auth::Ah(_)) => (2, [2, seconds(o.interval)], Some([0; 8])),
-        (Version::V3, _) => {
+    let (version, [b4, b5], auth_data) = match o.version {
+        Version::V2 => (2, [auth.kind, seconds(o.interval)], Some(auth.data)),
+        Version::V3 => {
             let cs = (o.interval.as_millis() / 10).clamp(1, 4095) as u16;
             (3, cs.to_be_bytes(), None)
         }

@@ -9,6 +9,7 @@ use vipd::base::time::Time;
 use vipd::config::{Auth, Version, schema};
 use vipd::node::{Clocks, Effect, Node, SETTLE, Step, TURN};
 use vipd::report::words;
+use vipd::vrrp::authentication::Authentication;
 use vipd::vrrp::packet::{self, Outgoing};
 use vipd::wire::arp::Arp;
 use vipd::wire::ipv4;
@@ -135,7 +136,6 @@ impl World {
             version,
             vrid,
             interval: Duration::from_secs(1),
-            auth,
             vips: &vips,
             src: src.into(),
             dst: GROUP_V4.into(),
@@ -143,7 +143,7 @@ impl World {
         };
         let mut out = Vec::new();
         ipv4::header(&mut out, src, GROUP_V4, 1, vipd::wire::vrrp::PROTOCOL, o.message_len());
-        packet::encode(&mut out, &o, priority);
+        packet::encode(&mut out, &o, &Authentication::new(auth).fields(), priority);
         self.adverts = 0;
         self.node.packet(self.now, 0, &out);
         self.effects();

@@ -85,7 +85,7 @@ impl Arrival {
             if found.vrid != s.vrid {
                 return Err(Discard::Vrid);
             }
-            return decode(&carrier, None, &message, &s.expect());
+            return s.decode_as(&carrier, &message);
         };
         let mut packet = Vec::new();
         let len = message.len() as u16;
@@ -119,7 +119,7 @@ impl Arrival {
         if r.preamble.vrid != s.vrid {
             return Err(Discard::Vrid);
         }
-        decode(&r.carrier, r.ah.as_ref(), r.message, &s.expect())
+        decode(&r, &s.expect(), &mut s.authentication())
     }
 }
 
@@ -202,7 +202,7 @@ fn version_and_vrid() {
 fn no_hop_limit() {
     let s = scene(5);
     let carrier = IpInfo { ttl: 0, ..s.carrier() };
-    assert_eq!(decode(&carrier, None, &s.bytes, &s.expect()), Err(Discard::Ttl));
+    assert_eq!(s.decode_as(&carrier, &s.bytes), Err(Discard::Ttl));
 }
 
 /// C4: options in the IP header are skipped.
