@@ -26,6 +26,8 @@ pub const LEN: u16 = 28;
 pub const TYPE: u8 = 1;
 /// Octets of the HMAC that are sent.
 const MAC_LEN: usize = 16;
+/// Where they are in a trailer.
+const MAC_AT: usize = 12;
 
 /// Octets 4 to 11 of a trailer: when it was signed. Sequences are in the circular order of RFC 1982.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +119,7 @@ impl<'a> Trailer<'a> {
 
     /// Whether it was made with this key for this message. Takes as long whichever octet differs.
     pub fn verify(&self, key: &[u8; BLOCK], pseudo: &Pseudo, message: &[u8]) -> bool {
-        let (head, got) = self.0.split_at(LEN as usize - MAC_LEN);
+        let (head, got) = self.0.split_at(MAC_AT);
         let want = mac(key, pseudo, message, head);
         is_equal(&want, got)
     }
