@@ -25,8 +25,8 @@ pub enum Event {
     Group { group: usize, state: group::State },
     /// An advert that is worth a line was heard.
     Noted { router: usize, note: Note },
-    /// An advert was refused. `interval`: the sender's, in VRRPv2's field, for a mismatch.
-    Discarded { router: usize, src: IpAddr, why: Discard, interval: Duration },
+    /// An advert was refused. `detail`: see `vrrp::authentication::detail`.
+    Discarded { router: usize, src: IpAddr, why: Discard, detail: i32 },
     /// A packet was refused before its virtual router was known. `src`: `None` if the packet is too short to
     /// tell.
     Bogus { link: usize, src: Option<IpAddr>, why: Discard },
@@ -107,6 +107,10 @@ pub enum Event {
     StartupDelay(Duration),
     /// The stop began; a second request makes it fast.
     Stopping { again: bool },
+    /// The wall clock was set, and signed adverts depend on it.
+    ClockStepped { by: Duration, forwards: bool },
+    /// The wall clock was never set, and signed adverts depend on it.
+    ClockUnset,
     /// Netlink lost messages; everything is read again.
     Overrun,
 }
@@ -178,9 +182,12 @@ impl Event {
             Event::HookFailed { notice, .. } | Event::Mail { notice, .. } => {
                 Subject::Notice(notice.subject.clone())
             }
-            Event::Forgotten { .. } | Event::StartupDelay(_) | Event::Stopping { .. } | Event::Overrun => {
-                Subject::Vipd
-            }
+            Event::Forgotten { .. }
+            | Event::StartupDelay(_)
+            | Event::Stopping { .. }
+            | Event::ClockStepped { .. }
+            | Event::ClockUnset
+            | Event::Overrun => Subject::Vipd,
         }
     }
 }

@@ -13,7 +13,7 @@ pub const MAX_SECTIONS: usize = 1024;
 pub const MAX_NAME: usize = 32;
 
 /// Keys whose values may hold `#` and `;` after white space.
-const RAW_KEYS: [&str; 4] = ["auth_pass", "args", "target", "notify"];
+const RAW_KEYS: [&str; 5] = ["auth_pass", "auth_hmac_key", "args", "target", "notify"];
 
 /// `key = value`
 #[derive(Clone, Debug, PartialEq, Eq)]

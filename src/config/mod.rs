@@ -1,6 +1,7 @@
 //! The typed configuration. `ini` splits a file into sections and keys with their line numbers,
 //! `schema` turns those into the types below and reports *every* error of the file.
 
+pub mod auth;
 pub mod diff;
 pub mod ini;
 #[cfg(feature = "import")]
@@ -10,6 +11,8 @@ pub mod report;
 pub mod schema;
 #[cfg(test)]
 mod tests;
+
+pub use auth::{Auth, Hmac, HmacMode, Key};
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -228,25 +231,13 @@ pub enum Version {
     V3,
 }
 
-/// Authentication of VRRPv2 (RFC 2338 §5.3.6).
-#[derive(Clone, PartialEq, Eq)]
-pub enum Auth {
-    /// Type 0.
-    None,
-    /// Type 1: eight octets, zero-padded, in clear.
-    Pass([u8; 8]),
-    /// Type 2: an IP authentication header with HMAC-MD5-96 over this key, zero-padded.
-    Ah([u8; 8]),
-}
-
-/// Never prints the password.
-impl std::fmt::Debug for Auth {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Auth::None => "None",
-            Auth::Pass(_) => "Pass(***)",
-            Auth::Ah(_) => "Ah(***)",
-        })
+impl Version {
+    /// 2 or 3.
+    pub const fn number(self) -> u8 {
+        match self {
+            Version::V2 => 2,
+            Version::V3 => 3,
+        }
     }
 }
 
@@ -317,8 +308,10 @@ pub struct Vrrp {
     pub preempt_delay: Duration,
     /// `down_timer_adverts`, 1 to 100.
     pub down_timer_adverts: u32,
-    /// `auth_type` and `auth_pass`
+    /// `auth_type`, `auth_pass` and `auth_hmac_*`
     pub auth: Auth,
+    /// Whether a secret of `auth` stands in the configuration file itself.
+    pub inline_secret: bool,
     /// `virtual_ipaddress`, 1 to 255; all of one family, which is the family of the adverts. Of IPv6 the first
     /// is link-local (RFC 9568 erratum 8300): if none of the file's is, it is made of the VRID.
     pub vips: Vec<Vip>,

@@ -8,6 +8,7 @@ mod network;
 mod read;
 mod reload;
 mod rights;
+mod secrets;
 mod state_files;
 
 pub use reload::{read_config, read_file};
@@ -207,6 +208,7 @@ impl Daemon {
     fn turn(&mut self) -> Result<(), Fatal> {
         let ready = self.wait().map_err(|e| fatal("ppoll", words::errno(e as i32)))?;
         let now = clock::now();
+        self.node.set_wall_clock(now, clock::wall());
         for step in TURN {
             if step == Step::Read {
                 self.read_ready(&ready, now)?;

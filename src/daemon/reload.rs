@@ -3,8 +3,10 @@
 
 use super::haproxy::service::Service;
 use super::network::links::Sockets;
+use super::secrets;
 use super::state_files::recall_sequences;
 use super::{Daemon, logger, nonlocal_bind};
+use crate::base::secret::Secret;
 use crate::base::text::Write;
 use crate::base::time::Time;
 use crate::config::{Config, diff, ini, schema};
@@ -56,7 +58,9 @@ pub fn read_file(file: &Path) -> std::io::Result<Vec<u8>> {
 /// Reads a configuration file: the configuration and its warnings, or all errors, one `file:line: message` per line.
 pub fn read_config(file: &Path) -> Result<(Config, String), String> {
     let bytes = read_file(file).map_err(|e| format!("vipd: {}: {e}\n", file.display()))?;
-    let (cfg, kind, said) = match schema::parse_bytes(&bytes) {
+    // Wiped in the end: it may hold keys.
+    let bytes = Secret(bytes);
+    let (cfg, kind, said) = match schema::parse_bytes(&bytes.0, &secrets::read) {
         Ok((cfg, warnings)) => (Some(cfg), "warning: ", warnings),
         Err(errors) => (None, "", errors),
     };

@@ -63,8 +63,9 @@ impl Node {
 
     /// An advert is to go out, but only when its sequence number cannot be used again after a crash.
     pub(super) fn push_advert(&mut self, router: usize, priority: u8, now: Time) {
+        let wall = self.wall(now);
         let i = &mut self.routers[router];
-        i.auth.reserve();
+        i.auth.reserve(wall);
         if i.auth.must_save() {
             self.push(Effect::Remember { router, memory: Memory::Sequence });
         }
@@ -89,8 +90,10 @@ impl Node {
         router: usize,
         priority: u8,
         copy: usize,
+        now: Time,
         out: &mut Vec<u8>,
     ) -> Option<(IpAddr, IpAddr)> {
+        let wall = self.wall(now);
         let i = &mut self.routers[router];
         let (src, dst) = (i.src?, i.targets.get(copy)?.to);
         let o = Outgoing {
@@ -102,7 +105,7 @@ impl Node {
             dst,
             v3_checksum_as_v2: i.cfg.v3_checksum_as_v2,
         };
-        i.auth.seal(out, &o, &Copy { priority, ip_id: i.ip_id, again: copy > 0 });
+        i.auth.seal(out, &o, &Copy { priority, ip_id: i.ip_id, again: copy > 0, wall });
         i.ip_id = i.ip_id.checked_add(1).unwrap_or(1);
         Some((src, dst))
     }

@@ -7,6 +7,7 @@ mod act;
 mod addresses;
 mod adverts;
 mod announcing;
+mod clock;
 mod compact;
 mod effect;
 mod interface;
@@ -75,6 +76,7 @@ pub struct Node {
     announcing: Announcing,
     /// Interfaces that are being removed.
     unmaking: Vec<u32>,
+    wall: clock::Wall,
     /// The MAC addresses of all interfaces of this host, by index: two on one LAN may answer for each other.
     macs: Vec<(u32, [u8; 6])>,
 }
@@ -101,6 +103,7 @@ impl Node {
             announcing: Announcing::default(),
             unmaking: Vec::new(),
             macs: Vec::new(),
+            wall: clock::Wall::default(),
         };
         node.take_up(&[], cfg, now);
         if !cfg.global.startup_delay.is_zero() {

@@ -5,6 +5,7 @@ use super::router::quiet::ODD;
 use super::{Effect, Memory, Node};
 use crate::base::time::Time;
 use crate::event::Event;
+use crate::vrrp::authentication;
 use crate::vrrp::demux;
 use crate::vrrp::foreign::Other;
 use crate::vrrp::machine::{Input, Kind};
@@ -40,7 +41,10 @@ impl Node {
                 let demux = if r.info.src.is_ipv4() { &l.demux } else { &l.demux_v6 };
                 match demux.get(r.preamble.vrid) {
                     Some(router) => self.for_instance(now, router, &r),
-                    None => self.unknown_vrid(link, &r),
+                    None => match packet::check_type(r.message) {
+                        Ok(()) => self.unknown_vrid(link, &r),
+                        Err(why) => self.bogus(now, link, why, Some(r.info.src)),
+                    },
                 }
             }
         }
@@ -76,6 +80,7 @@ impl Node {
     }
 
     fn for_instance(&mut self, now: Time, i: usize, r: &Received) {
+        let wall = self.wall(now);
         let router = &mut self.routers[i];
         let expect = Expect {
             version: router.cfg.version,
@@ -85,7 +90,7 @@ impl Node {
             vips: &router.vips,
             peers: router.cfg.heard(),
         };
-        let decoded = packet::decode(r, &expect, &mut router.auth);
+        let decoded = packet::decode(r, wall, &expect, &mut router.auth);
         if router.auth.must_save() {
             self.push(Effect::Remember { router: i, memory: Memory::Sequence });
         }
@@ -95,9 +100,8 @@ impl Node {
             Err(why) => {
                 router.stats.discards.count(why);
                 if router.quiet.may_say(why.index(), now) {
-                    let seconds = r.message.get(5).map_or(0, |b| u64::from(*b));
-                    let interval = Duration::from_secs(seconds);
-                    self.emit(Event::Discarded { router: i, src: r.info.src, why, interval });
+                    let detail = authentication::detail(why, r.message, wall);
+                    self.emit(Event::Discarded { router: i, src: r.info.src, why, detail });
                 }
                 if is_of_a_master(why) {
                     let priority = r.message.get(2).copied().unwrap_or_default();
@@ -116,7 +120,12 @@ impl Node {
         let mismatch = a.notes.address_count_differs || a.notes.address_list_differs;
         router.stats.list_mismatch += u64::from(mismatch);
         router.stats.first_not_link_local += u64::from(a.notes.first_not_link_local);
-        let plain = Notes { checksum_without_pseudo_header: false, ..a.notes };
+        if a.notes.clock_skew != 0 {
+            let notes = Notes { clock_skew: a.notes.clock_skew, ..Notes::default() };
+            self.emit(Event::Odd { router: i, src: a.src, notes });
+        }
+        let router = &mut self.routers[i];
+        let plain = Notes { checksum_without_pseudo_header: false, clock_skew: 0, ..a.notes };
         if plain != Notes::default() && router.quiet.may_say(ODD, now) {
             self.emit(Event::Odd { router: i, src: a.src, notes: a.notes });
         }

@@ -17,9 +17,9 @@ const MAX_FILES: usize = 256;
 
 /// A password that others may read, or change.
 pub fn open_secret(cfg: &Config, file: &Path) -> Option<String> {
-    let secret = cfg.vrrp.iter().any(|v| v.auth != Auth::None);
+    let secret = cfg.vrrp.iter().any(|v| v.inline_secret);
     let open = secret && fs::metadata(file).is_ok_and(|m| m.permissions().mode() & 0o077 != 0);
-    open.then(|| format!("others may read the password in it: chmod 600 {}", file.display()))
+    open.then(|| format!("others may read the password or key in it: chmod 600 {}", file.display()))
 }
 
 /// Lines `file:line: warning: text` or `file: note: text`.
@@ -39,6 +39,19 @@ pub fn advice(cfg: &Config, file: &Path) -> String {
     }
     for (index, v) in cfg.vrrp.iter().enumerate() {
         let line = v.line;
+        match v.auth {
+            Auth::None if !v.unicast_peers.is_empty() => writeln!(
+                out,
+                "{name}:{line}: warning: unicast_peer without authentication: whoever can forge a peer's address \
+                 takes the addresses over: see auth_hmac_key"
+            ),
+            Auth::Pass(_) => writeln!(
+                out,
+                "{name}:{line}: note: auth_type = PASS sends its password in clear: it protects from mistakes only, \
+                 see auth_hmac_key"
+            ),
+            _ => {}
+        }
         if v.is_ipv6() && !v.unicast_peers.is_empty() {
             writeln!(out, "{name}:{line}: note: with IPv6 a keepalived needs unicast_ttl 255");
         }

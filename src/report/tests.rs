@@ -42,7 +42,7 @@ fn every_event() -> Vec<(&'static str, Vec<Event>)> {
         Event::Entered { router, kind: Kind::Master, why: Why::MasterDown },
         Event::Fault { router, faults: Faults::LINK_DOWN },
         Event::Noted { router, note },
-        Event::Discarded { router, src, why: Discard::Interval, interval: SECOND },
+        Event::Discarded { router, src, why: Discard::Interval, detail: 1 },
         Event::Odd { router, src, notes: Notes { address_count_differs: true, ..Notes::default() } },
         Event::SecondMaster { router, other: Other { src, priority: 90, refused: None } },
         Event::SecondMasterGone { router, src, lasted: SECOND },

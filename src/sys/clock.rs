@@ -49,7 +49,12 @@ pub fn local(unix: u64) -> Local {
     }
 }
 
+/// Time since 1970 UTC; zero if the clock shows an earlier one.
+pub fn wall() -> std::time::Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}
+
 /// Seconds since 1970 UTC.
 pub fn unix() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs())
+    wall().as_secs()
 }

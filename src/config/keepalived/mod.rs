@@ -1,6 +1,7 @@
 //! `vipd import`: a keepalived.conf in, the equivalent vipd.ini out, with a comment for whatever cannot be carried
 //! over and why. Pure: included files come through a function.
 
+mod hmac;
 mod parse;
 mod router;
 

@@ -187,7 +187,8 @@ impl Tree {
         Ok(())
     }
 
-    /// The words of one line: `!` and `#` begin a comment where a word could begin, double quotes keep white space.
+    /// The words of one line: `!` and `#` begin a comment, in the middle of a word, too. Double quotes keep them, and
+    /// white space.
     fn words(&mut self, at: (usize, usize), line: &str) -> Result<(), String> {
         let mut rest = line.trim_ascii_start();
         while let Some(first) = rest.bytes().next().filter(|b| !matches!(b, b'!' | b'#')) {
@@ -199,7 +200,7 @@ impl Tree {
                     let mut quoted = false;
                     let ends = |b: u8| {
                         quoted ^= b == b'"';
-                        !quoted && (b.is_ascii_whitespace() || matches!(b, b'{' | b'}'))
+                        !quoted && (b.is_ascii_whitespace() || matches!(b, b'{' | b'}' | b'!' | b'#'))
                     };
                     end = rest.bytes().position(ends).unwrap_or(rest.len());
                     if quoted {

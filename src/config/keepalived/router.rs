@@ -47,8 +47,18 @@ pub(super) fn write(out: &mut Out, n: &Node) {
     if v3 {
         out.key("version", "3");
     }
+    let hmac = own("auth_hmac").is_some();
     for d in &n.block {
-        one(out, d, v3, v6);
+        match d.keyword() {
+            "authentication" if hmac => {
+                out.dropped(d, "auth_hmac excludes it: keepalived ignores it as well")
+            }
+            _ => one(out, d, v3, v6),
+        }
+    }
+    if hmac {
+        let strict = own("strict_mode").is_some_and(|d| d.word(1) != "off");
+        super::hmac::write(out, n, strict);
     }
     if own("state").is_some_and(|d| d.word(1) == "MASTER")
         && (own("nopreempt").is_some() || own("preempt_delay").is_some())
@@ -75,6 +85,7 @@ fn one(out: &mut Out, d: &Node, v3: bool, v6: bool) {
                 out.key("advert_int", &whole.to_string());
             }
         },
+        "auth_hmac" => {}
         "authentication" if v3 => out.dropped(d, "version 3 has no authentication"),
         "authentication" => {
             for a in &d.block {

@@ -1,5 +1,6 @@
 //! What is accepted and what it means; `wrong` has the messages of what is not.
 
+mod auth;
 mod fuzz;
 mod router;
 mod sections;
@@ -96,7 +97,16 @@ lease = 3600
 make_before_break = no
 handover_timeout = 0.25
 notify = /bin/own ; # x
+auth_hmac_key = 1 hex:ababababababababababababababababababababababababababababababABAB
+auth_hmac_key = 255\t thirty-two octets, or a few more; # too
+auth_hmac_active_key = 255 # the last
+auth_hmac_anti_replay = time
+auth_hmac_time_window = 300
+auth_hmac_mode = receive-only
 ";
+
+/// No file of a secret can be read.
+const NO_FILES: schema::Files<'_> = &|_| Err("cannot be read here".to_owned());
 
 fn rendered(list: &[schema::Diagnostic]) -> Vec<String> {
     list.iter().map(|d| format!("{}: {}", d.line, d.message)).collect()
@@ -163,6 +173,7 @@ fn how_to_example_and_every_default() {
             preempt_delay: Duration::ZERO,
             down_timer_adverts: 3,
             auth: Auth::Pass(*b"1111\0\0\0\0"),
+            inline_secret: true,
             vips: vec![vip([192, 168, 30, 230], 24, None, None)],
             excluded: vec![],
             unicast_peers: vec![],
@@ -263,7 +274,16 @@ fn every_key_is_read() {
         preempt: false,
         preempt_delay: ms(1_000_000),
         down_timer_adverts: 4,
-        auth: Auth::None,
+        auth: Auth::Hmac(Box::new(Hmac {
+            keys: vec![
+                Key::new(1, &[0xab; 32]).expect("a key"),
+                Key::new(255, b"thirty-two octets, or a few more; # too").expect("a key"),
+            ],
+            active: 255,
+            time_window: Some(300),
+            mode: HmacMode::ReceiveOnly,
+        })),
+        inline_secret: true,
         vips: vec![
             vip([10, 0, 0, 2], 32, None, None),
             vip([10, 0, 0, 3], 8, None, Some("bond0.100:x")),
@@ -485,9 +505,9 @@ fn limits_of_a_file() {
 
 #[test]
 fn octets_that_are_no_text() {
-    let found = parse_bytes(b"[haproxy]\n# gr\xfc\xdfe\n").expect_err("Latin-1");
+    let found = parse_bytes(b"[haproxy]\n# gr\xfc\xdfe\n", NO_FILES).expect_err("Latin-1");
     assert_eq!(rendered(&found), ["2: this is not UTF-8 text: save the file as UTF-8 or ASCII"]);
-    assert_eq!(parse_bytes(HOW_TO.as_bytes()), parse(HOW_TO));
+    assert_eq!(parse_bytes(HOW_TO.as_bytes(), NO_FILES), parse(HOW_TO));
 }
 
 #[test]

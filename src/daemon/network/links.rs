@@ -97,7 +97,7 @@ impl Daemon {
         let mut any = false;
         let mac = self.node.advert_mac(router);
         for copy in 0..self.node.routers[router].targets.len() {
-            let advert = self.node.encode_advert(router, priority, copy, &mut self.out);
+            let advert = self.node.encode_advert(router, priority, copy, before, &mut self.out);
             let s = &self.sockets[link];
             let sent = match (advert, &s.vrrp, &s.vrrp_v6, mac) {
                 (None, ..) => Err(Errno::EADDRNOTAVAIL),

@@ -114,6 +114,7 @@ fn router(out: &mut Sink, node: &Node, i: usize, router: &Router, now: Time) {
     tracked(out, node, i, now);
     out.seconds("advert_interval_seconds", Some(cfg.advert_int));
     out.address("source", router.src);
+    authentication(out, node, router, now);
     timers(out, router, now);
     out.flag("heard: Whether any advert was ever heard.", heard(router));
     addresses(out, node, i, now);
@@ -124,6 +125,30 @@ fn router(out: &mut Sink, node: &Node, i: usize, router: &Router, now: Time) {
     }
     out.close();
     discarded(out, &router.stats.discards);
+}
+
+/// Keys are named by their ids, never shown.
+fn authentication(out: &mut Sink, node: &Node, router: &Router, now: Time) {
+    out.text("authentication", router.auth.word());
+    let Some(hmac) = router.auth.hmac() else { return out.null("hmac") };
+    out.open("hmac", false, "vipd_vrrp_hmac_");
+    out.text("mode", hmac.cfg.mode.word());
+    out.number("active_key: Id of the key that signs.", hmac.cfg.active.into());
+    out.open("keys", true, "");
+    hmac.cfg.keys.iter().for_each(|key| out.number("", key.id.into()));
+    out.close();
+    out.text("anti_replay", if hmac.cfg.time_window.is_some() { "time" } else { "monotonic" });
+    out.pid("time_window_seconds", hmac.cfg.time_window);
+    let set = !node.is_clock_unset(now);
+    out.flag("clock_set: Whether the clock of this machine was ever set.", set);
+    let key = "clock_skew_seconds: By how much the clock of the last sender is ahead.";
+    match hmac.skew {
+        Some(skew) => out.number(key, skew.seconds.into()),
+        None => out.null("clock_skew_seconds"),
+    }
+    out.address("clock_skew_source", hmac.skew.map(|s| s.src));
+    out.flag("stale: Whether its adverts are refused for that.", hmac.skew.is_some_and(|s| s.stale));
+    out.close();
 }
 
 fn tracked(out: &mut Sink, node: &Node, i: usize, now: Time) {

@@ -3,6 +3,7 @@
 
 mod address;
 mod haproxy;
+mod hmac;
 mod names;
 mod router;
 
@@ -76,7 +77,7 @@ fn write(out: &mut Out, event: &Event) -> Level {
         E::Fault { router, faults } => router::fault(out, *router, *faults),
         E::Group { group, state } => router::group(out, *group, *state),
         E::Noted { router, note } => router::noted(out, *router, note),
-        E::Discarded { router, src, why, interval } => router::discarded(out, *router, *src, *why, *interval),
+        E::Discarded { router, src, why, detail } => router::discarded(out, *router, *src, *why, *detail),
         E::Bogus { link, src, why } => router::bogus(out, *link, *src, *why),
         E::Odd { router, src, notes } => router::odd(out, *router, *src, notes),
         E::UnknownVrid { link, vrid, src, vip } => router::unknown_vrid(out, *link, *vrid, *src, *vip),
@@ -126,6 +127,8 @@ fn write(out: &mut Out, event: &Event) -> Level {
         E::StartupDelay(d) => say!(out, Info, "startup_delay: taking part in {} s", d.as_secs()),
         E::Stopping { again: false } => say!(out, Info, "Stopping"),
         E::Stopping { again: true } => say!(out, Warn, "Stopping: asked again, so it no longer waits"),
+        E::ClockStepped { by, forwards } => hmac::clock_stepped(out, by, *forwards),
+        E::ClockUnset => hmac::clock_unset(out),
         E::Overrun => say!(out, Warn, "netlink: messages were lost; reading the kernel's tables again"),
     }
 }

@@ -1,6 +1,6 @@
 //! Lines about virtual routers, sync groups and adverts.
 
-use super::{Out, errno, faults, group_state, link, names, say, state, why};
+use super::{Out, errno, faults, group_state, hmac, link, names, say, state, why};
 use crate::vrrp::faults::Faults;
 use crate::vrrp::foreign::Other;
 use crate::vrrp::group;
@@ -66,19 +66,21 @@ pub(super) fn noted(out: &mut Out, router: usize, note: &Note) -> Level {
 }
 
 /// Three lines, as keepalived's.
-pub(super) fn discarded(out: &mut Out, router: usize, src: IpAddr, why: Discard, theirs: Duration) -> Level {
+pub(super) fn discarded(out: &mut Out, router: usize, src: IpAddr, why: Discard, detail: i32) -> Level {
     if why == Discard::OwnSource {
         return line!(out, Warn, router, "received an advert from our own address {src}");
     }
     out.router(router);
-    refused(out, router, src, why, theirs);
+    if !hmac::refused(out, router, src, why, detail) {
+        refused(out, router, src, why, detail);
+    }
     let dev = out.node.routers.get(router).map_or("?", |r| link(out.node, r.link));
     write!(out, "\nbogus VRRP packet received on {dev} !!!\n");
     out.fixed(Warn, router, "ignoring received advertisment...")
 }
 
 /// Why an advert is refused.
-fn refused(out: &mut Out, router: usize, src: IpAddr, why: Discard, theirs: Duration) {
+fn refused(out: &mut Out, router: usize, src: IpAddr, why: Discard, theirs: i32) {
     match why {
         Discard::AuthPass => write!(out, "received an invalid passwd from {src}!"),
         Discard::AuthType => {
@@ -101,7 +103,6 @@ fn refused(out: &mut Out, router: usize, src: IpAddr, why: Discard, theirs: Dura
         }
         Discard::Interval => {
             let mine = out.node.routers.get(router).map_or(0, |r| r.cfg.advert_int.as_secs());
-            let theirs = theirs.as_secs();
             write!(out, "advertisement interval mismatch mine={mine} sec rcved={theirs} sec from {src}")
         }
         other => write!(out, "invalid advert from {src}: {}", other.name()),
@@ -119,7 +120,9 @@ pub(super) fn bogus(out: &mut Out, l: usize, src: Option<IpAddr>, why: Discard) 
 }
 
 pub(super) fn odd(out: &mut Out, router: usize, src: IpAddr, notes: &Notes) -> Level {
-    if notes.address_count_differs {
+    if notes.clock_skew != 0 {
+        hmac::skew(out, router, src, notes.clock_skew)
+    } else if notes.address_count_differs {
         line!(
             out,
             Warn,

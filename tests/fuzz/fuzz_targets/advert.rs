@@ -67,7 +67,7 @@ fn try_all(carrier: &IpInfo, message: &[u8]) {
         let mut auth = Authentication::new(auth);
         let Ok(preamble) = packet::preamble(carrier, message) else { return };
         let r = Received { info: *carrier, ah: None, message, preamble };
-        if let Ok(advert) = packet::decode(&r, &expect, &mut auth) {
+        if let Ok(advert) = packet::decode(&r, Duration::ZERO, &expect, &mut auth) {
             again(&r, &expect, &advert, &mut auth);
         }
     }
@@ -96,7 +96,7 @@ fn again(r: &Received, expect: &Expect, advert: &Advert, auth: &mut Authenticati
     let mut out = Vec::new();
     packet::encode(&mut out, &outgoing, &auth.fields(), advert.priority);
     assert_eq!(out.len(), usize::from(outgoing.message_len()));
-    assert_eq!(packet::decode(&Received { message: &out, ..*r }, expect, auth), Ok(*advert));
+    assert_eq!(packet::decode(&Received { message: &out, ..*r }, Duration::ZERO, expect, auth), Ok(*advert));
     // What is not looked at: the reserve of v3, the authentication data where there is none. And of the two
     // zeros of the checksum's arithmetic only one is sent.
     let ignored = match expect.version {

@@ -170,7 +170,7 @@ impl World {
                 }
                 self.adverts += 1;
                 let mut out = Vec::new();
-                if self.node.encode_advert(router, priority, 0, &mut out).is_none() || self.deaf {
+                if self.node.encode_advert(router, priority, 0, now, &mut out).is_none() || self.deaf {
                     self.node.send_failed(router, 0, now, 100);
                 } else {
                     self.node.sent(router, priority, now);

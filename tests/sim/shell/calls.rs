@@ -20,7 +20,7 @@ impl World {
         match half {
             Half::Send { router, priority, before } => {
                 let mut bytes = Vec::new();
-                let errno = match p.node.encode_advert(router, priority, 0, &mut bytes) {
+                let errno = match p.node.encode_advert(router, priority, 0, now, &mut bytes) {
                     None => libc::EADDRNOTAVAIL,
                     Some(_) if !p.open => libc::ENODEV,
                     Some(_) => self.send(h, p, t, router, priority, bytes),

@@ -140,7 +140,7 @@ impl Net {
                         continue;
                     }
                     let mut bytes = Vec::new();
-                    host.node.encode_advert(router, priority, 0, &mut bytes).unwrap();
+                    host.node.encode_advert(router, priority, 0, now, &mut bytes).unwrap();
                     host.did.push((now, Did::Advert(router, priority)));
                     host.node.sent(router, priority, now);
                     self.send(h, router, || Frame::Advert(bytes.clone()));

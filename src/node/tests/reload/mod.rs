@@ -490,7 +490,7 @@ fn the_key_of_an_authentication_header_changes_and_its_numbers_go_on() {
     let (mut w, mut cfg) = World::master(&text(&ah("one")));
     let advert = |w: &mut World| {
         let mut out = Vec::new();
-        w.node.encode_advert(0, 100, 0, &mut out);
+        w.node.encode_advert(0, 100, 0, w.now, &mut out);
         out
     };
     assert_eq!(advert(&mut w)[28..32], 1u32.to_be_bytes(), "the pretended network does not encode");

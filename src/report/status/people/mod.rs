@@ -1,5 +1,6 @@
 //! The status for people: each virtual router, then groups, checks, interfaces and HAProxy.
 
+mod auth;
 mod router;
 
 use super::{Context, ago, haproxy_state, processes};
@@ -37,7 +38,7 @@ impl Page<'_> {
         let code = match word {
             "MASTER" | "READY" | "up" => 32,
             "BACKUP" => 36,
-            "FAULT" | "DOWN" | "down" => 31,
+            "FAULT" | "DOWN" | "down" | "STALE" | "NOT SET" => 31,
             "SPLIT BRAIN" => 31,
             _ => 33,
         };

@@ -14,6 +14,7 @@ impl Page<'_> {
         let Some(router) = self.node.routers.get(i) else { return };
         self.headline(router);
         self.settings(i, router);
+        self.authentication(router);
         self.master(router);
         self.needs(i);
         self.under_way(router);

@@ -27,7 +27,7 @@ fn listener(unicast: bool) -> Scene {
 
 fn receive(s: &Scene, packet: &[u8]) -> Result<Advert, Discard> {
     let r = demux::receive(packet)?;
-    decode(&r, &s.expect(), &mut s.authentication())
+    decode(&r, Duration::ZERO, &s.expect(), &mut s.authentication())
 }
 
 /// As the node builds it, after a restart that knows of `seq` - 1.
@@ -36,7 +36,7 @@ fn build(s: &Scene, dst: Ipv4Addr, seq: u32) -> Vec<u8> {
     auth.restore(Some(&format!("{}\n", seq - 1)));
     let mut out = Vec::new();
     let o = Outgoing { dst: dst.into(), ..s.outgoing() };
-    auth.seal(&mut out, &o, &Copy { priority: s.priority, ip_id: 1, again: false });
+    auth.seal(&mut out, &o, &Copy { priority: s.priority, ip_id: 1, again: false, wall: Duration::ZERO });
     out
 }
 

@@ -3,6 +3,7 @@ use crate::config::Auth;
 use crate::vrrp::replay::Replay;
 
 mod ah;
+mod hmac;
 mod ladder;
 mod properties;
 mod vectors;
@@ -94,7 +95,7 @@ impl Scene {
     fn decode_as(&self, info: &IpInfo, bytes: &[u8]) -> Result<Advert, Discard> {
         let preamble = preamble(info, bytes)?;
         let r = Received { info: *info, ah: None, message: bytes, preamble };
-        decode(&r, &self.expect(), &mut self.authentication())
+        decode(&r, Duration::ZERO, &self.expect(), &mut self.authentication())
     }
 
     /// As after a restart, if there is anything to remember.

@@ -1,0 +1,44 @@
+//! The blocks `auth_hmac` of a `vrrp_instance`: two of them are one.
+
+use super::{Node, Out};
+
+pub(super) fn write(out: &mut Out, n: &Node, strict: bool) {
+    let all = || n.block.iter().filter(|d| d.keyword() == "auth_hmac").flat_map(|d| &d.block);
+    let monotonic = all().any(|d| d.keyword() == "anti_replay" && d.word(1) == "monotonic");
+    for d in all() {
+        match (d.keyword(), d.word(1)) {
+            ("key", id) => {
+                let value = key(out, d.word(2));
+                out.line(&["auth_hmac_key = ", id, " ", &value]);
+            }
+            ("active_key", id) => out.key("auth_hmac_active_key", id),
+            ("anti_replay", how) => out.key("auth_hmac_anti_replay", how),
+            ("time_window", _) if monotonic => out.dropped(d, "it has no meaning with monotonic"),
+            ("time_window", window) => out.key("auth_hmac_time_window", window),
+            ("mode", mode) if strict && mode != "enforce" => {
+                out.dropped(d, "strict_mode makes it enforce");
+            }
+            ("mode", mode) => out.key("auth_hmac_mode", mode),
+            _ => out.dropped(d, "no such thing"),
+        }
+    }
+}
+
+/// A key with the octets that keepalived makes of it.
+fn key(out: &mut Out, value: &str) -> String {
+    if let Some(digits) = value.strip_prefix("hex:") {
+        let Some((pairs, last)) =
+            digits.len().checked_sub(1).filter(|n| n % 2 == 0).and_then(|n| digits.split_at_checked(n))
+        else {
+            return value.to_owned();
+        };
+        out.comment("keepalived takes the last digit of this key for an octet of its own");
+        return ["hex:", pairs, "0", last].concat();
+    }
+    // Spaces, which were quoted, would not survive at the end of a line.
+    if value.bytes().all(|b| b.is_ascii_graphic()) {
+        return value.to_owned();
+    }
+    let digit = |n: u8| char::from_digit(n.into(), 16).unwrap_or('0');
+    "hex:".chars().chain(value.bytes().flat_map(|b| [digit(b >> 4), digit(b & 15)])).collect()
+}
