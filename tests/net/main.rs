@@ -8,10 +8,12 @@ mod attacks;
 mod change;
 mod chaos;
 mod election;
+mod emulator;
 mod flood;
 mod groups;
 mod haproxy;
 mod heal;
+mod hmac;
 mod hooks;
 mod import;
 mod interop;
@@ -93,6 +95,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     tracking::TESTS,
     ipv6::TESTS,
     transport::TESTS,
+    hmac::TESTS,
     reload::TESTS,
     change::TESTS,
     hooks::TESTS,
