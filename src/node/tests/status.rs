@@ -360,7 +360,7 @@ fn signed_adverts() {
         "authentication clock skew 3 sec from 192.168.30.117 approaching window 5 sec",
         "the clock was set back by 3600 s",
         "stale authentication trailer from 192.168.30.117, clock skew 3600 sec exceeds window 5 sec",
-        "split brain: 192.168.30.117 is master, too, with priority 200; its adverts are refused (auth_ext_stale)",
+        "split brain: 192.168.30.117 is also master, with priority 200; its adverts are refused (auth_ext_stale)",
     ] {
         assert!(told.iter().any(|t| t.contains(line)), "{line}: {told:?}");
     }
