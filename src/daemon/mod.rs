@@ -111,6 +111,8 @@ struct Daemon {
     repeats: Repeats,
     /// The kernel cannot reset any, and that has been said.
     no_diag: bool,
+    /// The last state file could not be written.
+    unwritable: bool,
     rights: Rights,
     /// Held as long as the process.
     _locks: (Flock<File>, Flock<File>),
@@ -172,6 +174,7 @@ impl Daemon {
             connections: None,
             repeats: Repeats::default(),
             no_diag: false,
+            unwritable: false,
             rights,
             _locks: locks,
         })

@@ -73,7 +73,7 @@ impl Daemon {
         Ok(())
     }
 
-    pub(super) fn remember(&self, router: usize, memory: Memory) {
+    pub(super) fn remember(&mut self, router: usize, memory: Memory) {
         let router = &self.node.routers[router];
         let cfg = &router.cfg;
         let mut file = state_file(&self.control_socket, &cfg.name);
@@ -89,8 +89,14 @@ impl Daemon {
             },
             m => runtime::replace_file(&file, &state_file::render(cfg, m == Memory::Leaving)),
         };
-        if let Err(e) = done {
-            log::warn!("{}: {e}", file.display());
+        match done {
+            Ok(()) => self.unwritable = false,
+            // Sequences are written with every advert: a full disk is logged once.
+            Err(_) if memory == Memory::Sequence && self.unwritable => {}
+            Err(e) => {
+                self.unwritable = true;
+                log::warn!("{}: {e}", file.display());
+            }
         }
     }
 }
