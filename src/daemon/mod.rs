@@ -182,6 +182,7 @@ impl Daemon {
 
     fn begin(&mut self, cfg: &Config) -> Result<(), Fatal> {
         log::info!("vipd {} starts on {}", env!("CARGO_PKG_VERSION"), self.router_id);
+        self.node.set_wall_clock(clock::now(), clock::wall());
         self.sockets.resize_with(self.node.links.len(), Sockets::default);
         let (remembered, named) = self.recall();
         if let Some(h) = &cfg.haproxy {
