@@ -24,6 +24,7 @@ mod tests;
 
 pub use reload::{read_config, read_file};
 
+use crate::base::throttle::Once;
 use crate::base::time::{Time, earlier};
 use crate::config::{self, Config};
 use crate::control::Control;
@@ -73,6 +74,8 @@ struct Daemon {
     realtime: Realtime,
     repeats: Repeats,
     rights: Rights,
+    /// A state file could not be written, and that was logged.
+    unwritable: Once,
     /// The exit status, once the node is through.
     exit: Option<u8>,
 }
@@ -134,6 +137,7 @@ impl Daemon {
             realtime: Realtime::new(cfg.global.realtime_priority),
             repeats: Repeats::default(),
             rights,
+            unwritable: Once::default(),
             exit: None,
             setup: Setup {
                 file: file.to_owned(),
@@ -147,6 +151,7 @@ impl Daemon {
 
     fn begin(&mut self) -> Result<(), Fatal> {
         log::info!("vipd {} starts on {}", env!("CARGO_PKG_VERSION"), self.setup.router_id);
+        self.node.set_wall_clock(clock::now(), clock::wall());
         let cfg = self.setup.config.clone();
         self.net.resize(self.node.links.len());
         let (was_master, named) = self.recall();
