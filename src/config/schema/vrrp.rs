@@ -24,7 +24,8 @@ pub const KEYS: Keys = Keys {
         v3_checksum_as_v2, track_haproxy, use_vmac, vmac_xmit_base, \
         garp_master_delay, garp_master_repeat, garp_master_refresh, \
         garp_master_refresh_repeat, garp_lower_prio_delay, garp_lower_prio_repeat, \
-        garp_interval, lease, make_before_break, handover_timeout, notify",
+        garp_interval, lease, make_before_break, handover_timeout, notify, notify_master, \
+        notify_backup, notify_fault, notify_stop",
     lists: "\
         virtual_ipaddress, virtual_ipaddress_excluded, unicast_peer, allowed_peers, \
         track_interface, track, auth_hmac_key",
@@ -138,6 +139,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
         track_interfaces,
         track_checks,
         notify: notify::command(&mut r, "notify").unwrap_or_default(),
+        state_hooks: notify::state_hooks(&mut r),
         use_vmac: vmac.is_some(),
         vmac_xmit_base: vmac == Some(true),
         garp: Garp {
