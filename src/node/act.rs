@@ -69,7 +69,7 @@ impl Node {
                     self.queue_round(router, now);
                 }
             }
-            Action::Offer => self.addrs.hand_over(router, now),
+            Action::Offer => self.hand_over(router, now),
             Action::Keep => {
                 self.addrs.keep(router);
                 self.push(Effect::Remember { router, memory: Memory::Master });

@@ -40,12 +40,15 @@ impl Node {
     /// middle of a turn, and somebody else may be master by now. Then nothing is sent, and it listens again.
     pub fn may_advertise(&mut self, i: usize, priority: u8, decided: Time, now: Time) -> bool {
         let router = &self.routers[i];
-        if priority == 0 || router.is_owner() {
+        if priority == 0 {
             return true;
         }
         if !router.is_master() {
-            // It was given up earlier in this very turn, or is outranked and has one word left.
+            // It was given up earlier in this very turn, an owner's too, or is outranked and has one word left.
             return self.routers[i].may_send_farewell(decided, now);
+        }
+        if router.is_owner() {
+            return true;
         }
         let lost = router.why == Why::Resumed
             && self.addrs.last_advert(i).is_none()

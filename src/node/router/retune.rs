@@ -42,6 +42,7 @@ impl Node {
         let terms = |v: &config::Vrrp| (v.advert_int, v.down_timer_adverts, v.lease);
         if terms(before) != terms(v) {
             self.set_terms(i);
+            self.shorten(i, now);
         }
         for a in actions {
             self.act(i, now, a);

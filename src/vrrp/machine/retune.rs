@@ -2,7 +2,6 @@
 
 use super::{Action, Machine, State};
 use crate::base::time::Time;
-use crate::config::Version;
 use crate::vrrp::timers;
 use std::time::Duration;
 
@@ -31,11 +30,12 @@ impl Machine {
         let p = &mut self.params;
         (p.advert_int, p.down_timer_adverts) = (t.advert_int, t.down_timer_adverts);
         (p.preempt, p.preempt_delay) = (t.preempt, t.preempt_delay);
-        let (version, advert_int) = (p.version, t.advert_int);
-        if let State::Backup { interval, master, .. } = &mut self.state
-            && (version == Version::V2 || master.is_none())
-        {
-            *interval = advert_int;
+        let advert_int = t.advert_int;
+        if let State::Backup { told, .. } = self.state {
+            let learned = self.learned(None, told);
+            if let State::Backup { interval, .. } = &mut self.state {
+                *interval = learned;
+            }
         }
         if !t.preempt {
             self.follow_lower(now);
@@ -64,13 +64,5 @@ impl Machine {
     /// An advert went out: backups wait by our interval from now on. Returns whether that is new.
     pub fn advertised(&mut self) -> bool {
         self.promised.take().is_some()
-    }
-
-    /// The interval that a backup counts by, of a master that says this.
-    pub(super) fn learned(&self, told: Duration) -> Duration {
-        match self.params.version {
-            Version::V2 => self.params.advert_int,
-            Version::V3 => told,
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! Every state × input × version, with the exact actions in their order and the exact deadlines.
 
+mod learn;
 mod reload;
 mod table;
 
@@ -195,7 +196,7 @@ fn master_rows() {
 
         let mut m = fresh();
         assert_eq!(m.deadline(), Some(at(11_000)));
-        let left = [Advert(0), LATER, Entered(Kind::Init, Why::Left)];
+        let left = [LATER, Advert(0), Entered(Kind::Init, Why::Left)];
         assert_eq!(go(&mut m, at(10_100), Input::Leave), left);
         let mut m = fresh();
         let faulted = [NOW, Advert(0), Entered(Kind::Init, Why::Faulted)];
