@@ -60,6 +60,7 @@ impl Node {
         let input = if self.is_well(i, now) { Input::Leave } else { Input::Fault };
         let router = &mut self.routers[i];
         (router.retired, router.may_resume, router.group) = (true, false, None);
+        router.flap_until = None;
         router.cfg.track_checks.clear();
         router.cfg.track_interfaces.clear();
         self.step(i, now, input);

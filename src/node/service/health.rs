@@ -68,6 +68,7 @@ impl Node {
         if changed {
             self.emit(Event::Fault { router: i, faults });
         }
+        self.note_flap(i, faults);
         self.step(i, now, Input::Fault);
         if self.routers[i].hold.is_some() {
             self.end_hold(i, now);
@@ -169,9 +170,18 @@ impl Node {
             },
         });
         let router = &mut self.routers[i];
-        router.src = src;
-        if let Some(ip) = src {
-            router.machine.params.own = ip;
+        let before = std::mem::replace(&mut router.src, src);
+        let Some(ip) = src else { return };
+        router.machine.params.own = ip;
+        let (link, v6) = (router.link, router.cfg.is_ipv6());
+        if before == src {
+            return;
+        }
+        self.announce_source(i);
+        // With its last IPv6 address an interface may lose the memberships of all sockets (MTU below 1280,
+        // `disable_ipv6`): new ones join again.
+        if v6 && before.is_none() && self.links[link].sockets == Sockets::Open {
+            self.open(link);
         }
     }
 

@@ -245,11 +245,19 @@ fn the_leases_are_short_before_priority_zero_is_sent() {
         assert!(renewed < zero, "{:?}", w.did);
         assert_eq!(lease, Some(1));
     };
-    let mut w = master("advert_int = 10");
+    let slow = || {
+        let mut w = World::new(&one("advert_int = 10"));
+        w.begin(false);
+        w.run(ms(60_000));
+        assert_eq!(w.kind(), Kind::Master);
+        w.take();
+        w
+    };
+    let mut w = slow();
     assert!(w.kernel.iter().all(|(_, _, lease)| *lease > Some(10)));
     resign(&mut w, false);
     first(&w);
-    let mut w = master("advert_int = 10");
+    let mut w = slow();
     w.node.stop(w.now);
     w.effects();
     first(&w);

@@ -9,8 +9,10 @@ use crate::config::Version;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// An interval longer than so many times our own counts as that.
+/// A longer interval counts as at most so many times our own,
 const LONGEST: u32 = 3;
+/// or as this, whichever is more: the default interval.
+const AT_LEAST: Duration = Duration::from_secs(1);
 
 /// What an accepted advert said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +31,7 @@ impl Machine {
         let Some(new) = new.filter(|_| self.params.version == Version::V3) else { return own };
         let counted = last.map_or(own, |(interval, _)| interval);
         if new.interval >= counted {
-            return new.interval.min(own * LONGEST);
+            return new.interval.min((own * LONGEST).max(AT_LEAST));
         }
         match last {
             Some((_, told)) if told.src == new.src => new.interval.max(told.interval).min(counted),

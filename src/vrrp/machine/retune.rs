@@ -2,6 +2,7 @@
 
 use super::{Action, Machine, State};
 use crate::base::time::Time;
+use crate::config::Version;
 use crate::vrrp::timers;
 use std::time::Duration;
 
@@ -30,8 +31,11 @@ impl Machine {
         let p = &mut self.params;
         (p.advert_int, p.down_timer_adverts) = (t.advert_int, t.down_timer_adverts);
         (p.preempt, p.preempt_delay) = (t.preempt, t.preempt_delay);
-        let advert_int = t.advert_int;
-        if let State::Backup { told, .. } = self.state {
+        let (version, advert_int) = (p.version, t.advert_int);
+        if let State::Backup { interval, told, .. } = self.state
+            && told.is_none_or(|t| version == Version::V2 || t.interval != interval)
+        {
+            // What was bounded by our own interval has another bound now.
             let learned = self.learned(None, told);
             if let State::Backup { interval, .. } = &mut self.state {
                 *interval = learned;
