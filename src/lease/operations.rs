@@ -87,6 +87,12 @@ impl AddrBook {
             }
         }
         let adds = ops.len() > before;
+        for i in 0..self.entries.len() {
+            if let Some(pair) = self.uncovered(i, now) {
+                budget.spend(pair[1].addr);
+                ops.extend(pair);
+            }
+        }
         if self.renewals.next.is_none() && (adds || self.renewal_due(now)) {
             self.renewals.begin(now);
         }
@@ -137,6 +143,22 @@ impl AddrBook {
         let mut ops = Vec::new();
         self.removals(now, &mut ops);
         ops
+    }
+
+    /// The last other address of its subnet has left the interface, and the VIP, which is there with a host prefix,
+    /// has no route to its own subnet: it leaves and comes back in an instant, with the prefix that brings one.
+    fn uncovered(&self, i: usize, now: Time) -> Option<[Op; 2]> {
+        let e = &self.entries[i];
+        let held = e.held.filter(|h| e.is_wanted() && h.prefix > e.prefix)?;
+        let terms = self.terms(e.router);
+        let claimed = matches!(self.leasing[e.router].claim, Claim::Advert(_));
+        let here = self.ifindex(e.link) == Some(held.ifindex);
+        let prefix = self.prefix_for(e, [Some(held.ifindex), self.ifindex(e.subnet_link)]);
+        if prefix == held.prefix || !here || !claimed || !self.is_fresh(e.router, now, &terms) {
+            return None;
+        }
+        let remove = self.op(OpKind::Remove, i, held.ifindex, held.prefix, None);
+        Some([remove, self.op(OpKind::Add, i, held.ifindex, prefix, terms.lease)])
     }
 
     /// Renewals of what `router` holds for longer than its terms say. They go out ahead of an advert that makes

@@ -124,6 +124,15 @@ impl Node {
         f
     }
 
+    /// The interfaces beside its own on which it has VIPs, and that are missing or down.
+    pub fn lacking(&self, i: usize) -> Vec<usize> {
+        let own = self.routers[i].link;
+        let mut links: Vec<usize> = self.addrs.of(i).map(|(_, e)| e.link).collect();
+        links.retain(|l| *l != own && self.links[*l].vmac.is_none() && !self.links[*l].running);
+        links.dedup();
+        links
+    }
+
     fn owner_has_all(&self, i: usize) -> bool {
         self.addrs.owner_has_all(i)
     }
