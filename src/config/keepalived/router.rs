@@ -20,6 +20,7 @@ garp_lower_prio_repeat >
 nopreempt = preempt = no
 preempt = preempt = yes
 vmac_xmit_base = vmac_xmit_base = yes
+dont_track_primary = dont_track_primary = yes
 version -
 native_ipv6 -
 accept -
@@ -31,7 +32,6 @@ notify_backup ! one hook for all states: `notify = COMMAND` gets INSTANCE NAME S
 notify_fault ! one hook for all states: `notify = COMMAND` gets INSTANCE NAME STATE PRIORITY
 notify_stop ! one hook for all states: `notify = COMMAND` gets INSTANCE NAME STATE PRIORITY
 smtp_alert ! mail is for all or none: see [global]
-dont_track_primary ! the own interface is always tracked
 no_accept ! the addresses are there to be served
 strict_mode ! vipd never touches a firewall, and checks what it receives in any case
 virtual_routes ! routes do not move: a notify hook can do it

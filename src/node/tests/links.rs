@@ -152,3 +152,18 @@ fn the_peers_of_a_unicast_router_hear_where_it_is() {
         assert_eq!(w.take().contains(&Did::AnnounceSource(0)), announced);
     }
 }
+
+/// The heartbeat cable of two nodes has no carrier when the other one is without power.
+#[test]
+fn dont_track_primary() {
+    let mut w = World::new(&one("dont_track_primary = yes"));
+    w.begin(false);
+    w.hear(PEER, 200);
+    w.link(false);
+    w.effects();
+    w.run(ms(4000));
+    assert_eq!(w.kind(), Kind::Master);
+    w.node.link_gone(w.now, ETH0);
+    w.effects();
+    assert_eq!(w.kind(), Kind::Init);
+}
