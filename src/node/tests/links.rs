@@ -9,6 +9,7 @@ fn link_down_lets_go_first_and_recovers() {
     w.effects();
     assert_eq!(w.take()[..3], [Did::Remove(0), Did::Remember(Memory::Leaving), Did::Advert(0, 0)]);
     assert_eq!(w.kind(), Kind::Init);
+    w.run(ms(3000));
     w.link(true);
     w.effects();
     w.settle();
