@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// A longer interval counts as at most so many times our own,
-const LONGEST: u32 = 3;
+const LONGEST: u32 = 2;
 /// or as this, whichever is more: the default interval.
 const AT_LEAST: Duration = Duration::from_secs(1);
 
