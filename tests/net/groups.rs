@@ -67,15 +67,26 @@ fn settles(w: &World, timeout: Duration) -> Result<()> {
 }
 
 /// How many times an address came or went.
+/// How often the addresses came to another node. One that is put back in an instant has not moved.
 fn moves(w: &World) -> usize {
-    w.watcher.timeline(VIP).len() + w.watcher.timeline(OTHER).len()
+    let came = |vip: &str| -> usize {
+        let mut nodes: Vec<String> =
+            w.watcher.timeline(vip).into_iter().filter(|c| c.held).map(|c| c.node).collect();
+        nodes.dedup();
+        nodes.len()
+    };
+    came(VIP) + came(OTHER)
 }
 
 /// Nothing moves for that long.
 fn rests(w: &World, d: Duration) -> Result<()> {
+    let holders = [VIP, OTHER].map(|vip| (vip, w.watcher.holder(vip)));
     let before = moves(w);
     std::thread::sleep(d);
     let now = moves(w);
+    for (vip, node) in holders {
+        node.map_or(Ok(()), |node| w.holds(vip, &node))?;
+    }
     ensure!(
         now == before,
         "{} changes in {d:?}:\n{:?}\n{:?}",
