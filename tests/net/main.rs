@@ -132,7 +132,9 @@ fn main() -> ExitCode {
                 args.test_threads = Some(threads.map_or(phase.threads, |n| n.min(phase.threads)));
                 failed |= libtest_mimic::run(&args, schedule::longest_first(of_it)).has_failed();
             }
-            schedule::write();
+            if args.filter.is_none() {
+                schedule::write();
+            }
             void();
             let skips = std::mem::take(&mut *SKIPPED.lock().unwrap_or_else(PoisonError::into_inner));
             let code = skipped(&skips);
