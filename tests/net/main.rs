@@ -289,9 +289,9 @@ impl World {
         Ok(())
     }
 
-    /// A planned move since `from`, as a client saw it that asks every 10 ms. A connection between its SYN and its
-    /// request when the neighbours learn the new MAC cannot survive: one, and as many as fall into the time that the
-    /// machine was late.
+    /// A planned move since `from`, as a client saw it that asks every 10 ms. A connection between its SYN
+    /// and its request when the neighbours learn the new MAC cannot survive: one, and as many as fall into
+    /// the time that the machine was late.
     fn hardly_noticed(&self, from: Instant, report: &Report) -> Result<()> {
         let most = 1 + self.bound(ms(0), from).as_millis() as usize / 10;
         let hit = report.failures() + report.syn_retransmits;
