@@ -25,6 +25,7 @@ mod tests;
 
 pub use reload::{read_config, read_file};
 
+use crate::base::throttle::Once;
 use crate::base::time::{Time, earlier};
 use crate::config::{self, Config};
 use crate::control::Control;
@@ -80,6 +81,8 @@ struct Daemon {
     systemd: Systemd,
     /// The lock of the network namespace, unless another user holds its name.
     lone: Option<Lone>,
+    /// A state file could not be written, and that was logged.
+    unwritable: Once,
     /// The exit status, once the node is through.
     exit: Option<u8>,
 }
@@ -150,6 +153,7 @@ impl Daemon {
             rights,
             systemd: Systemd::default(),
             lone: None,
+            unwritable: Once::default(),
             exit: None,
             setup: Setup {
                 file: file.to_owned(),
@@ -163,6 +167,7 @@ impl Daemon {
 
     fn begin(&mut self) -> Result<(), Fatal> {
         log::info!("vipd {} starts on {}", env!("CARGO_PKG_VERSION"), self.setup.router_id);
+        self.node.set_wall_clock(clock::now(), clock::wall());
         let cfg = self.setup.config.clone();
         self.net.resize(self.node.links.len());
         let (was_master, named) = self.recall();

@@ -88,7 +88,7 @@ impl Daemon {
         Ok(())
     }
 
-    pub(super) fn remember(&self, router: usize, memory: Memory) {
+    pub(super) fn remember(&mut self, router: usize, memory: Memory) {
         let router = &self.node.routers[router];
         let cfg = &router.cfg;
         let mut file = state_file(&self.setup.control_socket, &cfg.name);
@@ -104,8 +104,13 @@ impl Daemon {
             },
             m => runtime::replace_file(&file, &state_file::render(cfg, m == Memory::Leaving)),
         };
-        if let Err(e) = done {
-            log::warn!("{}: {e}", file.display());
+        match done {
+            Ok(()) => self.unwritable.rearm(),
+            // Sequences are written often: a full disk is logged once.
+            Err(e) if self.unwritable.pass() || memory != Memory::Sequence => {
+                log::warn!("{}: {e}", file.display());
+            }
+            Err(_) => {}
         }
     }
 

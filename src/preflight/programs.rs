@@ -38,15 +38,17 @@ pub fn warnings(cfg: &Config, file: &Path) -> Vec<(u32, String)> {
         all.extend(why.map(|why| (line, format!("{what}{}: {why}", path.display()))));
     };
     let notify_user = cfg.global.notify_user.as_deref().and_then(User::find);
-    let mut hook = |line, section: String, argv: &[String]| {
+    let mut hook = |line, section: String, key: &str, argv: &[String]| {
         if let Some(program) = argv.first().map(Path::new) {
             let why = not_a_program(program).or_else(|| exposed(program, notify_user.as_ref()));
-            warn(line, format!("[{section}] notify: "), program, why);
+            warn(line, format!("[{section}] {key}: "), program, why);
         }
     };
-    hook(0, "global".into(), &cfg.global.notify);
+    hook(0, "global".into(), "notify", &cfg.global.notify);
     for v in &cfg.vrrp {
-        hook(v.line, format!("vrrp {}", v.name), &v.notify);
+        for (key, argv) in v.hooks() {
+            hook(v.line, format!("vrrp {}", v.name), key, argv);
+        }
     }
     for c in &cfg.checks {
         if let CheckKind::Exec { argv, user } = &c.kind

@@ -120,8 +120,12 @@ impl Jobs {
             Subject::Group(name) => ("GROUP", name.as_str()),
             Subject::Haproxy => return Err(Errno::EINVAL),
         };
-        let own = || node.routers.iter().find(|i| i.cfg.name == name).map(|i| &i.cfg.notify);
-        let command = if whose == Whose::Own { own() } else { Some(&self.notify) };
+        let own = || node.routers.iter().find(|i| i.cfg.name == name).map(|i| &i.cfg);
+        let command = match whose {
+            Whose::State => own().map(|cfg| notice.state.hook(&cfg.state_hooks)),
+            Whose::Own => own().map(|cfg| &cfg.notify),
+            Whose::Global => Some(&self.notify),
+        };
         let Some(command) = command.filter(|c| !c.is_empty()) else { return Ok(false) };
         let (state, priority) = (notice.state.name(), notice.priority.to_string());
         // The configuration holds no NUL, so nothing is lost here.
@@ -129,7 +133,9 @@ impl Jobs {
         for word in command {
             argv.extend(CString::new(word.as_str()));
         }
-        for word in [kind, name, state, &priority] {
+        // As with keepalived: a command for one state is run as it stands.
+        let more = [kind, name, state, &priority];
+        for word in more.into_iter().filter(|_| whose != Whose::State) {
             argv.extend(CString::new(word));
         }
         let mut env = Vec::new();
