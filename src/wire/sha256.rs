@@ -55,7 +55,7 @@ impl Sha256 {
             place.iter_mut().zip(now).for_each(|(to, from)| *to = *from);
             self.len = self.len.wrapping_add(n as u64);
             data = later;
-            if self.len as usize % BLOCK == 0 {
+            if (self.len as usize).is_multiple_of(BLOCK) {
                 self.compress();
             }
         }

@@ -1,6 +1,6 @@
-//! Signed adverts, and somebody on the LAN who knows everything but the key: what he sends changes nothing but
-//! counters. He records adverts and sends them again, as they were and in every changed form. One that was kept from a
-//! machine he does not bring there later: a network can do that, too.
+//! Signed adverts, and an attacker on the LAN who knows everything but the key: what he sends changes nothing
+//! but counters. He records adverts and sends them again, unchanged and changed in every way. He does not
+//! deliver adverts that the network kept from a machine: a slow network can do that as well.
 
 use crate::mutant::Mutant;
 use crate::plan::US;
