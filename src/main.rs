@@ -207,12 +207,12 @@ fn run(cfg: &Rc<Config>, file: &Path) -> u8 {
 
 /// Also asks haproxy what it thinks of its files.
 fn check(cfg: &Config, file: &Path) -> u8 {
-    if let Some(error) = programs::unknown_user(cfg) {
+    if let Some(error) = programs::unknown_user(cfg).or_else(|| programs::wrong_control_socket(cfg)) {
         eprintln!("{}: {error}", file.display());
         return USAGE_ERROR;
     }
     eprint!("{}", advice::advice(cfg, file));
-    for (line, odd) in programs::odd_hooks(cfg) {
+    for (line, odd) in programs::warnings(cfg, file) {
         match line {
             0 => eprintln!("{}: warning: {odd}", file.display()),
             line => eprintln!("{}:{line}: warning: {odd}", file.display()),

@@ -39,6 +39,8 @@ enum Stamp {
     /// A pipe or a socket: the reader adds its own (journald, supervise-daemon's logger, a container
     /// runtime).
     None,
+    /// journald, which takes the severity from `<N>` (sd-daemon(3)), and adds its own.
+    Severity,
     /// A terminal.
     Time,
     /// A file: no reader adds one.
@@ -58,8 +60,11 @@ pub fn install(target: LogTarget, level: LogLevel, facility: LogFacility) {
         LogTarget::Auto => stderr().is_terminal() || !Path::new(DEV_LOG).exists(),
     };
     let sink = if to_stderr {
-        let kind = fstat(stderr()).map_or(0, |s| s.st_mode & libc::S_IFMT);
+        let stat = fstat(stderr()).ok();
+        let kind = stat.map_or(0, |s| s.st_mode & libc::S_IFMT);
+        let journal = std::env::var("JOURNAL_STREAM").ok();
         let stamp = match kind {
+            _ if stat.zip(journal).is_some_and(|(s, j)| is_stream(&j, s.st_dev, s.st_ino)) => Stamp::Severity,
             _ if stderr().is_terminal() => Stamp::Time,
             libc::S_IFREG => Stamp::Date,
             _ => Stamp::None,
@@ -83,6 +88,21 @@ pub fn set_level(level: LogLevel) {
         LogLevel::Info => LevelFilter::Info,
         LogLevel::Debug => LevelFilter::Debug,
     });
+}
+
+/// Whether JOURNAL_STREAM (systemd.exec(5)), `DEVICE:INODE`, is this file: stderr may have been redirected
+/// since.
+fn is_stream(journal: &str, device: u64, inode: u64) -> bool {
+    journal.split_once(':').is_some_and(|(d, i)| d.parse() == Ok(device) && i.parse() == Ok(inode))
+}
+
+fn severity(level: Level) -> Severity {
+    match level {
+        Level::Error => Severity::LOG_ERR,
+        Level::Warn => Severity::LOG_WARNING,
+        Level::Info => Severity::LOG_INFO,
+        Level::Debug | Level::Trace => Severity::LOG_DEBUG,
+    }
 }
 
 fn syslog_facility(f: LogFacility) -> Facility {
@@ -150,7 +170,9 @@ impl Sink {
         let mut out = Vec::with_capacity(line.len() + 64);
         match self {
             Sink::Stderr { own, stamp } => {
-                if *stamp != Stamp::None {
+                if *stamp == Stamp::Severity {
+                    let _ = write!(out, "<{}>", severity(level) as u32);
+                } else if *stamp != Stamp::None {
                     let now = std::time::SystemTime::now();
                     let now = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
                     date(&mut out, &clock::local(now.as_secs()));
@@ -168,13 +190,13 @@ impl Sink {
                 }
             }
             Sink::Syslog { socket, facility } => {
-                let severity = match level {
-                    Level::Error => Severity::LOG_ERR,
-                    Level::Warn => Severity::LOG_WARNING,
-                    Level::Info => Severity::LOG_INFO,
-                    Level::Debug | Level::Trace => Severity::LOG_DEBUG,
-                };
-                header(&mut out, *facility, severity, &clock::local(clock::unix()), std::process::id());
+                header(
+                    &mut out,
+                    *facility,
+                    severity(level),
+                    &clock::local(clock::unix()),
+                    std::process::id(),
+                );
                 escape(line, &mut out);
                 out.truncate(MAX_LINE);
                 // A syslogd that was restarted has a new socket.
@@ -271,6 +293,14 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_journal_is_known_by_device_and_inode() {
+        for (journal, is) in [("9:123", true), ("9:124", false), ("8:123", false), ("9", false), ("", false)]
+        {
+            assert_eq!(is_stream(journal, 9, 123), is, "{journal}");
         }
     }
 

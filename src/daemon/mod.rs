@@ -19,6 +19,7 @@ mod requests;
 mod rights;
 mod secrets;
 mod state_files;
+mod systemd;
 #[cfg(test)]
 mod tests;
 
@@ -31,9 +32,11 @@ use crate::control::Control;
 use crate::event::Event;
 use crate::node::{Clocks, Node, SETTLE, Step, TURN};
 use crate::preflight::advice::open_secret;
+use crate::preflight::programs;
 use crate::report::repeat::Repeats;
 use crate::report::watch;
 use crate::report::words;
+use crate::sys::lone::{Lone, Refused};
 use crate::sys::{clock, process, runtime, schedule, signal};
 use children::checks::Checks;
 use children::jobs::Jobs;
@@ -51,6 +54,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use systemd::Systemd;
 
 /// A failure that ends the daemon: one line that names it.
 #[derive(Debug)]
@@ -74,6 +78,9 @@ struct Daemon {
     realtime: Realtime,
     repeats: Repeats,
     rights: Rights,
+    systemd: Systemd,
+    /// The lock of the network namespace, unless another user holds its name.
+    lone: Option<Lone>,
     /// A state file could not be written, and that was logged.
     unwritable: Once,
     /// The exit status, once the node is through.
@@ -100,6 +107,9 @@ pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
     if let Some(warning) = open_secret(cfg, file) {
         log::warn!("{}: {warning}", file.display());
     }
+    for (_, warning) in programs::warnings(cfg, file) {
+        log::warn!("{warning}");
+    }
     runtime::keep_descriptors();
     process::adopt_orphans();
     let path = &cfg.global.control_socket;
@@ -107,12 +117,16 @@ pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
     runtime::make_dir(dir).map_err(|e| fatal(dir.display(), e))?;
     // They last as long as the process.
     let _locks = lock(path)?;
+    let lone = lone(cfg)?;
     let mut daemon = Daemon::open(cfg, file, rights)?;
+    daemon.lone = lone;
+    daemon.systemd = Systemd::from_env(clock::now());
     daemon.begin()?;
+    daemon.systemd.ready(clock::now());
     loop {
         daemon.turn()?;
         if let Some(status) = daemon.exit {
-            let _ = std::fs::remove_file(path);
+            let _ = runtime::remove_socket(path);
             return Ok(status);
         }
     }
@@ -137,6 +151,8 @@ impl Daemon {
             realtime: Realtime::new(cfg.global.realtime_priority),
             repeats: Repeats::default(),
             rights,
+            systemd: Systemd::default(),
+            lone: None,
             unwritable: Once::default(),
             exit: None,
             setup: Setup {
@@ -203,6 +219,7 @@ impl Daemon {
             self.reread();
         }
         self.realtime.tick(now);
+        self.systemd.tick(now);
         if self.node.is_takeover_due(now) {
             // This process may have stood still since ppoll returned, and the master's adverts wait.
             self.read_all_adverts();
@@ -220,6 +237,9 @@ impl Daemon {
     fn sources(&self, now: Time) -> PollSet<'_> {
         let mut set = PollSet::default();
         set.add(self.signals.as_fd(), Source::Signals);
+        if let Some(lone) = &self.lone {
+            set.add(lone.as_fd(), Source::Lone);
+        }
         self.net.poll(now, &mut set);
         for (fd, source) in self.service.iter().flat_map(Service::fds) {
             set.add(fd, Source::Haproxy(source));
@@ -240,6 +260,7 @@ impl Daemon {
             self.net.deadline(now),
             self.control.deadline(),
             self.realtime.deadline(),
+            self.systemd.deadline(),
             self.repeats.deadline(),
         ];
         all.into_iter().fold(None, earlier)
@@ -262,9 +283,14 @@ impl Daemon {
     }
 
     fn log_events(&mut self) {
+        let mut any = false;
         while let Some(event) = self.node.next_event() {
+            any = true;
             self.note(&event);
             self.log_event(&event);
+        }
+        if any {
+            self.systemd.changed(clock::now(), &self.node);
         }
         while let Some((level, text, more)) = self.repeats.due(clock::now()) {
             log::log!(level, "{text} (and {more} more)");
@@ -298,6 +324,30 @@ fn lock(control_socket: &Path) -> Result<(Flock<File>, Flock<File>), Fatal> {
     let file = runtime::lock_file(control_socket).map_err(|e| refused(&name, e))?;
     let netns = runtime::lock_netns(control_socket).map_err(|e| refused("this network namespace", e))?;
     Ok((file, netns))
+}
+
+/// Takes the lock that other containers see, too.
+fn lone(cfg: &Config) -> Result<Option<Lone>, Fatal> {
+    let name = cfg.global.router_id.clone().unwrap_or_else(host_name);
+    let path = cfg.global.control_socket.display();
+    match Lone::take(format!("{name}, control_socket {path}")) {
+        Ok(lone) => Ok(Some(lone)),
+        Err(Refused::Held(pid, says)) => {
+            let mut who = pid.map_or("in another container".into(), |pid| format!("process {pid}"));
+            if !says.is_empty() {
+                who = format!("{says}, {who}");
+            }
+            Err(Fatal(format!("vipd is already running in this network namespace: {who}")))
+        }
+        Err(Refused::Stranger(user)) => {
+            let user = user.map_or("another user".into(), |uid| format!("user {uid}"));
+            log::warn!(
+                "the abstract socket @vipd belongs to {user}: a second vipd in another container would not be noticed"
+            );
+            Ok(None)
+        }
+        Err(Refused::Errno(e)) => Err(fatal("lock of this network namespace", words::errno(e as i32))),
+    }
 }
 
 fn nonlocal_bind(cfg: &config::Haproxy) {

@@ -20,6 +20,8 @@ pub(crate) enum Source {
     /// The kernel's messages about links and addresses.
     Netlink,
     Signals,
+    /// Another vipd that asks who holds the lock of the network namespace.
+    Lone,
     /// Adverts over IPv4; the index of the link, as in the seven that follow.
     Vrrp(usize, Kind),
     UnknownVrid(usize),

@@ -9,6 +9,7 @@ use crate::base::time::Time;
 use crate::control::{Asker, Request};
 use crate::haproxy::supervisor::Input;
 use crate::report::{status, watch, words};
+use crate::sys::lone::Lone;
 use crate::sys::{clock, process, schedule, signal};
 use nix::sys::signal::Signal;
 
@@ -19,6 +20,7 @@ impl Daemon {
         match source {
             Source::Netlink => self.read_netlink(now)?,
             Source::Signals => self.read_signals(now),
+            Source::Lone => self.lone.iter().for_each(Lone::answer),
             Source::Vrrp(link, kind) => self.read_adverts(link, kind),
             Source::UnknownVrid(link) => self.read_unknown_vrids(now, link),
             Source::VrrpV6(link) => self.read_adverts_v6(link),

@@ -6,7 +6,7 @@ use super::secrets;
 use super::{Daemon, logger, nonlocal_bind};
 use crate::base::secret::Secret;
 use crate::base::text::Write;
-use crate::config::{Config, diff, ini, schema};
+use crate::config::{Auth, Config, diff, ini, schema};
 use crate::node::{Change, What};
 use crate::preflight::programs;
 use crate::sys::clock;
@@ -41,8 +41,21 @@ pub fn read_config(file: &Path) -> Result<(Config, String), String> {
         };
     }
     match cfg {
-        Some(cfg) => Ok((cfg, text)),
+        Some(cfg) => {
+            keep_secrets(&cfg);
+            Ok((cfg, text))
+        }
         None => Err(text),
+    }
+}
+
+/// Once there is a password or key in memory, no core file is written that it would be in, and no other
+/// process of this user may read the memory (PR_SET_DUMPABLE). Children are what they were as soon as they
+/// execute.
+fn keep_secrets(cfg: &Config) {
+    if cfg.vrrp.iter().any(|v| !matches!(v.auth, Auth::None)) {
+        // It fails on no kernel.
+        let _ = nix::sys::prctl::set_dumpable(false);
     }
 }
 
@@ -99,6 +112,9 @@ impl Daemon {
             && (a.log, a.log_facility, a.lock_memory) == (b.log, b.log_facility, b.lock_memory);
         if !same {
             return Err(wrong("another control_socket, log, log_facility or lock_memory needs a restart"));
+        }
+        for (_, warning) in programs::warnings(&new, file) {
+            writeln!(text, "warning: {warning}");
         }
         text += &self.rights.suffice(&new, file).map_err(|why| wrong(&why))?;
         Ok((Rc::new(new), text))

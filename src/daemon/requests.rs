@@ -110,12 +110,14 @@ impl Daemon {
 
     fn reload(&mut self, turn: Time, to: Option<Asker>) {
         log::info!("reading {} again", self.setup.file.display());
+        self.systemd.reloading(clock::now());
         let (status, text) = match self.try_reload() {
             Ok(text) => (DONE, text),
             Err((status, errors)) => (status, errors + "nothing was changed\n"),
         };
         let level = if status == DONE { log::Level::Info } else { log::Level::Error };
         text.lines().for_each(|l| log::log!(level, "{l}"));
+        self.systemd.ready(clock::now());
         if let Some(to) = to {
             self.requests.pending.push(Pending { to, text, status, waits_for: Awaited::Haproxy });
         }

@@ -215,6 +215,7 @@ fn kind(source: &Source) -> u8 {
         Source::Arp(_) => 13,
         Source::Neighbours(_) => 14,
         Source::Vmac(_) => 15,
+        Source::Lone => 18,
         // These two are set up apart: they are there at other times than the others.
         Source::Haproxy(Haproxy::Pidfd(_)) => 16,
         Source::Haproxy(Haproxy::Listeners(_)) => 17,
@@ -240,7 +241,11 @@ fn spurious_readiness_changes_nothing() {
     let world = std::thread::spawn(|| {
         let network = isolate();
         let mut w = World::new(network);
-        let kinds: Vec<u8> = if network { (0..16).collect() } else { (0..8).collect() };
+        let mut kinds: Vec<u8> = if network { (0..16).collect() } else { (0..8).collect() };
+        if network {
+            w.daemon.lone = Lone::take(String::new()).ok();
+            kinds.push(18);
+        }
         w.run_until(&kinds);
         let checks = w.sources().iter().filter(|s| matches!(s, Source::Check(_))).count();
         assert_eq!(checks, w.config.checks.len(), "each check has an attempt under way");
@@ -264,6 +269,21 @@ fn spurious_readiness_changes_nothing() {
         of_another(pidfd).into_iter().for_each(|s| w.nothing_happens(s));
     });
     world.join().unwrap();
+}
+
+#[test]
+fn a_process_with_a_secret_leaves_no_core_file() {
+    use nix::sys::prctl::{get_dumpable, set_dumpable};
+    let file = std::env::temp_dir().join(format!("vipd-dumpable-{}.ini", std::process::id()));
+    let text = "[vrrp V]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = 10.77.0.100/24\n";
+    for (more, dumpable) in [("", true), ("auth_type = PASS\nauth_pass = 1111\n", false)] {
+        set_dumpable(true).unwrap();
+        std::fs::write(&file, [text, more].concat()).unwrap();
+        assert!(read_config(&file).is_ok());
+        assert_eq!(get_dumpable(), Ok(dumpable), "{more}");
+    }
+    set_dumpable(true).unwrap();
+    let _ = std::fs::remove_file(file);
 }
 
 #[test]

@@ -12,6 +12,15 @@ pub fn now() -> Time {
     Time::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
 
+/// Reads CLOCK_MONOTONIC in microseconds, as systemd counts; no other clock of vipd is this one.
+pub fn monotonic_micros() -> u64 {
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `ts` is a valid timespec to write to; the call cannot fail with this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut ts) };
+    let micros = u64::try_from(ts.tv_nsec / 1000).unwrap_or(0);
+    u64::try_from(ts.tv_sec).unwrap_or(0).saturating_mul(1_000_000).saturating_add(micros)
+}
+
 /// A calendar time in this machine's time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Local {

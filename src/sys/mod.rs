@@ -6,6 +6,7 @@ pub mod clock;
 pub mod crash;
 pub mod diag;
 pub mod dir;
+pub mod lone;
 pub mod netlink;
 pub mod ping;
 pub mod process;

@@ -78,12 +78,16 @@ pub fn input_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
     Ok((reader, writer))
 }
 
-/// Our environment and `more`, which is named `VIPD_…`.
-pub(super) fn environment(more: &[CString]) -> Vec<CString> {
+/// Variables by which systemd talks to vipd alone (sd_notify(3), systemd.exec(5)): a HAProxy that found them
+/// would speak in vipd's place.
+const OURS: [&[u8]; 4] = [b"NOTIFY_SOCKET", b"WATCHDOG_PID", b"WATCHDOG_USEC", b"JOURNAL_STREAM"];
+
+/// Our environment but for `OURS`, and `more`, which is named `VIPD_…`.
+fn environment(more: &[CString]) -> Vec<CString> {
     let mut all = more.to_vec();
     for (key, value) in std::env::vars_os() {
         let mut entry = key.into_vec();
-        if !entry.starts_with(b"VIPD_") {
+        if !entry.starts_with(b"VIPD_") && !OURS.contains(&entry.as_slice()) {
             entry.push(b'=');
             entry.extend(value.into_vec());
             all.extend(CString::new(entry));

@@ -136,13 +136,34 @@ fn write_file(path: &Path, content: &str) -> io::Result<()> {
     file.write_all(content.as_bytes())
 }
 
-/// Listens on a UNIX socket. The lock is held, so what is in the way is a dead vipd's; mode 0600 from the
-/// first moment.
-pub fn listen(path: &Path) -> io::Result<UnixListener> {
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
+/// Removes a UNIX socket, if it is there.
+///
+/// # Errors
+///
+/// Also if the path names anything else, which stays: it may be a slip of the pen in the configuration.
+pub fn remove_socket(path: &Path) -> io::Result<()> {
+    match lstat(path) {
+        Err(nix::errno::Errno::ENOENT) => return Ok(()),
+        Err(e) => return Err(e.into()),
+        Ok(s) if s.st_mode & libc::S_IFMT != libc::S_IFSOCK => {
+            return Err(io::Error::other("not a socket, so it is not replaced"));
+        }
+        Ok(_) => {}
     }
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Listens on a UNIX socket, with mode 0600 from the first moment. The lock is held, so a socket of that name
+/// is left over from a vipd that has died.
+///
+/// # Errors
+///
+/// Also if the path names something that is not a socket.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    remove_socket(path)?;
     let umask = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
     let listener = UnixListener::bind(path);
     nix::sys::stat::umask(umask);
@@ -164,4 +185,28 @@ pub fn sysctl(name: &str, value: &str) -> io::Result<()> {
 pub fn read_sysctl(name: &str) -> Option<String> {
     let value = std::fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
     Some(value.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_socket_is_replaced() {
+        let dir = std::env::temp_dir().join(format!("vipd-listen-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("directory")).unwrap_or_else(|e| panic!("{e}"));
+        std::fs::write(dir.join("file"), "precious").unwrap_or_else(|e| panic!("{e}"));
+        std::os::unix::fs::symlink(dir.join("socket"), dir.join("link")).unwrap_or_else(|e| panic!("{e}"));
+        for _ in 0..2 {
+            assert!(listen(&dir.join("socket")).is_ok(), "a socket that is left over");
+        }
+        for other in ["file", "directory", "link"] {
+            assert!(listen(&dir.join(other)).is_err(), "{other}");
+            assert!(remove_socket(&dir.join(other)).is_err(), "{other}");
+        }
+        assert_eq!(std::fs::read_to_string(dir.join("file")).ok().as_deref(), Some("precious"));
+        assert!(remove_socket(&dir.join("socket")).is_ok() && !dir.join("socket").exists());
+        assert!(remove_socket(&dir.join("socket")).is_ok(), "there is none");
+        let _ = std::fs::remove_dir_all(dir);
+    }
 }

@@ -5,6 +5,7 @@ use nix::unistd::Pid;
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStringExt;
 
 /// Most groups of a user; the kernel allows 65536.
 const MAX_GROUPS: usize = 256;
@@ -21,6 +22,8 @@ const CANNOT: i32 = 126;
 /// block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
+    name: String,
+    home: String,
     uid: libc::uid_t,
     gid: libc::gid_t,
     groups: Vec<libc::gid_t>,
@@ -33,9 +36,16 @@ impl User {
         User::parse(name, &read("/etc/passwd"), &read("/etc/group"))
     }
 
+    /// The user's number.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
     /// passwd(5) `name:password:uid:gid:…`, group(5) `name:password:gid:member,member`
     fn parse(name: &str, passwd: &str, group: &str) -> Option<Self> {
-        let [_, _, uid, gid] = passwd.lines().filter_map(fields).find(|f| f[0] == name)?;
+        let line = passwd.lines().find(|l| fields(l).is_some_and(|f| f[0] == name))?;
+        let [_, _, uid, gid] = fields(line)?;
+        let home = line.split(':').nth(5).filter(|h| h.starts_with('/')).unwrap_or("/").to_owned();
         let (uid, gid) = (uid.parse().ok()?, gid.parse().ok()?);
         let mut groups = vec![gid];
         for [_, _, other, members] in group.lines().filter_map(fields) {
@@ -43,7 +53,7 @@ impl User {
             groups.extend(other.filter(|_| members.split(',').any(|m| m == name)));
         }
         groups.truncate(MAX_GROUPS);
-        Some(User { uid, gid, groups })
+        Some(User { name: name.to_owned(), home, uid, gid, groups })
     }
 }
 
@@ -53,13 +63,39 @@ fn fields(line: &str) -> Option<[&str; 4]> {
     Some([fields.next()?, fields.next()?, fields.next()?, fields.next()?])
 }
 
-/// Starts a program as `process::spawn_with` does, but as another user, which posix_spawn cannot. If that
-/// fails in the child, it says so on `output` and exits with status 126.
+/// The search path of a user's commands if vipd has none.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The environment of a program that runs as another user: `more`, the user's own variables, the path, the
+/// language and the time zone. The rest of vipd's environment may hold secrets.
+fn environment(user: &User, more: &[CString]) -> Vec<CString> {
+    let mut all = more.to_vec();
+    let mut path = Some(PATH);
+    for (key, value) in std::env::vars_os() {
+        let mut entry = key.into_vec();
+        if entry == b"PATH" || entry == b"TZ" || entry == b"LANG" || entry.starts_with(b"LC_") {
+            path = path.filter(|_| entry != b"PATH");
+            entry.push(b'=');
+            entry.extend(value.into_vec());
+            all.extend(CString::new(entry));
+        }
+    }
+    all.extend(path.and_then(|p| CString::new(p).ok()));
+    for (key, value) in [("HOME", &user.home), ("USER", &user.name), ("LOGNAME", &user.name)] {
+        all.extend(CString::new(format!("{key}={value}")));
+    }
+    all
+}
+
+/// Starts a program as `process::spawn_with` does, but as another user, which posix_spawn cannot. The program
+/// leads a session of its own, without vipd's terminal; it has a small environment, and gains no privileges
+/// by what it executes (PR_SET_NO_NEW_PRIVS). If that fails in the child, it says so on `output` and exits
+/// with status 126.
 pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User, env: &[CString]) -> nix::Result<Pid> {
     let null = File::open("/dev/null").map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?;
     let args: Vec<_> = argv.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
     let program = *args.first().filter(|p| !p.is_null()).ok_or(Errno::EINVAL)?;
-    let env = super::process::environment(env);
+    let env = environment(user, env);
     let env: Vec<_> = env.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
     // SAFETY: the child calls only async-signal-safe functions, allocates nothing, and ends in exec or _exit.
     // All pointers are to null-terminated arrays and strings that live in this frame, which it has a copy of.
@@ -70,7 +106,7 @@ pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User, env: &[CStrin
         if pid != 0 {
             return Ok(Pid::from_raw(pid as libc::pid_t));
         }
-        libc::setpgid(0, 0);
+        libc::setsid();
         libc::dup2(null.as_raw_fd(), 0);
         libc::dup2(output.as_raw_fd(), 1);
         libc::dup2(output.as_raw_fd(), 2);
@@ -86,6 +122,7 @@ pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User, env: &[CStrin
         let told: &[u8] = if libc::syscall(SETGROUPS, user.groups.len(), user.groups.as_ptr()) != 0
             || libc::syscall(SETGID, user.gid) != 0
             || libc::syscall(SETUID, user.uid) != 0
+            || libc::syscall(libc::SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
         {
             b"cannot become that user\n"
         } else {
@@ -117,13 +154,58 @@ mod tests {
     use super::*;
     use std::os::fd::AsFd;
 
+    fn nobody(gid: u32) -> User {
+        User { name: "nobody".into(), home: "/".into(), uid: NOBODY, gid, groups: vec![gid] }
+    }
+
+    /// What a program says that runs as nobody.
+    fn run(argv: &[&std::ffi::CStr]) -> String {
+        let (reader, writer) = std::io::pipe().unwrap_or_else(|e| panic!("{e}"));
+        let argv: Vec<CString> = argv.iter().map(|a| (*a).to_owned()).collect();
+        let more = [c"VIPD_REASON=test".to_owned()];
+        let pid = spawn_as(&argv, writer.as_fd(), &nobody(NOBODY), &more).unwrap_or_else(|e| panic!("{e}"));
+        drop(writer);
+        let said = std::io::read_to_string(reader).unwrap_or_default();
+        let _ = nix::sys::wait::waitpid(pid, None);
+        said
+    }
+
+    #[test]
+    fn another_user_gets_no_terminal_no_secrets_and_no_privileges() {
+        if !nix::unistd::geteuid().is_root() {
+            return; // only root can become another user
+        }
+        // Cargo's variables stand for what vipd's environment may hold.
+        assert!(std::env::vars().any(|(key, _)| key.starts_with("CARGO")));
+        let env = run(&[c"/usr/bin/env"]);
+        let names: Vec<&str> = env.lines().filter_map(|l| l.split('=').next()).collect();
+        let may = |n: &&str| {
+            ["PATH", "TZ", "LANG", "HOME", "USER", "LOGNAME", "VIPD_REASON"].contains(n)
+                || n.starts_with("LC_")
+        };
+        assert!(names.iter().all(may), "{env}");
+        for line in ["HOME=/", "USER=nobody", "LOGNAME=nobody", "VIPD_REASON=test"] {
+            assert!(env.lines().any(|l| l == line), "{line}: {env}");
+        }
+        assert!(names.contains(&"PATH"));
+        let status = run(&[c"/bin/grep", c"-E", c"NoNewPrivs|CapEff|CapPrm", c"/proc/self/status"]);
+        let values: Vec<&str> = status.lines().filter_map(|l| l.split_whitespace().nth(1)).collect();
+        assert_eq!(values, ["0000000000000000", "0000000000000000", "1"], "{status}");
+        // Process, group and session have one number, and there is no terminal.
+        let stat = run(&[c"/bin/cat", c"/proc/self/stat"]);
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+        let pid = stat.split(' ').next().unwrap_or("");
+        assert_eq!((fields[2], fields[3], fields[4]), (pid, pid, "0"), "{stat}");
+    }
+
     #[test]
     fn users_and_their_groups() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\nodd:x:a:b\nnobody:x:65534:65533:::\n";
         let group =
             "root:x:0:\nx:x:7:nobodyx,root\naudio:x:29:a,nobody\nnogroup:x:65533:nobody\nbad:x:-:nobody\n";
-        let nobody = User { uid: 65534, gid: 65533, groups: vec![65533, 29] };
-        assert_eq!(User::parse("nobody", passwd, group), Some(nobody));
+        let found = User::parse("nobody", passwd, group);
+        assert_eq!(found, Some(User { groups: vec![65533, 29], ..nobody(65533) }));
+        assert_eq!(User::parse("root", passwd, group).map(|u| u.home), Some("/root".into()));
         assert_eq!(User::parse("root", passwd, group).map(|u| u.groups), Some(vec![0, 7]));
         for name in ["broken", "odd", "nobod", "", "x"] {
             assert_eq!(User::parse(name, passwd, group), None, "{name}");
@@ -146,8 +228,7 @@ mod tests {
         assert_eq!(set(libc::rlimit { rlim_cur: 500_000, ..before }), 0);
         let (reader, writer) = std::io::pipe().unwrap_or_else(|e| panic!("{e}"));
         let argv = [c"/bin/grep", c"realtime timeout", c"/proc/self/limits"].map(std::ffi::CStr::to_owned);
-        let user = User { uid: 65534, gid: 65534, groups: vec![65534] };
-        let pid = spawn_as(&argv, writer.as_fd(), &user, &[]).unwrap_or_else(|e| panic!("{e}"));
+        let pid = spawn_as(&argv, writer.as_fd(), &nobody(NOBODY), &[]).unwrap_or_else(|e| panic!("{e}"));
         drop(writer);
         let said = std::io::read_to_string(reader).unwrap_or_default();
         let _ = nix::sys::wait::waitpid(pid, None);

@@ -5,6 +5,9 @@ use super::*;
 pub const TESTS: &[(&str, Test)] = &[
     ("has_last_words", has_last_words),
     ("refuses_a_second_instance", refuses_second_instance),
+    ("refuses_a_second_instance_of_another_container", refuses_another_container),
+    ("a_control_socket_that_is_a_file_stays", control_socket_is_a_file),
+    ("tells_systemd_and_the_journal", tells_systemd),
     ("exits_with_the_documented_codes", exit_codes),
     ("carries_250_routers", carries_250_routers),
     ("is_one_small_process", is_small),
@@ -34,6 +37,100 @@ fn refuses_second_instance(w: &World) -> Result<()> {
     w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?;
     w.stayed(VIP)?;
     ensure!(one.is_alive(), "the first instance has ended");
+    Ok(())
+}
+
+/// With a /run and a control socket of its own, as in a container that shares the network namespace.
+fn refuses_another_container(w: &World) -> Result<()> {
+    let one = Vipd::run(&w.one, None, &[router(100)])?;
+    w.node1_is_master()?;
+    let ini = Vipd::ini(&w.one, None, &[router(100)]);
+    let other = w.one.dir().join("other/control");
+    let socket = format!("control_socket = {}", other.display());
+    let own = ini.lines().find(|l| l.starts_with("control_socket")).unwrap_or_default();
+    let path = w.one.write("other.ini", &ini.replace(own, &socket))?;
+    let mut cmd = std::process::Command::new("unshare");
+    cmd.args(["-m", "sh", "-c", "mount -t tmpfs none /run/vipd 2>/dev/null; exec \"$@\"", "sh"]);
+    cmd.arg(vipd_path()?).arg("-c").arg(&path);
+    std::fs::create_dir_all("/run/vipd")?;
+    let second = Proc::start(&w.one, "second", cmd)?;
+    let told = format!(
+        "already running in this network namespace: node1, control_socket {}",
+        own.trim_start_matches("control_socket = ")
+    );
+    second.wait_log(&told, secs(3))?;
+    second.wait_log(&format!("process {}", one.pid()), secs(1))?;
+    ensure!(second.wait_exit(secs(3))?.code() == Some(1), "the second instance goes on");
+    ensure!(one.is_alive() && !other.exists(), "something is left of the second instance");
+    w.stayed(VIP)
+}
+
+fn control_socket_is_a_file(w: &World) -> Result<()> {
+    let precious = w.one.dir().join("precious/important.cfg");
+    std::fs::create_dir_all(precious.parent().unwrap_or(&precious))?;
+    std::fs::set_permissions(
+        precious.parent().unwrap_or(&precious),
+        std::os::unix::fs::PermissionsExt::from_mode(0o700),
+    )?;
+    std::fs::write(&precious, "precious")?;
+    let ini = Vipd::ini(&w.one, None, &[router(100)]);
+    let own = ini.lines().find(|l| l.starts_with("control_socket")).unwrap_or_default().to_owned();
+    let one = Vipd::start(&w.one, &ini.replace(&own, &format!("control_socket = {}", precious.display())))?;
+    one.wait_log("important.cfg: not a socket, so it is not replaced", secs(3))?;
+    ensure!(one.wait_exit(secs(3))?.code() == Some(1), "it goes on");
+    ensure!(std::fs::read_to_string(&precious)? == "precious", "the file has changed");
+    let out = one.cli(&["-t"])?;
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    ensure!(out.status.code() == Some(2) && text.contains("is there and is not a socket"), "{text}");
+    Ok(())
+}
+
+/// From READY to STOPPING, on a socket in systemd's place; and the severity of each line for journald.
+fn tells_systemd(w: &World) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let path = w.one.dir().join("notify");
+    let systemd = std::os::unix::net::UnixDatagram::bind(&path)?;
+    systemd.set_read_timeout(Some(secs(10)))?;
+    let hook = w.one.write(
+        "env.sh",
+        "#!/bin/sh\nenv | grep -E '^(VIPD_ROUTER|NOTIFY|WATCHDOG|JOURNAL)' | sed 's/^/has /'\n",
+    )?;
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let ini = Vipd::ini(&w.one, None, &[router(100).with(&format!("notify = {}", hook.display()))]);
+    let ini = w.one.write("vipd.ini", &ini)?;
+    let log = std::fs::File::create(w.one.dir().join("journal"))?;
+    let about = log.metadata()?;
+    let mut cmd = std::process::Command::new("sh");
+    cmd.args(["-c", "exec \"$@\" 2>journal", "sh"]).arg(vipd_path()?).arg("-c").arg(&ini);
+    cmd.current_dir(w.one.dir());
+    cmd.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "2000000");
+    cmd.env("JOURNAL_STREAM", format!("{}:{}", about.dev(), about.ino()));
+    let vipd = Proc::start(&w.one, "vipd", cmd)?;
+    let mut heard = String::new();
+    let mut wait = |line: &str| -> Result<()> {
+        let mut buf = [0; 4096];
+        while !heard.contains(line) {
+            let n = systemd.recv(&mut buf)?;
+            heard += &String::from_utf8_lossy(&buf[..n]);
+        }
+        heard.clear();
+        Ok(())
+    };
+    wait("READY=1\n")?;
+    wait("STATUS=1 MASTER, 0 BACKUP, 0 FAULT\n")?;
+    wait("WATCHDOG=1\n")?;
+    vipd.signal(Signal::SIGHUP);
+    wait("RELOADING=1\nMONOTONIC_USEC=")?;
+    wait("READY=1\n")?;
+    vipd.terminate();
+    wait("STOPPING=1\n")?;
+    ensure!(vipd.wait_exit(secs(10))?.success(), "no clean end");
+    let journal = std::fs::read_to_string(w.one.dir().join("journal"))?;
+    ensure!(journal.lines().all(|l| l.starts_with('<')), "{journal}");
+    ensure!(journal.contains("<6>vipd ") && journal.contains("has VIPD_ROUTER_ID=node1"), "{journal}");
+    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "JOURNAL_STREAM"] {
+        ensure!(!journal.contains(&format!("has {name}=")), "a hook has {name}");
+    }
     Ok(())
 }
 

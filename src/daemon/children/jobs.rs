@@ -12,7 +12,6 @@ use crate::notify::hook::{self, Whose};
 use crate::notify::mail;
 use crate::notify::notice::{Notice, Subject};
 use crate::notify::outbox::{self, Outcome};
-use crate::preflight::programs;
 use crate::report::words;
 use crate::sys::process;
 use crate::sys::user::{User, spawn_as};
@@ -93,9 +92,6 @@ impl Jobs {
 
     /// Takes another configuration. Children that run go on.
     pub(crate) fn reconfigure(&mut self, cfg: &Config, router_id: &str) {
-        for (_, odd) in programs::odd_hooks(cfg) {
-            log::warn!("{odd}");
-        }
         self.notify = cfg.global.notify.clone();
         self.user = cfg.global.notify_user.as_deref().and_then(User::find);
         self.mail = cfg.global.mail.clone();
