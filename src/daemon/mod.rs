@@ -151,7 +151,7 @@ impl Daemon {
             netlink: Netlink::open(TAG).map_err(|e| fatal("netlink", words::errno(e as i32)))?,
             signals: signal::open().map_err(|e| fatal("signalfd", words::errno(e as i32)))?,
             sockets: Vec::new(),
-            service: cfg.haproxy.as_ref().map(|h| Service::new(h, path)),
+            service: cfg.haproxy.as_ref().map(|h| Service::new(h, path, logger::is_syslog(cfg.global.log))),
             checks: Checks::new(cfg)?,
             jobs: Jobs::new(cfg, &router_id, host),
             control,
@@ -194,7 +194,7 @@ impl Daemon {
         self.dump().map_err(|e| fatal("netlink", words::errno(e as i32)))?;
         self.run_effects();
         self.remove_leftovers(&named).map_err(|e| fatal("netlink", words::errno(e as i32)))?;
-        if let Some(found) = self.service.as_mut().and_then(Service::adopt) {
+        for found in self.service.as_mut().map(Service::adopt).unwrap_or_default() {
             self.node.supervise(clock::now(), found);
         }
         // Another master may have been heard meanwhile.
@@ -216,6 +216,7 @@ impl Daemon {
             self.read(source)?;
         }
         self.control.expire(now);
+        self.tick_haproxy(now);
         if self.reread_at.is_some_and(|t| now >= t) {
             self.reread();
         }
@@ -237,6 +238,7 @@ impl Daemon {
         let mut deadline = earlier(self.node.deadline(now), self.control.deadline());
         deadline = earlier(earlier(deadline, self.reread_at), self.realtime_at);
         deadline = earlier(deadline, self.repeats.deadline());
+        deadline = earlier(deadline, self.service.as_ref().and_then(Service::deadline));
         let mut fds: Vec<PollFd<'_>> = Vec::new();
         let mut sources = Vec::new();
         let mut add = |fd, source, flags| {
@@ -396,7 +398,9 @@ impl Daemon {
             }
             Effect::Reread => self.reread(),
             Effect::NewService => {
-                self.service = self.config.haproxy.as_ref().map(|h| Service::new(h, &self.control_socket));
+                let limited = logger::is_syslog(self.config.global.log);
+                let service = |h| Service::new(h, &self.control_socket, limited);
+                self.service = self.config.haproxy.as_ref().map(service);
             }
             Effect::Vmac { link, op } => self.vmac(link, op),
             Effect::Unmake { ifindex } => self.unmake(Some(ifindex)),

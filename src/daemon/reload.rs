@@ -211,7 +211,8 @@ impl Daemon {
         let runs = self.node.haproxy.as_ref().filter(|h| !h.is_leaving());
         let Some(runs) = runs.map(|h| h.cfg().clone()) else {
             if self.service.is_none() {
-                self.service = Some(Service::new(h, &self.control_socket));
+                let limited = super::logger::is_syslog(new.global.log);
+                self.service = Some(Service::new(h, &self.control_socket, limited));
             }
             text.push_str("HAProxy: new: starting it\n");
             return false;
@@ -274,7 +275,7 @@ impl Daemon {
                 | Haproxy::ReloadPlain
                 | Haproxy::ReloadRefused { .. }
                 | Haproxy::Reloaded { .. }
-                | Haproxy::ReloadFailed
+                | Haproxy::ReloadFailed { .. }
                 | Haproxy::Ready { .. }),
             ) => {
                 let well = matches!(h, Haproxy::Reloaded { .. } | Haproxy::Ready { .. });

@@ -1,7 +1,6 @@
 //! What follows when HAProxy has ended: it is started again at once, or later if a start failed or it dies
 //! too often.
 
-use super::reload::Reload;
 use super::{Action, Event, Probe, State, Supervisor};
 use crate::base::exit::Exit;
 use crate::base::time::Time;
@@ -15,7 +14,7 @@ pub(super) const STEADY: Duration = Duration::from_secs(10);
 impl Supervisor {
     /// A process ended, ours or another one.
     pub(super) fn exited(&mut self, pid: u32, exit: Exit, now: Time) {
-        if self.replaced_exited(pid, exit, now) || self.pid() != Some(pid) {
+        if self.other_exited(pid) || self.replaced_exited(pid, exit, now) || self.pid() != Some(pid) {
             return;
         }
         match self.state {
@@ -54,9 +53,7 @@ impl Supervisor {
     }
 
     fn ready_exited(&mut self, since: Time, probe: Probe, exit: Exit, now: Time) {
-        if let Some(Reload::Checking { .. }) = self.reload.take() {
-            self.out.act(Action::CancelCheck);
-        }
+        self.give_up_reload();
         if now.since(since) >= STEADY {
             self.failures = 0;
         }

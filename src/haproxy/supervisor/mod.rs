@@ -13,6 +13,7 @@ mod messages;
 mod plain;
 mod reload;
 mod replace;
+mod retire;
 mod start;
 mod stop;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use plain::Plain;
 use reload::Reload;
 use std::net::IpAddr;
 use std::time::Duration;
+use watch::Watch;
 
 /// An address that HAProxy cannot bind to is reported once in this time: it comes with every failed start.
 const UNBOUND_PAUSE: Duration = Duration::from_secs(300);
@@ -57,7 +59,7 @@ pub enum State {
     /// A process runs and has not answered yet. `adopted`: an earlier vipd started it.
     Starting { pid: u32, since: Time, probe: Probe, adopted: bool },
     /// It answers.
-    Ready { pid: u32, worker: u32, since: Time, probe: Probe, misses: u32 },
+    Ready { pid: u32, worker: u32, since: Time, probe: Probe },
     /// It did not answer, or was not wanted any more, and was killed; its exit is awaited.
     Killed { pid: u32, since: Time },
     /// Asked to stop.
@@ -88,15 +90,25 @@ pub struct Supervisor {
     crash_loop: bool,
     /// When it died while ready, until it is ready again or a start fails.
     died_at: Option<Time>,
-    /// One of an earlier vipd runs that was not adopted.
-    orphan: bool,
+    /// Those of an earlier vipd that run and were not adopted.
+    orphans: Vec<u32>,
+    /// Those that were told to end.
+    retiring: Vec<retire::Retiring>,
     /// Something may be left of one that died.
     remains: bool,
     reload: Option<Reload>,
+    /// Another one was asked for meanwhile.
+    reload_again: bool,
+    /// Why HAProxy does not take the new configuration, in its own words.
+    reason: Option<String>,
     /// The HAProxy that runs while another one is started in its place.
     replaced: Option<replace::Replaced>,
     listeners: Listeners,
     plain: Plain,
+    watch: Watch,
+    /// Starts in a row that took too long, and the longest of the last ones that did not.
+    timeouts: u32,
+    start_took: Duration,
     /// When an address that cannot be bound to was reported.
     unbound_told: Option<Time>,
     /// The node leaves: nothing is started any more.
@@ -121,12 +133,18 @@ impl Supervisor {
             failures: 0,
             crash_loop: false,
             died_at: None,
-            orphan: false,
+            orphans: Vec::new(),
+            retiring: Vec::new(),
             remains: false,
             reload: None,
+            reload_again: false,
+            reason: None,
             replaced: None,
             listeners: Listeners::new(now),
             plain: Plain::default(),
+            watch: Watch::new(now),
+            timeouts: 0,
+            start_took: Duration::ZERO,
             unbound_told: None,
             leaving: false,
             out: Outbox::default(),
@@ -141,7 +159,7 @@ impl Supervisor {
         match input {
             Input::Tick => self.tick(now),
             Input::Adopted { pid } => self.adopt(pid, now),
-            Input::OrphanFound => self.orphan = true,
+            Input::OrphanFound { pid } => self.orphans.push(pid),
             Input::Spawned { pid } => self.spawned(pid, now),
             Input::SpawnFailed { errno } => self.spawn_failed(errno, now),
             Input::Answered { pid, info } => self.answered(pid, info, now),
@@ -151,7 +169,9 @@ impl Supervisor {
             Input::Checked { exit } => self.checked(exit, now),
             Input::Fetched(result) => self.fetched(result, now),
             Input::Unbound { vip } => self.unbound(vip, now),
-            Input::UsagePrinted => self.usage_printed(),
+            Input::Complained { text } => self.complained(&text),
+            Input::LoadFailed => self.load_failed(now),
+            Input::UsagePrinted { pid } => self.usage_printed(pid),
             Input::Reload => self.start_reload(now),
             Input::Reconfigure { cfg, files } => self.reconfigure(&cfg, files, now),
             Input::Leave => self.leaving = true,
@@ -211,6 +231,11 @@ impl Supervisor {
         }
     }
 
+    /// Questions in a row that were not answered.
+    pub fn misses(&self) -> u32 {
+        self.watch.misses()
+    }
+
     /// Whether an adoption may still succeed.
     pub fn is_adopting(&self) -> bool {
         matches!(self.state, State::Starting { adopted: true, .. })
@@ -226,6 +251,11 @@ impl Supervisor {
     /// Whether it is stopped for good, or about to.
     pub fn is_leaving(&self) -> bool {
         self.leaving
+    }
+
+    /// Whether it is stopped for good, and every other process of ours has ended.
+    pub fn is_stopped(&self) -> bool {
+        self.state == State::Stopped && self.orphans.is_empty() && self.retiring.is_empty()
     }
 
     /// Right before a start: it may have been called off since it was decided.
@@ -247,7 +277,8 @@ impl Supervisor {
             State::Stopping { term_at, kill_at, .. } => Some((*term_at).min(*kill_at)),
         };
         let own = earlier(own, self.reload.as_ref().map(Reload::until));
-        let own = earlier(own, self.listeners_deadline(now));
+        let own = earlier(earlier(own, self.listeners_deadline(now)), self.retiring_deadline());
+        let own = earlier(own, self.may_reload_again().then_some(now));
         match self.health(now) {
             Health::Recovering { until } => earlier(own, Some(until)),
             _ => own,
@@ -256,6 +287,7 @@ impl Supervisor {
 
     fn tick(&mut self, now: Time) {
         self.tick_reload(now);
+        self.tick_retiring(now);
         match self.state {
             State::Down { .. } if self.leaving => self.state = State::Stopped,
             State::Down { retry_at } if now >= retry_at => {
@@ -277,6 +309,11 @@ impl Supervisor {
             | State::Stopping { pid, .. } => Some(pid),
             State::Down { .. } | State::Stopped => None,
         }
+    }
+
+    /// A request to reload that was remembered can be carried out.
+    fn may_reload_again(&self) -> bool {
+        self.reload_again && !self.is_reloading() && matches!(self.state, State::Ready { .. })
     }
 
     fn unbound(&mut self, vip: IpAddr, now: Time) {

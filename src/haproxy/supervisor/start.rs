@@ -13,6 +13,9 @@ const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(20);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// An adopted HAProxy must answer within this, or it is replaced.
 const ADOPTION_TIMEOUT: Duration = Duration::from_millis(200);
+/// After a start that took too long the next one gets so many times as long, up to this.
+const START_FACTOR: u32 = 3;
+const START_MAX: Duration = Duration::from_secs(600);
 
 impl Supervisor {
     /// A HAProxy of an earlier vipd runs with our command line.
@@ -22,7 +25,7 @@ impl Supervisor {
     }
 
     pub(super) fn spawned(&mut self, pid: u32, now: Time) {
-        self.plain.started();
+        self.plain.started(pid);
         self.state = State::Starting { pid, since: now, probe: Probe::At(now + PROBE_PAUSE), adopted: false };
         self.out.emit(Event::Started { pid });
     }
@@ -36,7 +39,15 @@ impl Supervisor {
     }
 
     pub(super) fn start_limit(&self) -> Duration {
-        if self.is_adopting() { ADOPTION_TIMEOUT } else { self.cfg.start_timeout }
+        if self.is_adopting() { ADOPTION_TIMEOUT } else { self.next_start_limit() }
+    }
+
+    /// `start_timeout`, or more if earlier starts took longer: whoever waits for a name server or reads large files
+    /// is ready some day, but not if it is killed before.
+    fn next_start_limit(&self) -> Duration {
+        let base = self.cfg.start_timeout;
+        let grown = base.max(self.start_took * START_FACTOR) * START_FACTOR.saturating_pow(self.timeouts);
+        grown.min(START_MAX.max(base))
     }
 
     pub(super) fn tick_starting(&mut self, now: Time) {
@@ -45,10 +56,8 @@ impl Supervisor {
         let age = now.since(*since);
         match *probe {
             _ if age >= limit => {
-                self.state = State::Killed { pid: *pid, since: *since };
-                self.out.emit(Event::StartTimeout);
-                self.out.act(Action::CancelProbe);
-                self.out.act(Action::Kill);
+                let (pid, since, adopted) = (*pid, *since, *adopted);
+                self.start_timed_out(pid, since, adopted, limit);
             }
             Probe::At(t) if now >= t => {
                 let limit = match adopted {
@@ -66,23 +75,36 @@ impl Supervisor {
         }
     }
 
+    fn start_timed_out(&mut self, pid: u32, since: Time, adopted: bool, limit: Duration) {
+        self.state = State::Killed { pid, since };
+        if !adopted {
+            self.timeouts = (self.timeouts + 1).min(16);
+        }
+        self.out.emit(Event::StartTimeout { limit, next: self.next_start_limit() });
+        self.out.act(Action::CancelProbe);
+        self.out.act(Action::Kill { pid });
+    }
+
     /// The first answer, if it comes from the process that was started.
     pub(super) fn answered_start(&mut self, pid: u32, info: Info, now: Time) {
         let State::Starting { pid: ours, since, .. } = self.state else { return };
         if pid != ours {
             return self.probe_failed(now); // the socket of an earlier HAProxy
         }
-        self.state =
-            State::Ready { pid, worker: info.pid, since: now, probe: self.next_check(now), misses: 0 };
+        let after = now.since(since);
+        if !self.is_adopting() {
+            // What was once slow may have become fast.
+            self.start_took = after.max(self.start_took / 2);
+            self.timeouts = 0;
+        }
+        self.state = State::Ready { pid, worker: info.pid, since: now, probe: Probe::At(now) };
+        self.first_check(now);
         self.died_at = None;
         self.version.clone_from(&info.version);
-        let after = now.since(since);
         self.out.emit(Event::Ready { pid, worker: info.pid, version: info.version, after });
         if self.plain.answered(pid == info.pid) {
             self.out.emit(Event::Plain);
         }
-        if std::mem::take(&mut self.orphan) | self.replaced.take().is_some() {
-            self.out.act(Action::RetireOrphan);
-        }
+        self.retire_others(now);
     }
 }

@@ -177,14 +177,21 @@ impl Node {
 
     // ---- HAProxy ----
 
-    /// HAProxy printed a line.
-    pub fn haproxy_said(&mut self, now: Time, line: &str) {
+    /// HAProxy printed a line, or a check of its configuration did; `pid`: the process that was started.
+    pub fn haproxy_said(&mut self, now: Time, pid: u32, line: &str) {
+        if let Some(text) = output::complaint(line)
+            && self.haproxy.as_ref().is_some_and(Supervisor::is_reloading)
+        {
+            self.supervise(now, supervisor::Input::Complained { text: text.to_owned() });
+        }
         if let Some(vip) = output::unbound(line)
             && self.addrs.entries.iter().any(|e| e.addr == vip)
         {
             self.supervise(now, supervisor::Input::Unbound { vip });
         } else if output::is_usage(line) {
-            self.supervise(now, supervisor::Input::UsagePrinted);
+            self.supervise(now, supervisor::Input::UsagePrinted { pid });
+        } else if output::is_load_failure(line) {
+            self.supervise(now, supervisor::Input::LoadFailed);
         }
     }
 

@@ -511,6 +511,11 @@ fn write(s: &mut String, node: &Node, event: &Event) -> Level {
     }
 }
 
+/// HAProxy's own reason.
+fn own_reason(reason: &Option<String>) -> String {
+    reason.as_ref().map_or(String::new(), |text| format!(": {text}"))
+}
+
 fn haproxy(s: &mut String, e: &Haproxy) -> Level {
     macro_rules! say {
         ($level:expr, $($arg:tt)*) => {{ write!(s, $($arg)*); $level }};
@@ -526,7 +531,12 @@ fn haproxy(s: &mut String, e: &Haproxy) -> Level {
             say!(Error, "haproxy failed to start: {}; next try in {} ms", exit(*x), ms(retry))
         }
         Haproxy::Killed { retry } => say!(Warn, "haproxy was killed; next try in {} ms", ms(retry)),
-        Haproxy::StartTimeout => say!(Error, "haproxy is not ready in time: killed"),
+        Haproxy::StartTimeout { limit, next } => say!(
+            Error,
+            "haproxy is not ready within {} ms (start_timeout): killed; the next start gets {} s",
+            ms(limit),
+            next.as_secs()
+        ),
         Haproxy::Died { exit: x } => say!(Error, "haproxy died: {}; starting it again", exit(*x)),
         Haproxy::Hung { misses } => say!(Error, "haproxy missed {misses} answers: it hangs and is killed"),
         Haproxy::CrashLoop { deaths, window } => {
@@ -538,7 +548,10 @@ fn haproxy(s: &mut String, e: &Haproxy) -> Level {
         }
         Haproxy::Steady => say!(Info, "haproxy has not died for a while: well again"),
         Haproxy::Checking => say!(Info, "haproxy: reload asked for, checking its configuration"),
-        Haproxy::ReloadBusy => say!(Warn, "haproxy: no reload: it is not ready, or one is under way"),
+        Haproxy::ReloadBusy => {
+            say!(Warn, "haproxy: no reload: it is not ready; its next start reads its files")
+        }
+        Haproxy::ReloadLater => say!(Info, "haproxy: another reload follows the one that is under way"),
         Haproxy::Plain => say!(
             Warn,
             "haproxy runs without a master process (-W and -S have no effect): it can be restarted, not reloaded"
@@ -547,14 +560,15 @@ fn haproxy(s: &mut String, e: &Haproxy) -> Level {
             Error,
             "haproxy: no reload: it runs without a master process; `kill PID` makes vipd start it again at once"
         ),
-        Haproxy::ReloadRefused { exit: Some(x) } => {
+        Haproxy::ReloadRefused { exit: Some(x), reason } => {
             say!(
                 Error,
-                "haproxy: no reload: its configuration is refused ({}); the old one goes on",
-                exit(*x)
+                "haproxy: no reload: its configuration is refused ({}); the old one goes on{}",
+                exit(*x),
+                own_reason(reason)
             )
         }
-        Haproxy::ReloadRefused { exit: None } => {
+        Haproxy::ReloadRefused { exit: None, .. } => {
             say!(
                 Error,
                 "haproxy: no reload: the check of its configuration takes too long; the old one goes on"
@@ -563,7 +577,9 @@ fn haproxy(s: &mut String, e: &Haproxy) -> Level {
         Haproxy::Reloaded { worker, after } => {
             say!(Info, "haproxy reloaded: worker {worker} answers after {} ms", ms(after))
         }
-        Haproxy::ReloadFailed => say!(Error, "haproxy: reload failed: no new worker answers"),
+        Haproxy::ReloadFailed { reason } => {
+            say!(Error, "haproxy: reload failed: no new worker answers{}", own_reason(reason))
+        }
         Haproxy::ListenersHeld { count } => {
             say!(Info, "haproxy: {count} listening socket(s) held over a crash")
         }
