@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Octets of a file of HAProxy's that are looked at.
-const MAX_SIZE: u64 = 1 << 20;
+pub(crate) const MAX_SIZE: usize = 1 << 20;
 /// Files of a directory that are looked at.
 const MAX_FILES: usize = 256;
 
@@ -71,7 +71,8 @@ pub fn advice(cfg: &Config, file: &Path) -> String {
     out
 }
 
-/// What an address is that no host of its subnet should have; of /31, /32, /127 and /128 every one is a host's.
+/// What an address is that no host of its subnet should have; of /31, /32, /127 and /128 every one is a
+/// host's.
 fn not_a_host(addr: IpAddr, prefix: u8) -> Option<&'static str> {
     match addr {
         IpAddr::V4(a) if prefix < 31 => match a.to_bits() << prefix {
@@ -111,7 +112,7 @@ pub(crate) fn read(file: &Path) -> String {
     let mut bytes = Vec::new();
     // Not one that would keep us waiting.
     if file.is_file() {
-        let _ = File::open(file).and_then(|f| f.take(MAX_SIZE).read_to_end(&mut bytes));
+        let _ = File::open(file).and_then(|f| f.take(MAX_SIZE as u64).read_to_end(&mut bytes));
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -99,6 +99,17 @@ pub fn spawn(argv: &[CString], output: BorrowedFd) -> nix::Result<Pid> {
     spawn_with(argv, None, output, &[])
 }
 
+/// /dev/null; where there is none, a pipe that nobody writes to is read as empty too.
+fn nothing_to_read() -> nix::Result<OwnedFd> {
+    match File::open("/dev/null") {
+        Ok(file) => Ok(file.into()),
+        Err(e) => {
+            log::warn!("/dev/null: {e}: programs that need it fail");
+            Ok(input_pipe()?.0)
+        }
+    }
+}
+
 /// The same with another standard input, and with more in its environment (`environment`).
 pub fn spawn_with(
     argv: &[CString],
@@ -108,7 +119,7 @@ pub fn spawn_with(
 ) -> nix::Result<Pid> {
     let program = argv.first().ok_or(Errno::EINVAL)?;
     let mut actions = PosixSpawnFileActions::init()?;
-    let null = File::open("/dev/null").map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?;
+    let null = nothing_to_read()?;
     actions.add_dup2(input.unwrap_or(null.as_fd()).as_raw_fd(), 0)?;
     actions.add_dup2(output.as_raw_fd(), 1)?;
     actions.add_dup2(output.as_raw_fd(), 2)?;
@@ -125,8 +136,8 @@ pub fn spawn_with(
     unlimited(|| posix_spawn(program.as_c_str(), &actions, &attr, argv, &env))
 }
 
-/// Orphans among our descendants become our children, as they are PID 1's: a worker whose master died is seen to
-/// end, and reaped.
+/// Orphans among our descendants become our children, as they are PID 1's: a worker whose master died is seen
+/// to end, and reaped.
 pub fn adopt_orphans() {
     // SAFETY: plain system call without pointers.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong, 0, 0, 0) };
@@ -145,8 +156,8 @@ pub fn wait(pid: Pid) -> Exit {
     }
 }
 
-/// The next child that has exited, reaped. As PID 1 these may be anybody's. `before` is called while its pid, and
-/// the number of the process group that it may have led, cannot be anybody else's.
+/// The next child that has exited, reaped. As PID 1 these may be anybody's. `before` is called while its pid,
+/// and the number of the process group that it may have led, cannot be anybody else's.
 pub fn reap(before: impl Fn(u32)) -> Option<(u32, Exit)> {
     // SAFETY: an all-zero siginfo_t is a valid value of that plain C structure.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -167,7 +178,8 @@ pub fn reap(before: impl Fn(u32)) -> Option<(u32, Exit)> {
 /// Whether a process group has a child of ours in it: then its number is nobody else's.
 pub fn is_group_of_ours(group: Pid) -> bool {
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: an all-zero siginfo_t is a valid value of that plain C structure, and the kernel writes one to it.
+    // SAFETY: an all-zero siginfo_t is a valid value of that plain C structure, and the kernel writes one to
+    // it.
     unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
         libc::waitid(libc::P_PGID, raw(group), &raw mut info, flags) == 0

@@ -93,7 +93,9 @@ pub fn lock_file(beside: &Path) -> Result<Flock<File>, LockError> {
 /// The lock of the network namespace, by its inode, in a directory of root's: whatever their control sockets,
 /// two vipds in one namespace would fight. Where that directory cannot be made, beside the control socket.
 pub fn lock_netns(control_socket: &Path) -> Result<Flock<File>, LockError> {
-    let inode = std::fs::metadata("/proc/self/ns/net").map_err(LockError::Io)?.ino();
+    let netns = "/proc/self/ns/net";
+    let named = |e| LockError::Io(io::Error::other(format!("{netns}: {e} (is /proc mounted?)")));
+    let inode = std::fs::metadata(netns).map_err(named)?.ino();
     let dir = Path::new(RUN_DIR);
     match make_dir(dir).map_err(LockError::Io).and_then(|()| lock_file(&dir.join(format!("netns-{inode}")))) {
         Err(LockError::Io(_)) => lock_file(&with_suffix(control_socket, &format!(".netns-{inode}"))),
@@ -115,8 +117,8 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     s.into()
 }
 
-/// Replaces a small file as a whole: 0600, no symbolic link followed. If that fails there is none: what it says is no
-/// longer true, and on a full disk a file can still be removed.
+/// Replaces a small file as a whole: 0600, no symbolic link followed. If that fails there is none: what it
+/// says is no longer true, and on a full disk a file can still be removed.
 pub fn replace_file(path: &Path, content: &str) -> io::Result<()> {
     let new = with_suffix(path, ".new");
     let _ = std::fs::remove_file(&new);
@@ -135,8 +137,8 @@ fn write_file(path: &Path, content: &str) -> io::Result<()> {
     file.write_all(content.as_bytes())
 }
 
-/// Listens on a UNIX socket. The lock is held, so what is in the way is a dead vipd's; mode 0600 from the first
-/// moment.
+/// Listens on a UNIX socket. The lock is held, so what is in the way is a dead vipd's; mode 0600 from the
+/// first moment.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),

@@ -59,23 +59,23 @@ pub(crate) struct Service {
     prober: Prober,
     /// It could not be asked, and that has been said.
     probe_error_logged: bool,
-    /// `None`: not possible here.
-    listeners: Option<Listeners>,
+    /// Why not, if it is not possible here.
+    listeners: Result<Listeners, Refusal>,
     output: Output,
 }
 
 impl Service {
-    /// Its files are named after the control socket, whose lock is held. `limited`: not all of HAProxy's output is
-    /// passed on if it is very much.
+    /// Its files are named after the control socket, whose lock is held. `limited`: not all of HAProxy's
+    /// output is passed on if it is very much.
     pub(crate) fn new(cfg: &config::Haproxy, control_socket: &Path, limited: bool) -> Self {
         let master_socket = runtime::with_suffix(control_socket, ".haproxy-master");
         let listeners = Listeners::new(control_socket);
         Service {
-            command: Command::new(cfg, &master_socket, listeners.as_ref().map(Listeners::config)),
+            command: Command::new(cfg, &master_socket, listeners.as_ref().ok().map(Listeners::config)),
             mark: 0,
             next: Command::default(),
             checked: 0,
-            stats_socket: listeners.as_ref().map(|l| l.stats().to_owned()).unwrap_or_default(),
+            stats_socket: listeners.as_ref().ok().map(|l| l.stats().to_owned()).unwrap_or_default(),
             master_socket,
             before: None,
             processes: Processes::new(runtime::with_suffix(control_socket, ".haproxy")),
@@ -88,10 +88,11 @@ impl Service {
         }
     }
 
-    /// Looks for the HAProxys of an earlier vipd. The newest one with our command line is supervised from now on.
+    /// Looks for the HAProxys of an earlier vipd. The newest one with our command line is supervised from now
+    /// on.
     pub(crate) fn adopt(&mut self) -> Vec<Input> {
         let known_by: Vec<&[u8]> =
-            [Some(&*self.master_socket), self.listeners.as_ref().map(Listeners::config)]
+            [Some(&*self.master_socket), self.listeners.as_ref().ok().map(Listeners::config)]
                 .into_iter()
                 .flatten()
                 .map(|path| path.as_os_str().as_bytes())
@@ -120,12 +121,14 @@ impl Service {
 
     /// A new configuration: its command lines are used when the supervisor says so.
     pub(crate) fn prepare(&mut self, cfg: &config::Haproxy) {
-        self.next = Command::new(cfg, &self.master_socket, self.listeners.as_ref().map(Listeners::config));
+        self.next =
+            Command::new(cfg, &self.master_socket, self.listeners.as_ref().ok().map(Listeners::config));
     }
 
     /// Carries an action of the supervisor out. Returns what it is to be told of that.
     pub(crate) fn carry_out(&mut self, action: Action) -> Option<Input> {
         match action {
+            Action::Spawn { .. } if !serves_somebody(&self.command) => return Some(Input::NoListener),
             Action::Spawn { bare } => {
                 return Some(match self.spawn(bare) {
                     Ok(pid) => Input::Spawned { pid },
@@ -135,11 +138,14 @@ impl Service {
             Action::Probe { direct } => return self.ask(direct),
             Action::CancelProbe => self.prober.cancel(),
             Action::FetchListeners { worker } => {
-                let fetch = self.listeners.as_mut().map_or(Err(Refusal::NoPlace), |l| l.fetch(worker));
+                let fetch = match &mut self.listeners {
+                    Ok(l) => l.fetch(worker),
+                    Err(why) => Err(*why),
+                };
                 return fetch.err().map(|why| Input::Fetched(Err(why)));
             }
             Action::DropListeners => {
-                if let Some(l) = &mut self.listeners {
+                if let Ok(l) = &mut self.listeners {
                     l.clear();
                 }
             }
@@ -208,6 +214,9 @@ impl Service {
     }
 
     fn start_check(&mut self, command: Command) -> Option<Input> {
+        if !serves_somebody(&command) {
+            return Some(Input::NoListener);
+        }
         self.checked = files::mark(&command.config); // before they are read
         match self.start(&command.check) {
             Ok(pid) => {
@@ -229,7 +238,7 @@ impl Service {
     fn spawn(&mut self, bare: bool) -> nix::Result<u32> {
         let mut argv = self.command.run(bare);
         let fingerprint = fingerprint(&argv);
-        if let Some(l) = &mut self.listeners {
+        if let Ok(l) = &mut self.listeners {
             argv.splice(1..1, l.offer());
         }
         self.mark = files::mark(&self.command.config);
@@ -237,7 +246,7 @@ impl Service {
         let started = self.start(&argv);
         self.processes.started(started.ok(), fingerprint, self.mark);
         let pid = started?;
-        if let Some(l) = &mut self.listeners {
+        if let Ok(l) = &mut self.listeners {
             l.offered_to(pid);
         }
         Ok(process::raw(pid))
@@ -262,7 +271,7 @@ impl Service {
     /// Goes on with an attempt to fetch the listening sockets, or to hand them on. `Some`: a fetch came to
     /// its end.
     pub(crate) fn serve_listeners(&mut self, number: u64) -> Option<Result<usize, Refusal>> {
-        self.listeners.as_mut()?.serve(number)
+        self.listeners.as_mut().ok()?.serve(number)
     }
 
     /// Takes what a process printed, line by line, with its pid.
@@ -303,4 +312,9 @@ impl Service {
         }
         false
     }
+}
+
+/// Whether something listens in the configuration, as far as can be told.
+fn serves_somebody(command: &Command) -> bool {
+    !command.is_all || files::have_listener(&command.config)
 }

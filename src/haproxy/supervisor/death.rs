@@ -21,7 +21,7 @@ impl Supervisor {
             State::Starting { .. } => self.starting_exited(exit, now),
             State::Ready { since, probe, .. } => self.ready_exited(since, probe, exit, now),
             State::Killed { .. } if self.replaced.is_some() => {
-                self.restore(Some(exit), now);
+                self.restore(Some(exit), None, now);
             }
             State::Killed { .. } => {
                 let retry = self.back_off(now);
@@ -40,7 +40,7 @@ impl Supervisor {
 
     fn starting_exited(&mut self, exit: Exit, now: Time) {
         self.out.act(Action::CancelProbe);
-        if self.restore(Some(exit), now) {
+        if self.restore(Some(exit), None, now) {
             return;
         }
         if self.is_adopting() {

@@ -96,7 +96,8 @@ impl Supervisor {
 
     fn may_hold(&self, now: Time) -> bool {
         let reloading = matches!(self.reload, Some(Reload::Waiting { .. }));
-        self.cfg.keep_listeners && !self.leaving && !reloading && self.health(now) != Health::Unwell
+        let well = matches!(self.health(now), Health::Well | Health::Recovering { .. });
+        self.cfg.keep_listeners && !self.leaving && !reloading && well
     }
 
     fn worker(&self) -> Option<u32> {

@@ -23,6 +23,8 @@ pub enum Input {
     Spawned { pid: u32 },
     /// The process could not be started.
     SpawnFailed { errno: i32 },
+    /// Nothing was started, or checked: the configuration has no listener, so nothing would be served.
+    NoListener,
     /// An answer. `pid`: the master that was asked, or who answered if that was asked directly.
     Answered { pid: u32, info: Info },
     /// No answer to the question.
@@ -110,6 +112,8 @@ pub enum Event {
     Plain,
     /// It could not be executed.
     SpawnFailed { errno: i32, retry: Duration },
+    /// Its configuration has no listener: it is not started.
+    NoListener { retry: Duration },
     /// It exited before it was ready.
     StartFailed { exit: Exit, retry: Duration },
     /// It is gone after it was killed.

@@ -5,7 +5,7 @@
 //! very process that was started. It is started again at once when it dies, with back-off when starts fail. A
 //! worker that is stopped or blocked accepts connections and passes `kill -0`; only an answer counts: one
 //! that misses `check_fall` answers is killed and started again. One that dies more than `crash_limit` times
-//! within `crash_window` serves, but does not count as well before it has been ready for a window.
+//! within `crash_window` serves, but other nodes are preferred until it has been ready for a window.
 
 mod death;
 mod listeners;
@@ -35,12 +35,18 @@ use watch::Watch;
 
 /// An address that HAProxy cannot bind to is reported once in this time: it comes with every failed start.
 const UNBOUND_PAUSE: Duration = Duration::from_secs(300);
+/// `restart_grace = auto`: so many times what a start takes, within these.
+const GRACE_FACTOR: u32 = 2;
+const GRACE_MIN: Duration = Duration::from_millis(500);
+const GRACE_MAX: Duration = Duration::from_secs(2);
 
 /// Whether the service is available here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     /// Ready.
     Well,
+    /// Ready, but it died too often: another node is preferred.
+    Shaky,
     /// It died and is being started again; a master waits until then.
     Recovering {
         /// End of `restart_grace`.
@@ -162,6 +168,7 @@ impl Supervisor {
             Input::OrphanFound { pid } => self.orphans.push(pid),
             Input::Spawned { pid } => self.spawned(pid, now),
             Input::SpawnFailed { errno } => self.spawn_failed(errno, now),
+            Input::NoListener => self.no_listener(now),
             Input::Answered { pid, info } => self.answered(pid, info, now),
             Input::ProbeFailed => self.probe_failed(now),
             Input::CannotAsk => self.cannot_ask(now),
@@ -220,15 +227,32 @@ impl Supervisor {
     /// Whether the service is available.
     pub fn health(&self, now: Time) -> Health {
         match (&self.state, self.died_at) {
+            _ if self.is_serving() => {
+                if self.crash_loop {
+                    Health::Shaky
+                } else {
+                    Health::Well
+                }
+            }
             _ if self.crash_loop => Health::Unwell,
-            _ if self.replaced.is_some() => Health::Well,
-            (State::Ready { .. }, _) => Health::Well,
             (State::Down { .. } | State::Starting { .. } | State::Killed { .. }, Some(died)) => {
-                let until = died + self.cfg.restart_grace;
+                let until = died + self.grace();
                 if now < until { Health::Recovering { until } } else { Health::Unwell }
             }
             _ => Health::Unwell,
         }
+    }
+
+    /// Whether one is ready, and be it the one whose successor starts.
+    fn is_serving(&self) -> bool {
+        self.replaced.is_some() || matches!(self.state, State::Ready { .. })
+    }
+
+    /// `restart_grace`; if that is `auto`, twice as long as a start takes here, but no longer than a move
+    /// costs: the skew time, and learning where the address is now.
+    fn grace(&self) -> Duration {
+        let auto = || (self.start_took * GRACE_FACTOR).clamp(GRACE_MIN, GRACE_MAX);
+        self.cfg.restart_grace.unwrap_or_else(auto)
     }
 
     /// Questions in a row that were not answered.

@@ -83,12 +83,12 @@ impl Supervisor {
     }
 
     /// The new one is not to be had: the old one stays. Returns whether there is one.
-    pub(super) fn restore(&mut self, exit: Option<Exit>, now: Time) -> bool {
+    pub(super) fn restore(&mut self, exit: Option<Exit>, reason: Option<String>, now: Time) -> bool {
         let Some(Replaced { pid, worker, since, cfg, plain }) = self.replaced.take() else { return false };
         (self.cfg, self.plain) = (cfg, plain);
         self.state = State::Ready { pid, worker, since, probe: Probe::At(now) };
         self.out.act(Action::Restore);
-        self.out.emit(Event::ReloadRefused { exit, reason: None });
+        self.out.emit(Event::ReloadRefused { exit, reason });
         true
     }
 
@@ -124,7 +124,7 @@ mod tests {
     fn times_change_in_place_and_other_files_are_a_reload() {
         let mut w = World::ready(RARELY).0;
         assert_eq!(w.reconfigure("restart_grace = 7", false), []);
-        assert_eq!(w.h.cfg().restart_grace, Duration::from_secs(7));
+        assert_eq!(w.h.cfg().restart_grace, Some(Duration::from_secs(7)));
         assert_eq!(w.reconfigure("", true), [Action::Check]);
         assert_eq!(w.checked(0), [Action::Reload { pid: 11 }]);
     }

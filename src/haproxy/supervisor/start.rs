@@ -13,6 +13,8 @@ const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(20);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// An adopted HAProxy must answer within this, or it is replaced.
 const ADOPTION_TIMEOUT: Duration = Duration::from_millis(200);
+/// Why a configuration is refused in which nothing listens.
+const NO_LISTENER: &str = "it has no `bind`";
 /// After a start that took too long the next one gets so many times as long, up to this.
 const START_FACTOR: u32 = 3;
 const START_MAX: Duration = Duration::from_secs(600);
@@ -31,19 +33,34 @@ impl Supervisor {
     }
 
     pub(super) fn spawn_failed(&mut self, errno: i32, now: Time) {
-        if self.restore(None, now) {
+        if self.restore(None, None, now) {
             return;
         }
         let retry = self.back_off(now);
         self.out.emit(Event::SpawnFailed { errno, retry });
     }
 
+    /// There is no listener in the configuration: a file that a power cut left empty, say. A HAProxy that
+    /// serves nobody is not ready, and one that serves goes on with what it has.
+    pub(super) fn no_listener(&mut self, now: Time) {
+        let reason = || Some(NO_LISTENER.to_owned());
+        if self.restore(None, reason(), now) {
+            return;
+        }
+        if self.reload.take().is_some() {
+            self.out.emit(Event::ReloadRefused { exit: None, reason: reason() });
+        } else if let State::Down { .. } = self.state {
+            let retry = self.back_off(now);
+            self.out.emit(Event::NoListener { retry });
+        }
+    }
+
     pub(super) fn start_limit(&self) -> Duration {
         if self.is_adopting() { ADOPTION_TIMEOUT } else { self.next_start_limit() }
     }
 
-    /// `start_timeout`, or more if earlier starts took longer: whoever waits for a name server or reads large files
-    /// is ready some day, but not if it is killed before.
+    /// `start_timeout`, or more if earlier starts took longer: whoever waits for a name server or reads large
+    /// files is ready some day, but not if it is killed before.
     fn next_start_limit(&self) -> Duration {
         let base = self.cfg.start_timeout;
         let grown = base.max(self.start_took * START_FACTOR) * START_FACTOR.saturating_pow(self.timeouts);

@@ -356,7 +356,7 @@ fn haproxy(s: &mut String, h: &Supervisor, now: Time, colour: bool) {
         write!(s, ", next start in {}", seconds(t.since(now)));
     }
     if h.is_crash_loop() {
-        s.push_str(", died too often: FAULT until it has been well for crash_window");
+        s.push_str(", died too often: other nodes are preferred until it has run for crash_window");
     }
     s.push('\n');
     if let Some(pid) = pid {

@@ -114,6 +114,9 @@ pub fn errno(number: i32) -> String {
 pub fn refusal(r: Refusal) -> String {
     let why = match r {
         Refusal::Unreachable(number) => return errno(number),
+        Refusal::NoFile(number) => {
+            return format!("the file that names its stats socket cannot be written: {}", errno(number));
+        }
         Refusal::NoPlace => "no stats socket can be named after control_socket",
         Refusal::NoAnswer => "no answer",
         Refusal::Timeout => "no answer in time",
@@ -542,7 +545,7 @@ fn haproxy(s: &mut String, e: &Haproxy) -> Level {
         Haproxy::CrashLoop { deaths, window } => {
             say!(
                 Error,
-                "haproxy died {deaths} times within {} s: FAULT until it is well for as long",
+                "haproxy died {deaths} times within {} s: other nodes are preferred until it has run for as long",
                 window.as_secs()
             )
         }
@@ -568,7 +571,15 @@ fn haproxy(s: &mut String, e: &Haproxy) -> Level {
                 own_reason(reason)
             )
         }
-        Haproxy::ReloadRefused { exit: None, .. } => {
+        Haproxy::ReloadRefused { exit: None, reason: Some(reason) } => {
+            say!(Error, "haproxy: no reload: its configuration is refused: {reason}; the old one goes on")
+        }
+        Haproxy::NoListener { retry } => say!(
+            Error,
+            "haproxy is not started: its configuration has no `bind`, nothing would be served; next try in {} ms",
+            ms(retry)
+        ),
+        Haproxy::ReloadRefused { exit: None, reason: None } => {
             say!(
                 Error,
                 "haproxy: no reload: the check of its configuration takes too long; the old one goes on"
