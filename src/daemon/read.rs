@@ -76,10 +76,7 @@ impl Daemon {
                         self.job_done(now, done);
                     } else if let Some(service) = &mut self.service {
                         service.read_last_words(now, pid, said(&mut self.node, now));
-                        let input = match service.reaped(pid) {
-                            true => Input::Checked { exit },
-                            false => Input::Exited { pid, exit },
-                        };
+                        let input = service.reaped(pid, exit);
                         self.node.supervise(now, input);
                     } else {
                         self.node.supervise(now, Input::Exited { pid, exit });

@@ -187,7 +187,12 @@ mod tests {
 
     fn sleeper(arg0: &str) -> Child {
         let mut command = Command::new("/bin/sleep");
-        command.arg0(arg0).arg("60").process_group(0).spawn().unwrap_or_else(|e| panic!("{e}"))
+        let child = command.arg0(arg0).arg("60").process_group(0).spawn().unwrap_or_else(|e| panic!("{e}"));
+        // The parent goes on before the new program has its arguments.
+        while std::fs::read(format!("/proc/{}/cmdline", child.id())).is_ok_and(|line| line.is_empty()) {
+            std::thread::yield_now();
+        }
+        child
     }
 
     fn end(mut child: Child) {

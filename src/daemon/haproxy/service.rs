@@ -46,6 +46,8 @@ pub(crate) struct Service {
     next: Command,
     /// What marks the configuration files that are being checked.
     checked: u64,
+    /// Whether something listens in them: `haproxy -c` of some versions does not ask.
+    checked_serves: bool,
     master_socket: PathBuf,
     /// Where a HAProxy without a master is asked; it exists if `listeners` does.
     stats_socket: PathBuf,
@@ -75,6 +77,7 @@ impl Service {
             mark: 0,
             next: Command::default(),
             checked: 0,
+            checked_serves: false,
             stats_socket: listeners.as_ref().ok().map(|l| l.stats().to_owned()).unwrap_or_default(),
             master_socket,
             before: None,
@@ -214,10 +217,8 @@ impl Service {
     }
 
     fn start_check(&mut self, command: Command) -> Option<Input> {
-        if !serves_somebody(&command) {
-            return Some(Input::NoListener);
-        }
         self.checked = files::mark(&command.config); // before they are read
+        self.checked_serves = serves_somebody(&command);
         match self.start(&command.check) {
             Ok(pid) => {
                 self.check = Some(pid);
@@ -301,16 +302,20 @@ impl Service {
         self.processes.exited(pid)
     }
 
-    /// A child was reaped: its pid is no longer ours to signal. Returns whether it was the check.
-    pub(crate) fn reaped(&mut self, pid: u32) -> bool {
+    /// A child was reaped that is no check and no job: its pid is no longer ours to signal. Returns what the
+    /// supervisor is to be told.
+    pub(crate) fn reaped(&mut self, pid: u32, exit: Exit) -> Input {
         if self.check.take_if(|p| process::raw(*p) == pid).is_some() {
-            return true;
+            return match exit {
+                Exit::Code(0) if !self.checked_serves => Input::NoListener,
+                exit => Input::Checked { exit },
+            };
         }
         if let Some(group) = self.processes.reaped(pid) {
             self.remains.retain(|p| process::is_group_of_ours(*p));
             self.remains.push(group);
         }
-        false
+        Input::Exited { pid, exit }
     }
 }
 

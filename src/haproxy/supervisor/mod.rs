@@ -36,9 +36,11 @@ use watch::Watch;
 /// An address that HAProxy cannot bind to is reported once in this time: it comes with every failed start.
 const UNBOUND_PAUSE: Duration = Duration::from_secs(300);
 /// `restart_grace = auto`: so many times what a start takes, within these.
-const GRACE_FACTOR: u32 = 2;
+const GRACE_FACTOR: u32 = 4;
 const GRACE_MIN: Duration = Duration::from_millis(500);
 const GRACE_MAX: Duration = Duration::from_secs(2);
+/// The same before a start was measured, after an adoption.
+const GRACE_UNKNOWN: Duration = Duration::from_secs(1);
 
 /// Whether the service is available here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +116,7 @@ pub struct Supervisor {
     watch: Watch,
     /// Starts in a row that took too long, and the longest of the last ones that did not.
     timeouts: u32,
-    start_took: Duration,
+    start_took: Option<Duration>,
     /// When an address that cannot be bound to was reported.
     unbound_told: Option<Time>,
     /// The node leaves: nothing is started any more.
@@ -150,7 +152,7 @@ impl Supervisor {
             plain: Plain::default(),
             watch: Watch::new(now),
             timeouts: 0,
-            start_took: Duration::ZERO,
+            start_took: None,
             unbound_told: None,
             leaving: false,
             out: Outbox::default(),
@@ -248,11 +250,11 @@ impl Supervisor {
         self.replaced.is_some() || matches!(self.state, State::Ready { .. })
     }
 
-    /// `restart_grace`; if that is `auto`, twice as long as a start takes here, but no longer than a move
+    /// `restart_grace`; if that is `auto`, four times what a start takes here, but no longer than a move
     /// costs: the skew time, and learning where the address is now.
     fn grace(&self) -> Duration {
-        let auto = || (self.start_took * GRACE_FACTOR).clamp(GRACE_MIN, GRACE_MAX);
-        self.cfg.restart_grace.unwrap_or_else(auto)
+        let measured = self.start_took.map(|took| (took * GRACE_FACTOR).clamp(GRACE_MIN, GRACE_MAX));
+        self.cfg.restart_grace.or(measured).unwrap_or(GRACE_UNKNOWN)
     }
 
     /// Questions in a row that were not answered.

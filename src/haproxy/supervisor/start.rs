@@ -63,7 +63,8 @@ impl Supervisor {
     /// files is ready some day, but not if it is killed before.
     fn next_start_limit(&self) -> Duration {
         let base = self.cfg.start_timeout;
-        let grown = base.max(self.start_took * START_FACTOR) * START_FACTOR.saturating_pow(self.timeouts);
+        let grown = base.max(self.start_took.unwrap_or_default() * START_FACTOR)
+            * START_FACTOR.saturating_pow(self.timeouts);
         grown.min(START_MAX.max(base))
     }
 
@@ -111,7 +112,7 @@ impl Supervisor {
         let after = now.since(since);
         if !self.is_adopting() {
             // What was once slow may have become fast.
-            self.start_took = after.max(self.start_took / 2);
+            self.start_took = Some(after.max(self.start_took.unwrap_or_default() / 2));
             self.timeouts = 0;
         }
         self.state = State::Ready { pid, worker: info.pid, since: now, probe: Probe::At(now) };

@@ -4,7 +4,7 @@ use crate::base::time::Time;
 use crate::check::{Action, Failure, Transition};
 use crate::config::Track;
 use crate::event::Event;
-use crate::haproxy::supervisor::Health;
+use crate::haproxy::supervisor::{Health, Supervisor};
 use crate::node::{Effect, Life, Node};
 use crate::vrrp::faults::Faults;
 use crate::vrrp::machine::{Input, Kind};
@@ -90,7 +90,7 @@ impl Node {
         // Without a weight, a HAProxy that died too often is no fault as long as it serves: whoever else can,
         // goes first, but nobody is worse than this one.
         let last = router.cfg.track_haproxy == Track::Fault
-            && self.haproxy.as_ref().is_some_and(|h| h.health(now) == Health::Shaky);
+            && self.haproxy.as_ref().is_some_and(Supervisor::is_crash_loop);
         let to = match last {
             true => 1,
             false => u8::try_from((i32::from(router.cfg.priority) + weights).clamp(1, 254)).unwrap_or(1),
