@@ -26,6 +26,7 @@ CARGO ?= cargo
 
 # Tests and demo drive the program that is shipped, not a debug build of it.
 with_vipd = VIPD='$(CURDIR)/target/vipd'
+scripts = .ci/run .build/*.sh tests/*.sh tests/fuzz/*.sh
 share = $(DESTDIR)$(PREFIX)/share/vipd
 man = $(DESTDIR)$(PREFIX)/share/man
 # The init files name /usr/sbin/vipd; with another PREFIX they have to say so.
@@ -44,14 +45,17 @@ help: ## this list: at once
 deps: ## install what test and demo need (root): 10 s; nothing, and at once, if all is there
 	@.build/deps.sh
 
-check: ## formatting and lints, of the fuzz targets too where there is a C++ compiler: 5 s
+check: ## formatting, lints, comments, imports, shell scripts; fuzz targets where there is a C++ compiler: 10 s
+	@.build/deps.sh check
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path tests/fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --quiet --locked --test house
 	! $(CXX) --version >/dev/null 2>&1 || $(CARGO) check --quiet --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz
+	! command -v shellcheck >/dev/null || shellcheck $(scripts)
 
-test: deps all ## every test, on the static program: 12.5 min, most of it spent waiting for timers; 1 to 2 min more from nothing
-	$(with_vipd) $(CARGO) test --locked
-	$(CARGO) test --locked --profile sim --test sim
+test: deps all ## every test, on the static program: 4 min, most of it spent waiting for timers; 3 min more from nothing
+	@$(with_vipd) CARGO='$(CARGO)' tests/run.sh
 
 demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 30 s after the build
 	$(with_vipd) $(CARGO) run --locked --release --example demo -- --peer $(PEER)
@@ -65,7 +69,8 @@ soak: deps all ## a million seeds of the simulator, a table of faults, kills and
 	test -n '$(PART)' || $(with_vipd) RELOADS=100 $(CARGO) test --locked --test net reloads_under -- --nocapture
 	test $(FUZZ) = 0 || CARGO='$(CARGO)' tests/fuzz/run.sh $(FUZZ)
 
-# Any stable Rust and a C++ compiler (apt install g++, apk add g++); libfuzzer-sys comes from crates.io, no cargo-fuzz.
+# Any stable Rust and a C++ compiler (apt install g++, apk add g++); libfuzzer-sys comes from crates.io, no
+# cargo-fuzz.
 fuzz: ## every decoder and the whole node against libFuzzer, nine targets: SECONDS=10 each: 1.5 min, 3 min the first time
 	CARGO='$(CARGO)' tests/fuzz/run.sh $(SECONDS)
 

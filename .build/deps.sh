@@ -1,13 +1,15 @@
 #!/bin/sh
-# deps.sh: what the tests and the demo need.  deps.sh toolchain: Debian's Rust, for a static vipd (see static.sh).
+# deps.sh: what the tests and the demo need.
+# deps.sh check: what `make check` needs; who cannot install it goes without.
+# deps.sh toolchain: Debian's Rust, for a static vipd (see static.sh).
 # Installs what is missing if we are root, says what it installed, and leaves no service behind.
 # shellcheck disable=SC2086  # lists of packages are split on purpose
 set -eu
 export PATH="$PATH:/usr/sbin:/sbin"
 die() { echo "$0: $*" >&2; exit 1; }
 
-# Debian: command (or /file) and its package. Commands are looked up, not packages: that takes milliseconds, and
-# somebody's own build counts too.
+# Debian: command (or /file) and its package. Commands are looked up, not packages: that takes milliseconds,
+# and somebody's own build counts too.
 tests='keepalived=keepalived haproxy=haproxy tcpdump=tcpdump ip=iproute2 unshare=util-linux ps=procps nft=nftables
        busybox=busybox-static readelf=binutils strace=strace curl=curl cc=gcc mandoc=mandoc aiosmtpd=python3-aiosmtpd
        /usr/lib/python3/dist-packages/jsonschema=python3-jsonschema
@@ -19,6 +21,9 @@ alpine='keepalived haproxy tcpdump iproute2 util-linux procps-ng nftables busybo
 missing=
 if [ "${1:-}" = toolchain ]; then
     missing='rustc-web cargo-web rust-web-src musl-dev gcc libc6-dev'
+elif [ "${1:-}" = check ]; then
+    command -v shellcheck >/dev/null || missing=shellcheck
+    [ -z "$missing" ] || [ "$(id -u)" = 0 ] || { echo "shellcheck is missing: shell scripts are not checked"; exit 0; }
 elif command -v apk >/dev/null; then
     for p in $alpine; do apk info -e "$p" >/dev/null || missing="$missing $p"; done
 else
@@ -38,9 +43,9 @@ if command -v apk >/dev/null; then
     exit 0
 fi
 
-# Debian starts services as it installs them, and enables them for the next boot: a keepalived or a haproxy with
-# somebody's default configuration on a machine that only wanted to run tests. A policy-rc.d forbids the start; ours
-# lives only as long as this script, and one that is there already is left alone.
+# Debian starts services as it installs them, and enables them for the next boot: a keepalived or a haproxy
+# with somebody's default configuration on a machine that only wanted to run tests. A policy-rc.d forbids the
+# start; ours lives only as long as this script, and one that is there already is left alone.
 policy=/usr/sbin/policy-rc.d
 log=$(mktemp)
 cleanup() { rm -f "$log"; [ -z "${ours:-}" ] || rm -f $policy; }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds target/vipd, a small static program, with whatever toolchain this machine has, and proves that it is static.
-# `make` calls it; the environment may hold
+# Builds target/vipd, a small static program, with whatever toolchain this machine has, and proves that it is
+# static. `make` calls it; the environment may hold
 #   TARGET       triple to build for        (this machine's architecture, with musl)
 #   ROUTE        one of the routes below    (the first that is possible)
 #   SIZE_BUDGET  bytes that vipd may have   (460800)
@@ -9,17 +9,17 @@
 #   rustup   rustup's toolchain with its rust-src and its musl target
 #   alpine   Alpine's own cargo, whose host triple is musl already; small if the package rust-src is there
 #   debian   Debian's rustc-web with rust-web-src and musl-dev
-# Whatever of this is here is taken as it is, without a look at the network. If nothing is, the missing parts are
-# fetched: by `rustup component add` and `rustup target add`, or, if that fails and we are root, by apt-get.
-# Two more make a large program, and say so:
+# Whatever of this is here is taken as it is, without a look at the network. If nothing is, the missing parts
+# are fetched: by `rustup component add` and `rustup target add`, or, if that fails and we are root, by
+# apt-get. Two more make a large program, and say so:
 #   target   the toolchain has the musl target, but std's source is not to be had
 #   glibc    static all the same, and larger still: the last resort
 set -eu
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 cd "$(dirname "$0")/.."
 
-# RUSTFLAGS in the environment would *replace* the flags given below ("cannot find crtendS.o", or a dynamic vipd);
-# MAKEFLAGS would offer cargo a job server that make does not share with it.
+# RUSTFLAGS in the environment would *replace* the flags given below ("cannot find crtendS.o", or a dynamic
+# vipd); MAKEFLAGS would offer cargo a job server that make does not share with it.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS RUSTC_BOOTSTRAP MAKEFLAGS MFLAGS || :
 
 die() { echo "$0: $*" >&2; exit 1; }
@@ -89,12 +89,12 @@ else
   apk add cargo rust-src gcc musl-dev                               (Alpine)"
 fi
 
-# Flags go on this one command line, and only with --target: then they reach neither build scripts and procedural
-# macros (a static proc-macro cannot be loaded) nor `cargo test` and clippy. A directory of its own below target/:
-# then neither waits for the other's lock.
+# Flags go on this one command line, and only with --target: then they reach neither build scripts and
+# procedural macros (a static proc-macro cannot be loaded) nor `cargo test` and clippy. A directory of its own
+# below target/: then neither waits for the other's lock.
 # +crt-static is musl's default today, but upstream means to change that.
-# No unwind tables: a panic aborts, nothing reads them. Relative relocations packed (musl 1.2.4): 20 KB. No pages between
-# code and constants: 4 KB.
+# No unwind tables: a panic aborts, nothing reads them. Relative relocations packed (musl 1.2.4): 20 KB. No
+# pages between code and constants: 4 KB.
 pack="'-Clink-arg=-Wl,-z,pack-relative-relocs'"
 build() {
     # shellcheck disable=SC2086  # SMALL is a word or nothing
@@ -107,9 +107,10 @@ build() {
 knows() { echo | RUSTC_BOOTSTRAP=1 "${rustc:-rustc}" "$@" --print cfg >/dev/null 2>&1; }
 
 # std is compiled along. That is unstable, hence RUSTC_BOOTSTRAP, which nothing else gets to see.
-# A panic aborts at once, without Rust's message, where the compiler knows how (1.91): 57 KB. See src/sys/crash.rs.
-# Where LLVM knows how (22): blocks in the order of the shortest jumps, 4 KB; no function with a large frame within
-# another, whose offsets it would make long, 2 KB; a jump table only where it is shorter than comparing, 1 KB.
+# A panic aborts at once, without Rust's message, where the compiler knows how (1.91): 57 KB. See
+# src/sys/crash.rs. Where LLVM knows how (22): blocks in the order of the shortest jumps, 4 KB; no function
+# with a large frame within another, whose offsets it would make long, 2 KB; a jump table only where it is
+# shorter than comparing, 1 KB.
 build_small() {
     small=
     if knows -Zunstable-options -Cpanic=immediate-abort; then
@@ -121,8 +122,9 @@ build_small() {
         --config 'unstable.build-std-features=["optimize_for_size"]'
 }
 
-# std names two unwinder symbols, for backtraces that a stripped program cannot print anyway. glibc's libgcc_eh.a does
-# not fit musl, LLVM's libunwind.a does but adds 37 KB; two functions that say "end of stack" do.
+# std names two unwinder symbols, for backtraces that a stripped program cannot print anyway. glibc's
+# libgcc_eh.a does not fit musl, LLVM's libunwind.a does but adds 37 KB; two functions that say "end of stack"
+# do.
 stub_unwinder() {
     # shellcheck disable=SC3013  # dash, bash and busybox all have -nt
     if [ ! "$lib/unwind.o" -nt .build/static.sh ]; then
@@ -146,9 +148,9 @@ rustup)
     build_small
     ;;
 debian)
-    # rustc links *-linux-musl by itself, without musl-gcc (which knows no -static-pie: it leaves a program that asks
-    # for a dynamic linker, or one that nobody relocates). A directory of symbolic links stands in for what rustup's
-    # musl target would bring.
+    # rustc links *-linux-musl by itself, without musl-gcc (which knows no -static-pie: it leaves a program
+    # that asks for a dynamic linker, or one that nobody relocates). A directory of symbolic links stands in
+    # for what rustup's musl target would bring.
     gcc=$(dirname "$($cc -print-libgcc-file-name)")
     ln -sf "$musl"/rcrt1.o "$musl"/crt[1in].o "$musl"/lib*.a "$gcc"/crtbegin.o "$gcc"/crtbeginS.o "$gcc"/crtend.o \
         "$gcc"/crtendS.o "$lib/"

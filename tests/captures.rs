@@ -1,16 +1,18 @@
-//! What keepalived 2.2.7 put on the wire (tests/data/captures), through vipd's codecs and back.
+//! What keepalived 2.2.7 put on the wire (tests/data/captures), and 2.4.3 with `auth_hmac`, through vipd's codecs and
+//! back.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
-use vipd::config::{Auth, Version};
+use vipd::config::{Auth, Hmac, HmacMode, Key, Version};
+use vipd::vrrp::authentication::{self, Authentication, Copy};
 use vipd::vrrp::demux;
-use vipd::vrrp::packet::{self, Expect, Notes, Outgoing};
-use vipd::vrrp::replay::Replay;
-use vipd::wire::ah::{self, Ah};
+use vipd::vrrp::packet::{self, Discard, Expect, Notes, Outgoing, Received};
 use vipd::wire::arp::{self, Arp};
-use vipd::wire::ipv4::{self, Ipv4};
+use vipd::wire::auth_trailer::{Sequence, Trailer};
+use vipd::wire::ipv4::Ipv4;
 use vipd::wire::ndp::{self, Na};
 use vipd::wire::vrrp::IpInfo;
 use vipd::wire::{ethernet, ipv6};
@@ -31,6 +33,13 @@ fn frames(name: &str) -> Vec<Vec<u8>> {
     frames
 }
 
+/// The time that a sequence says, to 1/65536 s.
+fn wall(seq: Sequence) -> Duration {
+    assert_eq!(seq.0 & 0xffff, 0, "the counter");
+    let fraction = seq.0 >> 16 & 0xffff;
+    Duration::new(seq.seconds().into(), (fraction * 1_000_000_000).div_ceil(65_536) as u32)
+}
+
 struct Capture {
     file: &'static str,
     version: Version,
@@ -39,7 +48,10 @@ struct Capture {
     priority: u8,
     interval: Duration,
     vips: &'static [&'static str],
-    replay: RefCell<Replay>,
+    /// Adverts go to each peer.
+    unicast: bool,
+    /// One for each destination.
+    receivers: RefCell<HashMap<IpAddr, Authentication>>,
     /// Adverts, announcements and others in the file.
     counts: [usize; 3],
 }
@@ -49,41 +61,84 @@ impl Capture {
         self.vips.iter().map(|a| a.parse().unwrap()).collect()
     }
 
-    /// Decodes one advert and encodes it again.
-    fn advert(&self, carrier: &IpInfo, ah: Option<&Ah>, payload: &[u8]) -> Vec<u8> {
+    /// Decodes one advert and builds it again, with the clock and the key that it was made with.
+    fn advert(&self, r: &Received, ip_id: u16) -> Vec<u8> {
         let vips = self.vips();
         let expect = Expect {
             version: self.version,
-            auth: &self.auth,
             advert_int: self.interval,
-            own_addr: None,
-            unicast: false,
+            own_addr: Some(r.info.dst).filter(|_| self.unicast),
+            unicast: self.unicast,
             vips: &vips,
             peers: &[],
-            replay: &self.replay.borrow(),
         };
-        let found = packet::preamble(carrier, payload).unwrap();
-        assert_eq!((found.version, found.vrid), (self.version, self.vrid));
-        let advert = packet::decode(carrier, ah, payload, &expect).unwrap();
+        assert_eq!((r.preamble.version, r.preamble.vrid), (self.version, self.vrid));
+        let mut config = self.auth.clone();
+        let wall = match &mut config {
+            Auth::Hmac(hmac) => {
+                let trailer = Trailer::parse(r.message.last_chunk::<28>().unwrap()).unwrap();
+                hmac.active = trailer.key_id();
+                wall(trailer.sequence())
+            }
+            _ => Duration::ZERO,
+        };
+        let mut receivers = self.receivers.borrow_mut();
+        let auth = receivers.entry(r.info.dst).or_insert_with(|| Authentication::new(&self.auth));
+        let advert = packet::decode(r, wall, &expect, auth).unwrap();
         assert!([0, self.priority].contains(&advert.priority));
         assert_eq!(advert.interval, self.interval);
-        assert_eq!(advert.src, carrier.src);
+        assert_eq!(advert.src, r.info.src);
         assert_eq!(advert.notes, Notes::default());
+        let again = match self.auth {
+            Auth::Ah(_) => Err(Discard::AuthReplay),
+            Auth::Hmac(_) => Err(Discard::HmacReplay),
+            _ => Ok(advert),
+        };
+        assert_eq!(packet::decode(r, wall, &expect, auth), again, "a second time it is a replay");
 
         let outgoing = Outgoing {
             version: self.version,
             vrid: advert.vrid,
             interval: advert.interval,
-            auth: &self.auth,
             vips: &vips,
-            src: carrier.src,
-            dst: carrier.dst,
+            src: r.info.src,
+            dst: r.info.dst,
             v3_checksum_as_v2: false,
         };
+        let mut sender = Authentication::new(&config);
+        if let Some(ah) = r.ah {
+            sender.restore(Some(&format!("{}\n", ah.seq - 1)));
+        }
         let mut out = Vec::new();
-        packet::encode(&mut out, &outgoing, advert.priority);
-        assert_eq!(usize::from(outgoing.message_len()), out.len());
+        sender.seal(&mut out, &outgoing, &Copy { priority: advert.priority, ip_id, again: false, wall });
+        self.flip(r, wall, &expect);
         out
+    }
+
+    /// Every bit that is flipped makes another advert of a signed one, or none.
+    fn flip(&self, r: &Received, wall: Duration, expect: &Expect) {
+        if !matches!(self.auth, Auth::Hmac(_)) {
+            return;
+        }
+        let trailer = r.message.len() - 28;
+        for bit in 0..r.message.len() * 8 {
+            let mut bytes = r.message.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let got = packet::preamble(&r.info, &bytes).and_then(|preamble| {
+                let bent = Received { message: &bytes, preamble, ..*r };
+                packet::decode(&bent, wall, expect, &mut Authentication::new(&self.auth))
+            });
+            let expected: &[Discard] = match bit / 8 {
+                0 => &[Discard::Version, Discard::HmacInvalid],
+                3 => &[Discard::CountZero, Discard::Length],
+                6 | 7 => &[Discard::Checksum],
+                at if at == trailer || at == trailer + 2 || at == trailer + 3 => &[Discard::HmacMalformed],
+                at if at == trailer + 1 => &[Discard::HmacUnknownKey, Discard::HmacInvalid],
+                at if (trailer + 4..trailer + 8).contains(&at) => &[Discard::HmacStale, Discard::HmacInvalid],
+                _ => &[Discard::HmacInvalid],
+            };
+            assert!(got.is_err_and(|why| expected.contains(&why)), "bit {bit}: {got:?}");
+        }
     }
 
     fn run(&self) {
@@ -96,7 +151,7 @@ impl Capture {
                 0x0806 => self.arp(&frame),
                 _ => 2,
             };
-            if what == 0 {
+            if what == 0 && !self.unicast {
                 assert_eq!(frame[..14], header(&frame));
             }
             counts[what] += 1;
@@ -106,24 +161,11 @@ impl Capture {
 
     fn ipv4(&self, body: &[u8]) -> usize {
         let ip = Ipv4::parse(body).unwrap();
-        if ![vipd::wire::vrrp::PROTOCOL, ah::PROTOCOL].contains(&ip.protocol) {
+        if !authentication::PROTOCOLS.contains(&ip.protocol) {
             return 2; // IGMP, with a header of six words
         }
         let r = demux::receive(body).unwrap();
-        let message = self.advert(&r.carrier, r.ah.as_ref(), r.message);
-        let mut out = Vec::new();
-        ipv4::header(&mut out, ip.src, ip.dst, ip.id, ip.protocol, ip.payload.len() as u16);
-        if let Some(ah) = r.ah {
-            self.replay.borrow_mut().accept(ip.src.into(), ah.seq);
-            ah::header(&mut out, ah.seq);
-        }
-        out.extend_from_slice(&message);
-        if let Auth::Ah(key) = &self.auth {
-            ah::seal(&mut out, key);
-            let again = self.replay.borrow().is_new(ip.src.into(), r.ah.unwrap().seq);
-            assert!(!again, "a second time it is a replay");
-        }
-        assert_eq!(out, body);
+        assert_eq!(self.advert(&r, ip.id), body);
         0
     }
 
@@ -135,8 +177,10 @@ impl Capture {
             let octets: [u8; 16] = body[at..at + 16].try_into().unwrap();
             IpAddr::V6(Ipv6Addr::from(octets))
         };
-        let carrier = IpInfo { src: addr(8), dst: addr(24), ttl: body[7] };
-        assert_eq!(self.advert(&carrier, None, &body[40..]), body[40..]);
+        let info = IpInfo { src: addr(8), dst: addr(24), ttl: body[7] };
+        let preamble = packet::preamble(&info, &body[40..]).unwrap();
+        let r = Received { info, ah: None, message: &body[40..], preamble };
+        assert_eq!(self.advert(&r, 0), body[40..]);
         let mut out = Vec::new();
         let ip = ipv6::Ipv6::parse(body).unwrap();
         assert_eq!((ip.hops, ip.payload), (body[7], &body[40..]));
@@ -189,7 +233,8 @@ fn v2() -> Capture {
         priority: 150,
         interval: Duration::from_secs(1),
         vips: &["192.168.30.230", "192.168.30.231", "10.9.8.7"],
-        replay: RefCell::default(),
+        unicast: false,
+        receivers: RefCell::default(),
         counts: [6, 15, 3],
     }
 }
@@ -231,4 +276,40 @@ fn v3_ipv6() {
 fn v2_ah() {
     let auth = Auth::Ah(*b"1111\0\0\0\0");
     Capture { file: "v2-ah.pcap", auth, vrid: 51, priority: 100, vips: ONE, counts: [5, 5, 4], ..v2() }.run();
+}
+
+fn hmac(time_window: u32, keys: &[(u8, Vec<u8>)]) -> Auth {
+    let keys: Vec<Key> = keys.iter().map(|(id, octets)| Key::new(*id, octets).unwrap()).collect();
+    let active = keys[0].id;
+    Auth::Hmac(Box::new(Hmac { keys, active, time_window: Some(time_window), mode: HmacMode::Enforce }))
+}
+
+#[test]
+fn hmac_v2() {
+    let auth = hmac(5, &[(1, (0..0x20).collect())]);
+    Capture { file: "hmac-v2.pcap", auth, vrid: 61, priority: 100, vips: ONE, counts: [5, 5, 0], ..v2() }
+        .run();
+}
+
+#[test]
+fn hmac_v3_ipv4() {
+    let auth = hmac(9, &[(5, b"correct-horse-battery-staple-of-39-chars".to_vec())]);
+    let v3 = Capture { version: Version::V3, vrid: 62, auth, ..v2() };
+    let (interval, vips) = (Duration::from_millis(500), &["192.168.30.230", "192.168.30.231"]);
+    Capture { file: "hmac-v3-ipv4.pcap", interval, vips, counts: [7, 10, 0], ..v3 }.run();
+}
+
+#[test]
+fn hmac_v3_ipv6() {
+    let auth = hmac(5, &[(255, (0x40..0x80).collect())]);
+    let v3 = Capture { version: Version::V3, vrid: 63, priority: 200, auth, ..v2() };
+    let vips = &["fe80::230", "2001:db8::230"];
+    Capture { file: "hmac-v3-ipv6.pcap", vips, counts: [4, 10, 0], ..v3 }.run();
+}
+
+#[test]
+fn hmac_v3_unicast_rotation() {
+    let auth = hmac(5, &[(1, (0x80..0xa0).collect()), (2, (0xa0..0xd0).collect())]);
+    let v3 = Capture { version: Version::V3, vrid: 64, priority: 100, auth, vips: ONE, ..v2() };
+    Capture { file: "hmac-v3-unicast-rotation.pcap", unicast: true, counts: [20, 5, 1], ..v3 }.run();
 }

@@ -1,4 +1,5 @@
-//! The documentation and the program say the same: keys, counters, options, examples; and `mandoc` likes the manual.
+//! The documentation and the program say the same: keys, counters, options, examples; and `mandoc` likes the
+//! manual.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -161,9 +162,9 @@ fn troubleshooting_has_the_words_of_the_log() {
     // What stands between the parts of a message in the source is its own affair.
     let joined = |text: String| text.replace("\\\n", " ").split_whitespace().collect::<Vec<_>>().join(" ");
     let code = joined(
-        read("src/report/words/mod.rs")
-            + &read("src/report/status/walk.rs")
-            + &read("src/report/status/mod.rs"),
+        ["words/mod", "words/router", "words/address", "words/haproxy", "words/hmac", "status/people/router"]
+            .map(|file| read(&format!("src/report/{file}.rs")))
+            .concat(),
     );
     let manual = joined(page("man7/vipd-troubleshooting.7"));
     for words in [
@@ -171,6 +172,12 @@ fn troubleshooting_has_the_words_of_the_log() {
         "advertisement interval mismatch mine=",
         "with another authentication type",
         "with another VRRP version",
+        "missing authentication trailer from",
+        "unknown authentication key id",
+        "invalid authentication HMAC from",
+        "stale authentication trailer from",
+        "replayed authentication trailer from",
+        "the clock is not set: auth_hmac refuses the adverts of nodes whose clock is",
         "two masters, or a wrong virtual_router_id",
         "one or more VIP associated with VRID mismatch actual MASTER advert",
         "bogus VRRP packet received on",
@@ -183,7 +190,7 @@ fn troubleshooting_has_the_words_of_the_log() {
         assert!(code.contains(words), "no {words:?} in the code");
         assert!(manual.contains(words), "no {words:?} in vipd-troubleshooting.7");
     }
-    for words in ["by multicast and not by unicast, or the reverse", "no advert ever, from anybody"] {
+    for words in ["by multicast instead of unicast, or the reverse", "no advert ever, from anybody"] {
         assert!(code.contains(words) && manual.contains(words), "{words:?}");
     }
 }

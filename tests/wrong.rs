@@ -1,5 +1,5 @@
-//! Wrong configurations, `tests/data/wrong/NN-name.ini`, each with what `vipd -t` says of it in trailing `;;` lines:
-//! `LINE: message`, or a message of the whole file.
+//! Wrong configurations, `tests/data/wrong/NN-name.ini`, each with what `vipd -t` says of it in trailing `;;`
+//! lines: `LINE: message`, or a message of the whole file.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,14 +1,14 @@
 //! The one notion of time: nanoseconds of `CLOCK_BOOTTIME`.
 //!
 //! The clock is read by the loop (`sys::clock`) and passed in; nothing in the core reads it.
-//! `std::time::Instant` is `CLOCK_MONOTONIC` and blind to suspend, which is when a master must
-//! notice that its time has passed.
+//! `std::time::Instant` is `CLOCK_MONOTONIC`, which stands still in suspend: a master that wakes up would not
+//! notice that its leases are over.
 
 use std::ops::{Add, AddAssign, Sub};
 use std::time::Duration;
 
 /// A point in time: nanoseconds since boot, time spent suspended included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 
 impl Time {

@@ -27,6 +27,22 @@ pub fn lateness(seconds: u32) -> Duration {
     }
 }
 
+/// What backups count by, as far as a master knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Advertisement_Interval.
+    pub advert_int: Duration,
+    /// N × I: what every backup waits at the least, whatever its priority.
+    pub min_down_interval: Duration,
+}
+
+impl Wait {
+    /// From the interval and the adverts in the down timer.
+    pub fn new(advert_int: Duration, adverts: u32) -> Self {
+        Wait { advert_int, min_down_interval: advert_int * adverts }
+    }
+}
+
 /// d for a lease of that many seconds; `None` if the theorem does not hold: where not even a quarter of the
 /// interval would be left for a renewal.
 pub fn fresh(seconds: u32, advert_int: Duration, min_down_interval: Duration) -> Option<Duration> {

@@ -1,6 +1,7 @@
 //! The typed configuration. `ini` splits a file into sections and keys with their line numbers,
 //! `schema` turns those into the types below and reports *every* error of the file.
 
+pub mod auth;
 pub mod diff;
 pub mod ini;
 #[cfg(feature = "import")]
@@ -10,6 +11,8 @@ pub mod report;
 pub mod schema;
 #[cfg(test)]
 mod tests;
+
+pub use auth::{Auth, Hmac, HmacMode, Key};
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -41,6 +44,19 @@ pub enum LogTarget {
     Stderr,
 }
 
+/// The least severe log lines that are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// `error`
+    Error,
+    /// `warn`
+    Warn,
+    /// `info`
+    Info,
+    /// `debug`
+    Debug,
+}
+
 /// The syslog facility (RFC 3164 §4.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFacility {
@@ -60,7 +76,7 @@ pub struct Global {
     /// `log`
     pub log: LogTarget,
     /// `log_level`
-    pub log_level: log::LevelFilter,
+    pub log_level: LogLevel,
     /// `log_facility`
     pub log_facility: LogFacility,
     /// `control_socket`, absolute, at most 80 octets; its directory also holds the lock and the state files.
@@ -217,25 +233,13 @@ pub enum Version {
     V3,
 }
 
-/// Authentication of VRRPv2 (RFC 2338 §5.3.6).
-#[derive(Clone, PartialEq, Eq)]
-pub enum Auth {
-    /// Type 0.
-    None,
-    /// Type 1: eight octets, zero-padded, in clear.
-    Pass([u8; 8]),
-    /// Type 2: an IP authentication header with HMAC-MD5-96 over this key, zero-padded.
-    Ah([u8; 8]),
-}
-
-/// Never prints the password.
-impl std::fmt::Debug for Auth {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Auth::None => "None",
-            Auth::Pass(_) => "Pass(***)",
-            Auth::Ah(_) => "Ah(***)",
-        })
+impl Version {
+    /// 2 or 3.
+    pub const fn number(self) -> u8 {
+        match self {
+            Version::V2 => 2,
+            Version::V3 => 3,
+        }
     }
 }
 
@@ -284,6 +288,31 @@ pub struct Garp {
     pub interval: Duration,
 }
 
+/// Commands for one state each, split as `notify`; empty: none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateHooks {
+    /// `notify_master`
+    pub master: Vec<String>,
+    /// `notify_backup`
+    pub backup: Vec<String>,
+    /// `notify_fault`
+    pub fault: Vec<String>,
+    /// `notify_stop`
+    pub stop: Vec<String>,
+}
+
+impl StateHooks {
+    /// Each with its key.
+    pub fn all(&self) -> [(&'static str, &Vec<String>); 4] {
+        [
+            ("notify_master", &self.master),
+            ("notify_backup", &self.backup),
+            ("notify_fault", &self.fault),
+            ("notify_stop", &self.stop),
+        ]
+    }
+}
+
 /// `[vrrp NAME]`: one virtual router.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vrrp {
@@ -307,8 +336,10 @@ pub struct Vrrp {
     pub preempt_delay: Duration,
     /// `down_timer_adverts`, 1 to 100.
     pub down_timer_adverts: u32,
-    /// `auth_type` and `auth_pass`
+    /// `auth_type`, `auth_pass` and `auth_hmac_*`
     pub auth: Auth,
+    /// Whether a secret of `auth` stands in the configuration file itself.
+    pub inline_secret: bool,
     /// `virtual_ipaddress`, 1 to 255; all of one family, which is the family of the adverts. Of IPv6 the
     /// first is link-local (RFC 9568 erratum 8300): if none of the file's is, it is made of the VRID.
     pub vips: Vec<Vip>,
@@ -338,6 +369,8 @@ pub struct Vrrp {
     pub vmac_xmit_base: bool,
     /// `notify`, as in `Global`; it runs before that one.
     pub notify: Vec<String>,
+    /// `notify_master` and the others; they run before `notify`.
+    pub state_hooks: StateHooks,
     /// `garp_*`
     pub garp: Garp,
     /// `lease`
@@ -353,6 +386,16 @@ impl Vrrp {
     /// The VIPs that are held: those that are advertised, then those that are not.
     pub fn held(&self) -> impl Iterator<Item = &Vip> {
         self.vips.iter().chain(&self.excluded)
+    }
+
+    /// The only senders that it listens to; empty: all.
+    pub fn heard(&self) -> &[IpAddr] {
+        if self.unicast_peers.is_empty() { &self.allowed_peers } else { &self.unicast_peers }
+    }
+
+    /// Its hooks, each with its key; an empty one is none.
+    pub fn hooks(&self) -> impl Iterator<Item = (&'static str, &Vec<String>)> {
+        std::iter::once(("notify", &self.notify)).chain(self.state_hooks.all())
     }
 
     /// Whether its adverts go over IPv6.

@@ -24,7 +24,8 @@ pub fn complaint(line: &str) -> Option<&str> {
     Some(text)
 }
 
-/// The master's words when it could not load a new configuration: of 2.4 and 2.5, of 2.6 to 3.0, of later ones.
+/// The master's words when it could not load a new configuration: of 2.4 and 2.5, of 2.6 to 3.0, of later
+/// ones.
 pub fn is_load_failure(line: &str) -> bool {
     let known = ["Reexecuting Master process in waitpid mode", "Loading failure!", "Failed to load worker"];
     line.starts_with('[') && known.iter().any(|words| split_once(line, words).is_some())

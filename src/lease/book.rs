@@ -5,8 +5,8 @@ use super::entry::{Entry, Want};
 use super::kernel::{IFA_F_SECONDARY, Seen, is_usable};
 use super::operations::{RENEWAL_GAP, Renewals};
 use super::{EARLY, HANDOVER_LEASE, TAG};
+use crate::base::backoff::Backoff;
 use crate::base::time::Time;
-use crate::config;
 use crate::wire::rtnl;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -27,24 +27,6 @@ pub struct AddrBook {
 }
 
 impl AddrBook {
-    /// Adds a virtual router; instances are numbered in the order of the calls. `link` names the link of
-    /// each VIP.
-    pub fn add_router(&mut self, v: &config::Vrrp, mut link: impl FnMut(&config::Vip) -> usize) {
-        let router = self.leasing.len();
-        self.leasing.push(Leasing::new(v));
-        for vip in v.held() {
-            let on = link(vip);
-            self.entries.push(Entry::new(router, vip, (on, on)));
-        }
-    }
-
-    /// The VIPs on `link` are of the subnets that `parent` has.
-    pub fn share_subnets(&mut self, link: usize, parent: usize) {
-        for e in self.entries.iter_mut().filter(|e| e.link == link) {
-            e.subnet_link = parent;
-        }
-    }
-
     /// The lease terms of an instance as things stand.
     pub fn terms(&self, router: usize) -> Terms {
         self.leasing[router].terms()
@@ -119,7 +101,7 @@ impl AddrBook {
     fn want(&mut self, router: usize, want: Want) {
         for e in self.entries.iter_mut().filter(|e| e.router == router && !e.is_dropped()) {
             e.want = want;
-            (e.retry_at, e.tries) = (None, 0);
+            (e.retry_at, e.tries) = (None, Backoff::default());
         }
     }
 

@@ -2,7 +2,8 @@
 
 use super::HANDOVER_LEASE;
 use crate::base::time::Time;
-use crate::config::{self, lease};
+use crate::config;
+use crate::config::lease::{self, Wait};
 use std::time::Duration;
 
 /// What lets an instance renew.
@@ -21,9 +22,8 @@ pub(super) enum Claim {
 #[derive(Clone, Debug)]
 pub(super) struct Leasing {
     lease: config::Lease,
-    advert_int: Duration,
-    /// N × I: what every backup waits at the least.
-    pub(super) min_down_interval: Duration,
+    /// What the backups count by.
+    pub(super) wait: Wait,
     /// The owner's addresses are permanent and not ours to touch.
     pub(super) owner: bool,
     pub(super) claim: Claim,
@@ -45,33 +45,15 @@ pub struct Terms {
 impl Leasing {
     pub(super) const UNSET: Leasing = Leasing {
         lease: config::Lease::Off,
-        advert_int: Duration::ZERO,
-        min_down_interval: Duration::ZERO,
+        wait: Wait { advert_int: Duration::ZERO, min_down_interval: Duration::ZERO },
         owner: false,
         claim: Claim::None,
         by_advert: Terms { lease: None, fresh: Duration::ZERO, safe: false },
     };
 
-    pub(super) fn new(v: &config::Vrrp) -> Self {
-        let mut l = Leasing {
-            lease: v.lease,
-            advert_int: v.advert_int,
-            min_down_interval: v.advert_int * v.down_timer_adverts,
-            owner: v.priority == 255,
-            ..Leasing::UNSET
-        };
-        l.by_advert = l.compute();
-        l
-    }
-
     /// Other terms; the claim stays.
-    pub(super) fn set_terms(&mut self, v: &config::Vrrp) {
-        *self = Leasing { claim: self.claim, ..Leasing::new(v) };
-    }
-
-    /// Only `lease` changes: the others must hear the interval first.
-    pub(super) fn set_lease(&mut self, lease: config::Lease) {
-        self.lease = lease;
+    pub(super) fn set_terms(&mut self, v: &config::Vrrp, wait: Wait) {
+        (self.lease, self.wait, self.owner) = (v.lease, wait, v.priority == 255);
         self.by_advert = self.compute();
     }
 
@@ -94,12 +76,14 @@ impl Leasing {
 
     fn compute(&self) -> Terms {
         let secs = match self.lease {
-            config::Lease::Off => return Terms { lease: None, fresh: self.min_down_interval, safe: false },
+            config::Lease::Off => {
+                return Terms { lease: None, fresh: self.wait.min_down_interval, safe: false };
+            }
             config::Lease::Seconds(s) => s,
-            config::Lease::Auto => lease::auto(self.advert_int, self.min_down_interval),
+            config::Lease::Auto => lease::auto(self.wait.advert_int, self.wait.min_down_interval),
         };
-        let fresh = lease::fresh(secs, self.advert_int, self.min_down_interval);
+        let fresh = lease::fresh(secs, self.wait.advert_int, self.wait.min_down_interval);
         // A renewal goes out with each advert in any case; where that is too long, the manual says so.
-        Terms { lease: Some(secs), fresh: fresh.unwrap_or(self.advert_int / 4), safe: fresh.is_some() }
+        Terms { lease: Some(secs), fresh: fresh.unwrap_or(self.wait.advert_int / 4), safe: fresh.is_some() }
     }
 }

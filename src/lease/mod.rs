@@ -28,7 +28,7 @@ pub mod state_file;
 
 pub use book::AddrBook;
 pub use claim::Terms;
-pub use entry::Entry;
+pub use entry::{Entry, Want};
 pub use op::{Op, OpKind, Outcome};
 pub use reload::Place;
 

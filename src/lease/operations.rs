@@ -5,6 +5,7 @@ use super::claim::{Claim, Terms};
 use super::entry::{Entry, Held, Trouble};
 use super::kernel::Seen;
 use super::{EARLY, HANDOVER_LEASE, Op, OpKind, Outcome, TAG};
+use crate::base::backoff::Backoff;
 use crate::base::time::Time;
 use crate::wire::rtnl;
 use std::net::IpAddr;
@@ -126,8 +127,7 @@ impl AddrBook {
             if let Some(held) = e.held.filter(|_| due) {
                 ops.push(self.op(OpKind::Remove, i, held.ifindex, held.prefix, None));
                 let e = &mut self.entries[i];
-                e.retry_at = Some(now + (RETRY_REMOVAL * (1 << e.tries)).min(RETRY));
-                e.tries = (e.tries + 1).min(5);
+                e.retry_at = Some(now + e.tries.fail(RETRY_REMOVAL, RETRY));
             }
         }
     }
@@ -294,8 +294,11 @@ impl AddrBook {
                     let too_late = match self.leasing[router].claim {
                         Claim::None => true, // not by `keep_valid`, but it must not stay
                         Claim::Advert(t) => {
-                            let bound =
-                                if terms.safe { terms.fresh } else { self.leasing[router].min_down_interval };
+                            let bound = if terms.safe {
+                                terms.fresh
+                            } else {
+                                self.leasing[router].wait.min_down_interval
+                            };
                             op.lease.is_some() && after.since(t) > bound
                         }
                         Claim::Handover(_) => after.since(before) > Duration::from_secs(1),
@@ -372,7 +375,8 @@ impl AddrBook {
         }
         // Asked for twice within a turn: the first time was it.
         let told = errno == 0 || e.held.is_some();
-        (e.held, e.trouble, e.retry_at, e.tries, e.added_by_vipd) = (None, None, None, 0, false);
+        (e.held, e.trouble, e.retry_at, e.tries, e.added_by_vipd) =
+            (None, None, None, Backoff::default(), false);
         // Only what is in place: whose interface is another is let alone by the events of this one.
         let link = e.link;
         if errno == 0 && op.addr.is_ipv6() && self.ifindex(link) == Some(op.ifindex) {

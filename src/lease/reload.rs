@@ -4,6 +4,8 @@
 use super::book::AddrBook;
 use super::claim::{Claim, Leasing};
 use super::entry::{Entry, Want};
+use crate::base::backoff::Backoff;
+use crate::config::lease::Wait;
 use crate::config::{Vip, Vrrp};
 
 /// Where a VIP belongs: its link, and the link whose subnets it need not bring.
@@ -58,9 +60,9 @@ impl AddrBook {
         !self.entries.iter().any(|e| e.router == router && e.held.is_some())
     }
 
-    /// `router` has these VIPs from now on; `links` says where each belongs. `master`: it is, so they are
-    /// wanted. Whether any is new.
-    pub fn set_vips(&mut self, router: usize, v: &Vrrp, master: bool, links: &[Place]) -> bool {
+    /// `router` has these VIPs from now on; `links` says where each belongs, `want` what
+    /// becomes of new ones. Whether any is new.
+    pub fn set_vips(&mut self, router: usize, v: &Vrrp, want: Want, links: &[Place]) -> bool {
         let mut added = false;
         let mut gone: Vec<usize> = self.of(router).map(|(e, _)| e).collect();
         for (vip, place) in v.held().zip(links.iter().copied()) {
@@ -69,8 +71,7 @@ impl AddrBook {
                 Some(i) => self.entries[gone.remove(i)].prefix = vip.prefix,
                 None => {
                     let mut e = Entry::new(router, vip, place);
-                    e.want = if master { Want::Present } else { Want::Absent };
-                    e.tell = master;
+                    (e.want, e.tell) = (want, want == Want::Present);
                     self.entries.push(e);
                     added = true;
                 }
@@ -78,20 +79,15 @@ impl AddrBook {
         }
         for e in gone {
             let e = &mut self.entries[e];
-            (e.want, e.retry_at, e.tries) = (Want::Dropped, None, 0);
+            (e.want, e.retry_at, e.tries) = (Want::Dropped, None, Backoff::default());
         }
         added
     }
 
-    /// Other terms of the leases. What is held is renewed under them as soon as that is allowed.
-    pub fn set_terms(&mut self, router: usize, v: &Vrrp) {
-        self.leasing[router].set_terms(v);
-        self.renewals.at_once();
-    }
-
-    /// Only `lease`: the interval is to be told first.
-    pub fn set_lease(&mut self, router: usize, v: &Vrrp) {
-        self.leasing[router].set_lease(v.lease);
+    /// Other terms of the leases; `wait` is what they may count by. What is held is renewed under them as soon
+    /// as that is allowed.
+    pub fn set_terms(&mut self, router: usize, v: &Vrrp, wait: Wait) {
+        self.leasing[router].set_terms(v, wait);
         self.renewals.at_once();
     }
 

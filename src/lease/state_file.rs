@@ -47,7 +47,8 @@ fn fingerprint(cfg: &Vrrp) -> u64 {
         }
     }
     let mut bytes = text.into_bytes();
-    if let Auth::Pass(pass) | Auth::Ah(pass) = cfg.auth {
+    // Keys of `auth_hmac_key` come and go while the router stays.
+    if let Auth::Pass(pass) | Auth::Ah(pass) = &cfg.auth {
         bytes.push(u8::from(matches!(cfg.auth, Auth::Ah(_))));
         bytes.extend(pass);
     }

@@ -2,8 +2,20 @@
 
 use super::*;
 use crate::base::time::Time;
+use crate::config::lease::Wait;
 use crate::config::schema;
 use crate::wire::rtnl;
+
+impl AddrBook {
+    fn add_router(&mut self, v: &crate::config::Vrrp, link: usize) {
+        let from: Vec<Option<usize>> = (0..self.leasing.len()).map(Some).chain([None]).collect();
+        let router = from.len() - 1;
+        self.renumber(&from);
+        self.set_terms(router, v, Wait::new(v.advert_int, v.down_timer_adverts));
+        let places: Vec<_> = v.held().map(|_| (link, link)).collect();
+        self.set_vips(router, v, Want::Undecided, &places);
+    }
+}
 
 /// Batches that come by their own deadline drift against adverts of 10 ms, and 250 ms is a multiple of that:
 /// a virtual router whose advert is just too old for one is so for the next, and was left out until its lease
@@ -21,7 +33,7 @@ fn nobody_is_left_out_for_ever() {
     let mut book = AddrBook::default();
     book.link_is(0, Some(2));
     for (i, v) in cfg.vrrp.iter().enumerate() {
-        book.add_router(v, |_| 0);
+        book.add_router(v, 0);
         book.acquire(i);
     }
     let start = Time::ZERO + ms(1000);
@@ -59,7 +71,7 @@ fn a_lease_that_may_have_ended_is_not_handed_over() {
     for (age, renewed) in [(969, 1), (971, 0)] {
         let mut book = AddrBook::default();
         book.link_is(0, Some(2));
-        book.add_router(&cfg.vrrp[0], |_| 0);
+        book.add_router(&cfg.vrrp[0], 0);
         book.acquire(0);
         let start = Time::ZERO + Duration::from_secs(1);
         book.advert_sent(0, start);
@@ -89,7 +101,7 @@ fn a_removal_that_was_refused_is_tried_again_at_once_and_then_less_often() {
     let (cfg, _) = schema::parse(text).unwrap_or_else(|e| panic!("{e:?}"));
     let mut book = AddrBook::default();
     book.link_is(0, Some(2));
-    book.add_router(&cfg.vrrp[0], |_| 0);
+    book.add_router(&cfg.vrrp[0], 0);
     book.acquire(0);
     let start = Time::ZERO + Duration::from_secs(1);
     book.advert_sent(0, start);
@@ -133,7 +145,7 @@ fn a_removal_that_may_have_taken_others_along_is_looked_after() {
     let start = Time::ZERO + Duration::from_secs(1);
     let (mut ops, mut out) = (Vec::new(), Vec::new());
     for (router, v) in cfg.vrrp.iter().enumerate() {
-        book.add_router(v, |_| 0);
+        book.add_router(v, 0);
         book.acquire(router);
         book.advert_sent(router, start);
         book.flush(start, &mut ops, &mut out);
@@ -161,7 +173,7 @@ fn master_of(vips: usize) -> (AddrBook, Time) {
     let (cfg, _) = schema::parse(&text).unwrap_or_else(|e| panic!("{e:?}"));
     let mut book = AddrBook::default();
     book.link_is(0, Some(2));
-    book.add_router(&cfg.vrrp[0], |_| 0);
+    book.add_router(&cfg.vrrp[0], 0);
     book.acquire(0);
     let start = Time::ZERO + Duration::from_secs(1);
     book.advert_sent(0, start);

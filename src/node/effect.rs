@@ -63,6 +63,6 @@ pub enum Memory {
     Leaving,
     /// Nothing to remember.
     Nothing,
-    /// In a file of its own, before a higher number is sent: `replay` of the instance.
+    /// In a file of its own, before a higher number is sent: `auth` of the instance.
     Sequence,
 }

@@ -6,7 +6,7 @@ use crate::check::Failure;
 use crate::config::Config;
 use crate::event::Event;
 use crate::haproxy::supervisor;
-use crate::notify::hook::Hooks;
+use crate::notify::hook::{Hooks, Own};
 use crate::notify::notice::Notice;
 use crate::notify::notice::Reason;
 use crate::notify::notice::State;
@@ -22,17 +22,11 @@ pub(super) struct Notify {
     outbox: Option<Outbox>,
     /// Whether mail is configured: after a reload the outbox may be there without.
     mails: bool,
-    /// Of this turn, each with whether its virtual router has a hook.
-    notices: Vec<(Notice, bool)>,
+    /// Of this turn, each with the hooks that its virtual router has.
+    notices: Vec<(Notice, Own)>,
 }
 
 impl Notify {
-    pub(super) fn new(cfg: &Config, now: Time) -> Self {
-        let mut notify = Notify::default();
-        notify.reconfigure(cfg, now);
-        notify
-    }
-
     /// Another configuration; what waits is sent by its rules.
     pub(super) fn reconfigure(&mut self, cfg: &Config, now: Time) {
         self.hooks.global = !cfg.global.notify.is_empty();
@@ -43,9 +37,9 @@ impl Notify {
     }
 
     /// Keeps it until the turn is over, if there is anybody to tell.
-    fn push(&mut self, notice: Notice, own: bool) {
+    fn push(&mut self, notice: Notice, own: Own) {
         let mail = self.mails && notice.state != State::Stop;
-        if own || mail || self.hooks.global && notice.subject != Subject::Haproxy {
+        if own.any() || mail || self.hooks.global && notice.subject != Subject::Haproxy {
             self.notices.push((notice, own));
         }
     }
@@ -88,7 +82,7 @@ impl Node {
             Event::Haproxy(supervisor::Event::CrashLoop { deaths, window }) => {
                 let (subject, reason) = (Subject::Haproxy, Reason::Deaths(*deaths, *window));
                 let notice = Notice { subject, state: State::Fault, priority: 0, reason };
-                self.notify.push(notice, false);
+                self.notify.push(notice, Own::default());
             }
             _ => {}
         }
@@ -99,14 +93,15 @@ impl Node {
         router.notified = Some(state);
         let subject = Subject::Router(router.cfg.name.clone());
         let notice = Notice { subject, state, priority: router.machine.params.priority, reason };
-        let own = !router.cfg.notify.is_empty();
+        let cfg = &router.cfg;
+        let own = Own { state: !state.hook(&cfg.state_hooks).is_empty(), all: !cfg.notify.is_empty() };
         self.notify.push(notice, own);
     }
 
     fn note_group(&mut self, g: usize, state: State) {
         let Some(group) = self.groups.get(g) else { return };
         let subject = Subject::Group(group.name.clone());
-        self.notify.push(Notice { subject, state, priority: 0, reason: Reason::None }, false);
+        self.notify.push(Notice { subject, state, priority: 0, reason: Reason::None }, Own::default());
     }
 
     /// It is not configured any more, nor is another one of that name.
@@ -138,7 +133,7 @@ impl Node {
     }
 
     /// When a turn's work is done: hooks and mails about what happened in it begin, and those that take too long end.
-    pub fn notify(&mut self, now: Time) {
+    pub(super) fn notify(&mut self, now: Time) {
         let Notify { hooks, outbox, mails: mailing, notices } = &mut self.notify;
         let mut said = Vec::new();
         for (notice, own) in notices.drain(..) {

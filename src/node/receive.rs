@@ -1,14 +1,15 @@
 //! What the network brings: adverts and announcements.
 
 use super::router::foreign::is_of_a_master;
-use super::router::state::ODD;
+use super::router::quiet::ODD;
 use super::{Effect, Memory, Node};
 use crate::base::time::Time;
 use crate::event::Event;
-use crate::vrrp::demux::{self, Received};
+use crate::vrrp::authentication;
+use crate::vrrp::demux;
 use crate::vrrp::foreign::Other;
 use crate::vrrp::machine::{Input, Kind};
-use crate::vrrp::packet::{self, Advert, Discard, Expect, Notes};
+use crate::vrrp::packet::{self, Advert, Discard, Expect, Notes, Received};
 use crate::wire::arp::Arp;
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ndp::Na;
@@ -27,9 +28,9 @@ impl Node {
     }
 
     /// What follows an IPv6 header with next header 112 arrived on a link.
-    pub fn packet_v6(&mut self, now: Time, link: usize, carrier: IpInfo, message: &[u8]) {
-        let preamble = packet::preamble(&carrier, message).map_err(|why| (why, Some(carrier.src)));
-        self.received(now, link, preamble.map(|preamble| Received { carrier, ah: None, message, preamble }));
+    pub fn packet_v6(&mut self, now: Time, link: usize, info: IpInfo, message: &[u8]) {
+        let preamble = packet::preamble(&info, message).map_err(|why| (why, Some(info.src)));
+        self.received(now, link, preamble.map(|preamble| Received { info, ah: None, message, preamble }));
     }
 
     fn received(&mut self, now: Time, link: usize, r: Result<Received, (Discard, Option<IpAddr>)>) {
@@ -37,10 +38,13 @@ impl Node {
             Err((why, src)) => self.bogus(now, link, why, src),
             Ok(r) => {
                 let l = &self.links[link];
-                let demux = if r.carrier.src.is_ipv4() { &l.demux } else { &l.demux_v6 };
+                let demux = if r.info.src.is_ipv4() { &l.demux } else { &l.demux_v6 };
                 match demux.get(r.preamble.vrid) {
                     Some(router) => self.for_instance(now, router, &r),
-                    None => self.unknown_vrid(link, &r),
+                    None => match packet::check_type(r.message) {
+                        Ok(()) => self.unknown_vrid(link, &r),
+                        Err(why) => self.bogus(now, link, why, Some(r.info.src)),
+                    },
                 }
             }
         }
@@ -49,8 +53,7 @@ impl Node {
     fn bogus(&mut self, now: Time, link: usize, why: Discard, src: Option<IpAddr>) {
         let l = &mut self.links[link];
         l.bogus.count(why);
-        if l.bogus_said.is_none_or(|t| now.since(t) >= BOGUS_QUIET) {
-            l.bogus_said = Some(now);
+        if l.bogus_said.pass(now, BOGUS_QUIET) {
             self.emit(Event::Bogus { link, src, why });
         }
     }
@@ -61,7 +64,7 @@ impl Node {
         let l = &mut self.links[link];
         l.bogus.count(Discard::Vrid);
         let list = r.message.get(8..).unwrap_or_default();
-        let v4 = r.carrier.src.is_ipv4();
+        let v4 = r.info.src.is_ipv4();
         let listed = |addr| match addr {
             IpAddr::V4(a) => v4 && list.chunks_exact(4).any(|c| c == a.octets()),
             IpAddr::V6(a) => !v4 && list.chunks_exact(16).any(|c| c == a.octets()),
@@ -71,26 +74,23 @@ impl Node {
         // Once, and once more if it becomes serious.
         if said.is_none_or(|serious| !serious && vip.is_some()) {
             *said = Some(vip.is_some());
-            self.emit(Event::UnknownVrid { link, vrid, src: r.carrier.src, vip });
+            self.emit(Event::UnknownVrid { link, vrid, src: r.info.src, vip });
         }
     }
 
     fn for_instance(&mut self, now: Time, i: usize, r: &Received) {
+        let wall = self.wall(now);
         let router = &mut self.routers[i];
         let expect = Expect {
             version: router.cfg.version,
-            auth: &router.cfg.auth,
             advert_int: router.cfg.advert_int,
             own_addr: router.src,
             unicast: router.is_unicast(),
             vips: &router.vips,
-            peers: router.heard(),
-            replay: &router.replay,
+            peers: router.cfg.heard(),
         };
-        let decoded = packet::decode(&r.carrier, r.ah.as_ref(), r.message, &expect);
-        // Authentic, whatever else is wrong with it.
-        let authentic = r.ah.filter(|_| decoded.err().is_none_or(|why| why > Discard::AuthReplay));
-        if authentic.is_some_and(|ah| router.replay.accept(r.carrier.src, ah.seq)) {
+        let decoded = packet::decode(r, wall, &expect, &mut router.auth);
+        if router.auth.must_save() {
             self.push(Effect::Remember { router: i, memory: Memory::Sequence });
         }
         let router = &mut self.routers[i];
@@ -99,13 +99,12 @@ impl Node {
             Err(why) => {
                 router.stats.discards.count(why);
                 if router.quiet.may_say(why.index(), now) {
-                    let seconds = r.message.get(5).map_or(0, |b| u64::from(*b));
-                    let interval = Duration::from_secs(seconds);
-                    self.emit(Event::Discarded { router: i, src: r.carrier.src, why, interval });
+                    let detail = authentication::detail(why, r.message, wall);
+                    self.emit(Event::Discarded { router: i, src: r.info.src, why, detail });
                 }
                 if is_of_a_master(why) {
                     let priority = r.message.get(2).copied().unwrap_or_default();
-                    let other = Other { src: r.carrier.src, priority, refused: Some(why) };
+                    let other = Other { src: r.info.src, priority, refused: Some(why) };
                     self.second_master(now, i, other);
                 }
             }
@@ -120,7 +119,12 @@ impl Node {
         let mismatch = a.notes.address_count_differs || a.notes.address_list_differs;
         router.stats.list_mismatch += u64::from(mismatch);
         router.stats.first_not_link_local += u64::from(a.notes.first_not_link_local);
-        let plain = Notes { checksum_without_pseudo_header: false, ..a.notes };
+        if a.notes.clock_skew != 0 {
+            let notes = Notes { clock_skew: a.notes.clock_skew, ..Notes::default() };
+            self.emit(Event::Odd { router: i, src: a.src, notes });
+        }
+        let router = &mut self.routers[i];
+        let plain = Notes { checksum_without_pseudo_header: false, clock_skew: 0, ..a.notes };
         if plain != Notes::default() && router.quiet.may_say(ODD, now) {
             self.emit(Event::Odd { router: i, src: a.src, notes: a.notes });
         }

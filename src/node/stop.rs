@@ -1,6 +1,6 @@
 //! The end: hand over what is held, then stop HAProxy, within a bound.
 
-use super::{Effect, Life, Node};
+use super::{Effect, Node};
 use crate::base::time::Time;
 use crate::event::Event;
 use crate::haproxy::supervisor::{Input, Supervisor};
@@ -13,6 +13,22 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 const HURRY: Duration = Duration::from_millis(750);
 /// What the hand-over leaves of `stop_timeout` to HAProxy's own stop.
 const STOP_RESERVE: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// The kernel's tables are being read.
+    Starting,
+    Running,
+    /// Handing over.
+    Leaving {
+        end: Time,
+    },
+    /// HAProxy finishes.
+    Stopping {
+        end: Time,
+    },
+    Over,
+}
 
 impl Node {
     /// TERM, INT or USR1.

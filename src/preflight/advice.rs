@@ -1,4 +1,4 @@
-//! What is legal but unwise, mostly for `vipd -t` only.
+//! What is valid but unwise; mostly for `vipd -t`.
 
 use crate::base::text::Write;
 use crate::config::{Auth, CheckKind, Config};
@@ -10,16 +10,16 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Octets of a file of HAProxy's that are looked at.
+/// How many octets of a haproxy.cfg are read.
 pub(crate) const MAX_SIZE: usize = 1 << 20;
-/// Files of a directory that are looked at.
+/// How many files of a directory are read.
 const MAX_FILES: usize = 256;
 
 /// A password that others may read, or change.
 pub fn open_secret(cfg: &Config, file: &Path) -> Option<String> {
-    let secret = cfg.vrrp.iter().any(|v| v.auth != Auth::None);
+    let secret = cfg.vrrp.iter().any(|v| v.inline_secret);
     let open = secret && fs::metadata(file).is_ok_and(|m| m.permissions().mode() & 0o077 != 0);
-    open.then(|| format!("others may read the password in it: chmod 600 {}", file.display()))
+    open.then(|| format!("others may read the password or key in it: chmod 600 {}", file.display()))
 }
 
 /// Lines `file:line: warning: text` or `file: note: text`.
@@ -39,6 +39,19 @@ pub fn advice(cfg: &Config, file: &Path) -> String {
     }
     for (index, v) in cfg.vrrp.iter().enumerate() {
         let line = v.line;
+        match v.auth {
+            Auth::None if !v.unicast_peers.is_empty() => writeln!(
+                out,
+                "{name}:{line}: warning: unicast_peer without authentication: whoever can forge a peer's address \
+                 takes the addresses over: see auth_hmac_key"
+            ),
+            Auth::Pass(_) => writeln!(
+                out,
+                "{name}:{line}: note: auth_type = PASS sends its password in clear: it protects from mistakes only, \
+                 see auth_hmac_key"
+            ),
+            _ => {}
+        }
         if v.is_ipv6() && !v.unicast_peers.is_empty() {
             writeln!(out, "{name}:{line}: note: with IPv6 a keepalived needs unicast_ttl 255");
         }
@@ -71,7 +84,7 @@ pub fn advice(cfg: &Config, file: &Path) -> String {
     out
 }
 
-/// What an address is that no host of its subnet should have; of /31, /32, /127 and /128 every one is a
+/// Names an address that no host of its subnet should have. In /31, /32, /127 and /128 every address is a
 /// host's.
 fn not_a_host(addr: IpAddr, prefix: u8) -> Option<&'static str> {
     match addr {
@@ -107,10 +120,10 @@ fn haproxy(cfg: &Config, out: &mut String) {
     }
 }
 
-/// The text of a file of HAProxy's. Whatever cannot be read is HAProxy's to complain of.
+/// The text of a haproxy.cfg. HAProxy itself complains about a file that cannot be read.
 pub(crate) fn read(file: &Path) -> String {
     let mut bytes = Vec::new();
-    // Not one that would keep us waiting.
+    // A pipe would block.
     if file.is_file() {
         let _ = File::open(file).and_then(|f| f.take(MAX_SIZE as u64).read_to_end(&mut bytes));
     }
@@ -199,7 +212,10 @@ mod tests {
             advice(&cfg, &file).replace(&format!("{}/", dir.display()), "")
         };
         let rest = "vipd.ini: warning: [check c]: conf.d is no program that can be run\n\
+             vipd.ini:10: note: auth_type = PASS sends its password in clear: it protects from mistakes only, see auth_hmac_key\n\
              vipd.ini:17: note: virtual_router_id = 51 as in [vrrp A]: wrong if eth0 and eth1 are one network\n\
+             vipd.ini:21: warning: unicast_peer without authentication: whoever can forge a peer's address takes the \
+             addresses over: see auth_hmac_key\n\
              vipd.ini:21: note: with IPv6 a keepalived needs unicast_ttl 255\n\
              conf.d/c.cfg:2: warning: with nonlocal_bind = no a backup cannot bind this: add `transparent`\n\
              conf.d: warning: no hard-stop-after: after a reload the old process stays as long as its longest connection\n";
@@ -209,7 +225,9 @@ mod tests {
         let with = advice_with(0o640);
         assert_eq!(
             with,
-            format!("vipd.ini: warning: others may read the password in it: chmod 600 vipd.ini\n{rest}")
+            format!(
+                "vipd.ini: warning: others may read the password or key in it: chmod 600 vipd.ini\n{rest}"
+            )
         );
         write("conf.d/d.cfg", "global\n hard-stop-after 1s\n");
         assert!(!advice(&cfg, &file).contains("hard-stop-after"));

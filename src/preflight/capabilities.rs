@@ -1,7 +1,7 @@
 //! Which capabilities a configuration needs, and for what; pure.
 //!
-//! In effect is only what vipd itself does. Kept, for it or for its children, is what a reload could need as well; a
-//! dropped capability does not come back.
+//! Effective are only the capabilities that vipd itself uses. Those that its children or a later reload may
+//! need are kept; a dropped capability does not come back.
 
 use crate::config::{CheckKind, Config};
 use crate::haproxy::config_file::{self, Need};
@@ -22,16 +22,16 @@ const SYS_ADMIN: u64 = 1 << 21;
 const SYS_NICE: u64 = 1 << 23;
 const SYS_RESOURCE: u64 = 1 << 24;
 
-/// Without these nothing works.
+/// vipd does not start without these.
 pub const VITAL: u64 = NET_ADMIN | NET_RAW;
-/// What any vipd.ini can need whose `[haproxy]` and `lock_memory` are the same.
+/// What a reload can need if `[haproxy]` and `lock_memory` stay the same.
 const RELOAD: u64 = VITAL | KILL | SETUID | SETGID | SYS_NICE;
-/// What any haproxy.cfg can need: its users, a chroot, ports below 1024, sockets with an owner and in directories that
-/// are not root's, and more descriptors than there are by default.
+/// What any haproxy.cfg can need: its users, a chroot, ports below 1024, sockets with an owner and in
+/// directories that are not root's, and more descriptors than there are by default.
 const HAPROXY: u64 =
     KILL | SETUID | SETGID | SYS_CHROOT | NET_BIND_SERVICE | CHOWN | FOWNER | DAC_OVERRIDE | SYS_RESOURCE;
 
-/// Those that can be missed.
+/// The capabilities that can be missing.
 const NAMES: [(u64, &str); 10] = [
     (CHOWN, "CHOWN"),
     (DAC_OVERRIDE, "DAC_OVERRIDE"),
@@ -45,7 +45,7 @@ const NAMES: [(u64, &str); 10] = [
     (SYS_ADMIN, "SYS_ADMIN"),
 ];
 
-/// What for. A set of reasons has the bits of their places here.
+/// What they are needed for. A set of reasons has one bit for each place in this table.
 const REASONS: [(u64, &str); 10] = [
     (NET_ADMIN, "addresses"),
     (NET_RAW, "adverts"),
@@ -67,9 +67,9 @@ const BIND: u16 = 1 << 6;
 const OWNER: u16 = 1 << 7;
 const DIRECTORY: u16 = 1 << 8;
 const NAMESPACE: u16 = 1 << 9;
-/// No reason to name: a configuration file is not root's, or in a directory that is not, and is read at a reload.
+/// A configuration file, or its directory, does not belong to root; a reload reads it. It is not named.
 pub const FOREIGN: u16 = 1 << 14;
-/// No reason of ours: HAProxy's master runs programs.
+/// HAProxy's master runs programs. It is not named.
 const PROGRAMS: u16 = 1 << 15;
 
 /// What HAProxy's files need, as bits.
@@ -78,22 +78,23 @@ pub type Reasons = u16;
 /// What a configuration needs.
 #[derive(Debug)]
 pub struct Needs {
-    /// What vipd itself does.
+    /// For vipd itself.
     pub own: u64,
-    /// That, what its children may need, and what a reload may.
+    /// For vipd, its children and a later reload.
     pub kept: u64,
-    /// Commands of somebody's own run as root, or may become it: whatever they do, they can do it.
+    /// Hooks, checks or programs of the operator run, and may need any capability.
     pub commands: bool,
     reasons: Reasons,
 }
 
 impl Needs {
-    /// `haproxy`: of all its files.
+    /// `haproxy`: the reasons found in all its files.
     pub fn of(cfg: &Config, haproxy: Reasons) -> Self {
         let g = &cfg.global;
         let (mut own, mut reasons) = (VITAL, ALWAYS | haproxy);
-        let mut commands =
-            haproxy & PROGRAMS != 0 || !g.notify.is_empty() || cfg.vrrp.iter().any(|v| !v.notify.is_empty());
+        let mut commands = haproxy & PROGRAMS != 0
+            || !g.notify.is_empty()
+            || cfg.vrrp.iter().any(|v| v.hooks().any(|(_, argv)| !argv.is_empty()));
         let mut users = g.notify_user.is_some();
         for c in &cfg.checks {
             if let CheckKind::Exec { user, .. } = &c.kind {
@@ -150,8 +151,8 @@ impl Needs {
     }
 }
 
-/// Looks at the lines of a haproxy.cfg. `ports`: those below take a capability (`ip_unprivileged_port_start`);
-/// `foreign`: whether a directory is not root's.
+/// Looks at the lines of a haproxy.cfg. `ports`: those below take a capability
+/// (`ip_unprivileged_port_start`); `foreign`: whether a directory is not root's.
 pub fn scan(text: &str, ports: u32, foreign: fn(&str) -> bool) -> Reasons {
     let mut reasons = 0;
     config_file::needs(text, ports, foreign, |need| {

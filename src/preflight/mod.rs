@@ -1,4 +1,5 @@
-//! What is looked at before the start and by `vipd -t`.
+//! What vipd checks before it starts, and what `vipd -t` checks.
 
 pub mod advice;
 pub mod capabilities;
+pub mod programs;

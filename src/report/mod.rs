@@ -4,3 +4,6 @@ pub mod repeat;
 pub mod status;
 pub mod watch;
 pub mod words;
+
+#[cfg(test)]
+mod tests;

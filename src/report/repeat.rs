@@ -1,31 +1,36 @@
-//! Limits of the log lines that can repeat for days: an interface, a check or a sending that flaps. Pure.
+//! Limits of log lines that can repeat for days: an interface, a check or a peer that flaps. Pure.
 //!
-//! Each thing (an interface, a VIP, ...) may say each of its lines 50 times, and then once in 10 s. The last one that was held back
-//! is said when its time has come, with the number of those before it: what a log ends with is how things are.
+//! Each kind of event passes 50 times for each subject (an interface, a VIP, ...), and then once in 10 s. The
+//! last one that was held back is logged when its time has come, with the number of those before it: so the
+//! log ends with the present state.
 
 use crate::base::time::{Time, earlier};
 use crate::check::Transition;
-use crate::event::Event;
+use crate::event::{Event, Subject};
+use crate::haproxy::supervisor;
 use log::Level;
-use std::mem::Discriminant;
+use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
 const BURST: u32 = 50;
 const REFILL: Duration = Duration::from_secs(10);
 
-/// All that has been said lately.
+/// The lines of the recent past.
 #[derive(Debug, Default)]
 pub struct Repeats {
     lines: Vec<Line>,
 }
 
+/// The kind of an event, the kind of a HAProxy event, and the subject.
+type Key = (Discriminant<Event>, Option<Discriminant<supervisor::Event>>, Subject);
+
 #[derive(Debug)]
 struct Line {
-    key: (Discriminant<Event>, usize),
-    /// Uses that are left, as of `filled`.
+    key: Key,
+    /// How many lines may pass, as of `filled`.
     left: u32,
     filled: Time,
-    /// The last one held back, and how many were.
+    /// The last line that was held back, and how many were.
     held: Option<(Level, String, u32)>,
 }
 
@@ -37,19 +42,18 @@ impl Line {
 
     fn refill(&mut self, now: Time) {
         let left = self.left(now);
-        // What is left of a pause counts for the next use, unless no more fit.
+        // The rest of a pause counts for the next line, unless the burst is complete.
         self.filled = if left == BURST { now } else { self.filled + REFILL * (left - self.left) };
         self.left = left;
     }
 }
 
 impl Repeats {
-    /// Whether to say it now, and how many like it have been held back before; if not, `hold` is to be called.
+    /// How many lines like it were held back before, if this one may be logged now. `None`: call `hold`.
     pub fn pass(&mut self, now: Time, e: &Event) -> Option<u32> {
-        let Some(of) = whose(e) else { return Some(0) };
-        let key = (std::mem::discriminant(e), of);
+        let Some(key) = key(e) else { return Some(0) };
         let i = self.lines.iter().position(|l| l.key == key).unwrap_or_else(|| {
-            // What could be said 50 times again is forgotten.
+            // Forget whatever has a full burst again.
             self.lines.retain(|l| l.held.is_some() || l.left(now) < BURST);
             self.lines.push(Line { key, left: BURST, filled: now, held: None });
             self.lines.len() - 1
@@ -60,16 +64,16 @@ impl Repeats {
         Some(line.held.take().map_or(0, |h| h.2))
     }
 
-    /// What `pass` refused is held back, in place of the last one like it.
+    /// Holds back what `pass` refused, in place of the last line like it.
     pub fn hold(&mut self, e: &Event, level: Level, text: String) {
-        let key = (std::mem::discriminant(e), whose(e).unwrap_or(0));
+        let Some(key) = key(e) else { return };
         if let Some(l) = self.lines.iter_mut().find(|l| l.key == key) {
             let before = l.held.as_ref().map_or(0, |h| h.2);
             l.held = Some((level, text, before.saturating_add(1)));
         }
     }
 
-    /// One that was held back and may be said by now, and how many like it came before.
+    /// A line that was held back and may be logged by now, and how many like it came before it.
     pub fn due(&mut self, now: Time) -> Option<(Level, String, u32)> {
         let line = self.lines.iter_mut().find(|l| l.held.is_some() && l.left(now) > 0)?;
         line.refill(now);
@@ -84,44 +88,18 @@ impl Repeats {
     }
 }
 
-/// The number of what an event is about, if it can repeat without an end.
-fn whose(e: &Event) -> Option<usize> {
-    match e {
-        Event::Entered { router, .. }
-        | Event::Fault { router, .. }
-        | Event::SettingVips { router }
-        | Event::RemovingVips { router }
-        | Event::PriorityZero { router }
-        | Event::HandOverStarts { router, .. }
-        | Event::HandOverDone { router, .. }
-        | Event::HandOverTimedOut { router }
-        | Event::SecondMaster { router, .. }
-        | Event::SecondMasterGone { router, .. }
-        | Event::Noted { router, .. }
-        | Event::SendFailed { router, .. }
-        | Event::Stalled { router, .. }
-        | Event::LateRenewal { router }
-        | Event::Priority { router, .. } => Some(*router),
-        Event::Group { group, .. } => Some(*group),
-        Event::VipAdded { entry }
-        | Event::VipRemoved { entry }
-        | Event::VipAddFailed { entry, .. }
-        | Event::VipRemoveFailed { entry, .. }
-        | Event::VipForeign { entry }
-        | Event::VipDeleted { entry, .. }
-        | Event::VipExpired { entry }
-        | Event::Announcing { entry }
-        | Event::AnnounceFailed { entry, .. } => Some(*entry),
-        // Told on the debug level, which has no limit.
-        Event::Check { said: Transition::Failing(..), .. } => None,
-        Event::Check { check, .. } => Some(*check),
-        Event::Link { link, .. }
-        | Event::OpenFailed { link, .. }
-        | Event::VmacMade { link }
-        | Event::VmacFailed { link, .. } => Some(*link),
-        Event::Overrun => Some(0),
+/// `None`: no limit here. Lines about packets are limited where they arise, each kind by itself; those of a
+/// failing check are on the debug level.
+fn key(e: &Event) -> Option<Key> {
+    let kind = match e {
+        Event::Discarded { .. } | Event::Bogus { .. } | Event::Odd { .. } | Event::UnknownVrid { .. } => {
+            return None;
+        }
+        Event::Check { said: Transition::Failing(..), .. } => return None,
+        Event::Haproxy(h) => Some(discriminant(h)),
         _ => None,
-    }
+    };
+    Some((discriminant(e), kind, e.subject()))
 }
 
 #[cfg(test)]

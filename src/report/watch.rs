@@ -1,83 +1,47 @@
-//! `vipd status --watch`: one line per event, of five columns of which the last is for people.
+//! `vipd status --watch`: one line for each event, in five columns; the fifth is for people.
 //!
 //! ```text
-//! 2026-11-22T13:00:00.123Z vrrp/VI_1 MASTER 100 VRRP_Instance(VI_1) Transition to MASTER STATE (the master fell silent)
-//! time (UTC)               subject   state  priority; `-` of what has none
+//! 2026-11-22T13:00:00.123Z vrrp/VI_1 MASTER 100 VRRP_Instance(VI_1) Transition to MASTER STATE (...)
+//! time (UTC)               subject   state  priority, or `-`
 //! ```
 //!
-//! Subjects are `vrrp/NAME`, `group/NAME`, `check/NAME`, `interface/NAME`, `haproxy` and `vipd`. The state is the
-//! subject's after the event, in `vipd status`'s words; so the last line of a subject tells how it is.
+//! Subjects are `vrrp/NAME`, `group/NAME`, `check/NAME`, `interface/NAME`, `haproxy` and `vipd`. The state is
+//! the subject's after the event, in the words of `vipd status`; so the last line of a subject tells its
+//! state.
 
 use crate::base::text::Write;
 use crate::base::time::Time;
-use crate::event::Event;
+use crate::event::{Event, Subject};
 use crate::node::Node;
+use crate::notify::notice;
 use crate::report::status;
 use crate::report::words;
 use std::time::Duration;
 
-/// What an event is about; indices into the node's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Subject {
-    Vrrp(usize),
-    Group(usize),
-    Check(usize),
-    Link(usize),
-    Haproxy,
-    Node,
-}
-
-fn subject(node: &Node, e: &Event) -> Subject {
-    match e {
-        Event::Entered { router, .. }
-        | Event::Fault { router, .. }
-        | Event::Noted { router, .. }
-        | Event::Discarded { router, .. }
-        | Event::Odd { router, .. }
-        | Event::SecondMaster { router, .. }
-        | Event::SecondMasterGone { router, .. }
-        | Event::SettingVips { router }
-        | Event::RemovingVips { router }
-        | Event::PriorityZero { router }
-        | Event::HandOverStarts { router, .. }
-        | Event::HandOverDone { router, .. }
-        | Event::HandOverTimedOut { router }
-        | Event::SendFailed { router, .. }
-        | Event::Stalled { router, .. }
-        | Event::LateRenewal { router }
-        | Event::Resigned { router, .. }
-        | Event::Priority { router, .. } => Subject::Vrrp(*router),
-        Event::VipAdded { entry }
-        | Event::VipRemoved { entry }
-        | Event::VipAddFailed { entry, .. }
-        | Event::VipRemoveFailed { entry, .. }
-        | Event::VipForeign { entry }
-        | Event::VipTakenOver { entry }
-        | Event::VipDeleted { entry, .. }
-        | Event::VipExpired { entry }
-        | Event::VipContested { entry, .. }
-        | Event::Announcing { entry }
-        | Event::AnnounceFailed { entry, .. } => {
-            node.addrs.entries.get(*entry).map_or(Subject::Node, |e| Subject::Vrrp(e.router))
+/// The subject of the second column. An address belongs to its router; a notice to what it names, as long as
+/// that is configured.
+fn shown(node: &Node, subject: Subject) -> Subject {
+    let found = match &subject {
+        Subject::Vip(entry) => node.addrs.entries.get(*entry).map(|e| Subject::Router(e.router)),
+        Subject::Notice(notice::Subject::Router(name)) => {
+            node.routers.iter().position(|r| r.cfg.name == *name).map(Subject::Router)
         }
-        Event::Group { group, .. } => Subject::Group(*group),
-        Event::Check { check, .. } => Subject::Check(*check),
-        Event::Link { link, .. }
-        | Event::OpenFailed { link, .. }
-        | Event::Bogus { link, .. }
-        | Event::UnknownVrid { link, .. } => Subject::Link(*link),
-        Event::Haproxy(_) => Subject::Haproxy,
-        _ => Subject::Node,
-    }
+        Subject::Notice(notice::Subject::Group(name)) => {
+            node.groups.iter().position(|g| g.name == *name).map(Subject::Group)
+        }
+        Subject::Notice(notice::Subject::Haproxy) => Some(Subject::Haproxy),
+        _ => return subject,
+    };
+    found.unwrap_or(Subject::Vipd)
 }
 
 /// The columns up to the fourth.
-fn columns(out: &mut String, node: &Node, s: Subject, event: Option<&Event>, stamp: &str) {
+fn columns(out: &mut String, node: &Node, subject: Subject, event: Option<&Event>, stamp: &str) {
     write!(out, "{stamp} ");
-    match s {
-        Subject::Vrrp(i) => {
+    match shown(node, subject) {
+        Subject::Router(i) => {
             let Some(router) = node.routers.get(i) else { return };
-            // Of two transitions in one turn, each has its own.
+            // Each of two transitions in one turn has its own state.
             let state = match event {
                 Some(Event::Entered { kind, .. }) => words::state(*kind, router.faults),
                 Some(Event::Fault { faults, .. }) => words::state(crate::vrrp::machine::Kind::Init, *faults),
@@ -115,14 +79,14 @@ fn columns(out: &mut String, node: &Node, s: Subject, event: Option<&Event>, sta
             let state = node.haproxy.as_ref().map_or("-", status::haproxy_state);
             write!(out, "haproxy {state} - ")
         }
-        Subject::Node => write!(out, "vipd - - "),
+        Subject::Vipd | Subject::Vip(_) | Subject::Notice(_) => write!(out, "vipd - - "),
     };
 }
 
 /// The line of an event. `text`: its words, of which the first line is taken.
 pub fn line(node: &Node, event: &Event, text: &str, stamp: &str) -> String {
     let mut out = String::new();
-    columns(&mut out, node, subject(node, event), Some(event), stamp);
+    columns(&mut out, node, event.subject(), Some(event), stamp);
     let mut words = Vec::new();
     crate::base::text::escape(text.lines().next().unwrap_or_default(), &mut words);
     words.push(b'\n');
@@ -130,11 +94,11 @@ pub fn line(node: &Node, event: &Event, text: &str, stamp: &str) -> String {
     out
 }
 
-/// How everything is now, a line each.
+/// The present state, one line for each subject.
 pub fn present(node: &Node, now: Time, stamp: &str) -> String {
     let mut out = String::new();
     for (i, router) in node.routers.iter().enumerate() {
-        columns(&mut out, node, Subject::Vrrp(i), None, stamp);
+        columns(&mut out, node, Subject::Router(i), None, stamp);
         writeln!(out, "for {}: {}", status::ago(now.since(router.since)), status::reason(router));
     }
     let groups = (0..node.groups.len()).map(Subject::Group);
@@ -155,7 +119,7 @@ pub fn stamp(since_1970: Duration) -> String {
     format!("{y}-{m:02}-{d:02}T{:02}:{:02}:{:02}.{ms:03}Z", s / 3600 % 24, s / 60 % 60, s % 60)
 }
 
-/// The day of the Gregorian calendar that is `days` after 1970-01-01, by eras of 400 years that begin in March.
+/// Year, month and day of the Gregorian calendar, `days` after 1970-01-01.
 fn date(days: u64) -> (u64, u64, u64) {
     let z = days + 719_468;
     let (era, doe) = (z / 146_097, z % 146_097);

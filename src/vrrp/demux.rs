@@ -1,9 +1,9 @@
 //! From a received IP packet to the virtual router it is for, pure.
 
-use super::packet::{self, Discard, Preamble};
-use crate::wire::ah::{self, Ah};
+use super::authentication;
+use super::packet::{self, Discard, Received};
 use crate::wire::ipv4::Ipv4;
-use crate::wire::vrrp::{IpInfo, PROTOCOL};
+use crate::wire::vrrp::IpInfo;
 use std::net::IpAddr;
 
 /// The virtual routers of one interface by VRID.
@@ -37,32 +37,15 @@ impl Demux {
     }
 }
 
-/// A packet taken apart as far as the VRID.
-#[derive(Clone, Copy, Debug)]
-pub struct Received<'a> {
-    /// What the IP header said.
-    pub carrier: IpInfo,
-    /// The authentication header that was before the message.
-    pub ah: Option<Ah<'a>>,
-    /// The VRRP message.
-    pub message: &'a [u8],
-    /// Its version and VRID.
-    pub preamble: Preamble,
-}
-
 /// The rungs of the receive ladder above the look-up of the VRID. `bytes`: an IPv4 packet.
 pub fn receive(bytes: &[u8]) -> Result<Received<'_>, Discard> {
-    let ip = Ipv4::parse(bytes).filter(|ip| [PROTOCOL, ah::PROTOCOL].contains(&ip.protocol));
+    let ip = Ipv4::parse(bytes).filter(|ip| authentication::PROTOCOLS.contains(&ip.protocol));
     let ip = ip.ok_or(Discard::IpHeader)?;
-    let carrier = IpInfo { src: IpAddr::V4(ip.src), dst: IpAddr::V4(ip.dst), ttl: ip.ttl };
-    let (mut ah, mut message) = (None, ip.payload);
-    if ip.protocol == ah::PROTOCOL {
-        let Some((header, rest)) = Ah::split(bytes, ip.payload) else {
-            // What is wrong with the network layer is told first.
-            return Err(packet::check_carrier(&carrier).err().unwrap_or(Discard::AuthHeader));
-        };
-        (ah, message) = (Some(header), rest);
-    }
-    let preamble = packet::preamble(&carrier, message)?;
-    Ok(Received { carrier, ah, message, preamble })
+    let info = IpInfo { src: IpAddr::V4(ip.src), dst: IpAddr::V4(ip.dst), ttl: ip.ttl };
+    let Some((ah, message)) = authentication::unwrap(bytes, &ip) else {
+        // What is wrong with the network layer is told first.
+        return Err(packet::check_carrier(&info).err().unwrap_or(Discard::AuthHeader));
+    };
+    let preamble = packet::preamble(&info, message)?;
+    Ok(Received { info, ah, message, preamble })
 }

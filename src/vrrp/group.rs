@@ -54,7 +54,7 @@ pub fn takeover_at<'a>(members: impl Iterator<Item = &'a Vrrp>) -> Option<Time> 
         match m {
             Vrrp::Init => return None,
             Vrrp::Backup { down_at, .. } => at = at.max(Some(*down_at)),
-            Vrrp::Master { .. } => {}
+            Vrrp::Master { .. } | Vrrp::Soliciting(_) => {}
         }
     }
     at

@@ -2,6 +2,8 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]
 
 pub mod announce;
+#[cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+pub mod authentication;
 pub mod demux;
 pub mod faults;
 pub mod foreign;

@@ -11,8 +11,8 @@
 //! The ICV covers the IP header with type of service, fragment field and checksum zeroed (on unicast the TTL
 //! as well, although that must be 255 all the same), the AH header with the ICV zeroed, and the message.
 
+use crate::base::secret::is_equal;
 use crate::wire::md5;
-use std::hint::black_box;
 
 /// IP protocol number of the authentication header.
 pub const PROTOCOL: u8 = 51;
@@ -22,12 +22,6 @@ pub const AH_LEN: u16 = 24;
 const ICV_LEN: usize = 12;
 /// Where the ICV is in an authentication header.
 const ICV_AT: usize = 12;
-
-/// Whether two secrets are equal; takes as long whichever octet differs.
-pub fn is_equal<const N: usize>(a: &[u8; N], b: &[u8]) -> bool {
-    let diff = a.iter().zip(b).fold(0, |diff, (a, b)| diff | (a ^ b));
-    black_box(diff) == 0 && b.len() == N
-}
 
 /// The authentication header of a received packet, with the IP header before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

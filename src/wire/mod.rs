@@ -12,6 +12,7 @@
 #[cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 pub mod ah;
 pub mod arp;
+pub mod auth_trailer;
 pub mod checksum;
 pub mod diag;
 pub mod dns;
@@ -22,4 +23,5 @@ pub mod ipv6;
 pub mod md5;
 pub mod ndp;
 pub mod rtnl;
+pub mod sha256;
 pub mod vrrp;

@@ -70,8 +70,8 @@ fn vrrp_process(daemon: &Daemon, kind: Kind) -> i32 {
     }
 }
 
-/// What the node's first socket for VRRP dropped because its queue was full. (vipd has another, for VRIDs that
-/// nobody has, which is there to overflow.)
+/// What the node's first socket for VRRP dropped because its queue was full. (vipd has another, for VRIDs
+/// that nobody has, which is there to overflow.)
 fn dropped(node: &Node) -> u64 {
     let table = node.enter(|| std::fs::read_to_string("/proc/thread-self/net/raw")).unwrap_or_default();
     let sockets = table.lines().filter(|l| l.contains("00000000:0070 ")).filter_map(|l| {

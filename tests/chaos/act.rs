@@ -106,13 +106,22 @@ impl Field {
         Ok(field)
     }
 
+    pub fn nodes(&self, numbers: &[usize]) -> Vec<Node> {
+        numbers.iter().filter_map(|n| self.sites.get(*n)).map(|site| site.node.clone()).collect()
+    }
+
+    /// `nominal`, and how late the machine made the daemons of these nodes.
+    pub fn bound(&self, numbers: &[usize], nominal: Duration, from: Instant, to: Instant) -> Duration {
+        nominal + daemons_late(&self.nodes(numbers), from, to)
+    }
+
     pub fn fail(&self, what: String) {
         println!("  FAILED: {what}");
         lock(&self.failures).push(what);
     }
 
-    /// Does all these faults, each at its time, and mends them. Returns when the last one was mended: faults of
-    /// one lane wait for each other.
+    /// Does all these faults, each at its time, and mends them. Returns when the last one was mended: faults
+    /// of one lane wait for each other.
     pub fn play(&self, faults: &[Fault]) -> Instant {
         let base = Instant::now();
         let mut lanes: BTreeMap<(u8, usize), Vec<Fault>> = BTreeMap::new();

@@ -1,7 +1,6 @@
 //! Which of two holders at one time is excused, and by what: the rules are in the module's documentation.
 
-use super::act::{Done, other};
-use super::late::Late;
+use super::act::{Done, Field, other};
 use super::plan::{Edit, Kind};
 use super::{NODES, ROUTERS};
 use crate::lab::{Change, ms, secs};
@@ -65,17 +64,17 @@ pub fn history(router: usize, addr: &str, changes: &[Change], end: Instant) -> (
     (overlaps, gaps)
 }
 
-/// What was done, and how late the machine itself was.
+/// What was done, and where.
 pub struct Judge<'a> {
     pub done: &'a [Done],
-    pub late: &'a Late,
+    pub field: &'a Field,
 }
 
 impl Judge<'_> {
     /// Its class and the fault that excuses it, or why nothing does.
     pub fn excuse(&self, o: &Overlap) -> Result<(&'static str, String), String> {
         let interval = ROUTERS[o.router].interval();
-        let grace = GRACE + self.late.by(&[o.old, o.new], o.from - ms(200), o.to);
+        let grace = self.field.bound(&[o.old, o.new], GRACE, o.from - ms(200), o.to);
         let mut why = Vec::new();
         if let Some(cause) = self.handed_over(o) {
             if o.to <= o.from + grace {
@@ -210,8 +209,8 @@ impl Judge<'_> {
         })
     }
 
-    /// What a gap was most likely due to: the last fault on its old holder, or on all, that began within the time
-    /// that a failover takes.
+    /// What a gap was most likely due to: the last fault on its old holder, or on all, that began within the
+    /// time that a failover takes.
     pub fn cause(&self, gap: &Gap) -> &'static str {
         let everywhere = |d: &Done| matches!(d.fault.kind, Kind::Partition { .. } | Kind::Flood { .. });
         let deleted = |d: &Done| matches!(d.fault.kind, Kind::Delete { router, .. } if router == gap.router);

@@ -1,12 +1,12 @@
-//! Chaos: three nodes with vipd and HAProxy, four virtual routers (IPv4 and IPv6, advert_int 1 and 2; each node is the
-//! right master of one at least, with priority 254), a client of each address, and a stranger. In rounds: up to 18
-//! faults within 20 s ([`plan`]), done in parallel ([`act`]), mended by the 24th second or so; then everything has to be
-//! in its place again. The seed and the number of the round determine the faults, their targets and their times;
-//! `ROUND=7` in the environment plays that round of the seed alone.
+//! Chaos: three nodes with vipd and HAProxy, four virtual routers (IPv4 and IPv6, advert_int 1 and 2; each
+//! node is the right master of one at least, with priority 254), a client of each address, and a stranger. In
+//! rounds: up to 18 faults within 20 s ([`plan`]), done in parallel ([`act`]), mended by the 24th second or
+//! so; then everything has to be in its place again. The seed and the number of the round determine the
+//! faults, their targets and their times; `ROUND=7` in the environment plays that round of the seed alone.
 //!
-//! **Two holders.** The theorem (design §1, `src/config/lease.rs`): A's address is gone N × I after the last advert that A
-//! sent, and B, who heard it, adds it no sooner. Where both have it nevertheless, one of these must be the reason
-//! ([`judge`]), else the run fails. A had it, B came at `from`, and it was over at `to`:
+//! **Two holders.** The theorem (`src/config/lease.rs`): A's address is gone N × I after the last advert that
+//! A sent, and B, who heard it, adds it no sooner. Where both have it nevertheless, one of these must be the
+//! reason ([`judge`]), else the run fails. A had it, B came at `from`, and it was over at `to`:
 //!
 //! | excuse | condition | `to` at the latest |
 //! |---|---|---|
@@ -16,24 +16,24 @@
 //! | the same, and one was killed or stopped | between its beginning and its end + I + 100 ms + J | N × I after that; I + 100 ms + J after SIGCONT |
 //! | cut, and killed or stopped before it noticed | A's cable or interface went, and it was killed or stopped within 100 ms + J of it | N × I after that |
 //!
-//! J is how late the machine made A or B around that time ([`late`]): as much as they waited for a CPU, and as long as
-//! others held the kernel's lock of addresses. It makes no difference to the N × I of the theorem, but only to what
-//! ends with an answer of A.
-//! Two faults excuse together only where the table says so; a flood, a cut cable or a dead HAProxy excuse nothing by
-//! themselves: who loses his link or service lets go first.
+//! J is how late the machine made A or B around that time (`tests/lab/late.rs`): as much as they waited for a
+//! CPU, and as long as others held the kernel's lock of addresses. It makes no difference to the N × I of the
+//! theorem, but only to what ends with an answer of A.
+//! Two faults excuse together only where the table says so; a flood, a cut cable or a dead HAProxy excuse
+//! nothing by themselves: who loses his link or service lets go first.
 //!
-//! **After the last fault of a round** each router's right master has its address alone within N × I + skew + 3 s + J
-//! (for the start of HAProxy, and to see that it died), nothing moves for 3 s more, and the client is answered by it
-//! within 2 s more. That may take 65 s, and is a figure of its own (STALE), if the client asks one that was master in a
-//! partition and then hit by something else before it could hear the right master and tell it of itself: that one
-//! never learns that there were two, does not announce the address anew, and the neighbour table has to find out.
+//! **After the last fault of a round** each router's right master has its address alone within N × I + skew +
+//! 3 s + J (for the start of HAProxy, and to see that it died), nothing moves for 3 s more, and the client is
+//! answered by it within 2 s more. That may take 65 s, and is a figure of its own (STALE), if the client asks
+//! one that was master in a partition and then hit by something else before it could hear the right master
+//! and tell it of itself: that one never learns that there were two, does not announce the address anew, and
+//! the neighbour table has to find out.
 //!
-//! No vipd ended but by our hand. Each process that saw two such moments has no more descriptors at the second and no
-//! more than 128 KiB more of its own memory than at the first.
+//! No vipd ended but by our hand. Each process that saw two such moments has no more descriptors at the
+//! second and no more than 128 KiB more of its own memory than at the first.
 
 mod act;
 mod judge;
-mod late;
 mod plan;
 #[path = "../sim/rng.rs"]
 mod rng;
@@ -42,13 +42,13 @@ use crate::ensure;
 use crate::lab::*;
 use act::{Field, lock};
 use judge::{Gap, Judge, Overlap, history};
-use late::Late;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub const NODES: [&str; 3] = ["node1", "node2", "node3"];
-/// Beside the routers' own: the link-local address that the IPv6 router has, and what a reload adds to the first.
+/// Beside the routers' own: the link-local address that the IPv6 router has, and what a reload adds to the
+/// first.
 const LINK_LOCAL: &str = "fe80::232";
 const SPARE: &str = "192.168.30.240";
 /// What HAProxy needs for a start on a busy machine, or until vipd tries it again.
@@ -57,7 +57,8 @@ const START: Duration = secs(3);
 const STALE: Duration = secs(65);
 /// Nothing may move for so long when all is in its place.
 const REST: Duration = secs(3);
-/// Memory that comes with the first time that something happens: buffers, and the moments of HAProxy's deaths.
+/// Memory that comes with the first time that something happens: buffers, and the moments of HAProxy's
+/// deaths.
 const WARM_KIB: u64 = 128;
 
 /// A virtual router.
@@ -155,7 +156,8 @@ pub fn run(options: &Options) -> Result<()> {
     let client = field.lan.node("client");
     let clients: Result<Vec<Client>> =
         ROUTERS.iter().map(|r| Client::start_with(&client, &r.service(), ms(20), secs(2))).collect();
-    let (clients, late) = (clients?, Late::start(&field)?);
+    let clients = clients?;
+    crate::lab::measure()?;
     for (r, c) in ROUTERS.iter().zip(&clients) {
         c.wait_answer_by(NODES[r.right()], secs(10))?;
     }
@@ -170,12 +172,12 @@ pub fn run(options: &Options) -> Result<()> {
             faults.iter().for_each(|f| println!("  {f}"));
         }
         let mended = field.play(&faults);
-        let settled = settle(&field, &clients, &late, &mut figures, mended);
+        let settled = settle(&field, &clients, &mut figures, mended);
         if let Err(e) = &settled {
             field.fail(format!("round {number}: {e}"));
         }
         field.all_alive();
-        judge(&field, &late, from, number);
+        judge(&field, from, number);
         if lock(&field.failures).len() > before {
             println!("seed {} round {number} began at {:.3}:", options.seed, since_start(from));
             if !options.verbose {
@@ -190,21 +192,15 @@ pub fn run(options: &Options) -> Result<()> {
         number += 1;
     }
     let end = Instant::now();
-    report(&field, &clients, &late, &mut figures, begin, end)?;
+    report(&field, &clients, &mut figures, begin, end)?;
     let failures = lock(&field.failures);
     ensure!(failures.is_empty(), "seed {} round {number}: {}", options.seed, failures.join("; "));
     Ok(())
 }
 
 /// Everything is mended: everything comes to its place.
-fn settle(
-    field: &Field,
-    clients: &[Client],
-    late: &Late,
-    figures: &mut Figures,
-    mended: Instant,
-) -> Result<()> {
-    let bound = |r: &Spec| r.down() + START + late.by(&[0, 1, 2], mended, mended + r.down() + START);
+fn settle(field: &Field, clients: &[Client], figures: &mut Figures, mended: Instant) -> Result<()> {
+    let bound = |r: &Spec| field.bound(&[0, 1, 2], r.down() + START, mended, mended + r.down() + START);
     let last = |addr: &str| field.watcher.timeline(addr).last().map_or(mended, |c| c.at.max(mended));
     // Longer than it may take, to tell late from never.
     let deadline = mended + ROUTERS.iter().map(bound).max().unwrap_or_default() + secs(10);
@@ -245,7 +241,7 @@ fn settle(
             let asked = Instant::now();
             let wrong = NODES.iter().position(|n| known.contains(&hardware(&field.lan.node(n))));
             let done = lock(&field.done).clone();
-            let judge = Judge { done: &done, late };
+            let judge = Judge { done: &done, field };
             let muted = wrong.and_then(|n| judge.muted(n, r.interval(), mended));
             // Its neighbour table finds out by itself within some 15 s, or with garp_master_refresh.
             let wait = if muted.is_some() { STALE } else { Duration::ZERO };
@@ -301,9 +297,9 @@ fn seen(field: &Field, from: Instant) -> (Vec<Overlap>, Vec<Gap>) {
     (overlaps, gaps)
 }
 
-fn judge(field: &Field, late: &Late, from: Instant, number: u64) {
+fn judge(field: &Field, from: Instant, number: u64) {
     let done = lock(&field.done).clone();
-    let judge = Judge { done: &done, late };
+    let judge = Judge { done: &done, field };
     for o in seen(field, from).0 {
         let what = format!(
             "{:9.3}  {} on {} and {} for {:.1} ms",
@@ -335,13 +331,12 @@ fn spread(mut all: Vec<Duration>) -> String {
 fn report(
     field: &Field,
     clients: &[Client],
-    late: &Late,
     figures: &mut Figures,
     begin: Instant,
     end: Instant,
 ) -> Result<()> {
     let done = lock(&field.done).clone();
-    let judge = Judge { done: &done, late };
+    let judge = Judge { done: &done, field };
     for d in &done {
         let (n, missed) = figures.faults.entry(d.fault.kind.name()).or_default();
         *n += 1;
@@ -378,7 +373,7 @@ fn report(
     by.into_iter().for_each(|(cause, all)| println!("  {cause}: {}", spread(all)));
     println!(
         "a lease of 1 s outlived in a dead or stopped vipd by {:.0} ms at the most",
-        millis(lateness(field, &done))
+        millis(outlived(field, &done))
     );
     for (r, client) in ROUTERS.iter().zip(clients) {
         let report = client.report(begin, end)?;
@@ -392,7 +387,7 @@ fn report(
             report.silence.as_secs_f64()
         );
     }
-    println!("{}", late.words(begin, end));
+    println!("{}", lateness(&field.nodes(&[0, 1, 2]), begin, end));
     for (node, sizes) in NODES.iter().zip(&figures.sizes) {
         let (Some(first), Some(last)) = (sizes.first(), sizes.last()) else { continue };
         println!(
@@ -417,7 +412,7 @@ fn report(
 }
 
 /// How long after its end the kernel ended a lease of 1 s that nobody was there to end.
-fn lateness(field: &Field, done: &[act::Done]) -> Duration {
+fn outlived(field: &Field, done: &[act::Done]) -> Duration {
     let mut worst = Duration::ZERO;
     for r in ROUTERS.iter().filter(|r| r.seconds == 1) {
         for c in field.watcher.timeline(r.vip).iter().filter(|c| !c.held) {

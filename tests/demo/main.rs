@@ -122,8 +122,9 @@ struct Bounds {
 }
 
 impl Bounds {
-    /// A planned move. A connection whose SYN reached the old node and whose request reaches the new one is lost;
-    /// at a request every 4 ms that is one in some twenty moves. Nobody else may notice, but for `unlucky`.
+    /// A planned move. A connection whose SYN reached the old node and whose request reaches the new one is
+    /// lost; at a request every 4 ms that is one in some twenty moves. Nobody else may notice, but for
+    /// `unlucky`.
     fn unnoticed(unlucky: usize) -> Bounds {
         let text = match unlucky {
             0 => "under 30 ms, at most 1 connection cut".to_owned(),

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 /// Between two questions.
 pub const EVERY: Duration = ms(10);
 
-/// It asks from a node of its own: an answer mends what that node's kernel knows, and the client's is not to be mended.
+/// It asks from a node of its own: an answer mends what that node's kernel knows, and the client's is not to
+/// be mended.
 pub struct Prober {
     asked: Arc<Board<(Instant, Ipv4Addr, usize)>>,
     stop: Arc<AtomicBool>,
@@ -42,8 +43,8 @@ impl Prober {
         Ok(Prober { asked, stop })
     }
 
-    /// The most MACs that answered one question between two moments, and for how long (10 ms for each question)
-    /// there was more than one; the worst of all addresses.
+    /// The most MACs that answered one question between two moments, and for how long (10 ms for each
+    /// question) there was more than one; the worst of all addresses.
     pub fn answers(&self, from: Instant, to: Instant) -> (usize, Duration) {
         self.asked.read(|asked| {
             let all = asked.iter().filter(|(at, ..)| (from..=to).contains(at));

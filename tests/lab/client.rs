@@ -133,7 +133,8 @@ impl Client {
         })
     }
 
-    /// What was noticed of the time between `from` and `to`; waits until the last request begun in it has ended.
+    /// What was noticed of the time between `from` and `to`; waits until the last request begun in it has
+    /// ended.
     pub fn report(&self, from: Instant, to: Instant) -> Result<Report> {
         let what = || format!("the requests to {} to end", self.target);
         self.done.wait(self.deadline + secs(1), what, |_| {
@@ -165,7 +166,8 @@ impl Client {
         })
     }
 
-    /// The times without an answer that were longer than `min`, by their beginnings, the ends of the window included.
+    /// The times without an answer that were longer than `min`, by their beginnings, the ends of the window
+    /// included.
     pub fn silences(&self, from: Instant, to: Instant, min: Duration) -> Vec<(Instant, Duration)> {
         self.done.read(|done| {
             let answered =
@@ -226,47 +228,6 @@ impl Drop for Client {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-    }
-}
-
-/// How long the machine itself kept an idle program waiting: what no daemon can be blamed for.
-pub struct Jitter {
-    late: Arc<Board<(Instant, Duration)>>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Jitter {
-    /// Starts to sleep for 2 ms at a time, at normal priority, and to note how much longer it took.
-    pub fn start() -> Jitter {
-        let (late, stop) = (Arc::new(Board::new()), Arc::new(AtomicBool::new(false)));
-        std::thread::spawn({
-            let (late, stop) = (late.clone(), stop.clone());
-            move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let start = Instant::now();
-                    std::thread::sleep(ms(2));
-                    let over = start.elapsed().saturating_sub(ms(2));
-                    if over > ms(1) {
-                        late.push((start, over));
-                    }
-                }
-            }
-        });
-        Jitter { late, stop }
-    }
-
-    /// The longest of these waits between two moments.
-    pub fn worst(&self, from: Instant, to: Instant) -> Duration {
-        self.late.read(|late| {
-            let hits = late.iter().filter(|(at, over)| *at <= to && *at + *over >= from);
-            hits.map(|(_, over)| *over).max().unwrap_or_default()
-        })
-    }
-}
-
-impl Drop for Jitter {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
     }
 }
 

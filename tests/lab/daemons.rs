@@ -252,7 +252,8 @@ impl Keepalived {
         let path = node.write("keepalived.conf", conf)?;
         let pid = |name: &str| {
             let file = node.dir().join(name);
-            // One that was killed left it; its number may live on for a moment, and keepalived would not start.
+            // One that was killed left it; its number may live on for a moment, and keepalived would not
+            // start.
             let _ = std::fs::remove_file(&file);
             file
         };
@@ -438,7 +439,8 @@ impl Occupant {
                 let mut listener = None;
                 while !stop.load(Ordering::Relaxed) {
                     let Some(socket) = &listener else {
-                        // std sets SO_REUSEADDR and not SO_REUSEPORT: this keeps HAProxy out, and HAProxy this.
+                        // std sets SO_REUSEADDR and not SO_REUSEPORT: this keeps HAProxy out, and HAProxy
+                        // this.
                         listener = TcpListener::bind(addr).ok();
                         if let Some(socket) = &listener {
                             has_it.store(socket.set_nonblocking(true).is_ok(), Ordering::Relaxed);

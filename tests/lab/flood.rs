@@ -105,7 +105,8 @@ pub struct Flood {
 }
 
 impl Flood {
-    /// Begins to send these frames in turn from `eth0` of the node, `rate` of them a second or as many as it can.
+    /// Begins to send these frames in turn from `eth0` of the node, `rate` of them a second or as many as it
+    /// can.
     pub fn start(node: &Node, frames: Vec<Vec<u8>>, rate: u32) -> Result<Flood> {
         let (fd, index) = node.enter(|| -> Result<_> {
             let index = if_nametoindex("eth0")?;

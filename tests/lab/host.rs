@@ -1,5 +1,6 @@
 //! A node with a file system of its own: the machine's, with whatever is written to `/etc`, `/usr` and this
-//! repository's `target` kept apart, an empty `/run`, and a host name. What is written there is gone with the lab.
+//! repository's `target` kept apart, an empty `/run`, and a host name. What is written there is gone with the
+//! lab.
 
 use super::lan::Node;
 use super::proc::Proc;
@@ -8,8 +9,8 @@ use std::process::{Command, Output};
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Makes it, and stays, so that it does. `$1` is a directory for what is written, `$2` the repository's `target`,
-/// `$3` the host name, `$4` vipd, `$5` the link between the two networks of the tests.
+/// Makes it, and stays, so that it does. `$1` is a directory for what is written, `$2` the repository's
+/// `target`, `$3` the host name, `$4` vipd, `$5` the link between the two networks of the tests.
 const SETUP: &str = r#"
 for d in /etc /usr "$2"; do
     mkdir -p "$1/upper$d" "$1/work$d"
@@ -55,8 +56,8 @@ impl Host {
         cmd
     }
 
-    /// Runs a shell script there, in the repository's directory, to its end, which has to be a good one; what it
-    /// wrote to stdout. A program that it leaves behind must have other ends for its output.
+    /// Runs a shell script there, in the repository's directory, to its end, which has to be a good one; what
+    /// it wrote to stdout. A program that it leaves behind must have other ends for its output.
     pub fn sh(&self, script: &str) -> Result<String> {
         let mut cmd = self.enter();
         cmd.args(["timeout", "60", "sh", "-euxc", script]);

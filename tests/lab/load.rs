@@ -1,6 +1,5 @@
 //! A machine with no time to spare, and what it does to a program that needs nothing but to be woken on time.
 
-use super::lan::Node;
 use super::{Board, Result, ms, sys};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -41,8 +40,8 @@ impl Drop for Burn {
     }
 }
 
-/// Bare timers with the priority of the daemon under test, one on each CPU: when one of them is late, the machine
-/// itself stood still, and no daemon can be blamed for being late as well.
+/// Bare timers with the priority of the daemon under test, one on each CPU: when one of them is late, the
+/// machine itself stood still, and no daemon can be blamed for being late as well.
 pub struct Timers {
     late: Arc<Board<(Instant, Instant)>>,
     stop: Arc<AtomicBool>,
@@ -74,14 +73,14 @@ impl Timers {
     }
 
     /// As well, on a thread of its own: how long the kernel's lock of all changes of interfaces and addresses
-    /// (rtnl) is held by others, of whatever namespace. Who renews an address waits for it, and no priority helps.
-    pub fn start_rtnl(node: &Node, priority: i32, bound: Duration) -> Result<Timers> {
-        let fd = node.enter(|| UdpSocket::bind("0.0.0.0:0"))?;
+    /// (rtnl) is held by others, of whatever namespace. Who renews an address waits for it, and no priority
+    /// helps.
+    pub fn start_rtnl(priority: i32, bound: Duration) -> Result<Timers> {
+        let fd = UdpSocket::bind("0.0.0.0:0")?;
         let (late, stop) = (Arc::new(Board::new()), Arc::new(AtomicBool::new(false)));
         std::thread::spawn({
-            let (late, stop, node) = (late.clone(), stop.clone(), node.clone());
+            let (late, stop) = (late.clone(), stop.clone());
             move || {
-                node.join();
                 sys::fifo(priority);
                 while !stop.load(Ordering::Relaxed) {
                     let start = Instant::now();

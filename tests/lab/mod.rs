@@ -6,9 +6,30 @@
 //! Everything happens in a mount, network and PID namespace of this program ([`isolate`]): whatever
 //! becomes of it, nothing of it is left behind, and two runs do not see each other.
 //!
-//! No sleeping: every wait is for an event, has a deadline, and says what it waited for.
+//! No sleeping: every wait is for an event, has a deadline, and says what it waited for. A deadline, and any
+//! other bound on a time, is what vipd may take and how late the machine was on top ([`bound`]).
+//!
+//! # A map of `tests/`
+//! | where | cargo's name for it | what it is | how to run it |
+//! |---|---|---|---|
+//! | `net/` | test `net` | vipd in real namespaces, with keepalived and HAProxy | `cargo test --test net [NAME]` |
+//! | `sim/` | test `sim` | nodes in virtual time, with everything that can go wrong | `cargo test --profile sim --test sim` |
+//! | `house/` | test `house` | which room imports from which, how comments are written | `cargo test --test house` |
+//! | `docs.rs` | test `docs` | manual, README and program say the same | `cargo test --test docs` |
+//! | `wrong.rs` | test `wrong` | wrong configurations and what is said of them (`data/wrong`) | `cargo test --test wrong` |
+//! | `captures.rs` | test `captures` | keepalived's packets (`data/captures`) | `cargo test --test captures` |
+//! | `demo/` | example `demo` | a failover to watch | `make demo` |
+//! | `bench/` | example `bench` | figures: failover, memory, load | `make bench` |
+//! | `soak/` | example `soak` | what is too long for a test: kills, faults, adverts, leaks | `make soak` |
+//! | `fuzz/` | a crate of its own | every decoder and the whole node under libFuzzer | `make fuzz` |
+//! | `lab/` | none: a module of `net`, `demo`, `bench` and `soak` | this | |
+//! | `chaos/` | none: a module of `net` and `soak` | rounds of many faults at once, and their judge | `cargo test --test net chaos` |
+//!
+//! `make test` runs all tests (`run.sh`). Demo, bench and soak are examples: the first two have nothing to
+//! fail, the third takes two hours. They lie here because they share the lab. Each of these four programs is
+//! a crate of its own, so the lab is compiled four times, and none of them uses all of it: hence
+//! `allow(dead_code)`. To compile it once would take a crate of its own, and a workspace for that.
 
-// Shared by two programs, neither of which uses all of it.
 #![allow(dead_code, unused_imports)]
 
 mod arp;
@@ -18,6 +39,7 @@ mod flood;
 mod host;
 mod isolate;
 mod lan;
+mod late;
 mod load;
 mod proc;
 mod stall;
@@ -26,7 +48,7 @@ mod watcher;
 mod wire;
 
 pub use arp::Prober;
-pub use client::{Client, Jitter, Report, Request};
+pub use client::{Client, Report, Request};
 pub use daemons::{
     Daemon, Haproxy, Keepalived, Kind, Occupant, Router, Vipd, haproxy_cfg, haproxy_path, haproxy_start_time,
     vipd_path,
@@ -34,7 +56,8 @@ pub use daemons::{
 pub use flood::{Flood, Target, bad_frames};
 pub use host::Host;
 pub use isolate::{Isolation, isolate};
-pub use lan::{Lan, Node};
+pub use lan::{Lan, Node, bury_later};
+pub use late::{Jitter, bound, daemons_late, late, measure, standstill, words as lateness};
 pub use load::{Burn, Scheduling, Timers};
 pub use proc::{Line, Log, Proc};
 pub use stall::{Freezer, Starvation};
@@ -175,14 +198,16 @@ impl<T> Board<T> {
         answer
     }
 
-    /// Waits until `f` finds what it looks for.
+    /// Waits until `f` finds what it looks for; beyond `timeout` for as long as the machine was late
+    /// meanwhile.
     pub(crate) fn wait<R>(
         &self,
         timeout: Duration,
         what: impl FnOnce() -> String,
         mut f: impl FnMut(&[T]) -> Option<R>,
     ) -> Result<R> {
-        let deadline = Instant::now() + timeout;
+        let start = Instant::now();
+        let mut deadline = start + timeout;
         let mut inner = self.lock();
         loop {
             if let Some(found) = f(&inner.items) {
@@ -194,6 +219,13 @@ impl<T> Board<T> {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 drop(inner);
+                // It came too late, perhaps, because the machine did.
+                let until = start + timeout + late::patience(start, Instant::now()).min(secs(30));
+                if until > deadline + ms(1) {
+                    deadline = until;
+                    inner = self.lock();
+                    continue;
+                }
                 fail!("waited {:.1} s in vain for {}", timeout.as_secs_f64(), what());
             }
             inner = self.news.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;

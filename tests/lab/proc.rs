@@ -1,7 +1,7 @@
 //! Processes in nodes: started, listened to, signalled, and never left behind.
 
 use super::lan::{Node, kill_tree};
-use super::{Board, Error, Result, secs, since_start};
+use super::{Board, Error, Result, late, secs, since_start};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
@@ -90,6 +90,7 @@ impl Proc {
         let pid = i32::try_from(child.id()).unwrap_or(-1);
         let log = Arc::new(Log { name: name.clone(), lines: Board::new() });
         node.register(&log);
+        late::watch(node.id(), pid);
         let end = Arc::new(Board::new());
         std::thread::spawn({
             let log = log.clone();
@@ -179,6 +180,7 @@ impl Proc {
 impl Drop for Proc {
     fn drop(&mut self) {
         self.kill_tree();
+        late::forget(self.pid);
         if let Err(e) = self.wait_exit(secs(5)) {
             eprintln!("lab: {e}");
         }

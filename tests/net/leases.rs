@@ -1,5 +1,5 @@
-//! Leases, what an earlier vipd left, and the kernel as the truth: interfaces and addresses that come, go and change, over IPv4 and
-//! IPv6 at once.
+//! Leases, what an earlier vipd left, and the kernel as the truth: interfaces and addresses that come, go and
+//! change, over IPv4 and IPv6 at once.
 
 use super::life::wait_until;
 use super::*;
@@ -148,7 +148,8 @@ fn secondaries(w: &World) -> Result<()> {
     untouched(w, &others)
 }
 
-/// Permanent ones, of virtual routers and addresses that are no more, one on an interface that is not used any more.
+/// Permanent ones, of virtual routers and addresses that are no more, one on an interface that is not used
+/// any more.
 fn leftovers(w: &World) -> Result<()> {
     w.lan.second()?;
     let off = |vrid, vip: &str, more: &str| Router::new(vrid, 100, vip).with(&format!("lease = off\n{more}"));
@@ -184,7 +185,8 @@ fn leftovers(w: &World) -> Result<()> {
     untouched(w, &others)
 }
 
-/// As far as that can be had on a newer kernel: nothing that it tells has a tag before vipd itself adds something.
+/// As far as that can be had on a newer kernel: nothing that it tells has a tag before vipd itself adds
+/// something.
 fn without_tags(w: &World) -> Result<()> {
     w.one.ip("link set lo down")?;
     w.one.sysctl("net.ipv6.conf.all.disable_ipv6", "1")?;
@@ -200,7 +202,7 @@ fn without_tags(w: &World) -> Result<()> {
     untag("3")?;
     let again = Vipd::run(&w.one, None, &slow())?;
     again.wait_log("resumed", secs(1))?;
-    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved");
+    w.stayed(VIP)?;
     // Not resumed, because it says that it left: removed, and nothing advertised before.
     again.kill();
     again.wait_exit(secs(1))?;
@@ -241,10 +243,10 @@ fn deleted_again(w: &World) -> Result<()> {
             w.one.ip(&format!("addr del {vip}/{host} dev eth0"))?;
             let gone = w.watcher.wait_change(vip, "node1", false, advert.at, secs(1))?;
             let back = w.watcher.wait_change(vip, "node1", true, gone, secs(1))?;
-            ensure!(back - gone < ms(100), "{vip} took {:?}", back - gone);
+            ensure!(back - gone < w.bound_to(ms(100), gone, back), "{vip} took {:?}", back - gone);
             if round > 1 {
                 one.wait_log(
-                    &format!("{vip} was deleted on eth0 by somebody else, {round} times by now"),
+                    &format!("{vip} was deleted on eth0 by somebody else, {round} times so far"),
                     secs(1),
                 )?;
             }
@@ -257,7 +259,8 @@ fn deleted_again(w: &World) -> Result<()> {
     Ok(())
 }
 
-/// What breaks, and what mends it. While it is broken the other node has the addresses, and after that this one.
+/// What breaks, and what mends it. While it is broken the other node has the addresses, and after that this
+/// one.
 fn ends_well(w: &World, what: &str) -> Result<()> {
     let _two = Vipd::run(&w.two, None, &both(50))?;
     wait_both(w, "node2")?;
@@ -291,7 +294,7 @@ fn ends_well(w: &World, what: &str) -> Result<()> {
         // IPv4 is well with that.
         "small" => {
             w.watcher.wait_holder(GLOBAL, "node2", ELECTION)?;
-            ensure!(w.watcher.holder(VIP).as_deref() == Some("node1"), "{VIP} moved");
+            w.holds(VIP, "node1")?;
         }
         _ => {}
     }
@@ -313,11 +316,7 @@ fn ends_well(w: &World, what: &str) -> Result<()> {
         wait_until("renewals", secs(12), renewed)?;
     }
     for vip in [VIP, GLOBAL, LINK_LOCAL] {
-        ensure!(
-            w.watcher.holder(vip).as_deref() == Some("node1"),
-            "{vip} is on {:?}",
-            w.watcher.holders(vip)
-        );
+        w.holds(vip, "node1")?;
         // A planned hand-over, both ways, on a busy machine.
         w.watcher.no_overlap(vip, ms(500))?;
         println!("{what}: {vip} was nobody's for {:?}", w.watcher.longest_gap(vip, broken));
@@ -388,7 +387,7 @@ fn vmac_small_mtu(w: &World) -> Result<()> {
     w.one.ip("link set eth0 mtu 1000")?;
     w.watcher.wait_holder(GLOBAL, "node2", secs(2))?;
     w.capture.wait_advert("node1", VRID, Instant::now() + secs(2), secs(4))?;
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node1"), "{VIP} went");
+    w.holds(VIP, "node1")?;
     w.one.ip("link set eth0 mtu 1500")?;
     w.watcher.wait_holders(GLOBAL, &["node1", "node2"], secs(4))?;
     ensure!(one.log().grep(words::MASTER).len() == 1, "it was elected anew");
@@ -422,7 +421,7 @@ fn refused(w: &World) -> Result<()> {
     // It does not preempt for that, and is there if the other one goes.
     one.log().wait_from(one.log().mark(), words::BACKUP, secs(12))?;
     w.capture.wait_advert("node2", VRID, Instant::now() + secs(6), secs(8))?;
-    ensure!(w.watcher.holder(GLOBAL).as_deref() == Some("node2"), "it flaps");
+    w.holds(GLOBAL, "node2")?;
     ensure!(status()?.contains("does not preempt for"), "{}", status()?);
     w.one.ip("link del vrrp6.51")?;
     w.watcher.wait_holder(GLOBAL, "node1", ELECTION)?;
@@ -446,7 +445,10 @@ fn overrun(w: &World) -> Result<()> {
     let start = Instant::now();
     one.stop();
     w.one.ip(&flood)?;
-    w.one.ip(&format!("addr del {VIP}/32 dev eth0\naddr del {GLOBAL}/64 dev eth0"))?;
+    for addr in [format!("{VIP}/32"), format!("{GLOBAL}/64")] {
+        // On a slow machine its lease may be over: that is the same to vipd.
+        let _ = w.one.ip(&format!("addr del {addr} dev eth0"));
+    }
     println!("it stood still for {:?}", start.elapsed());
     one.cont();
     one.wait_log("netlink: messages were lost, reading everything again", secs(2))?;
@@ -519,7 +521,7 @@ fn forged(w: &World) -> Result<()> {
     for word in ["does not exist", "was deleted", "FAULT", "messages were lost"] {
         ensure!(one.log().grep(word).is_empty(), "it believed that: {word}");
     }
-    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved");
+    w.stayed(VIP)?;
     // The real one is heard.
     w.one.ip("link set eth0 down")?;
     one.wait_log("Netlink reports eth0 down", secs(1))?;

@@ -181,7 +181,7 @@ fn misbehaves(w: &World, how: &'static str) -> Result<()> {
     }
     let one = Vipd::start(&w.one, &ini(&w.one, &name, &[router(100)]))?;
     w.watcher.wait_holder(VIP, "node1", ELECTION)?;
-    let (jitter, start) = (Jitter::start(), Instant::now());
+    let start = Instant::now();
     let line = one.wait_log(expected, wait);
     if line.is_ok() && start.elapsed() < secs(5) {
         std::thread::sleep(secs(5));
@@ -191,9 +191,11 @@ fn misbehaves(w: &World, how: &'static str) -> Result<()> {
     let gaps = adverts.windows(2).map(|pair| pair[1].at - pair[0].at);
     let worst = gaps.map(|gap| gap.abs_diff(secs(1))).max().unwrap_or_default();
     println!("{how}: {} adverts, the worst off by {worst:?}", adverts.len());
-    // What every process of this machine suffered is not the loop's doing.
-    let bound = ms(100) + jitter.worst(start, Instant::now());
-    ensure!(adverts.len() >= 4 && worst < bound, "{} adverts, one late by {worst:?}", adverts.len());
+    ensure!(
+        adverts.len() >= 4 && worst < w.bound(ms(100), start),
+        "{} adverts, one late by {worst:?}",
+        adverts.len()
+    );
     let fds = std::fs::read_dir(format!("/proc/{}/fd", one.pid()))?.count();
     ensure!(fds <= 26 && w.one.pids("").len() <= 8, "{fds} descriptors, {:?}", w.one.pids(""));
     one.terminate();

@@ -29,7 +29,7 @@ fn shrugs_off(w: &World, expected: &[&str], bogus: bool, packet: impl Fn() -> Re
         one.log().wait_from(mark, words::BOGUS, secs(2))?;
     }
     w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?;
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node1"), "node1 gave up");
+    w.holds(VIP, "node1")?;
     ensure!(one.is_alive(), "vipd died");
     // What comes with every packet is said once.
     let said = one.log().grep(words::BOGUS).len();
@@ -95,7 +95,8 @@ fn bears_garbage(w: &World) -> Result<()> {
         }
     }
     w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?;
-    ensure!(w.watcher.holder(VIP).as_deref() == Some("node1") && one.is_alive(), "node1 gave up");
+    w.holds(VIP, "node1")?;
+    ensure!(one.is_alive(), "vipd has ended");
     // About 130 packets of a dozen kinds: each kind is said once or so.
     let said = one.log().grep(words::BOGUS).len();
     ensure!((1..=20).contains(&said), "said {said} times");

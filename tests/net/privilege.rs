@@ -98,7 +98,8 @@ fn debian_cfg(w: &World) -> Result<(PathBuf, PathBuf)> {
     Ok((cfg, socket))
 }
 
-/// Its users, its chroot, a socket in its directory, a port below 1024, more descriptors than the limit; and reloads.
+/// Its users, its chroot, a socket in its directory, a port below 1024, more descriptors than the limit; and
+/// reloads.
 fn debian(w: &World) -> Result<()> {
     let (cfg, socket) = debian_cfg(w)?;
     // Who may raise it has fewer descriptors than HAProxy needs.
@@ -226,7 +227,7 @@ fn reload_needs_what_was_dropped(w: &World) -> Result<()> {
     one.wait_log(" ready after ", secs(5))?;
     let hook = reload(&with.replace("log = stderr\n", "log = stderr\nnotify = /bin/true\n"), 0)?;
     ensure!(hook.contains("until a restart, commands have only the capabilities"), "{hook}");
-    ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved");
+    w.stayed(VIP)?;
     Ok(())
 }
 

@@ -32,7 +32,8 @@ fn refuses_second_instance(w: &World) -> Result<()> {
     ensure!(status.code() == Some(1), "the second instance ended with {status}");
     second.log().wait_any(0, words::LOCKED, secs(1))?;
     w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?;
-    ensure!(w.watcher.timeline(VIP).len() == 1 && one.is_alive(), "the first instance was disturbed");
+    w.stayed(VIP)?;
+    ensure!(one.is_alive(), "the first instance has ended");
     Ok(())
 }
 
@@ -92,8 +93,7 @@ fn carries_250_routers(w: &World) -> Result<()> {
         // Whoever should hold nothing had the time to make a mistake.
         w.capture.wait_advert(node, 250, since + secs(5), secs(8))?;
         for i in 1..=250 {
-            let holder = w.watcher.holder(&vip(i));
-            ensure!(holder.as_deref() == Some(node), "{} is on {holder:?}, not on {node} alone", vip(i));
+            w.holds(&vip(i), node)?;
         }
         Ok(())
     };

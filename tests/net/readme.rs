@@ -1,9 +1,10 @@
-//! Somebody with nothing but the README sets up a pair: node1 by its commands for Debian, node2 by those for Alpine,
-//! copied as they stand. A block of the README is run here if the line above it is `<!-- test: WHERE -->`.
+//! Somebody with nothing but the README sets up a pair: node1 by its commands for Debian, node2 by those for
+//! Alpine, copied as they stand. A block of the README is run here if the line above it is `<!-- test: WHERE
+//! -->`.
 //!
-//! What stands in for a bare machine: a file system of its own ([`Host`]) in which `apt-get` and `apk` only look
-//! whether what they should install is there, `systemctl`, `rc-service` and `rc-update` start and stop what the
-//! installed unit or script names, and `make` alone does not compile again. All else is real.
+//! What stands in for a bare machine: a file system of its own ([`Host`]) in which `apt-get` and `apk` only
+//! look whether what they should install is there, `systemctl`, `rc-service` and `rc-update` start and stop
+//! what the installed unit or script names, and `make` alone does not compile again. All else is real.
 
 use super::*;
 

@@ -183,7 +183,7 @@ fn many_routers(w: &World) -> Result<()> {
     w.capture.wait_advert("node1", 250, w.born, ELECTION)?;
     let start = Instant::now();
     while one.cli(&["status"])?.status.code() != Some(0) {
-        ensure!(start.elapsed() < ELECTION, "not master of all");
+        ensure!(start.elapsed() < 3 * ELECTION, "not master of all");
     }
     let start = Instant::now();
     for option in ["--json", "--metrics"].into_iter().cycle().take(100) {
@@ -203,7 +203,7 @@ fn many_routers(w: &World) -> Result<()> {
     validate("json", &out)?;
     validate("metrics", &text(&one.cli(&["status", "--metrics"])?))?;
     println!("{} octets of JSON; 100 answers in {:?}; adverts up to {late:?} off", out.len(), end - start);
-    ensure!(late < ms(200), "adverts are {late:?} off");
+    ensure!(late < w.bound_to(ms(200), start, end), "adverts are {late:?} off");
     ensure!(one.log().grep("no advert went out").is_empty(), "it stood still");
     Ok(())
 }
@@ -225,7 +225,7 @@ fn watch_follows(w: &World) -> Result<()> {
     wait(" vrrp/VI_1 BACKUP 100 VRRP_Instance(VI_1) Entering BACKUP STATE (higher advert from", ELECTION)?;
     wait(" vrrp/VI_1 BACKUP 100 Netlink reflector reports IP 192.168.30.230 removed on eth0", secs(2))?;
     two.kill_tree();
-    wait("(the master fell silent)", ELECTION)?;
+    wait("(no advert from the master)", ELECTION)?;
     wait(" vrrp/VI_1 MASTER 100 Netlink reflector reports IP 192.168.30.230 added on eth0", secs(2))?;
     for line in watching.log().grep("") {
         println!("{}", line.text);
@@ -337,9 +337,9 @@ fn split_brain(w: &World) -> Result<()> {
     let two = Vipd::run(&w.two, None, &[router(99).auth(Some("2222"))])?;
     w.watcher.wait_holders(VIP, &["node1", "node2"], ELECTION)?;
     let told =
-        "split brain: 192.168.30.117 is master, too, with priority 99; its adverts are refused (auth_pass)";
+        "split brain: 192.168.30.117 is also master, with priority 99; its adverts are refused (auth_pass)";
     one.wait_log(told, secs(4))?;
-    two.wait_log("split brain: 192.168.30.116 is master, too, with priority 100", secs(4))?;
+    two.wait_log("split brain: 192.168.30.116 is also master, with priority 100", secs(4))?;
     let text = status(&one, 4)?;
     has(&text, "SPLIT BRAIN: master 192.168.30.117 with priority 99, refused (auth_pass), ")?;
     let present = "vipd_vrrp_foreign_master_present{name=\"VI_51\",address=\"192.168.30.117\"}";
@@ -379,13 +379,15 @@ fn contested(w: &World) -> Result<()> {
     let mac: Vec<String> = w.client.mac().iter().map(|b| format!("{b:02x}")).collect();
     let mac = mac.join(":");
     one.wait_log(
-        &format!("192.168.30.230 on eth0 was announced by {mac}, another host: announcing it again"),
+        &format!("another host, {mac}, announced 192.168.30.230 on eth0: announcing it again"),
         secs(2),
     )?;
     has(&status(&one, 0)?, &format!("192.168.30.230 announced by {mac}, another host, "))?;
     ensure!(metric(&one, "vipd_vrrp_foreign_announcements_total{name=\"VI_51\"}")? == 100.0, "its metric");
     let ours = w.capture.all(start, |s| s.node == "node1" && s.announces(v4(VIP).into()));
-    ensure!((1..=5).contains(&ours.len()), "{} announcements in answer", ours.len());
+    // Five in the second that the hundred take on a machine that has time.
+    let most = 5 * start.elapsed().as_secs_f64().ceil() as usize;
+    ensure!((1..=most).contains(&ours.len()), "{} announcements in answer, not {most}", ours.len());
     ensure!(one.log().grep("another host").len() == 1, "told more than once");
     Ok(())
 }

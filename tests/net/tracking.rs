@@ -69,7 +69,11 @@ fn tracked_interface(w: &World, peer: Kind, weight: bool) -> Result<()> {
             shows(&one, "a tracked interface is down")?;
             shows(&one, "interface eth1 down")?;
             // priority 0: the skew of 100 is 0.61 s
-            ensure!(came - start < ms(1500), "node2 had it only after {:?}", came - start);
+            ensure!(
+                came - start < w.bound_to(ms(1500), start, came),
+                "node2 had it only after {:?}",
+                came - start
+            );
         }
         w.one.ip(good)?;
         w.watcher.wait_holder(VIP, "node1", ELECTION)?;
@@ -158,9 +162,9 @@ fn checks_tcp_and_http(w: &World) -> Result<()> {
         ("endless", "http", v4, Some((b"HTTP/1.1 200 OK\r\n\r\n", &[b'x'; 65536])), 0, "succeeded"),
         ("header", "http", v4, Some((b"HTTP/1.1 200 OK\r\n", &[b'h'; 65536])), 0, "succeeded"),
         ("drip", "http", v4, Some((NONE, b"HTTP/1.1 200 OK\r\n")), 1000, "failed (timed out)"),
-        ("garbage", "http", v4, Some((NONE, &[0xff; 65536])), 0, "failed (the answer is no HTTP)"),
-        ("ssh", "http", v4, Some((b"SSH-2.0-x\r\n", NONE)), 0, "failed (the answer is no HTTP)"),
-        ("short", "http", v4, Some((b"HTTP/1.1 20", NONE)), 0, "failed (the answer is no HTTP)"),
+        ("garbage", "http", v4, Some((NONE, &[0xff; 65536])), 0, "failed (the answer is not HTTP)"),
+        ("ssh", "http", v4, Some((b"SSH-2.0-x\r\n", NONE)), 0, "failed (the answer is not HTTP)"),
+        ("short", "http", v4, Some((b"HTTP/1.1 20", NONE)), 0, "failed (the answer is not HTTP)"),
     ];
     let (mut checks, mut tracks) = (String::new(), String::new());
     for (port, (name, kind, ip, answer, pause, _)) in (7001..).zip(cases) {
@@ -240,8 +244,8 @@ fn commands(w: &World, cases: &[(&str, &str, &str)], user: Option<&str>) -> Resu
     Ok(one)
 }
 
-/// Default dispositions (but of 32 and up, which glibc keeps for itself), empty mask, three descriptors (and that of
-/// /proc/self/fd itself).
+/// Default dispositions (but of 32 and up, which glibc keeps for itself), empty mask, three descriptors (and
+/// that of /proc/self/fd itself).
 const CLEAN: &str = "[ $(grep -E -c 'Sig(Blk|Ign):.*[08]0000000$' /proc/self/status) = 2 ] && \
                      [ \"$(echo $(ls /proc/self/fd))\" = '0 1 2 3' ]";
 
@@ -265,12 +269,14 @@ fn checks_by_command(w: &World) -> Result<()> {
     std::thread::sleep(secs(3));
     // Of "hangs" one attempt may be under way: a shell's two children.
     for (seconds, most) in [("1001", 2), ("1002", 1), ("1003", 1)] {
-        let left = w.one.pids("sleep").into_iter().filter(|pid| {
-            std::fs::read(format!("/proc/{pid}/cmdline"))
-                .is_ok_and(|c| c == format!("sleep\0{seconds}\0").as_bytes())
-        });
-        let left = left.count();
-        ensure!(left <= most, "{left} sleeps of {seconds} s are left");
+        let left = || {
+            let is = |pid: &i32| {
+                std::fs::read(format!("/proc/{pid}/cmdline"))
+                    .is_ok_and(|c| c == format!("sleep\0{seconds}\0").as_bytes())
+            };
+            w.one.pids("sleep").iter().filter(|pid| is(pid)).count()
+        };
+        life::wait_until(&format!("at most {most} sleeps of {seconds} s"), secs(2), || left() <= most)?;
     }
     ensure!(w.one.pids("yes").len() <= 1, "yes goes on");
     // One that was killed an instant ago may still wait to be reaped: that is seen a little later.
@@ -365,7 +371,7 @@ fn lost_gateway(w: &World) -> Result<()> {
     let start = Instant::now();
     w.client.ip("addr del fd00::10/64 dev eth0")?;
     let came = w.watcher.wait_holder(VIP, "node2", ELECTION)?;
-    ensure!(came - start < ms(2000), "node2 had it only after {:?}", came - start);
+    ensure!(came - start < w.bound_to(ms(2000), start, came), "node2 had it only after {:?}", came - start);
     shows(&one, "a tracked check is down")?;
     shows(&one, "check gw6 down")?;
     w.client.ip("addr add fd00::10/64 dev eth0 nodad")?;

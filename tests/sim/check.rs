@@ -1,8 +1,8 @@
-//! What must hold, whatever goes wrong. All of it is judged by what the machines really have and what the network
-//! really did, never by what a node believes of itself.
+//! What must hold, whatever goes wrong. All of it is judged by what the machines really have and what the
+//! network really did, never by what a node believes of itself.
 //!
-//! In one connected part, with the default lease and I of a second or more, nobody gets a VIP that another one
-//! still has. What is excused, why, and for how long:
+//! In one connected part, with the default lease and I of a second or more, nobody gets a VIP that another
+//! one still has. What is excused, why, and for how long:
 //!
 //! | cause | how long both may have it |
 //! |---|---|
@@ -19,20 +19,22 @@
 //!
 //! That is checked as rules of one machine each, which together give it, and once more at the moment that a
 //! second holder appears:
-//! - *the lease*: a VIP is gone N × I after the last advert of its holder, and is renewed only by a fresh one;
-//! - *the takeover*: nobody begins to advertise within N × I of an advert it has to respect, unless who sent it has
-//!   left since, or was outranked by another one that was heard;
+//! - *the lease*: a VIP is gone N × I after the last advert of its holder, and is renewed only by a fresh
+//!   one;
+//! - *the takeover*: nobody begins to advertise within N × I of an advert it has to respect, unless who sent
+//!   it has left since, or was outranked by another one that was heard;
 //! - *letting go*: who is neither master nor handing over has no VIP when its turn ends;
-//! - *two masters* that hear each other are one after I + delay; two that were both told to resign, and wait for an
-//!   answer, say nothing that could be heard;
-//! - *the last word*: a backup advertises once at the most, if it was outranked as a master, within I of that, and lower
-//!   than what it was outranked by;
+//! - *two masters* that hear each other are one after I + delay; two that were both told to resign, and wait
+//!   for an answer, say nothing that could be heard;
+//! - *the last word*: a backup advertises once at the most, if it was outranked as a master, within I of
+//!   that, and lower than what it was outranked by;
 //! - *announced*: after a cut, a client has heard the right master announce its VIPs last;
 //! - *no flapping*: who cannot send tries it less and less often;
-//! - *rest*: `rest` after the last fault nothing happens any more, but for one thing that is known to the moment: whose
-//!   kernel refused its addresses is in FAULT, then stands aside, and preempts when that is over. There is no rest
-//!   during that FAULT, nor for `settle` after it and after the time aside; there is while it stands aside. The plan
-//!   goes on until all of that is over, and whenever rest begins there is one master, the best one that comes forward.
+//! - *rest*: `rest` after the last fault nothing happens any more, but for one thing that is known to the
+//!   moment: whose kernel refused its addresses is in FAULT, then stands aside, and preempts when that is
+//!   over. There is no rest during that FAULT, nor for `settle` after it and after the time aside; there is
+//!   while it stands aside. The plan goes on until all of that is over, and whenever rest begins there is one
+//!   master, the best one that comes forward.
 
 use crate::haproxy::State;
 use crate::mutant::Mutant;
@@ -47,7 +49,8 @@ use vipd::lease::{Op, OpKind};
 use vipd::node::Memory;
 use vipd::vrrp::machine::{Kind, Master, Why};
 
-/// What is known of one virtual router on one machine. Times are the machine's own but for `entered`, `window`.
+/// What is known of one virtual router on one machine. Times are the machine's own but for `entered`,
+/// `window`.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     pub sent_id: u64,
@@ -198,8 +201,8 @@ impl World {
         let same = f.term == Some(router.since);
         let unlawful = router.why == Why::Resumed && f.term.is_some() && !reigned && !same;
         f.hold_since = None;
-        // Between `may_advertise` and the send; or a master whose adverts could not be sent, and who has dismissed
-        // a lower one meanwhile.
+        // Between `may_advertise` and the send; or a master whose adverts could not be sent, and who has
+        // dismissed a lower one meanwhile.
         if p.caught || unsent > 0 && t < unsent + 3 * min_down_interval {
             f.bindings.clear();
         }
@@ -364,8 +367,9 @@ impl World {
     pub fn turn_ends(&mut self, h: usize, p: &mut Proc, t: u64) {
         let now = self.clock(h, t);
         for (r, router) in p.node.routers.iter().enumerate() {
-            let refused = router.refused_until.map(|at| self.world(h, at));
-            let no_preempt_for = router.machine.no_preempt_for(now).filter(|_| router.refusals > 0);
+            let refused = router.refused.until.map(|at| self.world(h, at));
+            let no_preempt_for =
+                router.machine.no_preempt_for(now).filter(|_| router.refused.times.failures() > 0);
             let no_preempt_for = no_preempt_for.map(|left| self.world(h, now + left));
             let f = &mut self.hosts[h].facts[r];
             f.reigns &= router.is_master() || router.may_resume;
@@ -499,8 +503,8 @@ impl World {
         let Some(down) = host.haproxy.down_since.filter(|_| self.plan.haproxy && !router.is_owner()) else {
             return;
         };
-        // A hang: two answers missed, 0.3 s each, asked 0.5 s apart. A death begins anew: what hung may die just
-        // before it is given up, and then has `restart_grace` like any other.
+        // A hang: two answers missed, 0.3 s each, asked 0.5 s apart. A death begins anew: what hung may die
+        // just before it is given up, and then has `restart_grace` like any other.
         let hung = host.haproxy.process.is_some_and(|x| x.state == State::Hung);
         let limit = if hung { 1500 * MS } else { 600 * MS };
         let since = down.max(p.still).max(p.started);
@@ -556,8 +560,8 @@ impl World {
         }
     }
 
-    /// A client was told last by the one that has it. What else goes wrong can keep the loser of two masters from
-    /// telling the winner of itself; so can the next cut.
+    /// A client was told last by the one that has it. What else goes wrong can keep the loser of two masters
+    /// from telling the winner of itself; so can the next cut.
     fn asks_the_right_one(&mut self, m: usize, addr: IpAddr) {
         let calm = |f: &&(u64, Fault)| !matches!(f.1, Fault::Calm);
         let mut faults = self.plan.faults.iter().filter(calm);

@@ -1,8 +1,9 @@
 //! The addresses of one machine, as unkind as Linux is: whole seconds, a check that never runs twice within a
 //! second unless something is touched, a timer wheel, and a deferrable timer on an idle CPU.
 //!
-//! `expire` is `check_lifetime` of net/ipv4/devinet.c in jiffies at HZ = 250. How late an idle CPU lets the timer
-//! be is bounded by what was measured (src/config/lease.rs): 1.7 s for a lease of 1 s, 2.25 s for 2 to 16 s.
+//! `expire` is `check_lifetime` of net/ipv4/devinet.c in jiffies at HZ = 250. How late an idle CPU lets the
+//! timer be is bounded by what was measured (src/config/lease.rs): 1.7 s for a lease of 1 s, 2.25 s for 2 to
+//! 16 s.
 
 use crate::rng::Rng;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,5 +1,5 @@
-//! The simulator: two to five real nodes on a virtual LAN, in virtual time, with everything that can go wrong.
-//! `check` has what must hold, `plan` what goes wrong, `shell` the daemon, `kernel` Linux.
+//! The simulator: two to five real nodes on a virtual LAN, in virtual time, with everything that can go
+//! wrong. `check` has what must hold, `plan` what goes wrong, `shell` the daemon, `kernel` Linux.
 //!
 //! ```text
 //! cargo test --test sim                                  some seeds, slowly

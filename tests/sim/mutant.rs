@@ -1,5 +1,5 @@
-//! Rules that are broken on purpose, by this harness and not in the product: an invariant that catches none of
-//! them would be worth nothing.
+//! Rules that are broken on purpose, by this harness and not in the product: an invariant that catches none
+//! of them would be worth nothing.
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mutant {

@@ -26,7 +26,8 @@ impl Router {
         self.interval * self.adverts
     }
 
-    /// Whether a lease ends before a backup's down timer (README; src/config/lease.rs): I of a second or more.
+    /// Whether a lease ends before a backup's down timer (README; src/config/lease.rs): I of a second or
+    /// more.
     pub fn safe(&self) -> bool {
         self.leased && self.min_down_interval() >= self.interval / 4 + SEC + 1700 * MS
     }

@@ -1,8 +1,8 @@
-//! One vipd process: `daemon.rs` step by step, in the same order, so that it can stand still between any two of
-//! them. Each `clock::now()` of the daemon is one read of `World::clock` here.
+//! One vipd process: `daemon.rs` step by step, in the same order, so that it can stand still between any two
+//! of them. Each `clock::now()` of the daemon is one read of `World::clock` here.
 //!
-//! What the daemon does in one go is a [`Stage`]; what it does between two reads of the clock, or between a check
-//! and the system call that it is for, is a [`Half`].
+//! What the daemon does in one go is a [`Stage`]; what it does between two reads of the clock, or between a
+//! check and the system call that it is for, is a [`Half`].
 
 mod calls;
 
@@ -16,7 +16,7 @@ use std::rc::Rc;
 use vipd::base::time::{Time, earlier};
 use vipd::haproxy::supervisor;
 use vipd::lease::Op;
-use vipd::node::{Effect, Memory, Node};
+use vipd::node::{Clocks, Effect, Memory, Node, SETTLE, Step, TURN};
 use vipd::wire::rtnl::Msg;
 
 /// An advert on its way.
@@ -39,21 +39,14 @@ pub enum Stage {
     Adopt,
     EarlyRead,
     Begin,
-    // turn
-    Woke,
-    WokeEffects,
+    // turn: a step of `TURN`, and its effects
+    Step(usize),
+    Effects(usize),
     Read,
     Reread,
     /// `is_takeover_due`
     Overdue,
-    // settle
-    Tick,
-    TickEffects,
-    Flush,
-    FlushEffects,
-    Again,
-    AgainEffects,
-    Tell,
+    Jobs,
     Wait,
 }
 
@@ -155,6 +148,9 @@ impl Proc {
     }
 }
 
+/// Where `SETTLE` begins.
+const SETTLED: usize = TURN.len() - SETTLE.len();
+
 const SOURCES: [Source; 6] =
     [Source::Netlink, Source::Signals, Source::Vrrp, Source::Arp, Source::Probe, Source::Pidfd];
 
@@ -251,7 +247,7 @@ impl World {
         if p.stage == Stage::Wait {
             // `wait`: this is what ppoll reports.
             p.ready = SOURCES.into_iter().filter(|s| p.is_ready(*s)).collect();
-            p.stage = Stage::Woke;
+            p.stage = Stage::Step(0);
             if p.turns.0 != t / (100 * MS) {
                 p.turns = (t / (100 * MS), 0);
             }
@@ -313,21 +309,15 @@ impl World {
         let m = self.mutant;
         use Stage::*;
         p.stage = match p.stage {
-            DumpEffects | WokeEffects | TickEffects | FlushEffects | AgainEffects => {
-                match p.node.next_effect() {
-                    Some(e) => {
-                        self.carry_out(h, p, t, e);
-                        return;
-                    }
-                    None => match p.stage {
-                        DumpEffects => Adopt,
-                        WokeEffects => Read,
-                        TickEffects => Flush,
-                        FlushEffects => Again,
-                        _ => Tell,
-                    },
+            DumpEffects | Effects(_) => match (p.node.next_effect(), p.stage) {
+                (Some(e), _) => {
+                    self.carry_out(h, p, t, e);
+                    return;
                 }
-            }
+                (None, Effects(i)) if i + 1 < TURN.len() => Step(i + 1),
+                (None, Effects(_)) => Jobs,
+                (None, _) => Adopt,
+            },
             Dump => {
                 self.dump(h, p, t);
                 DumpEffects
@@ -355,18 +345,9 @@ impl World {
             Begin => {
                 let remembered = std::mem::take(&mut p.remembered);
                 p.node.begin(now, &remembered);
-                Tick
+                Step(SETTLED)
             }
-            Woke => {
-                p.read_at = now;
-                if m != Mutant::Sleepwalks {
-                    p.node.check_stall(now);
-                }
-                if m == Mutant::TimersBeforeSockets {
-                    p.node.tick(now);
-                }
-                WokeEffects
-            }
+            Step(i) => self.turn_step(h, p, t, i),
             Read => match p.ready.pop_front() {
                 Some(source) => {
                     p.half = Some(Half::Drain { source, now });
@@ -384,33 +365,46 @@ impl World {
                 if p.node.is_takeover_due(p.read_at) {
                     p.half = Some(Half::Drain { source: Source::Vrrp, now });
                 }
-                Tick
+                Effects(SETTLED - 1)
             }
-            Tick => {
-                let now = match m {
-                    Mutant::Impatient => now + std::time::Duration::from_secs(1),
-                    Mutant::LateClock => now,
-                    _ => p.read_at,
-                };
-                p.node.tick(now);
-                TickEffects
-            }
-            Again => {
-                p.node.announce_some(now);
-                AgainEffects
-            }
-            Flush => {
-                p.node.flush(now);
-                FlushEffects
-            }
-            Tell => {
-                while let Some(e) = p.node.next_event() {
-                    self.told(h, p, &e, t);
+            Jobs => {
+                if self.serve_job(h, p, now) {
+                    Step(SETTLED)
+                } else {
+                    Wait
                 }
-                if self.serve_job(h, p, now) || p.node.compact(now) { Tick } else { Wait }
             }
             Wait => Wait,
         };
+    }
+
+    /// One step of `TURN`.
+    fn turn_step(&mut self, h: usize, p: &mut Proc, t: u64, i: usize) -> Stage {
+        let fresh = self.clock(h, t);
+        let m = self.mutant;
+        let mut turn = p.read_at;
+        match TURN[i] {
+            Step::CheckStall => {
+                (p.read_at, turn) = (fresh, fresh);
+                if m == Mutant::TimersBeforeSockets {
+                    p.node.run(Step::Tick, Clocks { turn, fresh });
+                }
+                if m == Mutant::Sleepwalks {
+                    return Stage::Effects(i);
+                }
+            }
+            Step::Read => return Stage::Read,
+            Step::Tick if m == Mutant::Impatient => turn = fresh + std::time::Duration::from_secs(1),
+            Step::Tick if m == Mutant::LateClock => turn = fresh,
+            Step::Log => {
+                while let Some(e) = p.node.next_event() {
+                    self.told(h, p, &e, t);
+                }
+            }
+            _ => {}
+        }
+        p.node.run(TURN[i], Clocks { turn, fresh });
+        Stage::Effects(i)
     }
 
     /// `Daemon::serve_jobs`: whether anything was done.

@@ -1,5 +1,6 @@
-//! A day's adverts in minutes: 250 virtual routers with an advert each 10 ms, ten million sent and received. How late
-//! they are, whether they drift, and what becomes of the memory; a while of the same with keepalived.
+//! A day's adverts in minutes: 250 virtual routers with an advert each 10 ms, ten million sent and received.
+//! How late they are, whether they drift, and what becomes of the memory; a while of the same with
+//! keepalived.
 
 use super::lab::*;
 use crate::{ensure, fail};
@@ -53,8 +54,8 @@ fn of(kind: Kind, adverts: u64) -> Result<Figures> {
     let lan = Lan::new(&[("node1", "192.168.30.116/16"), ("node2", "192.168.30.117/16")])?;
     let watcher = Watcher::start(&lan)?;
     let (one, two) = (lan.node("node1"), lan.node("node2"));
-    // This is about sending and receiving: a receiver that takes over whenever this machine pauses for 30 ms would
-    // be another experiment.
+    // This is about sending and receiving: a receiver that takes over whenever this machine pauses for 30 ms
+    // would be another experiment.
     let patient = if kind == Kind::Vipd { "down_timer_adverts = 100" } else { "down_timer_adverts 100" };
     let routers = |priority| -> Vec<Router> {
         let router =
@@ -140,7 +141,8 @@ fn heard(daemon: &Daemon) -> f64 {
     received.filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-/// What it has written to itself (anonymous memory), and PSS, in KiB: pages of the program come as they are needed.
+/// What it has written to itself (anonymous memory), and PSS, in KiB: pages of the program come as they are
+/// needed.
 fn size(pid: i32) -> (u64, u64) {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let field = |name: &str| {

@@ -1,6 +1,6 @@
-//! The fault table: what each fault costs, vipd beside keepalived, with an advert each second and ten a second. The
-//! four laboratories of a fault are built, then all suffer it at once, then all are taken down: what the kernel
-//! locks to make or remove a namespace never falls into a measurement.
+//! The fault table: what each fault costs, vipd beside keepalived, with an advert each second and ten a
+//! second. The four laboratories of a fault are built, then all suffer it at once, then all are taken down:
+//! what the kernel locks to make or remove a namespace never falls into a measurement.
 
 use super::lab::*;
 use super::{phase, router};
@@ -499,8 +499,8 @@ fn own_v6(node: &Node) -> Result<()> {
     node.ip(&format!("addr replace 2001:db8:30::{host}/64 dev eth0 nodad"))
 }
 
-/// Somebody else's addresses of finite lifetime on the same interfaces, touched now and then; every run of the
-/// kernel's check that this causes may delay the end of a lease.
+/// Somebody else's addresses of finite lifetime on the same interfaces, touched now and then; every run of
+/// the kernel's check that this causes may delay the end of a lease.
 fn touch(nodes: [Node; 2]) -> Arc<AtomicBool> {
     let on = Arc::new(AtomicBool::new(true));
     let touching = on.clone();
@@ -523,8 +523,8 @@ fn touch(nodes: [Node; 2]) -> Arc<AtomicBool> {
     on
 }
 
-/// Three virtual routers; node1's priorities differ, so that their masters' first adverts, and keepalived's ever
-/// after, come at different times.
+/// Three virtual routers; node1's priorities differ, so that their masters' first adverts, and keepalived's
+/// ever after, come at different times.
 fn daemon(kind: Kind, advert_int: &str, node: &Node, priorities: [u8; 3], lines: &str) -> Result<Daemon> {
     let lines = match kind {
         Kind::Vipd => lines.to_owned(),

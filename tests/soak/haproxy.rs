@@ -1,5 +1,6 @@
-//! HAProxy and vipd are killed under load, many times, and beside them keepalived with a check script; HAProxy is
-//! restarted and reloaded a thousand times. Figures, and an error where one is not as it should be.
+//! HAProxy and vipd are killed under load, many times, and beside them keepalived with a check script;
+//! HAProxy is restarted and reloaded a thousand times. Figures, and an error where one is not as it should
+//! be.
 
 use super::lab::*;
 use super::{phase, secs};
@@ -213,8 +214,8 @@ fn own_start_time(p: &Pair) -> Result<()> {
     Ok(())
 }
 
-/// The same with keepalived, a check script and a supervisor that starts HAProxy again after 0.1 s, as systemd
-/// does (`Restart=always`).
+/// The same with keepalived, a check script and a supervisor that starts HAProxy again after 0.1 s, as
+/// systemd does (`Restart=always`).
 pub(super) fn script(count: usize) -> Result<()> {
     Pair::with(|p| script_of(p, count))
 }
@@ -263,7 +264,8 @@ fn script_of(p: &mut Pair, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// kill -9 of vipd. With a new one after 200 ms nobody notices; without one the peer takes over, and never both.
+/// kill -9 of vipd. With a new one after 200 ms nobody notices; without one the peer takes over, and never
+/// both.
 pub(super) fn vipd(seed: u64, count: usize) -> Result<()> {
     let mut failed = Vec::new();
     for interval in ["1", "2"] {

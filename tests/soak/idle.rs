@@ -1,5 +1,5 @@
-//! What an idle master asks of the kernel in a minute, call by call: for each advert, for each renewal of the lease,
-//! and what of it was for nothing.
+//! What an idle master asks of the kernel in a minute, call by call: for each advert, for each renewal of the
+//! lease, and what of it was for nothing.
 
 use super::lab::*;
 use super::router;
@@ -111,7 +111,8 @@ fn count(text: &str) -> Calls {
         calls.renewals += u32::from(name.starts_with("send") && what == "RTM_NEWADDR");
         let key = [name, what, errno].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(" ");
         *calls.all.entry(key).or_default() += 1;
-        // What is asked for again at once has brought nothing the first time; and memory is not to come and go.
+        // What is asked for again at once has brought nothing the first time; and memory is not to come and
+        // go.
         if errno == "EAGAIN" || name == "munmap" || (name == "ppoll" && last.starts_with("ppoll(")) {
             calls.idle += 1;
             if calls.examples.len() < 6 {

@@ -1,5 +1,5 @@
-//! What is too long for `make test`: crashes and stalls at random moments of the interval, many times. `USAGE` says
-//! what there is.
+//! What is too long for `make test`: crashes and stalls at random moments of the interval, many times.
+//! `USAGE` says what there is.
 
 mod adverts;
 #[path = "../chaos/mod.rs"]

@@ -1,13 +1,14 @@
-//! VRRPv3 with an advert each 10 ms, `realtime_priority = 50` and `lock_memory`: a cut cable, many times, on a machine
-//! that is quiet; and a minute of nothing at all on one whose CPUs are busy, in which nothing may fail over.
+//! VRRPv3 with an advert each 10 ms, `realtime_priority = 50` and `lock_memory`: a cut cable, many times, on
+//! a machine that is quiet; and a minute of nothing at all on one whose CPUs are busy, in which nothing may
+//! fail over.
 //!
-//! What a machine does to a bare timer of the same priority it does to vipd as well: what falls within 50 ms of a
-//! timer that was late by more than 20 ms is excused, and counted. More than 5 % of excused time is a failure: then
-//! nothing was measured.
+//! What a machine does to a bare timer of the same priority it does to vipd as well: what falls within 50 ms
+//! of a timer that was late by more than 20 ms is excused, and counted. More than 5 % of excused time is a
+//! failure: then nothing was measured.
 //!
-//! Another cause is told apart, but not excused: who renews an address waits for the kernel's rtnl lock, which belongs
-//! to all namespaces together, and whoever creates or removes one elsewhere on the machine holds it for many
-//! milliseconds. Run this on a machine on which nobody does.
+//! Another cause is told apart, but not excused: who renews an address waits for the kernel's rtnl lock,
+//! which belongs to all namespaces together, and whoever creates or removes one elsewhere on the machine
+//! holds it for many milliseconds. Run this on a machine on which nobody does.
 
 use super::*;
 
@@ -109,7 +110,7 @@ fn quiet(duration: Duration) -> Result<bool> {
     let mark = p.two.log().mark();
     let busy = Burn::start();
     let timers = Timers::start(PRIORITY as i32, LATE)?;
-    let rtnl = Timers::start_rtnl(&p.lan.node("client"), PRIORITY as i32, LATE)?;
+    let rtnl = Timers::start_rtnl(PRIORITY as i32, LATE)?;
     let start = Instant::now();
     std::thread::sleep(duration);
     let end = Instant::now();

@@ -1,6 +1,7 @@
 //! From sections and keys to the typed configuration: which keys there are, their ranges and
 //! defaults, and what contradicts what. Every error of a file is reported at once.
 
+mod auth;
 mod check;
 mod cross;
 mod group;
@@ -12,11 +13,12 @@ mod vips;
 mod vrrp;
 
 pub use super::report::Diagnostic;
+pub use auth::{Files, MAX_SECRET_FILE, SecretFile};
 pub use cross::MAX_VIPS;
 
 use super::ini::{self, Section};
 use super::report::{Report, nearest};
-use super::{Config, Global, Haproxy, LogFacility, LogTarget};
+use super::{Config, Global, Haproxy, LogFacility, LogLevel, LogTarget};
 use reader::{Keys, Reader};
 use std::path::PathBuf;
 
@@ -63,6 +65,8 @@ struct Names<'a> {
     vrrp: Vec<&'a str>,
     /// Names of the `[check NAME]`, as above.
     checks: Vec<&'a str>,
+    /// Where the files of `file:PATH` come from.
+    files: Files<'a>,
 }
 
 /// Parses a file that is already text. `Ok` has the configuration and its warnings, `Err` has every error;
@@ -72,29 +76,35 @@ struct Names<'a> {
 ///
 /// Anything that vipd.ini(5) does not allow: then the file must not be used.
 pub fn parse(text: &str) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
-    finish(text, Report::default())
+    finish(text, &|_| Err("cannot be read here".to_owned()), Report::default())
 }
 
-/// As [`parse`], from the octets of a file. A caller need not read more than [`ini::MAX_SIZE`] + 1 of them.
+/// As [`parse`], from the octets of a file. A caller need not read more than [`ini::MAX_SIZE`] + 1 of them. Secrets
+/// in files of their own come through `files`.
 ///
 /// # Errors
 ///
 /// As [`parse`], or what is not UTF-8.
-pub fn parse_bytes(bytes: &[u8]) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+pub fn parse_bytes(bytes: &[u8], files: Files<'_>) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let mut report = Report::default();
     match ini::decode(bytes, &mut report) {
-        Some(text) => finish(text, report),
+        Some(text) => finish(text, files, report),
         None => Err(report.errors),
     }
 }
 
-fn finish(text: &str, mut report: Report) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+fn finish(
+    text: &str,
+    files: Files<'_>,
+    mut report: Report,
+) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let report = &mut report;
     let sections = ini::lex(text, report);
     let names = Names {
         haproxy: sections.iter().any(|s| s.kind == "haproxy"),
         vrrp: named(&sections, "vrrp").into_iter().map(|s| s.name).collect(),
         checks: named(&sections, "check").into_iter().map(|s| s.name).collect(),
+        files,
     };
     let (mut global, mut haproxy, mut routers) = (None, None, Vec::new());
     let (mut checks, mut groups) = (Vec::new(), Vec::new());
@@ -218,10 +228,10 @@ fn read_global(section: &Section<'_>, report: &mut Report) -> Global {
         _ => LogTarget::Auto,
     };
     let log_level = match r.choice("log_level", "error, warn, info, debug") {
-        Some(0) => log::LevelFilter::Error,
-        Some(1) => log::LevelFilter::Warn,
-        Some(3) => log::LevelFilter::Debug,
-        _ => log::LevelFilter::Info,
+        Some(0) => LogLevel::Error,
+        Some(1) => LogLevel::Warn,
+        Some(3) => LogLevel::Debug,
+        _ => LogLevel::Info,
     };
     const FACILITIES: &str = "local0, local1, local2, local3, local4, local5, local6, local7, daemon, user";
     let log_facility = match r.choice("log_facility", FACILITIES) {

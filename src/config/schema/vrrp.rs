@@ -3,28 +3,32 @@
 use super::peers::{self, Own};
 use super::reader::{Keys, Reader, digits};
 use super::vips::{self, ADVERTISED, EXCLUDED, Listed, Place, device};
-use super::{Names, notify, track};
+use super::{Names, auth, notify, track};
 use crate::config::ini::Section;
 use crate::config::report::{Hint, Report, nearest};
-use crate::config::{Auth, Garp, Lease, Version, Vrrp};
+use crate::config::{Auth, Garp, HmacMode, Lease, Version, Vrrp};
 use std::time::Duration;
 
 /// Most IPv6 addresses of an advert without fragments on Ethernet: 1500 = 40 + 8 + 16 × 90 + 12.
 const MAX_IPV6_VIPS: usize = 90;
+/// Most of one with a trailer, as keepalived reckons: (1500 - 14 - 40 - 8 - 28) / 16.
+const MAX_SIGNED_IPV6_VIPS: usize = 88;
 
 /// The keys of a `[vrrp NAME]`.
 pub const KEYS: Keys = Keys {
     title: "[vrrp NAME]",
     once: "\
         interface, virtual_router_id, priority, state, version, advert_int, preempt, \
-        preempt_delay, down_timer_adverts, auth_type, auth_pass, mcast_src_ip, \
-        unicast_src_ip, v3_checksum_as_v2, track_haproxy, use_vmac, vmac_xmit_base, \
+        preempt_delay, down_timer_adverts, auth_type, auth_pass, auth_hmac_active_key, \
+        auth_hmac_anti_replay, auth_hmac_time_window, auth_hmac_mode, mcast_src_ip, unicast_src_ip, \
+        v3_checksum_as_v2, track_haproxy, use_vmac, vmac_xmit_base, \
         garp_master_delay, garp_master_repeat, garp_master_refresh, \
         garp_master_refresh_repeat, garp_lower_prio_delay, garp_lower_prio_repeat, \
-        garp_interval, lease, make_before_break, handover_timeout, notify",
+        garp_interval, lease, make_before_break, handover_timeout, notify, notify_master, \
+        notify_backup, notify_fault, notify_stop",
     lists: "\
         virtual_ipaddress, virtual_ipaddress_excluded, unicast_peer, allowed_peers, \
-        track_interface, track",
+        track_interface, track, auth_hmac_key",
 };
 
 /// An instance with the lines that the checks over the whole file name.
@@ -81,7 +85,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
         let text = "is not the usual 3: it must be the same on every node of the virtual router";
         r.report.warning(line, format_args!("down_timer_adverts = {down_timer_adverts} {text}"));
     }
-    let auth = auth(&mut r, version);
+    let (auth, inline_secret) = auth::read(&mut r, names, version, advert_int);
     let priority = octet(r.number("priority", 1, 255)).unwrap_or(100);
     let vrid = octet(r.number("virtual_router_id", 1, 255)).unwrap_or(0);
     let vmac = vmac(&mut r, priority);
@@ -89,7 +93,9 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
     count(&mut r, &list, version);
     let mut advertised = vips::read(&mut r, ADVERTISED, list, &place);
     if is_ipv6 {
-        link_local(&mut r, &mut advertised, vrid, priority);
+        let signs = matches!(&auth, Auth::Hmac(hmac) if hmac.mode != HmacMode::ReceiveOnly);
+        let most = if signs { MAX_SIGNED_IPV6_VIPS } else { MAX_IPV6_VIPS };
+        link_local(&mut r, &mut advertised, vrid, priority, most);
     }
     place.ipv6 = None;
     let list = r.list(EXCLUDED);
@@ -122,6 +128,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
         preempt_delay: r.duration("preempt_delay", 0, 1_000_000, 0),
         down_timer_adverts,
         auth,
+        inline_secret,
         vips: advertised.vips,
         excluded: excluded.vips,
         src_ip: peers.src_ip,
@@ -132,6 +139,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
         track_interfaces,
         track_checks,
         notify: notify::command(&mut r, "notify").unwrap_or_default(),
+        state_hooks: notify::state_hooks(&mut r),
         use_vmac: vmac.is_some(),
         vmac_xmit_base: vmac == Some(true),
         garp: Garp {
@@ -186,37 +194,6 @@ fn advert_int(r: &mut Reader<'_, '_>, version: Option<Version>) -> Duration {
         return default;
     }
     value
-}
-
-fn auth(r: &mut Reader<'_, '_>, version: Option<Version>) -> Auth {
-    let (kind, pass) = (r.entry("auth_type"), r.entry("auth_pass"));
-    let ah = r.choice("auth_type", "PASS, AH") == Some(1);
-    if version == Some(Version::V3) {
-        for entry in [kind, pass].into_iter().flatten() {
-            let text =
-                format_args!("`{}` does not go with version 3, which has none: leave it out", entry.key);
-            r.report.error(entry.line, text);
-        }
-    } else if let Some(entry) = kind
-        && !r.has("auth_pass")
-    {
-        r.report.error(entry.line, format_args!("`auth_type` needs a password: auth_pass = SECRET"));
-    } else if let Some(entry) = pass
-        && !r.has("auth_type")
-    {
-        r.report.error(entry.line, format_args!("`auth_pass` needs `auth_type`: auth_type = PASS"));
-    }
-    let Some(pass) = pass else { return Auth::None };
-    let octets = pass.value.len();
-    if octets > 8 {
-        let text = format_args!("`auth_pass` has {octets} octets: only the first 8 count");
-        r.report.warning(pass.line, text);
-    }
-    let mut key = [0; 8];
-    for (to, from) in key.iter_mut().zip(pass.value.bytes()) {
-        *to = from;
-    }
-    if ah { Auth::Ah(key) } else { Auth::Pass(key) }
 }
 
 /// `use_vmac` and `vmac_xmit_base`: `None` without a virtual MAC, else whether adverts go without it.
@@ -298,7 +275,7 @@ fn count(r: &mut Reader<'_, '_>, list: &[(u32, &str)], version: Option<Version>)
 }
 
 /// The first of IPv6 addresses, see [`vips::link_local_first`].
-fn link_local(r: &mut Reader<'_, '_>, listed: &mut Listed, vrid: u8, priority: u8) {
+fn link_local(r: &mut Reader<'_, '_>, listed: &mut Listed, vrid: u8, priority: u8, most: usize) {
     let line = r.line(ADVERTISED);
     let before = listed.vips.len();
     vips::link_local_first(listed, line, vrid);
@@ -320,9 +297,9 @@ fn link_local(r: &mut Reader<'_, '_>, listed: &mut Listed, vrid: u8, priority: u
     if count == 256 && before == 255 {
         let text = format_args!("{title} has 255 virtual addresses and none is link-local: at most 254 then");
         r.report.error(line, text);
-    } else if count > MAX_IPV6_VIPS {
+    } else if count > most {
         let text = format_args!(
-            "{title} has {count} virtual addresses, the link-local one included: an advert of more than {MAX_IPV6_VIPS} does not fit into 1500 octets, the rest may go to {EXCLUDED}"
+            "{title} has {count} virtual addresses, the link-local one included: an advert of more than {most} does not fit into 1500 octets, the rest may go to {EXCLUDED}"
         );
         r.report.warning(line, text);
     }

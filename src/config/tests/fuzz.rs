@@ -1,6 +1,6 @@
 //! No input makes the parser panic.
 
-use super::{BASE, FULL, HOW_TO};
+use super::{BASE, FULL, HOW_TO, NO_FILES};
 use crate::config::schema::parse_bytes;
 use crate::config::{Auth, CheckKind, Config, Track, Version, Vrrp};
 use std::net::IpAddr;
@@ -66,7 +66,7 @@ impl Random {
 
 /// What holds of every accepted instance.
 fn router(one: &Vrrp, config: &Config) {
-    assert!(one.notify.first().is_none_or(|program| program.starts_with('/')));
+    assert!(one.hooks().all(|(_, argv)| argv.first().is_none_or(|program| program.starts_with('/'))));
     assert!(one.vrid > 0 && one.priority > 0 && (1..=15).contains(&one.interface.len()));
     assert!((1..=255).contains(&one.vips.len()) && one.advert_int >= Duration::from_millis(10));
     assert!(one.handover_timeout > Duration::ZERO);
@@ -83,7 +83,14 @@ fn router(one: &Vrrp, config: &Config) {
         assert!(link_local(one.vips[0].addr) && one.vips[0].dev.is_none());
         assert!(!one.unicast_peers.is_empty() || one.src_ip.is_none_or(link_local));
     }
-    assert!(one.version == Version::V2 || one.auth == Auth::None);
+    match &one.auth {
+        Auth::None => {}
+        Auth::Pass(_) | Auth::Ah(_) => assert_eq!(one.version, Version::V2),
+        Auth::Hmac(hmac) => {
+            assert!(hmac.key(hmac.active).is_some() && hmac.keys.iter().all(|key| key.id > 0));
+            assert!(hmac.time_window.is_none_or(|w| (1..=300).contains(&w)));
+        }
+    }
     assert!(one.unicast_peers.is_empty() || one.allowed_peers.is_empty());
     for peer in one.unicast_peers.iter().chain(&one.allowed_peers).chain(&one.src_ip) {
         assert_eq!(peer.is_ipv6(), v6);
@@ -107,7 +114,7 @@ fn router(one: &Vrrp, config: &Config) {
 
 /// Whatever the input: no panic, printable and sorted messages, and nothing out of range.
 fn sane(bytes: &[u8]) {
-    let list = match parse_bytes(bytes) {
+    let list = match parse_bytes(bytes, NO_FILES) {
         Err(errors) => {
             assert!(!errors.is_empty());
             errors
@@ -184,7 +191,7 @@ fn no_input_panics() {
         "192.0.2.10",
         "VI_6",
     ];
-    assert!(parse_bytes(REST.as_bytes()).is_ok());
+    assert!(parse_bytes(REST.as_bytes(), NO_FILES).is_ok());
     let mut accepted = [0; 4];
     for round in 0..6000 {
         let source = [HOW_TO, FULL, BASE, REST][round % 4];
@@ -202,7 +209,7 @@ fn no_input_panics() {
             let end = if random.below(2) == 0 { at } else { end };
             bytes.splice(at..end, new);
         }
-        accepted[round % 4] += u32::from(parse_bytes(&bytes).is_ok());
+        accepted[round % 4] += u32::from(parse_bytes(&bytes, NO_FILES).is_ok());
         sane(&bytes);
     }
     assert!(

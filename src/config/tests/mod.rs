@@ -1,5 +1,6 @@
 //! What is accepted and what it means; `wrong` has the messages of what is not.
 
+mod auth;
 mod fuzz;
 mod router;
 mod sections;
@@ -96,7 +97,18 @@ lease = 3600
 make_before_break = no
 handover_timeout = 0.25
 notify = /bin/own ; # x
+auth_hmac_key = 1 hex:ababababababababababababababababababababababababababababababABAB
+auth_hmac_key = 255\t thirty-two octets, or a few more; # too
+auth_hmac_active_key = 255 # the last
+auth_hmac_anti_replay = time
+auth_hmac_time_window = 300
+auth_hmac_mode = receive-only
+notify_master = /bin/up # 1
+notify_stop = /bin/gone
 ";
+
+/// No file of a secret can be read.
+const NO_FILES: schema::Files<'_> = &|_| Err("cannot be read here".to_owned());
 
 fn rendered(list: &[schema::Diagnostic]) -> Vec<String> {
     list.iter().map(|d| format!("{}: {}", d.line, d.message)).collect()
@@ -125,7 +137,7 @@ fn how_to_example_and_every_default() {
         global: Global {
             router_id: Some("node1".into()),
             log: LogTarget::Auto,
-            log_level: log::LevelFilter::Info,
+            log_level: LogLevel::Info,
             log_facility: LogFacility::Daemon,
             control_socket: "/run/vipd/control".into(),
             startup_delay: Duration::ZERO,
@@ -163,6 +175,7 @@ fn how_to_example_and_every_default() {
             preempt_delay: Duration::ZERO,
             down_timer_adverts: 3,
             auth: Auth::Pass(*b"1111\0\0\0\0"),
+            inline_secret: true,
             vips: vec![vip([192, 168, 30, 230], 24, None, None)],
             excluded: vec![],
             unicast_peers: vec![],
@@ -171,6 +184,7 @@ fn how_to_example_and_every_default() {
             track_checks: vec![],
             use_vmac: false,
             notify: vec![],
+            state_hooks: StateHooks::default(),
             vmac_xmit_base: false,
             src_ip: None,
             v3_checksum_as_v2: false,
@@ -216,7 +230,7 @@ fn every_key_is_read() {
         Global {
             router_id: Some("node 2".into()),
             log: LogTarget::Syslog,
-            log_level: log::LevelFilter::Debug,
+            log_level: LogLevel::Debug,
             log_facility: LogFacility::Local(3),
             control_socket: "/tmp/vipd.sock".into(),
             startup_delay: ms(1500),
@@ -263,7 +277,16 @@ fn every_key_is_read() {
         preempt: false,
         preempt_delay: ms(1_000_000),
         down_timer_adverts: 4,
-        auth: Auth::None,
+        auth: Auth::Hmac(Box::new(Hmac {
+            keys: vec![
+                Key::new(1, &[0xab; 32]).expect("a key"),
+                Key::new(255, b"thirty-two octets, or a few more; # too").expect("a key"),
+            ],
+            active: 255,
+            time_window: Some(300),
+            mode: HmacMode::ReceiveOnly,
+        })),
+        inline_secret: true,
         vips: vec![
             vip([10, 0, 0, 2], 32, None, None),
             vip([10, 0, 0, 3], 8, None, Some("bond0.100:x")),
@@ -277,6 +300,11 @@ fn every_key_is_read() {
         track_interfaces: vec![],
         track_checks: vec![],
         notify: ["/bin/own", ";", "#", "x"].map(String::from).to_vec(),
+        state_hooks: StateHooks {
+            master: ["/bin/up", "#", "1"].map(String::from).to_vec(),
+            stop: vec!["/bin/gone".into()],
+            ..StateHooks::default()
+        },
         use_vmac: false,
         vmac_xmit_base: false,
         src_ip: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
@@ -486,9 +514,9 @@ fn limits_of_a_file() {
 
 #[test]
 fn octets_that_are_no_text() {
-    let found = parse_bytes(b"[haproxy]\n# gr\xfc\xdfe\n").expect_err("Latin-1");
+    let found = parse_bytes(b"[haproxy]\n# gr\xfc\xdfe\n", NO_FILES).expect_err("Latin-1");
     assert_eq!(rendered(&found), ["2: this is not UTF-8 text: save the file as UTF-8 or ASCII"]);
-    assert_eq!(parse_bytes(HOW_TO.as_bytes()), parse(HOW_TO));
+    assert_eq!(parse_bytes(HOW_TO.as_bytes(), NO_FILES), parse(HOW_TO));
 }
 
 #[test]

@@ -49,8 +49,8 @@ impl Quota {
 }
 
 impl Output {
-    /// `limited`: no more than so many lines in a second are passed on, for a syslogd drops what is too much without
-    /// a word, other lines of vipd's among it.
+    /// `limited`: no more than so many lines in a second are passed on, for a syslogd drops what is too much
+    /// without a word, other lines of vipd's among it.
     pub(super) fn new(limited: bool) -> Self {
         let quota = limited.then_some(Quota { from: Time::ZERO, passed: 0, left_out: 0 });
         Output { pipes: Vec::new(), count: 0, quota }
@@ -75,8 +75,8 @@ impl Output {
         self.pipes.iter().find(|s| s.pid == pid).map(|s| s.number)
     }
 
-    /// Takes what has come through pipe `number`, line by line, with the pid of whom it comes from. All of it is
-    /// read, for HAProxy must not block.
+    /// Takes what has come through pipe `number`, line by line, with the pid of whom it comes from. All of it
+    /// is read, for HAProxy must not block.
     pub(super) fn read(&mut self, now: Time, number: u64, mut tell: impl FnMut(u32, &str)) {
         self.tick(now, &mut tell);
         let quota = &mut self.quota;

@@ -1,9 +1,9 @@
-//! All HAProxys that are ours: the one that serves, one that starts, those that finish. A file names them for the next
-//! vipd, and is written before each start.
+//! All HAProxys that are ours: the one that serves, one that starts, those that finish. A file names them for
+//! the next vipd, and is written before each start.
 //!
-//! A line for each: pid, start time, fingerprint of the command line, mark of the files that it has read; the last one
-//! is the newest. A start whose process has yet to be named is a line with pid 0: who reads that looks for it among all
-//! processes.
+//! A line for each: pid, start time, fingerprint of the command line, mark of the files that it has read; the
+//! last one is the newest. A start whose process has yet to be named is a line with pid 0: who reads that
+//! looks for it among all processes.
 
 use crate::base::exit::Exit;
 use crate::daemon::state_files;
@@ -44,8 +44,8 @@ impl Processes {
         Processes { file, all: Vec::new() }
     }
 
-    /// Those of an earlier vipd that still run, in the order of their starts. `is_ours`: whether a command line, as
-    /// /proc has it, is one of a start that was never named.
+    /// Those of an earlier vipd that still run, in the order of their starts. `is_ours`: whether a command
+    /// line, as /proc has it, is one of a start that was never named.
     pub(super) fn recall(&mut self, is_ours: impl Fn(&[u8]) -> bool) -> &[Ours] {
         let text = state_files::remembered(&self.file).unwrap_or_default();
         for line in text.lines() {
@@ -149,8 +149,8 @@ fn has_exited(p: &Process) -> bool {
     poll(&mut fds, PollTimeout::ZERO).is_ok() && fds.iter().any(|f| f.any() == Some(true))
 }
 
-/// Processes with such a command line, each of which leads a process group as vipd's children do, and their start
-/// times.
+/// Processes with such a command line, each of which leads a process group as vipd's children do, and their
+/// start times.
 fn unnamed(is_ours: &impl Fn(&[u8]) -> bool) -> Vec<(u32, u64)> {
     let Ok(dir) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pids = dir.flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
@@ -167,7 +167,7 @@ fn unnamed(is_ours: &impl Fn(&[u8]) -> bool) -> Vec<(u32, u64)> {
 /// Whether a process is in the network and mount namespaces of this one. Who may not look is not told.
 pub(super) fn is_in_our_namespaces(pid: u32) -> bool {
     let link = |pid: &str, name| std::fs::read_link(Path::new("/proc").join(pid).join("ns").join(name));
-    ["net", "mnt"].into_iter().all(|name| match (link(&pid.to_string(), name), link("self", name)) {
+    ["net", "mnt"].into_iter().all(|name| match (link(&pid.to_string(), name), link("thread-self", name)) {
         (Ok(theirs), Ok(ours)) => theirs == ours,
         _ => true,
     })

@@ -47,8 +47,9 @@ impl Plain {
 }
 
 impl Supervisor {
-    /// Process `pid` printed its usage: it does not know an option. Next time without (or again with) master mode,
-    /// which are the only ones of ours that are not as old as HAProxy itself. Its last words may come after its end.
+    /// Process `pid` printed its usage: it does not know an option. Next time without (or again with) master
+    /// mode, which are the only ones of ours that are not as old as HAProxy itself. Its last words may come
+    /// after its end.
     pub(super) fn usage_printed(&mut self, pid: u32) {
         if self.plain.starting == Some(pid) {
             self.plain.starting = None;

@@ -18,7 +18,8 @@ const MAX_REASON: usize = 300;
 /// A reload that is under way.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Reload {
-    /// `haproxy -c` runs, at most until then. `next`: with another command line, which makes it a replacement.
+    /// `haproxy -c` runs, at most until then. `next`: with another command line, which makes it a
+    /// replacement.
     Checking { until: Time, next: Option<Box<config::Haproxy>> },
     /// The master was told; a worker other than this one must answer until then.
     Waiting { old: u32, since: Time, until: Time },

@@ -1,5 +1,5 @@
-//! HAProxys beside the one that is supervised: those that an earlier vipd left, and those whose successor is ready. None
-//! is forgotten: each is watched until it has ended.
+//! HAProxys beside the one that is supervised: those that an earlier vipd left, and those whose successor is
+//! ready. None is forgotten: each is watched until it has ended.
 
 use super::stop::{HURRY, KILL_AGAIN, KILL_BEFORE_END, TERM_BEFORE_END};
 use super::{Action, Event, Supervisor};
@@ -37,8 +37,8 @@ impl Supervisor {
         self.retiring.push(Retiring { pid, end: end.map(|t| End::by(t, now)) });
     }
 
-    /// The successor of all others is ready. One that was ready until now may finish; one of an earlier vipd may hang,
-    /// and would go on taking connections, so its time is limited.
+    /// The successor of all others is ready. One that was ready until now may finish; one of an earlier vipd
+    /// may hang, and would go on taking connections, so its time is limited.
     pub(super) fn retire_others(&mut self, now: Time) {
         for pid in std::mem::take(&mut self.orphans) {
             self.retire(pid, Some(now + self.cfg.stop_timeout), now);

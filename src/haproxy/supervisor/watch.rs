@@ -1,9 +1,9 @@
 //! One that is ready is asked again and again, and only an answer counts.
 //!
-//! The master is asked first: it passes the question on to its worker. A master that reads a large configuration, or
-//! waits for a name server, says nothing meanwhile, while its old worker serves. So after a miss the worker itself is
-//! asked, on vipd's own stats socket, and sooner than after `check_interval`. HAProxy hangs if `check_fall` questions
-//! in a row are not answered.
+//! The master is asked first: it passes the question on to its worker. A master that reads a large
+//! configuration, or waits for a name server, says nothing meanwhile, while its old worker serves. So after a
+//! miss the worker itself is asked, on vipd's own stats socket, and sooner than after `check_interval`.
+//! HAProxy hangs if `check_fall` questions in a row are not answered.
 
 use super::death::STEADY;
 use super::reload::Reload;
@@ -15,8 +15,8 @@ use std::time::Duration;
 
 /// Pause between two questions while workers change.
 pub(super) const RELOAD_PAUSE: Duration = Duration::from_millis(50);
-/// Least time for an answer of the old worker during a reload, and the least number of misses then: its sockets are
-/// paused while the new one tries to bind, for some two seconds.
+/// Least time for an answer of the old worker during a reload, and the least number of misses then: its
+/// sockets are paused while the new one tries to bind, for some two seconds.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(1);
 const RELOAD_FALL: u32 = 4;
 /// A timer that comes so late proves that this machine is busy, not that HAProxy hangs.
@@ -160,14 +160,14 @@ impl Supervisor {
         self.set_probe(Probe::At((self.watch.asked_at + pause).max(now)));
     }
 
-    /// The service is given up before the process is killed: its health is bad from here on, and the node acts on
-    /// that first.
+    /// The service is given up before the process is killed: its health is bad from here on, and the node
+    /// acts on that first.
     fn hung(&mut self, now: Time) {
         let State::Ready { pid, since, .. } = self.state else { return };
         self.out.emit(Event::Hung { misses: self.watch.misses });
         self.out.act(Action::Kill { pid });
         if now.since(since) >= STEADY {
-            self.failures = 0;
+            self.failures.clear();
         }
         self.restarts += 1;
         self.died_at = None; // no grace for one that hangs
@@ -202,8 +202,8 @@ impl Supervisor {
         self.ask_later(now);
     }
 
-    /// Somebody answers on vipd's stats socket. The worker that serves is well; another one has yet to be heard of by
-    /// its master.
+    /// Somebody answers on vipd's stats socket. The worker that serves is well; another one has yet to be
+    /// heard of by its master.
     fn answered_itself(&mut self, worker: u32, info: &Info, now: Time) {
         self.watch.direct = false;
         if info.pid == worker {

@@ -78,7 +78,7 @@ impl Node {
             self.emit(Event::Link { link: i, present: true, running });
         }
         if changed {
-            self.forgive_unsent(i);
+            self.clear_unsent(i);
         }
         if resized || changed {
             self.clear_refusals(i);

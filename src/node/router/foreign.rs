@@ -43,6 +43,11 @@ pub(crate) fn is_of_a_master(why: Discard) -> bool {
             | Discard::AuthPass
             | Discard::AuthIcv
             | Discard::AuthReplay
+            | Discard::HmacMissing
+            | Discard::HmacStale
+            | Discard::HmacUnknownKey
+            | Discard::HmacInvalid
+            | Discard::HmacReplay
             | Discard::Interval
     )
 }

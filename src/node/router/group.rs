@@ -6,9 +6,10 @@ use crate::event::Event;
 use crate::node::Node;
 use crate::vrrp::faults::Faults;
 use crate::vrrp::group::{self, Rivalry, State};
-use crate::vrrp::machine::{Input, Kind, Master, Why};
+use crate::vrrp::machine::{Input, Kind, Master, State as Vrrp, Why};
 use crate::vrrp::timers;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// One sync group.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub struct Group {
 }
 
 impl Node {
-    pub(crate) fn add_groups(&mut self, cfg: &Config) {
+    fn add_groups(&mut self, cfg: &Config) {
         for (g, group) in cfg.groups.iter().enumerate() {
             // The same one on every node, in whatever order they name them.
             let key = |i: usize| (self.routers[i].cfg.vrid, self.routers[i].vips.first());
@@ -159,13 +160,43 @@ impl Node {
             && g.rivalry.stays(now, leader, outranked, p.advert_int, min_down_interval)
     }
 
-    /// When the hand-over of `i` ends: a group waits for the successors of all.
-    pub(crate) fn hold_deadline(&self, i: usize) -> Option<Time> {
-        let hold = self.routers[i].hold?;
-        let at = match self.group_members(i) {
-            [] => hold.release_at,
-            all => group::release_at(all.iter().filter_map(|j| self.routers[*j].hold).map(|h| h.release_at)),
-        };
-        Some(at.map_or(hold.until, |t| t.min(hold.until)))
+    /// Groups keep their state by name. Where somebody joins one and one of the members follows somebody and another
+    /// is master, that one hands over: they are masters together or not at all.
+    pub(crate) fn regroup(&mut self, from: &[Option<usize>], new: &Config, now: Time) {
+        let before = std::mem::take(&mut self.groups);
+        for router in &mut self.routers {
+            router.group = None;
+        }
+        self.add_groups(new);
+        for g in &mut self.groups {
+            if let Some(b) = before.iter().find(|b| b.name == g.name) {
+                g.carry_on(b);
+            }
+        }
+        for g in 0..self.groups.len() {
+            let members = self.groups[g].members.clone();
+            let follows = |i: &usize| matches!(self.routers[*i].machine.state(), Vrrp::Backup { master: Some(m), .. } if m.priority != 0);
+            let before = before.iter().find(|b| b.name == self.groups[g].name);
+            let was_in = |i: &usize| {
+                let old = from.get(*i).copied().flatten();
+                before.zip(old).is_some_and(|(b, old)| b.members.contains(&old))
+            };
+            if members.iter().all(was_in) || !members.iter().any(follows) {
+                continue;
+            }
+            for i in members {
+                if self.routers[i].is_master() {
+                    let wait = self.resign_wait(&[i]);
+                    self.step(i, now, Input::Resign { wait, no_preempt_for: Duration::ZERO, force: false });
+                }
+            }
+        }
+    }
+}
+
+impl Group {
+    fn carry_on(&mut self, before: &Group) {
+        self.state = before.state;
+        self.rivalry = before.rivalry.clone();
     }
 }

@@ -1,77 +1,22 @@
 //! One virtual router as the node sees it: its machine and what surrounds it.
 
+use crate::base::throttle::Throttle;
 use crate::base::time::Time;
-use crate::config::{self, Auth, Version};
-use crate::node::Contest;
+use crate::config;
+use crate::node::router::quiet::Quiet;
+use crate::node::router::refused::Refused;
 use crate::node::router::unsent::Unsent;
+use crate::node::{Contest, Hold};
 use crate::notify::notice::State;
 use crate::vrrp::announce::Announcer;
+use crate::vrrp::authentication::Authentication;
 use crate::vrrp::faults::Faults;
 use crate::vrrp::foreign::Foreign;
-use crate::vrrp::machine::{Kind, Machine, Note, Params, Why};
-use crate::vrrp::packet::Discard;
-use crate::vrrp::replay::Replay;
+use crate::vrrp::machine::{Kind, Machine, Params, Why};
 use crate::vrrp::stats::Stats;
 use crate::wire::vrrp::GROUP_V4;
 use crate::wire::vrrp::GROUP_V6;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
-
-/// The VIPs are kept until the successor has them.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Hold {
-    /// End of `handover_timeout`.
-    pub until: Time,
-    /// When to let go: shortly after the successor was heard.
-    pub release_at: Option<Time>,
-    /// Its announcement was heard, not only its advert.
-    pub announced: bool,
-}
-
-/// One log line per reason, until an accepted advert and a while have passed.
-#[derive(Clone, Debug, Default)]
-pub struct Quiet {
-    last: [Option<Time>; NOTES + 4],
-    accepted: Option<Time>,
-}
-
-/// Slot of `Quiet` for oddities of accepted adverts.
-pub const ODD: usize = Discard::ALL.len();
-/// The first slot of those for what a machine noted.
-const NOTES: usize = ODD + 1;
-
-const QUIET: Duration = Duration::from_secs(10);
-
-impl Quiet {
-    /// An advert was accepted: only that resets the limits, so a forger cannot.
-    pub fn accept(&mut self, now: Time) {
-        self.accepted = Some(now);
-    }
-
-    /// Whether to say what a machine noted. With the right password it can be made to note 100,000 things a second.
-    pub fn may_note(&mut self, note: &Note, now: Time) -> bool {
-        let slot = match note {
-            Note::HigherAdvert(_) => return true, // it is backup then
-            Note::LowerAdvert(_) => 0,
-            Note::MasterGone(_) => 1,
-            Note::StrangerGone(_) => 2,
-            Note::SecondOwner(_) => 3,
-        };
-        self.may_say(NOTES + slot, now)
-    }
-
-    /// Whether to say it.
-    pub fn may_say(&mut self, slot: usize, now: Time) -> bool {
-        let accepted = self.accepted;
-        let Some(last) = self.last.get_mut(slot) else { return false };
-        let say = last.is_none_or(|t| now.since(t) >= QUIET && accepted.is_some_and(|a| a > t));
-        if say {
-            *last = Some(now);
-        }
-        say
-    }
-}
-
 /// One virtual router.
 #[derive(Debug)]
 pub struct Router {
@@ -99,12 +44,8 @@ pub struct Router {
     pub outranked: Option<Time>,
     /// Why it does not take part.
     pub faults: Faults,
-    /// The end of that fault which the kernel's refusal of all addresses is, and how often that was so in a row.
-    pub refused_until: Option<Time>,
-    /// See `refused_until`.
-    pub refusals: u8,
-    /// How often in a row it was so since it became master.
-    pub refused_tries: u8,
+    /// Refusals of all its addresses by the kernel.
+    pub refused: Refused,
     /// Its counters.
     pub stats: Stats,
     /// Other masters that were heard while it was master.
@@ -129,8 +70,8 @@ pub struct Router {
     pub ip_id: u16,
     /// Where its adverts go: the group or each peer.
     pub targets: Vec<Target>,
-    /// Sequence numbers; of AH only.
-    pub replay: Replay,
+    /// How its adverts are authenticated.
+    pub auth: Authentication,
 }
 
 /// Where adverts go.
@@ -141,7 +82,7 @@ pub struct Target {
     /// Adverts that could not be sent there.
     pub send_errors: u64,
     /// The last time that was reported.
-    pub said: Option<Time>,
+    pub said: Throttle,
 }
 
 impl Target {
@@ -149,7 +90,7 @@ impl Target {
     pub fn of(cfg: &config::Vrrp) -> Vec<Target> {
         let group = if cfg.is_ipv6() { IpAddr::V6(GROUP_V6) } else { IpAddr::V4(GROUP_V4) };
         let to = if cfg.unicast_peers.is_empty() { &[group][..] } else { &cfg.unicast_peers };
-        to.iter().map(|to| Target { to: *to, send_errors: 0, said: None }).collect()
+        to.iter().map(|to| Target { to: *to, send_errors: 0, said: Throttle::default() }).collect()
     }
 }
 
@@ -179,9 +120,7 @@ impl Router {
             hold: None,
             outranked: None,
             faults: Faults::default(),
-            refused_until: None,
-            refusals: 0,
-            refused_tries: 0,
+            refused: Refused::default(),
             stats: Stats::default(),
             foreign: Foreign::default(),
             contest: None,
@@ -193,7 +132,7 @@ impl Router {
             notified: None,
             quiet: Quiet::default(),
             ip_id: 1,
-            replay: Replay::default(),
+            auth: Authentication::new(&cfg.auth),
             cfg,
         }
     }
@@ -206,19 +145,6 @@ impl Router {
     /// Whether it owns its addresses.
     pub fn is_owner(&self) -> bool {
         self.cfg.priority == 255
-    }
-
-    /// The key of its authentication headers, if it has any.
-    pub fn ah_key(&self) -> Option<&[u8; 8]> {
-        match (&self.cfg.auth, self.cfg.version) {
-            (Auth::Ah(key), Version::V2) => Some(key),
-            _ => None,
-        }
-    }
-
-    /// The only senders it listens to; empty: all.
-    pub fn heard(&self) -> &[IpAddr] {
-        if self.is_unicast() { &self.cfg.unicast_peers } else { &self.cfg.allowed_peers }
     }
 
     /// Whether its adverts go to each peer and not to the group.

@@ -114,7 +114,7 @@ impl Node {
         f.set(source, exists && router.src.is_none());
         f.set(Faults::NOT_OWNER, exists && router.is_owner() && !self.owner_has_all(i));
         f.set(Faults::DELAY, now < self.startup_delay_until);
-        f.set(Faults::REFUSED, router.refused_until.is_some());
+        f.set(Faults::REFUSED, router.refused.until.is_some());
         f.set(Faults::UNSENT, router.unsent.is_fault());
         let missing = match &self.haproxy {
             Some(h) if h.is_first_start() => Faults::STARTING,

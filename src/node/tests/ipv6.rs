@@ -100,7 +100,7 @@ fn adverts_come_from_the_link_local_address_once_it_is_usable() {
 fn an_advert_is_the_message_with_all_but_what_is_excluded() {
     let mut w = master(&six("virtual_ipaddress_excluded = 192.168.30.230/24, 2001:db8::231/64"));
     let mut out = Vec::new();
-    assert_eq!(w.node.encode_advert(0, 100, 0, &mut out), Some((v6(OWN).into(), GROUP_V6.into())));
+    assert_eq!(w.node.encode_advert(0, 100, 0, w.now, &mut out), Some((v6(OWN).into(), GROUP_V6.into())));
     let (carrier, message) = packet_v6(&w.node.routers[0].cfg, v6(OWN), 100);
     assert_eq!((out.len(), carrier.dst), (8 + 2 * 16, GROUP_V6.into()));
     assert_eq!(out, message);
@@ -372,10 +372,13 @@ fn unicast_copies_have_a_checksum_each() {
     let mut out = Vec::new();
     let mut messages = Vec::new();
     for (copy, to) in ["fe80::117", "fe80::118"].into_iter().enumerate() {
-        assert_eq!(w.node.encode_advert(0, 100, copy, &mut out), Some((v6(OWN).into(), v6(to).into())));
+        assert_eq!(
+            w.node.encode_advert(0, 100, copy, w.now, &mut out),
+            Some((v6(OWN).into(), v6(to).into()))
+        );
         messages.push(out.clone());
     }
-    assert_eq!(w.node.encode_advert(0, 100, 2, &mut out), None);
+    assert_eq!(w.node.encode_advert(0, 100, 2, w.now, &mut out), None);
     assert_ne!(messages[0][6..8], messages[1][6..8]);
     // As the peer hears it; from a stranger, or to the group, it is refused.
     let carrier = IpInfo { src: v6("fe80::117").into(), dst: v6(OWN).into(), ttl: 255 };

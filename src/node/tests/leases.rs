@@ -161,7 +161,7 @@ fn a_master_that_may_hold_nothing_is_none_and_does_not_come_back_for_it() {
         w.hear(PEER, 50);
         w.run(ms(1000));
     }
-    assert_eq!((w.kind(), w.node.routers[0].refusals), (Kind::Master, 0));
+    assert_eq!((w.kind(), w.node.routers[0].refused.times.failures()), (Kind::Master, 0));
     assert!(w.node.addrs.is_held(0));
 }
 
@@ -219,7 +219,7 @@ fn what_is_deleted_again_and_again_is_counted() {
         w.run(ms(10) * times);
         assert!(w.node.addrs.is_held(0), "it was put back");
         let text = crate::report::words::render(&w.node, &Event::VipDeleted { entry: 0, times }).1;
-        assert_eq!(text.contains(&format!("{times} times by now")), times > 1, "{text}");
+        assert_eq!(text.contains(&format!("{times} times so far")), times > 1, "{text}");
         w.run(ms(1000));
     }
     assert_eq!((w.kind(), w.node.routers[0].stats.vips_deleted), (Kind::Master, 3));

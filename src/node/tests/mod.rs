@@ -28,9 +28,10 @@ use crate::check;
 use crate::config::schema;
 use crate::haproxy::show_info::Info;
 use crate::haproxy::supervisor::{self, Supervisor};
-use crate::lease::{OpKind, TAG};
+use crate::lease::{Op, OpKind, TAG};
 use crate::notify::{hook, outbox};
-use crate::vrrp::machine::{Kind, Why};
+use crate::vrrp::authentication::Authentication;
+use crate::vrrp::machine::{Input, Kind, Why};
 use crate::vrrp::packet::{Outgoing, encode};
 use crate::wire::arp::Arp;
 use crate::wire::rtnl::{self, IfName, Link as RtnlLink};
@@ -39,6 +40,7 @@ use crate::wire::vrrp::GROUP_V6;
 use crate::wire::vrrp::IpInfo;
 use crate::wire::vrrp::PROTOCOL;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 30, 230);
 const PEER: Ipv4Addr = Ipv4Addr::new(192, 168, 30, 117);
@@ -189,14 +191,18 @@ impl World {
     }
 
     fn settle(&mut self) {
-        self.node.tick(self.now);
-        self.effects();
-        self.node.flush(self.now);
-        self.effects();
-        self.node.announce_some(self.now);
-        self.effects();
-        self.node.notify(self.now);
-        self.effects();
+        self.play(SETTLE);
+    }
+
+    fn play(&mut self, steps: &[Step]) {
+        let turn = self.now;
+        for step in steps {
+            self.node.run(*step, Clocks { turn, fresh: self.now });
+            self.effects();
+            if *step == Step::Log {
+                self.events.extend(std::iter::from_fn(|| self.node.next_event()));
+            }
+        }
     }
 
     fn effects(&mut self) {
@@ -347,8 +353,7 @@ impl World {
                     idle = if t <= self.now && !moves { idle + 1 } else { 0 };
                     assert!(idle < 3, "spins: {:?} at {:?}", self.node.routers[0].machine.state(), self.now);
                     self.now = self.now.max(t) + (self.lateness)();
-                    self.node.check_stall(self.now);
-                    self.settle();
+                    self.play(&TURN);
                 }
                 _ => {
                     self.now = until;
@@ -447,14 +452,13 @@ fn message(cfg: &config::Vrrp, src: IpAddr, dst: IpAddr, priority: u8) -> Vec<u8
         version: cfg.version,
         vrid: cfg.vrid,
         interval: cfg.advert_int,
-        auth: &cfg.auth,
         vips: &vips,
         src,
         dst,
         v3_checksum_as_v2: false,
     };
     let mut out = Vec::new();
-    encode(&mut out, &o, priority);
+    encode(&mut out, &o, &Authentication::new(&cfg.auth).fields(), priority);
     out
 }
 

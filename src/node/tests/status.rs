@@ -163,7 +163,7 @@ fn a_second_master_is_told_once_counted_and_forgotten() {
     }
     assert_eq!(
         said(&w),
-        ["VRRP_Instance(VI_1) split brain: 192.168.30.117 is master, too, with priority 90"]
+        ["VRRP_Instance(VI_1) split brain: 192.168.30.117 is also master, with priority 90"]
     );
     assert_eq!(exit_status(&w.node), 4);
     w.run(ms(2001));
@@ -183,7 +183,7 @@ fn one_that_is_refused_is_a_second_master_too() {
         w.effects();
     }
     let text =
-        "split brain: 192.168.30.117 is master, too, with priority 200; its adverts are refused (auth_type)";
+        "split brain: 192.168.30.117 is also master, with priority 200; its adverts are refused (auth_type)";
     assert_eq!(said(&w), [format!("VRRP_Instance(VI_1) {text}")]);
     assert_eq!(w.node.routers[0].foreign.total, ms(2000));
 }
@@ -246,8 +246,7 @@ fn another_host_that_announces_a_vip_is_told_once_and_answered_seldom() {
     assert_eq!(told.len(), 2);
     assert_eq!(
         words::render(&w.node, told[0]).1,
-        "VRRP_Instance(VI_1) 192.168.30.230 on eth0 was announced by 02:00:00:00:00:09, another host: \
-         announcing it again"
+        "VRRP_Instance(VI_1) another host, 02:00:00:00:00:09, announced 192.168.30.230 on eth0: announcing it again"
     );
 }
 
@@ -309,4 +308,71 @@ fn every_line_has_its_columns_and_the_state_of_its_subject() {
     ] {
         assert!(present.contains(&format!("{STAMP} {want}\n")), "no {want}:\n{present}");
     }
+}
+
+/// Ids of keys are shown, and clocks; never a key.
+#[test]
+fn signed_adverts() {
+    use crate::vrrp::authentication::{Authentication, Copy};
+    let text = "[vrrp VI_1]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = 192.168.30.230/24\n\
+        auth_hmac_key = 7 thirty-two-octets-or-a-few-more-too\nauth_hmac_key = 8 hex:0101010101010101010101010101010101010101010101010101010101010101\n\
+        auth_hmac_active_key = 7\n";
+    let mut w = World::new(&config(text));
+    let wall = Duration::from_secs(1_800_000_000);
+    w.node.set_wall_clock(w.now, wall);
+    w.begin(false);
+    let hear = |w: &mut World, ahead: u64, priority: u8| {
+        let cfg = &w.node.routers[0].cfg;
+        let mut sender = Authentication::new(&cfg.auth);
+        let vips = [VIP.into()];
+        let o = Outgoing {
+            version: cfg.version,
+            vrid: cfg.vrid,
+            interval: cfg.advert_int,
+            vips: &vips,
+            src: PEER.into(),
+            dst: GROUP_V4.into(),
+            v3_checksum_as_v2: false,
+        };
+        let wall = w.node.wall(w.now) + Duration::from_secs(ahead);
+        let mut out = Vec::new();
+        sender.seal(&mut out, &o, &Copy { priority, ip_id: 1, again: false, wall });
+        w.node.packet(w.now, 0, &out);
+        w.effects();
+        w.settle();
+    };
+    hear(&mut w, 3, 200);
+    assert_eq!(w.node.routers[0].stats.adverts_received, 1);
+    golden(&w, "hmac");
+    // The clock of this machine is set back by an hour: the master's adverts are refused, and both are master; the status
+    // says so.
+    w.node.set_wall_clock(w.now, wall - Duration::from_secs(3600));
+    w.run(ms(4000));
+    assert_eq!(w.kind(), Kind::Master);
+    for _ in 0..3 {
+        hear(&mut w, 3600, 200);
+        w.run(ms(1000));
+    }
+    golden(&w, "hmac-stale");
+    assert_eq!(exit_status(&w.node), 4, "split brain");
+    let told: Vec<String> = w.events.iter().map(|e| words::render(&w.node, e).1).collect();
+    for line in [
+        "authentication clock skew 3 sec from 192.168.30.117 approaching window 5 sec",
+        "the clock was set back by 3600 s",
+        "stale authentication trailer from 192.168.30.117, clock skew 3600 sec exceeds window 5 sec",
+        "split brain: 192.168.30.117 is also master, with priority 200; its adverts are refused (auth_ext_stale)",
+    ] {
+        assert!(told.iter().any(|t| t.contains(line)), "{line}: {told:?}");
+    }
+    // And one that was never set.
+    w.node.set_wall_clock(w.now, Duration::from_secs(100));
+    w.effects();
+    assert_eq!(w.events.iter().filter(|e| **e == Event::ClockUnset).count(), 1);
+    let c = Context { router_id: "n", started: w.now, now: w.now };
+    for form in [Form::Plain, Form::Json, Form::Metrics] {
+        let text = render(form, &w.node, &c);
+        assert!(!text.contains("thirty-two") && !text.contains("0101"), "{text}");
+    }
+    assert!(render(Form::Plain, &w.node, &c).contains("NOT SET"));
+    assert!(!format!("{:?}", w.node).contains("thirty-two"));
 }

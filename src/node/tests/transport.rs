@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::vrrp::packet::Discard;
-use crate::vrrp::replay::Replay;
 use crate::wire::ah;
 use crate::wire::ipv4::{self, Ipv4};
 
@@ -46,9 +45,9 @@ impl World {
 
     /// Every copy of the next advert, with where it goes.
     fn copies(&mut self) -> Vec<(IpAddr, Vec<u8>)> {
-        let mut out = Vec::new();
+        let (mut out, now) = (Vec::new(), self.now);
         (0..)
-            .map_while(|copy| Some((self.node.encode_advert(0, 100, copy, &mut out)?.1, out.clone())))
+            .map_while(|copy| Some((self.node.encode_advert(0, 100, copy, now, &mut out)?.1, out.clone())))
             .collect()
     }
 
@@ -81,7 +80,7 @@ fn the_numbers_are_kept_before_the_first_advert_and_then_seldom() {
     let did = w.take();
     let kept = did.iter().rposition(|d| *d == Did::Remember(Memory::Sequence)).unwrap();
     assert!(kept < did.iter().position(|d| *d == Did::Advert(0, 100)).unwrap());
-    assert_eq!(w.node.routers[0].replay.render(), format!("71024\n{PEER} 70000\n"));
+    assert_eq!(w.node.routers[0].auth.render(), format!("71024\n{PEER} 70000\n"));
     assert_eq!(w.next_sequence(), 70_001);
 }
 
@@ -126,7 +125,7 @@ fn a_restart_goes_on_above_the_mark_and_resumes_only_with_one() {
         a.tstamp = (w.now.as_nanos() / 10_000_000) as u32;
         w.node.addr(w.now, &a);
         if let Some(file) = file {
-            w.node.routers[0].replay = Replay::parse(file).unwrap();
+            w.node.routers[0].auth.restore(Some(file));
         }
         w.begin(true);
         w
@@ -212,7 +211,6 @@ fn every_reason_has_a_counter_in_the_status() {
         ("auth_header", bend(9, 51)),
         ("short", short),
         ("version", bend(20, 0x41)),
-        ("type", bend(20, 0x22)),
         ("vrid", bend(21, 9)),
     ] {
         w.node.packet(w.now, 0, &p);
@@ -220,7 +218,12 @@ fn every_reason_has_a_counter_in_the_status() {
         let line = text.lines().find(|l| l.starts_with("eth0  ")).unwrap_or_else(|| panic!("{text}"));
         assert!(line.contains(&format!("{name} 1")), "{line}");
     }
-    for (name, p) in [("count_zero", bend(23, 0)), ("length", bend(23, 2)), ("checksum", bend(22, 7))] {
+    for (name, p) in [
+        ("type", bend(20, 0x22)),
+        ("count_zero", bend(23, 0)),
+        ("length", bend(23, 2)),
+        ("checksum", bend(22, 7)),
+    ] {
         w.node.packet(w.now, 0, &p);
         let text = crate::report::status::text(&w.node, "n", w.now, w.now);
         assert!(text.contains(&format!("{name} 1")), "{text}");

@@ -1,16 +1,15 @@
 //! JSON (RFC 8259) of the walk, in one line.
 
-use super::escape;
-use super::walk::Value;
+use super::value::{self, Value};
 
 /// Writes JSON.
 #[derive(Debug, Default)]
 pub struct Json {
     /// What is written so far.
     pub out: String,
-    /// A value has been written in the object or list that is open.
+    /// The open object or list already has a value.
     comma: bool,
-    /// For each that is open whether it is a list.
+    /// For each open object or list, whether it is a list.
     open: Vec<bool>,
 }
 
@@ -27,7 +26,7 @@ impl Json {
 
     fn text(&mut self, t: &str) {
         self.out.push('"');
-        escape(&mut self.out, t);
+        value::escape(&mut self.out, t);
         self.out.push('"');
     }
 
@@ -53,7 +52,7 @@ impl Json {
             Value::Text(t) | Value::Label(t) => self.text(t),
             Value::Flag(b) => self.out.push_str(if b { "true" } else { "false" }),
             Value::Null => self.out.push_str("null"),
-            number => super::number(&mut self.out, number),
+            number => value::number(&mut self.out, number),
         }
     }
 }

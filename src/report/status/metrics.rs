@@ -1,17 +1,16 @@
 //! The Prometheus text format (0.0.4) of the walk: all samples of a family together, with HELP and TYPE.
 
-use super::escape;
-use super::walk::Value;
+use super::value::{self, Value};
 
 /// Collects samples by family.
 #[derive(Debug, Default)]
 pub struct Metrics {
     families: Vec<Family>,
-    /// Where the last sample went; the next mostly goes behind it.
+    /// The family of the last sample; the next one is mostly found from there.
     at: usize,
-    /// `a="x",b="y"` of the objects that are open.
+    /// `a="x",b="y"` of the open objects.
     labels: String,
-    /// For each that is open: its prefix, and how long the labels were before it.
+    /// For each open object: its prefix, and the length of `labels` before it.
     open: Vec<(&'static str, usize)>,
 }
 
@@ -51,7 +50,7 @@ impl Metrics {
         self.families.get_mut(self.at)
     }
 
-    /// All of it.
+    /// The whole text.
     pub fn finish(self) -> String {
         let mut out = String::with_capacity(self.families.iter().map(|f| f.samples.len() + 200).sum());
         for f in self.families {
@@ -87,7 +86,7 @@ impl Metrics {
             }
             self.labels.push_str(key);
             self.labels.push_str("=\"");
-            escape(&mut self.labels, text);
+            value::escape(&mut self.labels, text);
             self.labels.push('"');
         }
         if help.is_empty() || matches!(value, Value::Null | Value::Text(_)) {
@@ -104,7 +103,7 @@ impl Metrics {
                 samples.push('}');
             }
             samples.push(' ');
-            super::number(&mut samples, value);
+            value::number(&mut samples, value);
             samples.push('\n');
             f.samples = samples;
         }

@@ -1,8 +1,8 @@
-//! The state of the node for programs: one walk, which a [`Sink`] writes down as JSON or as metrics. Names and
+//! The state of the node for programs: one walk, which a [`Sink`] writes as JSON or as metrics. Names and
 //! meanings are stable; `rootfs/usr/share/vipd/status.schema.json` describes the JSON.
 
-use super::json::Json;
-use super::metrics::Metrics;
+use super::sink::Sink;
+use super::value::Value;
 use super::{Context, heard};
 use crate::base::time::Time;
 use crate::config::Track;
@@ -11,162 +11,12 @@ use crate::node::{Node, Router, Tracked};
 use crate::report::words;
 use crate::vrrp::machine::{Master, State};
 use crate::vrrp::stats::Discards;
-use std::net::IpAddr;
-use std::time::Duration;
 
 /// Version of the JSON; raised when something is removed or changes its meaning.
-pub const SCHEMA: i64 = 1;
-
-/// What writes it down. A key is the name in the JSON, and where it is a metric, too, `: ` and what that means.
-#[derive(Debug)]
-pub enum Sink {
-    /// JSON.
-    Json(Json),
-    /// Metrics.
-    Metrics(Metrics),
-}
-
-/// One value.
-#[derive(Clone, Copy)]
-pub(super) enum Value<'a> {
-    /// Unknown, or not so now; JSON only.
-    Null,
-    /// JSON only.
-    Text(&'a str),
-    /// Names the object; a label of its metrics.
-    Label(&'a str),
-    /// A number in metrics only, for what JSON has as text.
-    Code(u8),
-    /// True or false; 1 or 0.
-    Flag(bool),
-    /// A gauge.
-    Number(i64),
-    /// A counter.
-    Count(u64),
-    /// A gauge in seconds.
-    Seconds(Duration),
-    /// A counter in seconds.
-    Spent(Duration),
-}
-
-// Each of these is called so often that its arguments should fit into registers.
-impl Sink {
-    #[inline(never)]
-    fn put(&mut self, key: &'static str, value: Value) {
-        let (key, help) = key.split_once(':').unwrap_or((key, ""));
-        match self {
-            Sink::Json(json) => json.put(key, value),
-            Sink::Metrics(metrics) => metrics.put(key, value, help.trim_start()),
-        }
-    }
-
-    /// An object or a list begins, in a list with an empty key; the metrics in it begin with `prefix`, or, if
-    /// that is empty, as before.
-    #[inline(never)]
-    fn open(&mut self, key: &'static str, list: bool, prefix: &'static str) {
-        match self {
-            Sink::Json(json) => json.open(key, list),
-            Sink::Metrics(metrics) => metrics.open(prefix),
-        }
-    }
-
-    /// An object of a list begins.
-    #[inline(never)]
-    fn item(&mut self) {
-        self.open("", false, "");
-    }
-
-    /// The innermost one ends.
-    #[inline(never)]
-    fn close(&mut self) {
-        match self {
-            Sink::Json(json) => json.close(),
-            Sink::Metrics(metrics) => metrics.close(),
-        }
-    }
-
-    #[inline(never)]
-    fn null(&mut self, key: &'static str) {
-        self.put(key, Value::Null);
-    }
-
-    #[inline(never)]
-    fn text(&mut self, key: &'static str, t: &str) {
-        self.put(key, Value::Text(t));
-    }
-
-    #[inline(never)]
-    fn maybe(&mut self, key: &'static str, t: Option<&str>) {
-        self.put(key, t.map_or(Value::Null, Value::Text));
-    }
-
-    #[inline(never)]
-    fn address(&mut self, key: &'static str, a: Option<IpAddr>) {
-        let a = a.map(|a| a.to_string());
-        self.maybe(key, a.as_deref());
-    }
-
-    #[inline(never)]
-    fn label(&mut self, key: &'static str, t: &str) {
-        self.put(key, Value::Label(t));
-    }
-
-    #[inline(never)]
-    fn code(&mut self, key: &'static str, code: u8) {
-        self.put(key, Value::Code(code));
-    }
-
-    /// The name of a state, and its number.
-    #[inline(never)]
-    fn state(&mut self, state: &str) {
-        self.text("state", state);
-        let code = match state {
-            "BACKUP" => 1,
-            "MASTER" => 2,
-            "FAULT" => 3,
-            _ => 0,
-        };
-        self.code("state: 0 INIT, 1 BACKUP, 2 MASTER, 3 FAULT.", code);
-    }
-
-    #[inline(never)]
-    fn flag(&mut self, key: &'static str, b: bool) {
-        self.put(key, Value::Flag(b));
-    }
-
-    #[inline(never)]
-    fn known(&mut self, key: &'static str, b: Option<bool>) {
-        self.put(key, b.map_or(Value::Null, Value::Flag));
-    }
-
-    #[inline(never)]
-    fn number(&mut self, key: &'static str, n: i64) {
-        self.put(key, Value::Number(n));
-    }
-
-    #[inline(never)]
-    fn count(&mut self, key: &'static str, n: u64) {
-        self.put(key, Value::Count(n));
-    }
-
-    #[inline(never)]
-    fn seconds(&mut self, key: &'static str, d: Option<Duration>) {
-        self.put(key, d.map_or(Value::Null, Value::Seconds));
-    }
-
-    #[inline(never)]
-    fn since(&mut self, key: &'static str, from: Time, to: Time) {
-        self.seconds(key, Some(to.since(from)));
-    }
-
-    #[inline(never)]
-    fn pid(&mut self, key: &'static str, n: Option<u32>) {
-        self.put(key, n.map_or(Value::Null, |n| Value::Number(n.into())));
-    }
-}
+const SCHEMA: i64 = 1;
 
 /// Everything.
-pub fn walk(out: &mut Sink, node: &Node, c: &Context) {
+pub(super) fn walk(out: &mut Sink, node: &Node, c: &Context) {
     out.open("", false, "vipd_");
     out.number("schema", SCHEMA);
     out.number("status: 0 all master, 3 some backup, 4 any fault.", super::exit_status(node).into());
@@ -177,12 +27,23 @@ pub fn walk(out: &mut Sink, node: &Node, c: &Context) {
     out.code("info: Version and name of the node.", 1);
     out.close();
     out.open("vrrp", true, "vipd_vrrp_");
-    for (i, router) in node.routers.iter().enumerate() {
+    for (i, r) in node.routers.iter().enumerate() {
         out.item();
-        write_router(out, node, i, router, c.now);
+        router(out, node, i, r, c.now);
         out.close();
     }
     out.close();
+    groups(out, node);
+    checks(out, node, c.now);
+    interfaces(out, node);
+    match &node.haproxy {
+        Some(h) => haproxy(out, h, c.now),
+        None => out.null("haproxy"),
+    }
+    out.close();
+}
+
+fn groups(out: &mut Sink, node: &Node) {
     out.open("groups", true, "vipd_group_");
     for g in &node.groups {
         out.item();
@@ -196,16 +57,22 @@ pub fn walk(out: &mut Sink, node: &Node, c: &Context) {
         out.close();
     }
     out.close();
+}
+
+fn checks(out: &mut Sink, node: &Node, now: Time) {
     out.open("checks", true, "vipd_check_");
     for check in &node.checks {
         out.item();
         out.label("name", &check.name);
         out.known("up: Whether it is up; absent before its first result.", check.is_up());
-        out.since("since_seconds: Time since that changed.", check.since, c.now);
+        out.since("since_seconds: Time since that changed.", check.since, now);
         out.maybe("failure", check.failure.map(words::failure).as_deref());
         out.close();
     }
     out.close();
+}
+
+fn interfaces(out: &mut Sink, node: &Node) {
     out.open("interfaces", true, "vipd_interface_");
     for l in &node.links {
         out.item();
@@ -217,14 +84,9 @@ pub fn walk(out: &mut Sink, node: &Node, c: &Context) {
         out.close();
     }
     out.close();
-    match &node.haproxy {
-        Some(h) => haproxy(out, h, c.now),
-        None => out.null("haproxy"),
-    }
-    out.close();
 }
 
-/// Those that are not zero: there are many reasons and most stay so.
+/// The counters that are not zero; there are many reasons, and most never occur.
 fn discarded(out: &mut Sink, discards: &Discards) {
     out.open("discards", true, "");
     for (reason, n) in discards.all().filter(|(_, n)| *n > 0) {
@@ -236,7 +98,7 @@ fn discarded(out: &mut Sink, discards: &Discards) {
     out.close();
 }
 
-fn write_router(out: &mut Sink, node: &Node, i: usize, router: &Router, now: Time) {
+fn router(out: &mut Sink, node: &Node, i: usize, router: &Router, now: Time) {
     let (cfg, kind) = (&router.cfg, router.machine.kind());
     out.label("name", &cfg.name);
     out.state(words::state(kind, router.faults));
@@ -249,6 +111,47 @@ fn write_router(out: &mut Sink, node: &Node, i: usize, router: &Router, now: Tim
     let priority = router.machine.params.priority;
     out.number("priority: Effective priority.", priority.into());
     out.number("base_priority: Configured priority.", cfg.priority.into());
+    tracked(out, node, i, now);
+    out.seconds("advert_interval_seconds", Some(cfg.advert_int));
+    out.address("source", router.src);
+    authentication(out, node, router, now);
+    timers(out, router, now);
+    out.flag("heard: Whether any advert was ever heard.", heard(router));
+    addresses(out, node, i, now);
+    foreign(out, node, router, now);
+    out.open("counters", false, "");
+    for (key, n) in router.stats.counters() {
+        out.count(key, n);
+    }
+    out.close();
+    discarded(out, &router.stats.discards);
+}
+
+/// Keys are named by their ids, never shown.
+fn authentication(out: &mut Sink, node: &Node, router: &Router, now: Time) {
+    out.text("authentication", router.auth.word());
+    let Some(hmac) = router.auth.hmac() else { return out.null("hmac") };
+    out.open("hmac", false, "vipd_vrrp_hmac_");
+    out.text("mode", hmac.cfg.mode.word());
+    out.number("active_key: Id of the key that signs.", hmac.cfg.active.into());
+    out.open("keys", true, "");
+    hmac.cfg.keys.iter().for_each(|key| out.number("", key.id.into()));
+    out.close();
+    out.text("anti_replay", if hmac.cfg.time_window.is_some() { "time" } else { "monotonic" });
+    out.pid("time_window_seconds", hmac.cfg.time_window);
+    let set = !node.is_clock_unset(now);
+    out.flag("clock_set: Whether the clock of this machine was ever set.", set);
+    let key = "clock_skew_seconds: By how much the clock of the last sender is ahead.";
+    match hmac.skew {
+        Some(skew) => out.number(key, skew.seconds.into()),
+        None => out.null("clock_skew_seconds"),
+    }
+    out.address("clock_skew_source", hmac.skew.map(|s| s.src));
+    out.flag("stale: Whether its adverts are refused for that.", hmac.skew.is_some_and(|s| s.stale));
+    out.close();
+}
+
+fn tracked(out: &mut Sink, node: &Node, i: usize, now: Time) {
     out.open("tracked", true, "");
     for t in node.tracked(i, now) {
         let kind = match t.what {
@@ -268,8 +171,11 @@ fn write_router(out: &mut Sink, node: &Node, i: usize, router: &Router, now: Tim
         out.close();
     }
     out.close();
-    out.seconds("advert_interval_seconds", Some(cfg.advert_int));
-    out.address("source", router.src);
+}
+
+/// The master, and when something happens next.
+fn timers(out: &mut Sink, router: &Router, now: Time) {
+    let priority = router.machine.params.priority;
     let (mut master, mut down, mut preempts, mut advert) = (None, None, None, None);
     match router.machine.state() {
         State::Backup { master: m, down_at, preempt_at, .. } => {
@@ -279,6 +185,7 @@ fn write_router(out: &mut Sink, node: &Node, i: usize, router: &Router, now: Tim
             master = router.src.map(|src| Master { src, priority });
             advert = Some(*advert_at);
         }
+        State::Soliciting(_) => master = router.src.map(|src| Master { src, priority }),
         State::Init => {}
     }
     out.address("master", master.map(|m| m.src));
@@ -292,7 +199,9 @@ fn write_router(out: &mut Sink, node: &Node, i: usize, router: &Router, now: Tim
     ] {
         out.seconds(key, at.map(|t| t.since(now)));
     }
-    out.flag("heard: Whether any advert was ever heard.", heard(router));
+}
+
+fn addresses(out: &mut Sink, node: &Node, i: usize, now: Time) {
     out.open("addresses", true, "vipd_vrrp_address_");
     for (e, vip) in node.addrs.of(i) {
         let held = node.addrs.is_held(e);
@@ -306,7 +215,11 @@ fn write_router(out: &mut Sink, node: &Node, i: usize, router: &Router, now: Tim
         out.close();
     }
     out.close();
-    // In an object of its own, that its label does not go on.
+}
+
+/// Other masters and other hosts that announce the addresses.
+fn foreign(out: &mut Sink, node: &Node, router: &Router, now: Time) {
+    // In an object of its own, so that its label ends with it.
     match router.foreign.last {
         Some(other) => {
             out.open("foreign_master", false, "vipd_vrrp_foreign_master_");
@@ -330,12 +243,6 @@ fn write_router(out: &mut Sink, node: &Node, i: usize, router: &Router, now: Tim
         }
         None => out.null("contest"),
     }
-    out.open("counters", false, "");
-    for (key, n) in router.stats.counters() {
-        out.count(key, n);
-    }
-    out.close();
-    discarded(out, &router.stats.discards);
 }
 
 fn haproxy(out: &mut Sink, h: &Supervisor, now: Time) {

@@ -24,14 +24,14 @@
 //! | Init   | Priority                     | -                                        | Init   |
 //! | Backup | Priority                     | down timer moves by the skew's change    | Backup |
 //! | Master | Priority                     | -; the next advert has it                | Master |
-//! | Master | Resign                       | Advert(0) Offer                          | Master |
-//! | asking | any advert above 0           | Release(AfterSuccessor) Entered Resigned | Backup |
-//! | asking | Tick, nobody came            | Keep Advert Resigned                     | Master |
-//! | asking | Tick, nobody came, forced    | Release(Now) Entered Resigned            | Backup |
-//! | asking | Leave, Fault, Stall, Yield   | as a master, but no second Advert(0)     |        |
+//! | Master | Resign                       | Advert(0) Offer                        | Soliciting |
+//! | Soliciting | any advert above 0         | Release(AfterSuccessor) Entered Resigned | Backup |
+//! | Soliciting | Tick, nobody came          | Keep Advert Resigned                     | Master |
+//! | Soliciting | Tick, nobody came, forced  | Release(Now) Entered Resigned            | Backup |
+//! | Soliciting | Leave, Fault, Stall, Yield | as a master, but no second Advert(0)     |        |
 //!
-//! *asking* is a master that was told to resign: backups are silent, so whether there is one is found out by priority 0.
-//! It keeps the addresses and answers nothing until somebody takes over. `resign` has what comes of it.
+//! *Soliciting* is a master that was told to resign: backups are silent, so whether there is one is found out by
+//! priority 0. It keeps the addresses and answers nothing until somebody takes over. `resign` has what comes of it.
 //!
 //! A lower advert is answered in both versions, as keepalived does: RFC 9568 asks for it, RFC 3768 is
 //! silent, and the other master is gone the sooner.
@@ -42,8 +42,8 @@ mod retune;
 use super::timers;
 use crate::base::time::Time;
 use crate::config::Version;
-pub use resign::Resigned;
-use resign::Soliciting;
+use crate::config::lease::Wait;
+pub use resign::{Resigned, Soliciting};
 pub use retune::Tuning;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -70,6 +70,11 @@ pub struct Params {
 }
 
 impl Params {
+    /// What the backups of a master with these parameters count by.
+    pub fn wait(&self) -> Wait {
+        Wait::new(self.advert_int, self.down_timer_adverts)
+    }
+
     /// Whether a master with these parameters gives way to `m`.
     pub fn outranked_by(&self, m: Master) -> bool {
         m.priority > self.priority || (m.priority == self.priority && m.src > self.own)
@@ -101,6 +106,8 @@ pub enum State {
         /// The last time another's advert was answered.
         answered: Option<Time>,
     },
+    /// Master, told to resign; nobody has come yet.
+    Soliciting(Soliciting),
 }
 
 /// A master that was heard.
@@ -246,12 +253,10 @@ pub struct Machine {
     /// Parameters; the node keeps `own` up to date.
     pub params: Params,
     state: State,
-    /// As master: told to resign, and nobody has come yet.
-    soliciting: Option<Soliciting>,
     /// Resigned: does not preempt until then.
     no_preempt_until: Option<Time>,
     /// As master, after a change of the interval: what the backups wait until they have heard of it.
-    promised: Option<Duration>,
+    promised: Option<Wait>,
     /// When this was last master because somebody sent priority 0.
     last_priority_zero_takeover: Option<Time>,
     /// As backup: a master that a lower one was accepted after, and when it counts as dead.
@@ -261,11 +266,9 @@ pub struct Machine {
 impl Machine {
     /// A machine in `Init`.
     pub fn new(params: Params) -> Self {
-        let state = State::Init;
         Machine {
             params,
-            state,
-            soliciting: None,
+            state: State::Init,
             no_preempt_until: None,
             promised: None,
             last_priority_zero_takeover: None,
@@ -283,23 +286,29 @@ impl Machine {
         match self.state {
             State::Init => Kind::Init,
             State::Backup { .. } => Kind::Backup,
-            State::Master { .. } => Kind::Master,
+            State::Master { .. } | State::Soliciting(_) => Kind::Master,
         }
     }
 
     /// When `Tick` is due.
     pub fn deadline(&self) -> Option<Time> {
         match self.state {
-            State::Master { .. } if self.soliciting.is_some() => self.soliciting.map(|a| a.until),
             State::Init => None,
             State::Backup { down_at, .. } => Some(down_at),
             State::Master { advert_at, .. } => Some(advert_at),
+            State::Soliciting(s) => Some(s.until),
         }
     }
 
-    /// N × I of our own adverts: what every backup waits at the least.
+    /// What every backup waits at the least: N × I of the adverts that it heard last.
     pub fn min_down_interval(&self) -> Duration {
-        self.promised.unwrap_or(self.params.advert_int * self.params.down_timer_adverts)
+        self.promised.unwrap_or(self.params.wait()).min_down_interval
+    }
+
+    /// What a lease may count by: the shorter one of what the backups wait now and what they are about to be told.
+    pub fn lease_wait(&self) -> Wait {
+        let own = self.params.wait();
+        self.promised.filter(|p| p.min_down_interval < own.min_down_interval).unwrap_or(own)
     }
 
     /// One step.
@@ -309,13 +318,7 @@ impl Machine {
             (_, Input::Resign { wait, no_preempt_for, force }) => {
                 self.resign(now, wait, no_preempt_for, force, out)
             }
-            (State::Master { .. }, input) if self.soliciting.is_some() => self.step_asking(now, input, out),
-            (_, input) => self.step_plain(now, input, out),
-        }
-    }
-
-    fn step_plain(&mut self, now: Time, input: Input, out: &mut Vec<Action>) {
-        match (&self.state, input) {
+            (State::Soliciting(s), input) => self.step_soliciting(now, *s, input, out),
             (State::Init, Input::Start) if self.params.priority == 255 => self.lead(now, Why::Owner, out),
             (State::Init, Input::Start) => self.follow(now, self.params.advert_int, None, Why::Started, out),
             (State::Init, Input::Resume) => self.lead(now, Why::Resumed, out),
@@ -341,12 +344,10 @@ impl Machine {
                 self.rest(Why::Faulted, out);
             }
             (State::Master { .. }, Input::Stall) => {
-                out.push(Action::Release(Release::Now));
-                self.follow(now, self.params.advert_int, None, Why::Stalled, out);
+                self.give_up(now, Release::Now, Why::Stalled, out);
             }
             (State::Master { .. }, Input::Yield) => {
-                out.push(Action::Release(Release::AfterSuccessor));
-                self.follow(now, self.params.advert_int, None, Why::Group, out);
+                self.give_up(now, Release::AfterSuccessor, Why::Group, out);
             }
             (State::Master { advert_at, .. }, Input::Tick) if now >= *advert_at => {
                 out.push(Action::Advert(self.params.priority));
@@ -372,6 +373,12 @@ impl Machine {
         if why == Why::MasterLeft {
             self.last_priority_zero_takeover = Some(now);
         }
+    }
+
+    /// A master becomes backup without having heard another one.
+    fn give_up(&mut self, now: Time, how: Release, why: Why, out: &mut Vec<Action>) {
+        out.push(Action::Release(how));
+        self.follow(now, self.params.advert_int, None, why, out);
     }
 
     fn follow(
@@ -434,10 +441,8 @@ impl Machine {
     fn backup_hears(&mut self, now: Time, heard: Master, heard_interval: Duration, out: &mut Vec<Action>) {
         let mut p = self.params.clone();
         p.preempt &= self.no_preempt_for(now).is_none();
-        let next_down = self.down_interval(match p.version {
-            Version::V2 => p.advert_int,
-            Version::V3 => heard_interval,
-        });
+        let heard_interval = self.learned(heard_interval);
+        let next_down = self.down_interval(heard_interval);
         // Once in N × I: who sends a higher advert and priority 0 in turn must not make a master, with all that it has
         // to announce, of every two packets. The timer does not need it.
         let hurries = self.last_priority_zero_takeover.is_none_or(|t| now >= t + self.min_down_interval());
@@ -484,10 +489,7 @@ impl Machine {
             Some(m) if m.priority != 0 && !gives_way(m) => Some((m, *down_at)),
             _ => self.better_master.filter(|(m, _)| !gives_way(*m)),
         };
-        (*master, *lower) = (Some(heard), None);
-        if p.version == Version::V3 {
-            *interval = heard_interval;
-        }
+        (*master, *lower, *interval) = (Some(heard), None, heard_interval);
         *down_at = now + next_down;
     }
 
@@ -497,10 +499,7 @@ impl Machine {
             out.push(Action::Noted(Note::SecondOwner(heard)));
         }
         if p.outranked_by(heard) {
-            let learned = match p.version {
-                Version::V2 => p.advert_int,
-                Version::V3 => interval,
-            };
+            let learned = self.learned(interval);
             out.push(Action::Noted(Note::HigherAdvert(heard)));
             out.push(Action::Release(Release::AfterSuccessor));
             self.follow(now, learned, Some(heard), Why::Outranked(heard), out);

@@ -1,13 +1,14 @@
 //! Handing over on command: a master asks by priority 0 whether there is a successor, and stays what it is until
 //! somebody takes over.
 
-use super::{Action, Input, Kind, Machine, Master, Release, State, Why};
+use super::{Action, Input, Machine, Master, Release, State, Why};
 use crate::base::time::Time;
+use crate::vrrp::timers;
 use std::time::Duration;
 
 /// A question that is under way.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Soliciting {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Soliciting {
     /// When nobody has come.
     pub(super) until: Time,
     since: Time,
@@ -39,7 +40,7 @@ pub enum Resigned {
 impl Machine {
     /// Whether it waits for an answer to priority 0.
     pub fn is_soliciting(&self) -> bool {
-        self.soliciting.is_some()
+        matches!(self.state, State::Soliciting(_))
     }
 
     /// How much longer it does not preempt, if it was told to resign.
@@ -56,10 +57,11 @@ impl Machine {
         out: &mut Vec<Action>,
     ) {
         let refused = match self.state {
-            _ if self.soliciting.is_some() => Resigned::Busy,
+            State::Soliciting(_) => Resigned::Busy,
             _ if self.params.priority == 255 => Resigned::Owner,
             State::Master { .. } => {
-                self.soliciting = Some(Soliciting { until: now + wait, since: now, no_preempt_for, force });
+                let question = Soliciting { until: now + wait, since: now, no_preempt_for, force };
+                self.state = State::Soliciting(question);
                 return out.extend([Action::Advert(0), Action::Offer]);
             }
             _ => {
@@ -93,61 +95,55 @@ impl Machine {
     }
 
     /// A step of a master that waits for an answer.
-    pub(super) fn step_asking(&mut self, now: Time, input: Input, out: &mut Vec<Action>) {
-        let Some(soliciting) = self.soliciting else { return };
-        let no_preempt_until = Some(now + soliciting.no_preempt_for);
-        let waited = now.since(soliciting.since);
-        match input {
+    pub(super) fn step_soliciting(&mut self, now: Time, s: Soliciting, input: Input, out: &mut Vec<Action>) {
+        let no_preempt_until = Some(now + s.no_preempt_for);
+        let waited = now.since(s.since);
+        let how = match input {
             Input::Advert { src, priority, interval } if priority != 0 => {
                 let successor = Master { src, priority };
-                (self.soliciting, self.no_preempt_until) = (None, no_preempt_until);
-                let interval = self.learned(interval);
+                self.no_preempt_until = no_preempt_until;
                 out.push(Action::Release(Release::AfterSuccessor));
-                self.follow(now, interval, Some(successor), Why::Resigned, out);
-                out.push(Action::Resigned(Resigned::To(successor, waited)));
+                self.follow(now, self.learned(interval), Some(successor), Why::Resigned, out);
+                Resigned::To(successor, waited)
             }
             // Of a group the first one's time makes the others yield: it is theirs as well.
-            Input::Tick | Input::Yield if now >= soliciting.until && soliciting.force => {
-                (self.soliciting, self.no_preempt_until) = (None, no_preempt_until);
-                out.push(Action::Release(Release::Now));
-                self.follow(now, self.params.advert_int, None, Why::Resigned, out);
+            Input::Tick | Input::Yield if now >= s.until && s.force => {
+                self.no_preempt_until = no_preempt_until;
+                self.give_up(now, Release::Now, Why::Resigned, out);
                 // A master that was never heard is not dead: it was asked for that there be none.
                 if let (State::Backup { down_at, .. }, Some(t)) = (&mut self.state, no_preempt_until) {
                     *down_at = (*down_at).max(t);
                 }
-                out.push(Action::Resigned(Resigned::Forced(waited)));
+                Resigned::Forced(waited)
             }
-            Input::Tick if now >= soliciting.until => {
-                self.soliciting = None;
+            Input::Tick if now >= s.until => {
                 out.extend([Action::Keep, Action::Advert(self.params.priority)]);
-                self.rearm(now);
-                out.push(Action::Resigned(Resigned::Nobody(waited)));
+                let advert_at = timers::next_on_grid(now, self.params.epoch, self.params.advert_int);
+                self.state = State::Master { advert_at, answered: None };
+                Resigned::Nobody(waited)
             }
             Input::Yield => {
-                (self.soliciting, self.no_preempt_until) = (None, no_preempt_until);
-                self.step_plain(now, input, out);
-                out.push(Action::Resigned(Resigned::WithGroup));
+                self.no_preempt_until = no_preempt_until;
+                self.give_up(now, Release::AfterSuccessor, Why::Group, out);
+                Resigned::WithGroup
             }
             Input::Leave => {
                 // Priority 0 went out just now; another one would start keepalived's skew timer anew.
-                self.soliciting = None;
                 out.push(Action::Release(Release::AfterSuccessor));
                 self.rest(Why::Left, out);
-                out.push(Action::Resigned(Resigned::Interrupted));
+                Resigned::Interrupted
             }
             Input::Fault => {
-                self.soliciting = None;
                 out.push(Action::Release(Release::Now));
                 self.rest(Why::Faulted, out);
-                out.push(Action::Resigned(Resigned::Interrupted));
+                Resigned::Interrupted
             }
             Input::Stall => {
-                self.soliciting = None;
-                self.step_plain(now, input, out);
-                out.push(Action::Resigned(Resigned::Interrupted));
+                self.give_up(now, Release::Now, Why::Stalled, out);
+                Resigned::Interrupted
             }
-            _ => {}
-        }
-        debug_assert!(self.soliciting.is_none() || self.kind() == Kind::Master);
+            _ => return,
+        };
+        out.push(Action::Resigned(how));
     }
 }

@@ -20,14 +20,14 @@ pub struct Tuning {
 }
 
 impl Machine {
-    /// Takes other parameters up.
+    /// Takes other parameters up; not while it solicits.
     ///
     /// A master tells of another interval at once, as the next advert may be later than the backups wait, which count
     /// by the old one. A backup's down timer only ever becomes longer here: in version 2 the other node's
     /// adverts are refused until it has the same interval, and that is what the time is for.
     pub fn retune(&mut self, now: Time, t: Tuning, out: &mut Vec<Action>) {
         let old = (self.params.advert_int, self.params.down_timer_adverts);
-        let min_down_interval = self.min_down_interval();
+        let wait = self.promised.unwrap_or(self.params.wait());
         let p = &mut self.params;
         (p.advert_int, p.down_timer_adverts) = (t.advert_int, t.down_timer_adverts);
         (p.preempt, p.preempt_delay) = (t.preempt, t.preempt_delay);
@@ -50,12 +50,12 @@ impl Machine {
         let down = now + self.down_interval(interval);
         let next = timers::next_on_grid(now, self.params.epoch, advert_int);
         match &mut self.state {
-            State::Init => {}
+            State::Init | State::Soliciting(_) => {}
             State::Backup { down_at, .. } => *down_at = (*down_at).max(down),
             // Once more before the old interval is over: one lost advert must not cost the mastership.
             State::Master { advert_at, .. } => {
                 *advert_at = next.min(now + old.0);
-                self.promised = Some(min_down_interval);
+                self.promised = Some(wait);
                 out.push(Action::Advert(self.params.priority));
             }
         }

@@ -1,7 +1,8 @@
 //! Why a packet was refused.
 
 /// The rungs of the receive ladder; the first that a packet fails counts. The order is the order of the
-/// checks: cheap ones and those that need no instance first.
+/// checks: cheap ones and those that need no instance first. With `auth_hmac` the trailer is checked right behind
+/// the length and the source, and what it covers (destination, type, checksum) later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Discard {
     /// The IP header is short, or its lengths are false.
@@ -40,6 +41,18 @@ pub enum Discard {
     AuthIcv,
     /// AH: a sequence number that is not above the last of the sender: a replay, or a restarted keepalived.
     AuthReplay,
+    /// `auth_hmac`: no trailer.
+    HmacMissing,
+    /// `auth_hmac`: a trailer of another type, or its reserve is not zero.
+    HmacMalformed,
+    /// `auth_hmac`: further from our clock than the time window.
+    HmacStale,
+    /// `auth_hmac`: the id of no key that is configured here.
+    HmacUnknownKey,
+    /// `auth_hmac`: a wrong HMAC: another key with that id, or changed on the way.
+    HmacInvalid,
+    /// `auth_hmac`: a sequence that is not above the last of the sender.
+    HmacReplay,
     /// An interval of zero (RFC 9568 erratum 8301).
     IntervalZero,
     /// v2: not our interval (RFC 3768 §7.1).
@@ -48,7 +61,7 @@ pub enum Discard {
 
 impl Discard {
     /// All, in the order of the ladder.
-    pub const ALL: [Discard; 20] = [
+    pub const ALL: [Discard; 26] = [
         Discard::IpHeader,
         Discard::Destination,
         Discard::Ttl,
@@ -67,6 +80,12 @@ impl Discard {
         Discard::AuthPass,
         Discard::AuthIcv,
         Discard::AuthReplay,
+        Discard::HmacMissing,
+        Discard::HmacMalformed,
+        Discard::HmacStale,
+        Discard::HmacUnknownKey,
+        Discard::HmacInvalid,
+        Discard::HmacReplay,
         Discard::IntervalZero,
         Discard::Interval,
     ];
@@ -97,6 +116,12 @@ impl Discard {
             Discard::AuthPass => "auth_pass",
             Discard::AuthIcv => "auth_icv",
             Discard::AuthReplay => "auth_replay",
+            Discard::HmacMissing => "auth_ext_missing",
+            Discard::HmacMalformed => "auth_ext_malformed",
+            Discard::HmacStale => "auth_ext_stale",
+            Discard::HmacUnknownKey => "auth_ext_unknown_key",
+            Discard::HmacInvalid => "auth_ext_invalid_hmac",
+            Discard::HmacReplay => "auth_ext_replay",
             Discard::IntervalZero => "interval_zero",
             Discard::Interval => "interval",
         }

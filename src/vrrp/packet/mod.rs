@@ -10,27 +10,28 @@
 //! # The receive ladder
 //!
 //! A packet is refused by the first rung it fails, in the order of [`Discard::ALL`]. Three functions hold it
-//! between them, so that one socket can serve instances of different versions:
+//! between them, so that one socket can serve routers of different versions:
 //!
 //! 1. `wire::ipv4` refuses a broken IP header: [`Discard::IpHeader`].
-//! 2. [`preamble`] checks what needs no instance, down to an unknown version and the type, and gives the
-//!    VRID. The demultiplexer looks it up; not found is [`Discard::Vrid`].
-//! 3. [`decode`] checks the rest against what that instance expects. "Unicast to a multicast instance" or the
-//!    reverse, and "not this group's version", are asked first here, as there is no instance before the
+//! 2. [`preamble`] checks what needs no router, down to an unknown version, and gives the VRID. The demultiplexer
+//!    looks it up; not found is [`Discard::Type`] of what is no advertisement, else [`Discard::Vrid`].
+//! 3. [`decode`] checks the rest against what that router expects. "Unicast to a multicast router" or the
+//!    reverse, and "not this group's version", are asked first here, as there is no router before the
 //!    look-up; they count as [`Discard::Destination`] and [`Discard::Version`] too.
 //!
-//! `decode` calls `preamble` itself, so it is complete without a demultiplexer.
+//! With `auth_hmac` the order is another one: see [`decode`]. `decode` calls `preamble` itself, so it is complete
+//! without a demultiplexer.
 //!
-//! A refused packet changes nothing, with one exception: what is authentic (refused below [`Discard::AuthReplay`])
-//! has used up its sequence number.
+//! A refused packet changes nothing, with one exception: what is authentic has used up its sequence.
 
 mod discard;
 
 pub use discard::Discard;
 
-use super::replay::Replay;
-use crate::config::{Auth, Version};
-use crate::wire::ah::{self, Ah};
+use super::authentication::{Authentication, Sealed};
+use crate::config::Version;
+use crate::wire::ah::Ah;
+use crate::wire::auth_trailer::Trailer;
 use crate::wire::checksum::{ones_complement, pseudo_v4, pseudo_v6};
 use crate::wire::vrrp::{GROUP_V4, GROUP_V6, IpInfo, PROTOCOL};
 use std::net::IpAddr;
@@ -48,8 +49,6 @@ const TYPE: u8 = 1;
 pub struct Expect<'a> {
     /// Its version.
     pub version: Version,
-    /// Its authentication; of v2 only.
-    pub auth: &'a Auth,
     /// Its own interval.
     pub advert_int: Duration,
     /// The address it sends from, if it has one.
@@ -60,8 +59,28 @@ pub struct Expect<'a> {
     pub vips: &'a [IpAddr],
     /// The only senders it listens to; empty: all.
     pub peers: &'a [IpAddr],
-    /// The sequence numbers that were accepted; of AH only.
-    pub replay: &'a Replay,
+}
+
+/// A packet taken apart as far as the VRID.
+#[derive(Clone, Copy, Debug)]
+pub struct Received<'a> {
+    /// What the IP header said.
+    pub info: IpInfo,
+    /// The authentication header that was before the message.
+    pub ah: Option<Ah<'a>>,
+    /// The VRRP message, and what may be behind it.
+    pub message: &'a [u8],
+    /// Its version and VRID.
+    pub preamble: Preamble,
+}
+
+/// What version 2 says of authentication in the message (RFC 2338 §5.3.6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuthFields {
+    /// The type: 0 none, 1 password, 2 authentication header.
+    pub kind: u8,
+    /// What stands behind the addresses.
+    pub data: [u8; 8],
 }
 
 /// An accepted advertisement.
@@ -94,6 +113,9 @@ pub struct Notes {
     /// IPv6: the first address is not link-local (RFC 9568 erratum 8300). keepalived does not mind: to
     /// refuse its advert would make two masters.
     pub first_not_link_local: bool,
+    /// `auth_hmac`: the sender's clock is ahead of ours by so many seconds, more than half of what is accepted; 0: it
+    /// is not.
+    pub clock_skew: i32,
 }
 
 /// What a message says before it is known whose it is.
@@ -123,7 +145,7 @@ pub fn check_carrier(carrier: &IpInfo) -> Result<(), Discard> {
 }
 
 /// The rungs above the look-up of the VRID: those of the carrier, eight octets, a known version (v2 is IPv4
-/// only), the type.
+/// only).
 pub fn preamble(carrier: &IpInfo, payload: &[u8]) -> Result<Preamble, Discard> {
     check_carrier(carrier)?;
     let Some(&[version_type, vrid, ..]) = payload.first_chunk::<8>() else {
@@ -134,75 +156,143 @@ pub fn preamble(carrier: &IpInfo, payload: &[u8]) -> Result<Preamble, Discard> {
         (3, _) => Version::V3,
         _ => return Err(Discard::Version),
     };
-    if version_type & 0x0f != TYPE {
-        return Err(Discard::Type);
-    }
     Ok(Preamble { version, vrid })
 }
 
+/// Whether a message of at least one octet is an advertisement.
+pub fn check_type(payload: &[u8]) -> Result<(), Discard> {
+    match payload {
+        [first, ..] if first & 0x0f == TYPE => Ok(()),
+        _ => Err(Discard::Type),
+    }
+}
+
+/// A message taken apart.
+struct Parts<'a> {
+    /// All of it, without what is behind it.
+    message: &'a [u8],
+    priority: u8,
+    /// The sender's interval.
+    interval: Duration,
+    /// The addresses.
+    list: &'a [u8],
+    /// What version 2 says of authentication.
+    fields: AuthFields,
+    /// What is behind the message.
+    trailer: Option<Trailer<'a>>,
+}
+
+impl<'a> Parts<'a> {
+    /// `trailer`: whether there may be one.
+    fn of(payload: &'a [u8], version: Version, src: &IpAddr, trailer: bool) -> Result<Self, Discard> {
+        let Some(&[_, _, priority, count, b4, b5, _, _]) = payload.first_chunk::<8>() else {
+            return Err(Discard::Short);
+        };
+        if count == 0 {
+            return Err(Discard::CountZero);
+        }
+        let list_len = usize::from(count).saturating_mul(width(src));
+        let (head, rest) = payload.split_at(usize::from(HEADER));
+        let (list, rest) = rest.split_at_checked(list_len).ok_or(Discard::Length)?;
+        let auth_len = usize::from(auth_len(version));
+        let (data, rest) = rest.split_at_checked(auth_len).ok_or(Discard::Length)?;
+        // What is longer by no more than the padding of an Ethernet frame is refused as well.
+        let trailer = match rest {
+            [] => None,
+            rest if trailer => Some(Trailer::parse(rest).ok_or(Discard::Length)?),
+            _ => return Err(Discard::Length),
+        };
+        let (fields, interval) = match version {
+            Version::V2 => {
+                let data = data.first_chunk().copied().unwrap_or_default();
+                (AuthFields { kind: b4, data }, Duration::from_secs(b5.into()))
+            }
+            // RFC 9568 §5.2.6: the top four bits are ignored.
+            Version::V3 => (AuthFields::default(), centiseconds(u16::from_be_bytes([b4 & 0x0f, b5]))),
+        };
+        let len = head.len().saturating_add(list_len).saturating_add(auth_len);
+        let message = payload.get(..len).unwrap_or(payload);
+        Ok(Parts { message, priority, interval, list, fields, trailer })
+    }
+}
+
 /// The whole ladder but the IP header, the authentication header's form and the look-up of the VRID, which are for
-/// the caller to do. `ah`: the authentication header that was taken off.
-pub fn decode(carrier: &IpInfo, ah: Option<&Ah>, payload: &[u8], expect: &Expect) -> Result<Advert, Discard> {
-    let Preamble { version, vrid } = preamble(carrier, payload)?;
-    let is_for_us = match expect.unicast {
-        true => Some(carrier.dst) == expect.own_addr,
-        false => carrier.dst.is_multicast(),
-    };
-    if !is_for_us {
-        return Err(Discard::Destination);
+/// the caller to do. `wall`: time since 1970 UTC.
+///
+/// A trailer is checked before what it covers, as keepalived does: what is not genuine says nothing of its sender.
+pub fn decode(
+    r: &Received,
+    wall: Duration,
+    expect: &Expect,
+    auth: &mut Authentication,
+) -> Result<Advert, Discard> {
+    let (info, payload) = (&r.info, r.message);
+    let Preamble { version, vrid } = preamble(info, payload)?;
+    let covered = auth.has_trailer();
+    if !covered {
+        check_destination(info, expect)?;
     }
     if version != expect.version {
         return Err(Discard::Version);
     }
-    let Some((&[_, _, priority, count, b4, b5, _, _], rest)) = payload.split_first_chunk::<8>() else {
-        return Err(Discard::Short);
-    };
-    if count == 0 {
-        return Err(Discard::CountZero);
+    if !covered {
+        check_type(payload)?;
     }
-    let list_len = usize::from(count).saturating_mul(width(&carrier.src));
-    let (list, auth_data) = rest.split_at_checked(list_len).ok_or(Discard::Length)?;
-    if auth_data.len() != usize::from(trailer(version)) {
-        return Err(Discard::Length);
+    let parts = Parts::of(payload, version, &info.src, covered)?;
+    let source = check_source(&info.src, parts.priority, expect);
+    let Parts { message, fields, trailer, .. } = parts;
+    let sealed = Sealed { packet: r, message, fields, trailer, source, wall };
+    let mut notes = Notes::default();
+    if covered {
+        notes.clock_skew = auth.open(&sealed)?;
+        check_destination(info, expect)?;
+        check_type(payload)?;
     }
-    let mut notes =
-        Notes { checksum_without_pseudo_header: verify(carrier, payload, version)?, ..Notes::default() };
-    check_source(&carrier.src, priority, expect)?;
-
-    let interval = match version {
-        Version::V2 => {
-            check_auth(b4, ah, payload, auth_data, expect)?;
-            if ah.is_some_and(|ah| !expect.replay.is_new(carrier.src, ah.seq)) {
-                return Err(Discard::AuthReplay);
-            }
-            Duration::from_secs(b5.into())
-        }
-        Version::V3 if ah.is_some() => return Err(Discard::AuthType),
-        // RFC 9568 §5.2.6: the top four bits are ignored.
-        Version::V3 => centiseconds(u16::from_be_bytes([b4 & 0x0f, b5])),
-    };
-    if interval.is_zero() {
+    notes.checksum_without_pseudo_header = check_checksum(info, payload, parts.message, version)?;
+    if !covered {
+        auth.open(&sealed)?;
+    }
+    if parts.interval.is_zero() {
         return Err(Discard::IntervalZero);
     }
-    if interval != expect.advert_int {
+    if parts.interval != expect.advert_int {
         match version {
             Version::V2 => return Err(Discard::Interval),
             Version::V3 => notes.interval_differs = true,
         }
     }
-    notes.first_not_link_local = carrier.src.is_ipv6() && !matches!(list, [0xfe, 0x80..=0xbf, ..]);
-    notes.address_count_differs = usize::from(count) != expect.vips.len();
-    notes.address_list_differs =
-        !notes.address_count_differs && !expect.vips.iter().all(|vip| listed(list, vip));
-    Ok(Advert { vrid, priority, interval, src: carrier.src, notes })
+    notes.compare(&parts, info, expect);
+    Ok(Advert { vrid, priority: parts.priority, interval: parts.interval, src: info.src, notes })
 }
 
-/// True if the checksum is right, but only without the pseudo-header it might have had.
-fn verify(carrier: &IpInfo, payload: &[u8], version: Version) -> Result<bool, Discard> {
-    if version == Version::V3 && v3_checksum(&carrier.src, &carrier.dst, payload) == 0 {
+impl Notes {
+    /// What is odd about its addresses.
+    fn compare(&mut self, parts: &Parts, info: &IpInfo, expect: &Expect) {
+        self.first_not_link_local = info.src.is_ipv6() && !matches!(parts.list, [0xfe, 0x80..=0xbf, ..]);
+        let len = expect.vips.len().saturating_mul(width(&info.src));
+        self.address_count_differs = parts.list.len() != len;
+        self.address_list_differs =
+            !self.address_count_differs && !expect.vips.iter().all(|vip| listed(parts.list, vip));
+    }
+}
+
+/// Whether it went where this virtual router hears.
+fn check_destination(info: &IpInfo, expect: &Expect) -> Result<(), Discard> {
+    let is_for_us = match expect.unicast {
+        true => Some(info.dst) == expect.own_addr,
+        false => info.dst.is_multicast(),
+    };
+    if is_for_us { Ok(()) } else { Err(Discard::Destination) }
+}
+
+/// True if the checksum is right, but only without the pseudo-header it might have had. Over IPv6 it covers all of the
+/// payload, over IPv4 only the message.
+fn check_checksum(info: &IpInfo, payload: &[u8], message: &[u8], version: Version) -> Result<bool, Discard> {
+    let covered = if info.src.is_ipv4() { message } else { payload };
+    if version == Version::V3 && v3_checksum(&info.src, &info.dst, covered) == 0 {
         return Ok(false);
     }
-    if carrier.src.is_ipv4() && ones_complement(&[payload]) == 0 {
+    if info.src.is_ipv4() && ones_complement(&[covered]) == 0 {
         return Ok(version == Version::V3);
     }
     Err(Discard::Checksum)
@@ -237,23 +327,6 @@ fn check_source(src: &IpAddr, priority: u8, expect: &Expect) -> Result<(), Disca
     Ok(())
 }
 
-/// v2 only.
-fn check_auth(
-    auth_type: u8,
-    ah: Option<&Ah>,
-    message: &[u8],
-    data: &[u8],
-    expect: &Expect,
-) -> Result<(), Discard> {
-    let (right, why) = match (expect.auth, auth_type, ah) {
-        (Auth::None, 0, None) => return Ok(()),
-        (Auth::Pass(want), 1, None) => (ah::is_equal(want, data), Discard::AuthPass),
-        (Auth::Ah(key), 2, Some(ah)) => (ah.verify(key, message), Discard::AuthIcv),
-        _ => (false, Discard::AuthType),
-    };
-    if right { Ok(()) } else { Err(why) }
-}
-
 /// Whether `vip` is one of the addresses of a message.
 fn listed(list: &[u8], vip: &IpAddr) -> bool {
     match vip {
@@ -267,8 +340,8 @@ fn width(family: &IpAddr) -> usize {
     if family.is_ipv4() { 4 } else { 16 }
 }
 
-/// Octets behind the addresses.
-fn trailer(version: Version) -> u16 {
+/// Octets of authentication data behind the addresses.
+fn auth_len(version: Version) -> u16 {
     match version {
         Version::V2 => AUTH,
         Version::V3 => 0,
@@ -289,8 +362,6 @@ pub struct Outgoing<'a> {
     pub vrid: u8,
     /// Interval: sent as 1 to 255 s (v2), 1 to 4095 cs (v3), what is beyond as the nearest of these.
     pub interval: Duration,
-    /// Authentication; not looked at in v3.
-    pub auth: &'a Auth,
     /// Virtual addresses. Sent are the first 255 of the family of `src`, in this order.
     pub vips: &'a [IpAddr],
     /// Where it is sent from; for the pseudo-header.
@@ -305,7 +376,7 @@ impl<'a> Outgoing<'a> {
     /// Length of the message in octets, for the IP header ahead of it: 4096 at most.
     pub fn message_len(&self) -> u16 {
         let list = self.addresses().count().saturating_mul(width(&self.src)) as u16;
-        HEADER.saturating_add(list).saturating_add(trailer(self.version))
+        HEADER.saturating_add(list).saturating_add(auth_len(self.version))
     }
 
     fn addresses(&self) -> impl Iterator<Item = &'a IpAddr> + use<'a> {
@@ -314,14 +385,13 @@ impl<'a> Outgoing<'a> {
     }
 }
 
-/// Appends the message, [`Outgoing::message_len`] octets, to `out`; what is there before is left alone.
-pub fn encode(out: &mut Vec<u8>, o: &Outgoing, priority: u8) {
+/// Appends the message, [`Outgoing::message_len`] octets, to `out`; what is there before is left alone. `auth`: for
+/// version 2 only.
+pub fn encode(out: &mut Vec<u8>, o: &Outgoing, auth: &AuthFields, priority: u8) {
     let start = out.len();
-    let (version, [b4, b5], auth_data) = match (o.version, o.auth) {
-        (Version::V2, Auth::None) => (2, [0, seconds(o.interval)], Some([0; 8])),
-        (Version::V2, Auth::Pass(pass)) => (2, [1, seconds(o.interval)], Some(*pass)),
-        (Version::V2, Auth::Ah(_)) => (2, [2, seconds(o.interval)], Some([0; 8])),
-        (Version::V3, _) => {
+    let (version, [b4, b5], auth_data) = match o.version {
+        Version::V2 => (2, [auth.kind, seconds(o.interval)], Some(auth.data)),
+        Version::V3 => {
             let cs = (o.interval.as_millis() / 10).clamp(1, 4095) as u16;
             (3, cs.to_be_bytes(), None)
         }
@@ -337,12 +407,20 @@ pub fn encode(out: &mut Vec<u8>, o: &Outgoing, priority: u8) {
     if let Some(data) = auth_data {
         out.extend_from_slice(&data);
     }
-    let Some(message) = out.get_mut(start..) else { return };
+    set_checksum(out.get_mut(start..).unwrap_or_default(), o);
+}
+
+/// Writes the checksum of a message, and of what is behind it if that is covered, too.
+pub fn set_checksum(message: &mut [u8], o: &Outgoing) {
+    let set = |message: &mut [u8], sum: u16| {
+        if let Some(place) = message.get_mut(6..8) {
+            place.copy_from_slice(&sum.to_be_bytes());
+        }
+    };
+    set(message, 0);
     let plain = o.version == Version::V2 || (o.v3_checksum_as_v2 && o.src.is_ipv4());
     let sum = if plain { ones_complement(&[message]) } else { v3_checksum(&o.src, &o.dst, message) };
-    if let Some(&mut [_, _, _, _, _, _, ref mut hi, ref mut lo]) = message.first_chunk_mut::<8>() {
-        [*hi, *lo] = sum.to_be_bytes();
-    }
+    set(message, sum);
 }
 
 fn seconds(interval: Duration) -> u8 {

@@ -6,9 +6,9 @@ use libfuzzer_sys::fuzz_target;
 use std::net::IpAddr;
 use std::time::Duration;
 use vipd::config::{Auth, Version};
+use vipd::vrrp::authentication::Authentication;
 use vipd::vrrp::demux;
-use vipd::vrrp::packet::{self, Advert, Expect, Outgoing};
-use vipd::vrrp::replay::Replay;
+use vipd::vrrp::packet::{self, Advert, Expect, Outgoing, Received};
 use vipd::wire::checksum::ones_complement;
 use vipd::wire::vrrp::GROUP_V4;
 use vipd::wire::vrrp::GROUP_V6;
@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((&how, data)) = data.split_first() else { return };
     if how & 1 == 0 {
         if let Ok(r) = demux::receive(data) {
-            try_all(&r.carrier, r.message);
+            try_all(&r.info, r.message);
         }
         return;
     }
@@ -58,21 +58,23 @@ fn try_all(carrier: &IpInfo, message: &[u8]) {
     for (version, auth) in [(Version::V2, &Auth::None), (Version::V2, &pass), (Version::V3, &Auth::None)] {
         let expect = Expect {
             version,
-            auth,
             advert_int: Duration::from_secs(1),
             own_addr: Some([192, 168, 30, 117].into()),
             unicast: false,
             vips: &[[192, 168, 30, 230].into()],
             peers: &[],
-            replay: &Replay::default(),
         };
-        if let Ok(advert) = packet::decode(carrier, None, message, &expect) {
-            again(carrier, message, &expect, &advert);
+        let mut auth = Authentication::new(auth);
+        let Ok(preamble) = packet::preamble(carrier, message) else { return };
+        let r = Received { info: *carrier, ah: None, message, preamble };
+        if let Ok(advert) = packet::decode(&r, Duration::ZERO, &expect, &mut auth) {
+            again(&r, &expect, &advert, &mut auth);
         }
     }
 }
 
-fn again(carrier: &IpInfo, message: &[u8], expect: &Expect, advert: &Advert) {
+fn again(r: &Received, expect: &Expect, advert: &Advert, auth: &mut Authentication) {
+    let (carrier, message) = (&r.info, r.message);
     let width = if carrier.src.is_ipv4() { 4 } else { 16 };
     let (list, trailer) = message[8..].split_at(usize::from(message[3]) * width);
     let vips: Vec<IpAddr> = list
@@ -86,20 +88,19 @@ fn again(carrier: &IpInfo, message: &[u8], expect: &Expect, advert: &Advert) {
         version: expect.version,
         vrid: advert.vrid,
         interval: advert.interval,
-        auth: expect.auth,
         vips: &vips,
         src: carrier.src,
         dst: carrier.dst,
         v3_checksum_as_v2: advert.notes.checksum_without_pseudo_header,
     };
     let mut out = Vec::new();
-    packet::encode(&mut out, &outgoing, advert.priority);
+    packet::encode(&mut out, &outgoing, &auth.fields(), advert.priority);
     assert_eq!(out.len(), usize::from(outgoing.message_len()));
-    assert_eq!(packet::decode(carrier, None, &out, expect), Ok(*advert));
+    assert_eq!(packet::decode(&Received { message: &out, ..*r }, Duration::ZERO, expect, auth), Ok(*advert));
     // What is not looked at: the reserve of v3, the authentication data where there is none. And of the two
     // zeros of the checksum's arithmetic only one is sent.
     let ignored = match expect.version {
-        Version::V2 => *expect.auth == Auth::None && trailer.iter().any(|b| *b != 0),
+        Version::V2 => auth.fields().kind == 0 && trailer.iter().any(|b| *b != 0),
         Version::V3 => message[4] & 0xf0 != 0,
     };
     if !ignored && message[6..8] != [0xff, 0xff] {

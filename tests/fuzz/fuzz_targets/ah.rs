@@ -50,8 +50,8 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// No number of any sender passes twice, what is sent is above everything that passed, and above everything that was
-/// sent before a restart.
+/// No number of any sender passes twice, what is sent is above everything that passed, and above everything
+/// that was sent before a restart.
 fn sequence(data: &[u8]) {
     let mut replay = Replay::default();
     let mut seen = HashSet::new();

@@ -6,7 +6,7 @@ use vipd::config::schema;
 
 fuzz_target!(|text: &[u8]| {
     let lines = 1 + text.iter().filter(|b| **b == b'\n').count();
-    let said = match schema::parse_bytes(text) {
+    let said = match schema::parse_bytes(text, &|_| Err("no file".to_owned())) {
         Err(errors) => {
             assert!(!errors.is_empty(), "refused without a reason");
             errors
@@ -22,7 +22,7 @@ fuzz_target!(|text: &[u8]| {
             for g in &cfg.groups {
                 assert!(g.members.iter().all(|m| *m < cfg.vrrp.len()));
             }
-            let Ok((again, _)) = schema::parse_bytes(text) else { panic!("good once, bad twice") };
+            let Ok((again, _)) = schema::parse_bytes(text, &|_| Err("no file".to_owned())) else { panic!("good once, bad twice") };
             assert_eq!(again.vrrp.len(), cfg.vrrp.len());
             warnings
         }

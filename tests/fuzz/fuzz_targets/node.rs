@@ -7,8 +7,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use vipd::base::time::Time;
 use vipd::config::{Auth, Version, schema};
-use vipd::node::{Effect, Node};
+use vipd::node::{Clocks, Effect, Node, SETTLE, Step, TURN};
 use vipd::report::words;
+use vipd::vrrp::authentication::Authentication;
 use vipd::vrrp::packet::{self, Outgoing};
 use vipd::wire::arp::Arp;
 use vipd::wire::ipv4;
@@ -67,7 +68,7 @@ fuzz_target!(|script: &[u8]| {
             8 => {
                 // This process stands still.
                 w.now += Duration::from_millis(u64::from(arg) * 40);
-                w.node.check_stall(w.now);
+                w.play(&TURN);
             }
             _ if arg > 250 => w.node.stop(w.now),
             _ => {}
@@ -135,7 +136,6 @@ impl World {
             version,
             vrid,
             interval: Duration::from_secs(1),
-            auth,
             vips: &vips,
             src: src.into(),
             dst: GROUP_V4.into(),
@@ -143,7 +143,7 @@ impl World {
         };
         let mut out = Vec::new();
         ipv4::header(&mut out, src, GROUP_V4, 1, vipd::wire::vrrp::PROTOCOL, o.message_len());
-        packet::encode(&mut out, &o, priority);
+        packet::encode(&mut out, &o, &Authentication::new(auth).fields(), priority);
         self.adverts = 0;
         self.node.packet(self.now, 0, &out);
         self.effects();
@@ -152,11 +152,7 @@ impl World {
 
     fn effects(&mut self) {
         let mut count = 0;
-        loop {
-            while let Some(e) = self.node.next_event() {
-                assert!(!words::render(&self.node, &e).1.is_empty());
-            }
-            let Some(e) = self.node.next_effect() else { break };
+        while let Some(e) = self.node.next_effect() {
             count += 1;
             assert!(count < 200, "effects without end: {e:?}");
             self.carry_out(e);
@@ -174,7 +170,7 @@ impl World {
                 }
                 self.adverts += 1;
                 let mut out = Vec::new();
-                if self.node.encode_advert(router, priority, 0, &mut out).is_none() || self.deaf {
+                if self.node.encode_advert(router, priority, 0, now, &mut out).is_none() || self.deaf {
                     self.node.send_failed(router, 0, now, 100);
                 } else {
                     self.node.sent(router, priority, now);
@@ -196,12 +192,19 @@ impl World {
     }
 
     fn settle(&mut self) {
-        self.node.tick(self.now);
-        self.effects();
-        self.node.flush(self.now);
-        self.effects();
-        self.node.tick(self.now);
-        self.effects();
+        self.play(SETTLE);
+    }
+
+    fn play(&mut self, steps: &[Step]) {
+        for step in steps {
+            self.node.run(*step, Clocks { turn: self.now, fresh: self.now });
+            self.effects();
+            if *step == Step::Log {
+                while let Some(e) = self.node.next_event() {
+                    assert!(!words::render(&self.node, &e).1.is_empty());
+                }
+            }
+        }
     }
 
     /// From deadline to deadline.
@@ -213,8 +216,7 @@ impl World {
             idle = if t <= self.now { idle + 1 } else { 0 };
             assert!(idle < 6 && turns < TURNS, "spins: {:?}", self.node.deadline(self.now));
             self.now = self.now.max(t);
-            self.node.check_stall(self.now);
-            self.settle();
+            self.play(&TURN);
         }
         self.now = until;
     }

@@ -20,7 +20,7 @@ impl World {
         match half {
             Half::Send { router, priority, before } => {
                 let mut bytes = Vec::new();
-                let errno = match p.node.encode_advert(router, priority, 0, &mut bytes) {
+                let errno = match p.node.encode_advert(router, priority, 0, now, &mut bytes) {
                     None => libc::EADDRNOTAVAIL,
                     Some(_) if !p.open => libc::ENODEV,
                     Some(_) => self.send(h, p, t, router, priority, bytes),
@@ -50,7 +50,8 @@ impl World {
         }
     }
 
-    /// `Daemon::read`: everything that is queued by now; all but the adverts with a clock that was read before.
+    /// `Daemon::read`: everything that is queued by now; all but the adverts with a clock that was read
+    /// before.
     fn drain(&mut self, h: usize, p: &mut Proc, t: u64, source: Source, now: Time) {
         match source {
             Source::Netlink => {

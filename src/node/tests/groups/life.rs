@@ -92,9 +92,10 @@ fn a_restart_resumes_all_or_none() {
     net.run(ms(5000));
     let host = net.host(&pair([150, 150], ""), 2);
     net.hosts.push(host);
+    let now = net.now;
     let advert = {
         let mut bytes = Vec::new();
-        net.hosts[0].node.encode_advert(1, 100, 0, &mut bytes).unwrap();
+        net.hosts[0].node.encode_advert(1, 100, 0, now, &mut bytes).unwrap();
         bytes
     };
     let now = net.now;

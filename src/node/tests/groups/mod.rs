@@ -110,15 +110,17 @@ impl Net {
     }
 
     fn settle(&mut self, h: usize) {
+        SETTLE.iter().for_each(|step| self.step(h, *step));
+    }
+
+    fn step(&mut self, h: usize, step: Step) {
         let now = self.now;
-        self.hosts[h].node.tick(now);
+        self.hosts[h].node.run(step, Clocks { turn: now, fresh: now });
         self.effects(h);
-        self.hosts[h].node.flush(now);
-        self.effects(h);
-        self.hosts[h].node.tick(now);
-        self.effects(h);
-        while let Some(e) = self.hosts[h].node.next_event() {
-            self.hosts[h].events.push((now, e));
+        if step == Step::Log {
+            while let Some(e) = self.hosts[h].node.next_event() {
+                self.hosts[h].events.push((now, e));
+            }
         }
     }
 
@@ -138,7 +140,7 @@ impl Net {
                         continue;
                     }
                     let mut bytes = Vec::new();
-                    host.node.encode_advert(router, priority, 0, &mut bytes).unwrap();
+                    host.node.encode_advert(router, priority, 0, now, &mut bytes).unwrap();
                     host.did.push((now, Did::Advert(router, priority)));
                     host.node.sent(router, priority, now);
                     self.send(h, router, || Frame::Advert(bytes.clone()));
@@ -217,15 +219,18 @@ impl Net {
         if !self.hosts[h].alive || (!due && mine.is_empty()) {
             return;
         }
-        self.hosts[h].node.check_stall(now);
-        self.effects(h);
-        for (_, _, link, frame) in mine {
-            match frame {
-                Frame::Advert(bytes) => self.hosts[h].node.packet(now, link, &bytes),
-                Frame::Garp(arp) => self.hosts[h].node.arp(now, link, &arp),
+        let mut mine = mine.into_iter();
+        for step in TURN {
+            if step == Step::Read {
+                for (_, _, link, frame) in mine.by_ref() {
+                    match frame {
+                        Frame::Advert(bytes) => self.hosts[h].node.packet(now, link, &bytes),
+                        Frame::Garp(arp) => self.hosts[h].node.arp(now, link, &arp),
+                    }
+                }
             }
+            self.step(h, step);
         }
-        self.settle(h);
     }
 
     fn link(&mut self, h: usize, link: usize, running: bool) {

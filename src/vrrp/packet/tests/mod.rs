@@ -1,6 +1,9 @@
 use super::*;
+use crate::config::Auth;
+use crate::vrrp::replay::Replay;
 
 mod ah;
+mod hmac;
 mod ladder;
 mod properties;
 mod vectors;
@@ -54,13 +57,11 @@ impl Scene {
     fn expect(&self) -> Expect<'_> {
         Expect {
             version: self.version,
-            auth: &self.auth,
             advert_int: self.interval,
             own_addr: self.own,
             unicast: self.unicast,
             vips: &self.vips,
             peers: &self.peers,
-            replay: &self.replay,
         }
     }
 
@@ -69,7 +70,6 @@ impl Scene {
             version: self.version,
             vrid: self.vrid,
             interval: self.interval,
-            auth: &self.auth,
             vips: &self.vips,
             src: self.src,
             dst: self.dst,
@@ -84,12 +84,26 @@ impl Scene {
 
     fn encoded(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        encode(&mut out, &self.outgoing(), self.priority);
+        encode(&mut out, &self.outgoing(), &self.authentication().fields(), self.priority);
         out
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<Advert, Discard> {
-        decode(&self.carrier(), None, bytes, &self.expect())
+        self.decode_as(&self.carrier(), bytes)
+    }
+
+    fn decode_as(&self, info: &IpInfo, bytes: &[u8]) -> Result<Advert, Discard> {
+        let preamble = preamble(info, bytes)?;
+        let r = Received { info: *info, ah: None, message: bytes, preamble };
+        decode(&r, Duration::ZERO, &self.expect(), &mut self.authentication())
+    }
+
+    /// As after a restart, if there is anything to remember.
+    fn authentication(&self) -> Authentication {
+        let mut auth = Authentication::new(&self.auth);
+        let file = (self.replay.last() > 0).then(|| self.replay.render());
+        auth.restore(file.as_deref());
+        auth
     }
 
     /// `bytes` with its checksum put right.
@@ -138,7 +152,7 @@ fn golden_both_ways() {
 fn encode_appends() {
     let s = scene(0);
     let mut out = vec![1, 2, 3];
-    encode(&mut out, &s.outgoing(), s.priority);
+    encode(&mut out, &s.outgoing(), &s.authentication().fields(), s.priority);
     assert_eq!(out[..3], [1, 2, 3]);
     assert_eq!(out[3..], s.bytes);
 }
@@ -163,7 +177,7 @@ fn unicast() {
     s.peers.push(s.src);
     assert_eq!(s.decode(&bytes), Ok(s.advert()));
     let far = IpInfo { ttl: 254, ..s.carrier() };
-    assert_eq!(decode(&far, None, &bytes, &s.expect()), Err(Discard::Ttl));
+    assert_eq!(s.decode_as(&far, &bytes), Err(Discard::Ttl));
     s.dst = group;
     assert_eq!(s.decode(&s.encoded()), Err(Discard::Destination), "multicast to a unicast instance");
     for dst in ["224.0.0.1", "255.255.255.255", "ff02::1"] {
@@ -206,7 +220,7 @@ fn bit_flips() {
 #[test]
 fn bit_flips_with_checksum() {
     for s in scenes() {
-        let list = 8..s.bytes.len() - usize::from(trailer(s.version));
+        let list = 8..s.bytes.len() - usize::from(auth_len(s.version));
         for bit in 0..s.bytes.len() * 8 {
             let (byte, mask) = (bit / 8, 0x80 >> (bit % 8));
             let mut flipped = s.bytes.clone();

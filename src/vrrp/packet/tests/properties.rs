@@ -12,7 +12,7 @@ fn any_scene() -> impl Strategy<Value = Scene> {
             vrid,
             priority,
             interval: if v2 { Duration::from_secs(u64::from(cs % 255) + 1) } else { centiseconds(cs) },
-            auth: if pass { Auth::Pass(key) } else { Auth::None },
+            auth: if pass && v2 { Auth::Pass(key) } else { Auth::None },
             vips: vips.into_iter().map(|[_, b, c, d]| IpAddr::V4([240, b, c, d].into())).collect(),
             peers: Vec::new(),
             own: None,

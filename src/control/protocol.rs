@@ -1,0 +1,112 @@
+//! The lines of the control socket: one request in; one digit, the exit status, a line end and a text out.
+
+use crate::report::status::Form;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+/// A client that takes longer is dropped.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a client may wait for an answer that comes later.
+pub const LATER: Duration = Duration::from_secs(120);
+/// Longest request.
+pub(super) const MAX_LINE: usize = 256;
+/// The longest `resign --for`, in seconds: a day.
+pub const MAX_NO_PREEMPT: u64 = 86_400;
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// `status`, or with another form `status json`, `status metrics`, `status colour`
+    Status(Form),
+    /// `watch`: the answer goes on with a line for each event.
+    Watch,
+    /// `reload`
+    Reload,
+    /// `resign SECONDS yes|no [NAME]`
+    Resign {
+        /// A virtual router or a group; none: all.
+        name: Option<String>,
+        /// How long not to preempt afterwards, 0 to 86400 s.
+        no_preempt_for: Duration,
+        /// Even without a successor.
+        force: bool,
+    },
+}
+
+impl Request {
+    /// Parses a line.
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        Some(match line.trim_ascii() {
+            b"status" => Request::Status(Form::Plain),
+            b"status colour" => Request::Status(Form::Colour),
+            b"status json" => Request::Status(Form::Json),
+            b"status metrics" => Request::Status(Form::Metrics),
+            b"watch" => Request::Watch,
+            b"reload" => Request::Reload,
+            line => {
+                let mut words = std::str::from_utf8(line.strip_prefix(b"resign ")?).ok()?.split(' ');
+                let no_preempt_for = words.next()?.parse().ok().filter(|s| *s <= MAX_NO_PREEMPT)?;
+                let force = words.next()? == "yes";
+                let name = words.next().map(str::to_owned);
+                if words.next().is_some() {
+                    return None;
+                }
+                Request::Resign { name, no_preempt_for: Duration::from_secs(no_preempt_for), force }
+            }
+        })
+    }
+}
+
+/// EAGAIN or EINTR: try again later.
+pub fn is_patient(e: &io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// The bytes of an answer.
+pub(super) fn answer(status: u8, text: &str) -> Vec<u8> {
+    format!("{status}\n{text}").into_bytes()
+}
+
+/// The status of an answer, and the rest of its first octets.
+pub(super) fn split(answer: &[u8]) -> Option<(u8, &[u8])> {
+    match answer.split_first_chunk() {
+        Some(([digit @ b'0'..=b'9', b'\n'], rest)) => Some((digit - b'0', rest)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests() {
+        let resign = |name: Option<&str>, no_preempt_for, force| {
+            let name = name.map(str::to_owned);
+            Some(Request::Resign { name, no_preempt_for: Duration::from_secs(no_preempt_for), force })
+        };
+        for (line, request) in [
+            (&b"status"[..], Some(Request::Status(Form::Plain))),
+            (b" status json\r", Some(Request::Status(Form::Json))),
+            (b"status metrics", Some(Request::Status(Form::Metrics))),
+            (b"status colour", Some(Request::Status(Form::Colour))),
+            (b"status yaml", None),
+            (b"status json json", None),
+            (b"watch", Some(Request::Watch)),
+            (b"watch json", None),
+            (b" reload \r", Some(Request::Reload)),
+            (b"resign 60 no", resign(None, 60, false)),
+            (b"resign 0 yes VI_1", resign(Some("VI_1"), 0, true)),
+            (b"resign 86400 no", resign(None, 86_400, false)),
+            (b"resign 86401 no", None),
+            (b"resign", None),
+            (b"resign -1 no", None),
+            (b"resign 60 no VI_1 VI_2", None),
+            (b"reload now", None),
+            (b"\xff\xfe", None),
+            (b"", None),
+        ] {
+            assert_eq!(Request::parse(line), request, "{line:?}");
+        }
+    }
+}

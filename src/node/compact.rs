@@ -1,0 +1,44 @@
+//! What has left is forgotten when nothing is queued.
+
+use super::{Effect, Link, Node};
+use crate::base::time::Time;
+use crate::event::Event;
+
+impl Node {
+    /// When nothing is queued: forgets the virtual routers that have left, with all that was theirs.
+    pub(super) fn compact(&mut self, now: Time) {
+        if !self.stale || !self.may_reconfigure() {
+            return;
+        }
+        let over = |i: &usize| {
+            let router = &self.routers[*i];
+            router.retired && router.hold.is_none() && self.addrs.holds_nothing(*i)
+        };
+        let gone: Vec<usize> = (0..self.routers.len()).filter(over).collect();
+        let all = 0..self.routers.len();
+        let from: Vec<Option<usize>> = all.filter(|i| !gone.contains(i)).map(Some).collect();
+        let mut names = Vec::new();
+        for i in gone.into_iter().rev() {
+            let router = self.routers.remove(i);
+            names.push(router.cfg.name);
+            if let Some(link) = router.vmac {
+                self.forget_vmac(link);
+            }
+        }
+        self.renumber(&from);
+        self.rewire();
+        for name in names {
+            if !self.routers.iter().any(|i| i.cfg.name == name) {
+                self.push(Effect::Forget { name: name.clone() });
+            }
+            self.emit(Event::Forgotten { name });
+        }
+        self.stale = self.addrs.drops_any() || self.routers.iter().any(|i| i.retired);
+        for link in 0..self.links.len() {
+            if self.is_unused(link) {
+                self.links[link] = Link::unused();
+            }
+        }
+        self.next_haproxy(now);
+    }
+}

@@ -1,0 +1,128 @@
+//! Letting go: at once, or when the successor has the addresses (make before break).
+
+use crate::base::time::Time;
+use crate::event::Event;
+use crate::node::{Effect, Node};
+use crate::vrrp::group;
+use crate::vrrp::machine::{Kind, Release};
+use std::time::Duration;
+
+/// After the successor's advert, if no announcement of it is heard: by then it has its addresses.
+const AFTER_ADVERT: Duration = Duration::from_millis(50);
+/// After its announcement.
+const AFTER_ANNOUNCEMENT: Duration = Duration::from_millis(5);
+
+/// The VIPs are kept until the successor has them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hold {
+    /// End of `handover_timeout`.
+    pub until: Time,
+    /// When to let go: shortly after the successor was heard.
+    pub release_at: Option<Time>,
+    /// Its announcement was heard, not only its advert.
+    pub announced: bool,
+}
+
+impl Node {
+    pub(crate) fn let_go(&mut self, router: usize, now: Time, how: Release) {
+        let holds = self.addrs.holds_any(router) && self.is_well(router, now);
+        let i = &mut self.routers[router];
+        i.announcer.stop();
+        // Two nodes must not answer with one MAC: who heard its successor has nothing to wait for.
+        let heard = i.vmac.is_some() && i.machine.kind() == Kind::Backup;
+        if how == Release::AfterSuccessor
+            && i.cfg.make_before_break
+            && holds
+            && !heard
+            && !i.cfg.handover_timeout.is_zero()
+        {
+            let timeout = i.cfg.handover_timeout;
+            i.hold = Some(Hold { until: now + timeout, release_at: None, announced: false });
+            self.addrs.hand_over(router, now);
+            self.emit(Event::HandOverStarts { router, timeout });
+        } else {
+            i.hold = None;
+            self.release_now(router, now);
+        }
+    }
+
+    pub(crate) fn release_now(&mut self, router: usize, now: Time) {
+        // Not after a stall: somebody else may have them by now, and every millisecond counts.
+        let min_down_interval = self.routers[router].machine.min_down_interval();
+        let in_time = self.addrs.last_advert(router).is_none_or(|t| now.since(t) < min_down_interval);
+        if in_time && self.leaves_any(router) {
+            self.push(Effect::Disconnect { router });
+        }
+        self.remove_now(router, now);
+    }
+
+    /// Whether something is removed: what another virtual router of this node takes over is not.
+    fn leaves_any(&self, router: usize) -> bool {
+        self.addrs.of(router).any(|(e, _)| self.addrs.is_held(e) && !self.addrs.has_next_owner(e))
+    }
+
+    /// The removals go out ahead of what follows: a node whose service is dead lets go before it tells.
+    pub(crate) fn remove_now(&mut self, router: usize, now: Time) {
+        if self.leaves_any(router) {
+            self.emit(Event::RemovingVips { router });
+        }
+        self.silence_vmac(router);
+        self.addrs.release(router);
+        let ops = self.addrs.removals_now(now);
+        self.push_addrs(ops);
+    }
+
+    /// When the hand-over of `i` ends: a group waits for the successors of all.
+    pub(crate) fn hold_deadline(&self, i: usize) -> Option<Time> {
+        let hold = self.routers[i].hold?;
+        let at = match self.group_members(i) {
+            [] => hold.release_at,
+            all => group::release_at(all.iter().filter_map(|j| self.routers[*j].hold).map(|h| h.release_at)),
+        };
+        Some(at.map_or(hold.until, |t| t.min(hold.until)))
+    }
+
+    /// The successor was heard, or nobody came: the VIPs go.
+    pub(crate) fn end_hold(&mut self, router: usize, now: Time) {
+        let Some(hold) = self.routers[router].hold.take() else { return };
+        if hold.release_at.is_some_and(|t| now >= t) {
+            self.emit(Event::HandOverDone { router, announced: hold.announced });
+        } else if now >= hold.until {
+            self.emit(Event::HandOverTimedOut { router });
+        }
+        self.release_now(router, now);
+    }
+
+    /// An advert of the successor.
+    pub(crate) fn successor_advertised(&mut self, router: usize, now: Time) {
+        let grace = if self.routers[router].vmac.is_some() { Duration::ZERO } else { AFTER_ADVERT };
+        if let Some(h) = &mut self.routers[router].hold {
+            h.release_at.get_or_insert(now + grace);
+            if grace.is_zero() {
+                self.end_hold(router, now);
+            }
+        }
+    }
+
+    /// Its announcement.
+    pub(crate) fn successor_announced(&mut self, router: usize, now: Time) {
+        self.routers[router].outranked = None;
+        if let Some(h) = self.routers[router].hold.as_mut().filter(|h| !h.announced) {
+            h.release_at = Some(now + AFTER_ANNOUNCEMENT);
+            h.announced = true;
+        }
+    }
+
+    /// An heir has become master: who kept its addresses for a successor need not any longer.
+    pub(crate) fn end_covered_holds(&mut self, now: Time) {
+        for i in 0..self.routers.len() {
+            let done = |e: usize| !self.addrs.is_held(e) || self.addrs.has_other(e);
+            let over = self.routers[i].retired && self.addrs.of(i).all(|(e, _)| done(e));
+            if over && self.routers[i].hold.is_some() {
+                // Two macvlans of one MAC cannot both be up.
+                self.set_vmac(i, false);
+                self.end_hold(i, now);
+            }
+        }
+    }
+}
