@@ -367,6 +367,8 @@ pub struct Vrrp {
     /// `vmac_xmit_base`: only with `use_vmac`, and always if there are `unicast_peers`: adverts are sent from
     /// the interface itself and its own MAC.
     pub vmac_xmit_base: bool,
+    /// `dont_track_primary`: the own interface may be down.
+    pub dont_track_primary: bool,
     /// `notify`, as in `Global`; it runs before that one.
     pub notify: Vec<String>,
     /// `notify_master` and the others; they run before `notify`.

@@ -31,6 +31,7 @@ impl Daemon {
             Effect::Disconnect { router } => self.disconnect(router),
             Effect::DisconnectVip { entry } => self.disconnect_vips(&[entry]),
             Effect::Announce { entry } => self.announce(entry),
+            Effect::AnnounceSource { router } => self.announce_source(router),
             Effect::Probe { entry } => self.probe(entry),
             Effect::Remember { router, memory } => self.remember(router, memory),
             Effect::Forget { name } => self.forget(&name),

@@ -130,6 +130,9 @@ impl Node {
         }
         let router = &mut self.routers[i];
         router.quiet.accept(now);
+        if a.priority != 0 {
+            router.flap_until = None;
+        }
         if a.priority != 0 && std::mem::take(&mut router.may_resume) {
             // Somebody else is master: whatever our lease says, nothing is resumed.
             self.addrs.release(i);

@@ -1,5 +1,5 @@
-//! Signed adverts: pairs, roll-out and rotation of keys by `vipd reload`, and what an attacker can do who knows
-//! everything but the key.
+//! Signed adverts: pairs, roll-out and rotation of keys by `vipd reload`, and what an attacker can do who
+//! knows everything but the key.
 
 use super::emulator::Emulator;
 use super::*;
@@ -319,7 +319,8 @@ fn stripped(packet: &[u8]) -> Vec<u8> {
     all
 }
 
-/// Everything that somebody can make of recorded adverts who does not have the key; of each, why it is refused.
+/// Everything that somebody can make of recorded adverts who does not have the key; of each, why it is
+/// refused.
 fn forgeries(recorded: &[Advert]) -> Vec<(&'static str, Vec<u8>)> {
     let mut all = Vec::new();
     for advert in recorded {
@@ -414,8 +415,8 @@ fn attacks(w: &World, more: &str) -> Result<()> {
     Ok(())
 }
 
-/// The master is dead, and its adverts come once more, its priority 0 among them; also after the new master was
-/// started again.
+/// The master is dead, and its adverts come once more, its priority 0 among them; also after the new master
+/// was started again.
 fn dead_master(w: &World) -> Result<()> {
     let more = "auth_hmac_time_window = 300";
     let start = Instant::now();
@@ -435,7 +436,8 @@ fn dead_master(w: &World) -> Result<()> {
         }
         adverts(w, "node2", 3, true)?;
         let counted = refused(two, "auth_ext_replay")? - before;
-        // node2 was not there for the first ones, and takes the first that it hears for new: it has heard later ones.
+        // node2 was not there for the first ones, and takes the first that it hears for new: it has heard
+        // later ones.
         ensure!(counted == old.len(), "{counted} of {} are replays", old.len());
         ensure!(w.watcher.holder(VIP).as_deref() == Some("node2"), "{VIP} moved");
         Ok(())

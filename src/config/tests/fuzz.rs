@@ -26,6 +26,7 @@ track_haproxy = weight 20
 track = tcp, http weight 5
 use_vmac = yes
 vmac_xmit_base = yes
+dont_track_primary = yes
 [vrrp VI_6]
 interface = eth0
 virtual_router_id = 51

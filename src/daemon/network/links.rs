@@ -177,6 +177,23 @@ impl Daemon {
         }
     }
 
+    /// Announces the address that adverts come from. A peer that could not reach it for a while has an entry
+    /// without a MAC address, behind which its unicast adverts wait for up to a second.
+    pub(crate) fn announce_source(&mut self, router: usize) {
+        let router = &self.node.routers[router];
+        let (link, src) = (router.link, router.src);
+        let Some(mac) = self.node.links[link].mac else { return };
+        // If it is lost, the peer asks again by itself.
+        let _ = match src {
+            Some(IpAddr::V4(ip)) => self.send_frame(link, &arp::gratuitous(mac, ip)),
+            Some(IpAddr::V6(ip)) => {
+                let is_router = self.is_router(link);
+                self.send_frame(link, &ndp::unsolicited(mac, ip, is_router))
+            }
+            None => Ok(()),
+        };
+    }
+
     /// Asks by ARP whether another host has the address too.
     pub(crate) fn probe(&mut self, entry: usize) {
         if let Some(e) =

@@ -60,6 +60,8 @@ pub struct Router {
     pub retired: bool,
     /// At the start: whether it may resume as master.
     pub may_resume: bool,
+    /// In FAULT for a flap of its interface: it may go on as master until then.
+    pub flap_until: Option<Time>,
     /// Became master, and the state file does not say so yet.
     pub state_file_due: bool,
     /// The state that hooks and mail were last told.
@@ -128,6 +130,7 @@ impl Router {
             why: Why::Started,
             retired: false,
             may_resume: false,
+            flap_until: None,
             state_file_due: false,
             notified: None,
             quiet: Quiet::default(),
