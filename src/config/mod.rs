@@ -121,8 +121,9 @@ pub struct Haproxy {
     pub args: Vec<String>,
     /// `start_timeout`, 0.1 to 3600 s: how long a start may take to be ready while this node is not master.
     pub start_timeout: Duration,
-    /// `restart_grace`, 0 to 3600 s: as master, not ready again by then: the VIPs are given up.
-    pub restart_grace: Duration,
+    /// `restart_grace`, 0 to 3600 s: as master, not ready again by then: the VIPs are given up. `None`: auto,
+    /// from what a start takes.
+    pub restart_grace: Option<Duration>,
     /// `restart_backoff_max`, 0.1 to 3600 s: cap of the exponential back-off between failed starts.
     pub restart_backoff_max: Duration,
     /// `stop_timeout`, 0.1 to 3600 s: bound of the whole stop.
@@ -182,7 +183,8 @@ pub struct Check {
     pub kind: CheckKind,
     /// `interval`, 0.1 to 3600 s: from the start of one attempt to that of the next.
     pub interval: Duration,
-    /// `timeout`, 0.1 to 60 s, at most `interval`; the default is min(1 s, `interval`): an attempt that takes longer has failed.
+    /// `timeout`, 0.1 to 60 s, at most `interval`; the default is min(1 s, `interval`): an attempt that takes
+    /// longer has failed.
     pub timeout: Duration,
     /// `fall`, 1 to 100: that many failures in a row, and it is down.
     pub fall: u32,
@@ -277,7 +279,8 @@ pub struct Garp {
     pub master_refresh: Duration,
     /// `garp_master_refresh_repeat`, 1 to 100: rounds of it.
     pub master_refresh_repeat: u32,
-    /// `garp_lower_prio_delay`, 0 to 3600 s: second burst that long after a lower-priority advert; zero: none.
+    /// `garp_lower_prio_delay`, 0 to 3600 s: second burst that long after a lower-priority advert; zero:
+    /// none.
     pub lower_prio_delay: Duration,
     /// `garp_lower_prio_repeat`, 0 to 100: rounds of a burst after a lower-priority advert; 0: none.
     pub lower_prio_repeat: u32,
@@ -337,19 +340,20 @@ pub struct Vrrp {
     pub auth: Auth,
     /// Whether a secret of `auth` stands in the configuration file itself.
     pub inline_secret: bool,
-    /// `virtual_ipaddress`, 1 to 255; all of one family, which is the family of the adverts. Of IPv6 the first
-    /// is link-local (RFC 9568 erratum 8300): if none of the file's is, it is made of the VRID.
+    /// `virtual_ipaddress`, 1 to 255; all of one family, which is the family of the adverts. Of IPv6 the
+    /// first is link-local (RFC 9568 erratum 8300): if none of the file's is, it is made of the VRID.
     pub vips: Vec<Vip>,
     /// `virtual_ipaddress_excluded`: held, but not advertised; either family.
     pub excluded: Vec<Vip>,
-    /// `mcast_src_ip` or `unicast_src_ip`: source address of the adverts; `None`: the interface's primary (IPv4)
-    /// or link-local (IPv6) address.
+    /// `mcast_src_ip` or `unicast_src_ip`: source address of the adverts; `None`: the interface's primary
+    /// (IPv4) or link-local (IPv6) address.
     pub src_ip: Option<IpAddr>,
     /// `unicast_peer`, at most 255: where adverts go and the only ones that are heard; empty: multicast.
     pub unicast_peers: Vec<IpAddr>,
     /// `allowed_peers`, at most 255: the only ones that are heard on multicast; empty: all.
     pub allowed_peers: Vec<IpAddr>,
-    /// `v3_checksum_as_v2`, only with version 3: send v3/IPv4 checksums over the message only (RFC 9568 §5.2.8).
+    /// `v3_checksum_as_v2`, only with version 3: send v3/IPv4 checksums over the message only (RFC 9568
+    /// §5.2.8).
     pub v3_checksum_as_v2: bool,
     /// `track_haproxy`; the default is whether there is a `[haproxy]`.
     pub track_haproxy: Track,
@@ -357,10 +361,11 @@ pub struct Vrrp {
     pub track_interfaces: Vec<TrackInterface>,
     /// `track`
     pub track_checks: Vec<TrackCheck>,
-    /// `use_vmac`: the virtual MAC on a macvlan. Not the owner's, and no VIP has a `dev` or a `label` then; an
-    /// excluded one may, on another device.
+    /// `use_vmac`: the virtual MAC on a macvlan. Not the owner's, and no VIP has a `dev` or a `label` then;
+    /// an excluded one may, on another device.
     pub use_vmac: bool,
-    /// `vmac_xmit_base`: only with `use_vmac`, and always if there are `unicast_peers`: adverts are sent from the interface itself and its own MAC.
+    /// `vmac_xmit_base`: only with `use_vmac`, and always if there are `unicast_peers`: adverts are sent from
+    /// the interface itself and its own MAC.
     pub vmac_xmit_base: bool,
     /// `dont_track_primary`: the own interface may be down.
     pub dont_track_primary: bool,
@@ -374,7 +379,8 @@ pub struct Vrrp {
     pub lease: Lease,
     /// `make_before_break`
     pub make_before_break: bool,
-    /// `handover_timeout`, 0.01 to 3600 s; the default is min((N + 1) × advert_int, 5 s), N = `down_timer_adverts`.
+    /// `handover_timeout`, 0.01 to 3600 s; the default is min((N + 1) × advert_int, 5 s), N =
+    /// `down_timer_adverts`.
     pub handover_timeout: Duration,
 }
 

@@ -3,6 +3,7 @@
 use super::Daemon;
 use super::children::jobs::Done;
 use super::haproxy::service::Service;
+use super::logger;
 use super::network::links::Sockets;
 use crate::base::time::Time;
 use crate::haproxy::supervisor::Action;
@@ -37,7 +38,8 @@ impl Daemon {
             Effect::Reread => self.reread(),
             Effect::NewService => {
                 let (haproxy, path) = (&self.setup.config.haproxy, &self.setup.control_socket);
-                self.service = haproxy.as_ref().map(|h| Service::new(h, path));
+                let limited = logger::is_syslog(self.setup.config.global.log);
+                self.service = haproxy.as_ref().map(|h| Service::new(h, path, limited));
             }
             Effect::Vmac { link, op } => self.vmac(link, op),
             Effect::Unmake { ifindex } => self.unmake(Some(ifindex)),

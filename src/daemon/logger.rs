@@ -52,14 +52,18 @@ enum Sink {
     Syslog { socket: Option<UnixDatagram>, facility: Facility },
 }
 
+/// Whether lines go to syslog.
+pub fn is_syslog(target: LogTarget) -> bool {
+    match target {
+        LogTarget::Stderr => false,
+        LogTarget::Syslog => true,
+        LogTarget::Auto => !stderr().is_terminal() && Path::new(DEV_LOG).exists(),
+    }
+}
+
 /// Installs the logger.
 pub fn install(target: LogTarget, level: LogLevel, facility: LogFacility) {
-    let to_stderr = match target {
-        LogTarget::Stderr => true,
-        LogTarget::Syslog => false,
-        LogTarget::Auto => stderr().is_terminal() || !Path::new(DEV_LOG).exists(),
-    };
-    let sink = if to_stderr {
+    let sink = if !is_syslog(target) {
         let stat = fstat(stderr()).ok();
         let kind = stat.map_or(0, |s| s.st_mode & libc::S_IFMT);
         let journal = std::env::var("JOURNAL_STREAM").ok();

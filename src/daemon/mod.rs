@@ -143,7 +143,7 @@ impl Daemon {
             node: Node::new(cfg, now),
             net: Network::open().map_err(|e| fatal("netlink", words::errno(e as i32)))?,
             signals: signal::open().map_err(|e| fatal("signalfd", words::errno(e as i32)))?,
-            service: cfg.haproxy.as_ref().map(|h| Service::new(h, path)),
+            service: cfg.haproxy.as_ref().map(|h| Service::new(h, path, logger::is_syslog(cfg.global.log))),
             checks: Checks::new(cfg)?,
             jobs: Jobs::new(cfg, &router_id, host),
             control: Control::open(path).map_err(|e| fatal(path.display(), e))?,
@@ -183,7 +183,7 @@ impl Daemon {
         self.dump().map_err(|e| fatal("netlink", words::errno(e as i32)))?;
         self.run_effects();
         self.remove_leftovers(&named).map_err(|e| fatal("netlink", words::errno(e as i32)))?;
-        if let Some(found) = self.service.as_mut().and_then(Service::adopt) {
+        for found in self.service.as_mut().map(Service::adopt).unwrap_or_default() {
             self.node.supervise(clock::now(), found);
         }
         // Another master may have been heard meanwhile.
@@ -215,6 +215,7 @@ impl Daemon {
             self.read(*source)?;
         }
         self.control.expire(now);
+        self.tick_haproxy(now);
         if self.net.is_reread_due(now) {
             self.reread();
         }
@@ -262,6 +263,7 @@ impl Daemon {
             self.realtime.deadline(),
             self.systemd.deadline(),
             self.repeats.deadline(),
+            self.service.as_ref().and_then(Service::deadline),
         ];
         all.into_iter().fold(None, earlier)
     }

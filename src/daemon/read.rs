@@ -8,6 +8,7 @@ use crate::base::exit::Exit;
 use crate::base::time::Time;
 use crate::control::{Asker, Request};
 use crate::haproxy::supervisor::Input;
+use crate::node::Node;
 use crate::report::{status, watch, words};
 use crate::sys::lone::Lone;
 use crate::sys::{clock, process, schedule, signal};
@@ -51,11 +52,7 @@ impl Daemon {
             Haproxy::Pidfd(pid) => service.orphan_exited(pid).map(|(pid, exit)| Input::Exited { pid, exit }),
             Haproxy::Listeners(number) => service.serve_listeners(number).map(Input::Fetched),
             Haproxy::Pipe(number) => {
-                let node = &mut self.node;
-                service.read_pipe(now, number, |line| {
-                    log::log!(words::haproxy_level(line), "haproxy: {line}");
-                    node.haproxy_said(now, line);
-                });
+                service.read_pipe(now, number, said(&mut self.node, now));
                 None
             }
         };
@@ -112,10 +109,25 @@ impl Daemon {
             self.node.check_done(now, check, result, output);
         } else if let done @ Some(_) = self.jobs.reaped(pid, exit) {
             self.job_done(now, done);
-        } else if self.service.as_mut().is_some_and(|s| s.reaped(pid)) {
-            self.node.supervise(now, Input::Checked { exit });
-        } else {
-            self.node.supervise(now, Input::Exited { pid, exit });
+        } else if let Some(service) = &mut self.service {
+            service.read_last_words(now, pid, said(&mut self.node, now));
+            let input = service.reaped(pid, exit);
+            self.node.supervise(now, input);
         }
+    }
+
+    /// What HAProxy printed and was not passed on is counted.
+    pub(super) fn tick_haproxy(&mut self, now: Time) {
+        if let Some(service) = &mut self.service {
+            service.tick(now, said(&mut self.node, now));
+        }
+    }
+}
+
+/// A line of HAProxy's, with the pid of the process that printed it: into the log, and to the node.
+fn said(node: &mut Node, now: Time) -> impl FnMut(u32, &str) {
+    move |pid, line| {
+        log::log!(words::haproxy_level(line), "haproxy: {line}");
+        node.haproxy_said(now, pid, line);
     }
 }

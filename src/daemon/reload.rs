@@ -150,7 +150,8 @@ impl Daemon {
         let runs = self.node.haproxy.as_ref().filter(|h| !h.is_leaving());
         let Some(runs) = runs.map(|h| h.cfg().clone()) else {
             if self.service.is_none() {
-                self.service = Some(Service::new(h, &self.setup.control_socket));
+                let limited = super::logger::is_syslog(new.global.log);
+                self.service = Some(Service::new(h, &self.setup.control_socket, limited));
             }
             text.push_str("HAProxy: new: starting it\n");
             return false;

@@ -149,7 +149,7 @@ impl Daemon {
                 | Haproxy::ReloadPlain
                 | Haproxy::ReloadRefused { .. }
                 | Haproxy::Reloaded { .. }
-                | Haproxy::ReloadFailed
+                | Haproxy::ReloadFailed { .. }
                 | Haproxy::Ready { .. }),
             ) => {
                 let well = matches!(h, Haproxy::Reloaded { .. } | Haproxy::Ready { .. });

@@ -75,7 +75,7 @@ impl World {
         let script = format!("#!/bin/sh\necho $$ >>{}\nexec sleep 300 >/dev/null\n", at("pids").display());
         std::fs::write(at("silent.sh"), script).unwrap();
         std::fs::set_permissions(at("silent.sh"), std::fs::Permissions::from_mode(0o755)).unwrap();
-        std::fs::write(at("haproxy.cfg"), "").unwrap();
+        std::fs::write(at("haproxy.cfg"), "frontend f\n  bind :80\n").unwrap();
         let (full, full_at) = full_listener();
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let silent_at = silent.local_addr().unwrap();
@@ -264,8 +264,8 @@ fn spurious_readiness_changes_nothing() {
         of_another(fetch).into_iter().for_each(|s| w.nothing_happens(s));
 
         let haproxy = w.config.haproxy.as_ref().unwrap();
-        let mut adopting = Service::new(haproxy, &w.config.global.control_socket);
-        assert!(matches!(adopting.adopt(), Some(Input::Adopted { .. })));
+        let mut adopting = Service::new(haproxy, &w.config.global.control_socket, false);
+        assert!(matches!(adopting.adopt()[..], [Input::Adopted { .. }]));
         w.daemon.service = Some(adopting);
         let pidfd = w.sources().into_iter().find(|s| kind(s) == 16).unwrap();
         w.nothing_happens(pidfd);

@@ -19,6 +19,8 @@ pub struct Command {
     pub check: Vec<CString>,
     /// The configuration files and directories.
     pub config: Vec<PathBuf>,
+    /// It reads nothing but these.
+    pub is_all: bool,
 }
 
 impl Command {
@@ -28,6 +30,7 @@ impl Command {
             run: run_argv(cfg, master_socket, ours),
             check: check_argv(cfg),
             config: cfg.config.clone(),
+            is_all: !cfg.args.iter().any(|a| a.starts_with("-f") || a == "--"),
         }
     }
 

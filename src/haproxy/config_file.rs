@@ -7,6 +7,11 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split_ascii_whitespace().take_while(|w| !w.starts_with('#'))
 }
 
+/// Whether something listens: a `bind` in any section.
+pub fn has_listener(text: &str) -> bool {
+    text.lines().any(|line| matches!(words(line).next(), Some("bind" | "dgram-bind")))
+}
+
 /// Whether there is a `hard-stop-after`.
 pub fn has_hard_stop_after(text: &str) -> bool {
     text.lines().any(|line| words(line).next() == Some("hard-stop-after"))
@@ -117,6 +122,15 @@ mod tests {
         assert_eq!(lines(&[]), [0; 0]);
         assert!(has_hard_stop_after(cfg));
         assert!(!has_hard_stop_after("# hard-stop-after 1s\nglobal # hard-stop-after\n\0\n"));
+    }
+
+    #[test]
+    fn a_file_without_a_listener_serves_nobody() {
+        for text in ["", "\0\0\0", "global\n stats socket /x\nfrontend f\n # bind :80\n  default_backend b\n"]
+        {
+            assert!(!has_listener(text), "{text:?}");
+        }
+        assert!(has_listener("frontend f\n\tbind :80") && has_listener("log-forward l\ndgram-bind :514\n"));
     }
 
     #[test]

@@ -20,8 +20,10 @@ const MAX_MESSAGE: usize = 16 * 1024;
 /// Why the listening sockets are not held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The file with the stats socket cannot be written, or HAProxy could not read its path.
+    /// HAProxy could not read the path of the stats socket.
     NoPlace,
+    /// The file that names the stats socket cannot be written: an errno.
+    NoFile(i32),
     /// Nobody listens on the stats socket: an errno.
     Unreachable(i32),
     /// No answer, or not all of it.

@@ -18,9 +18,36 @@ pub fn is_usage(line: &str) -> bool {
     line.starts_with("Usage : ")
 }
 
+/// What it complains of: an ALERT without its mark and its pid.
+pub fn complaint(line: &str) -> Option<&str> {
+    let (_, text) = split_once(line.strip_prefix("[ALERT]")?, " : ")?;
+    Some(text)
+}
+
+/// The master's words when it could not load a new configuration: of 2.4 and 2.5, of 2.6 to 3.0, of later
+/// ones.
+pub fn is_load_failure(line: &str) -> bool {
+    let known = ["Reexecuting Master process in waitpid mode", "Loading failure!", "Failed to load worker"];
+    line.starts_with('[') && known.iter().any(|words| split_once(line, words).is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reload_that_fails() {
+        let line = "[ALERT]    (24079) : Binding [a.cfg:12] for frontend g: cannot bind socket (Address already in use)";
+        assert_eq!(
+            complaint(line),
+            Some("Binding [a.cfg:12] for frontend g: cannot bind socket (Address already in use)")
+        );
+        assert_eq!(complaint("[WARNING]  (24079) : Loading failure!"), None);
+        assert!(is_load_failure("[WARNING]  (24079) : Loading failure!"));
+        assert!(is_load_failure("[WARNING] 333/1 (1) : Reexecuting Master process in waitpid mode"));
+        assert!(!is_load_failure("127.0.0.1 \"GET /Loading failure!\""), "a line of an access log");
+        assert!(!is_load_failure("[NOTICE]   (24079) : Loading success."));
+    }
 
     #[test]
     fn the_address_is_found_in_the_words_of_all_versions() {

@@ -1,4 +1,5 @@
-//! The wall clock, which signed adverts need. The node has none: it is told what it shows, and counts on from there.
+//! The wall clock, which signed adverts need. The node has none: it is told what it shows, and counts on from
+//! there.
 
 use super::Node;
 use crate::base::time::Time;

@@ -3,7 +3,7 @@
 use super::{Effect, Node};
 use crate::base::time::Time;
 use crate::event::Event;
-use crate::haproxy::supervisor::{self, Input, Supervisor};
+use crate::haproxy::supervisor::{Input, Supervisor};
 use crate::vrrp::machine;
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ impl Node {
             self.supervise(now, Input::Stop { end });
         }
         if let Life::Stopping { end } = self.life {
-            let done = self.haproxy.as_ref().is_none_or(|h| *h.state() == supervisor::State::Stopped);
+            let done = self.haproxy.as_ref().is_none_or(Supervisor::is_stopped);
             if done && self.notify.is_idle() || now >= end {
                 self.abandon_hooks();
                 self.life = Life::Over;

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// How many octets of a haproxy.cfg are read.
-const MAX_SIZE: u64 = 1 << 20;
+pub(crate) const MAX_SIZE: usize = 1 << 20;
 /// How many files of a directory are read.
 const MAX_FILES: usize = 256;
 
@@ -125,7 +125,7 @@ pub(crate) fn read(file: &Path) -> String {
     let mut bytes = Vec::new();
     // A pipe would block.
     if file.is_file() {
-        let _ = File::open(file).and_then(|f| f.take(MAX_SIZE).read_to_end(&mut bytes));
+        let _ = File::open(file).and_then(|f| f.take(MAX_SIZE as u64).read_to_end(&mut bytes));
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -103,6 +103,17 @@ pub fn spawn(argv: &[CString], output: BorrowedFd) -> nix::Result<Pid> {
     spawn_with(argv, None, output, &[])
 }
 
+/// /dev/null, or an empty pipe where there is none.
+fn nothing_to_read() -> nix::Result<OwnedFd> {
+    match File::open("/dev/null") {
+        Ok(file) => Ok(file.into()),
+        Err(e) => {
+            log::warn!("/dev/null: {e}: programs that need it fail");
+            Ok(input_pipe()?.0)
+        }
+    }
+}
+
 /// The same with another standard input, and with more in its environment (`environment`).
 pub fn spawn_with(
     argv: &[CString],
@@ -112,7 +123,7 @@ pub fn spawn_with(
 ) -> nix::Result<Pid> {
     let program = argv.first().ok_or(Errno::EINVAL)?;
     let mut actions = PosixSpawnFileActions::init()?;
-    let null = File::open("/dev/null").map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?;
+    let null = nothing_to_read()?;
     actions.add_dup2(input.unwrap_or(null.as_fd()).as_raw_fd(), 0)?;
     actions.add_dup2(output.as_raw_fd(), 1)?;
     actions.add_dup2(output.as_raw_fd(), 2)?;

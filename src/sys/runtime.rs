@@ -94,7 +94,9 @@ pub fn lock_file(beside: &Path) -> Result<Flock<File>, LockError> {
 /// namespace fight, whatever their control sockets are. If that directory cannot be made, the lock is beside
 /// the control socket.
 pub fn lock_netns(control_socket: &Path) -> Result<Flock<File>, LockError> {
-    let inode = std::fs::metadata("/proc/self/ns/net").map_err(LockError::Io)?.ino();
+    let netns = "/proc/self/ns/net";
+    let named = |e| LockError::Io(io::Error::other(format!("{netns}: {e} (is /proc mounted?)")));
+    let inode = std::fs::metadata(netns).map_err(named)?.ino();
     let dir = Path::new(RUN_DIR);
     match make_dir(dir).map_err(LockError::Io).and_then(|()| lock_file(&dir.join(format!("netns-{inode}")))) {
         Err(LockError::Io(_)) => lock_file(&with_suffix(control_socket, &format!(".netns-{inode}"))),

@@ -1,4 +1,5 @@
-//! The authentication trailer behind a VRRP message (draft-cassen-vrrp-auth-hmac), as keepalived 2.4.3 speaks it.
+//! The authentication trailer behind a VRRP message (draft-cassen-vrrp-auth-hmac), as keepalived 2.4.3 speaks
+//! it.
 //!
 //! ```text
 //!  0 type 1 (HMAC-SHA256-128)   1 key id             2 reserved, zero (2)
@@ -6,9 +7,9 @@
 //! 12 the first 16 octets of the HMAC
 //! ```
 //!
-//! Nothing in the message announces the trailer: it is there if the payload is exactly 28 octets longer than the
-//! message. The HMAC covers a pseudo-header, the message with a checksum of zero, and the trailer with an HMAC of
-//! zero:
+//! Nothing in the message announces the trailer: it is there if the payload is exactly 28 octets longer than
+//! the message. The HMAC covers a pseudo-header, the message with a checksum of zero, and the trailer with an
+//! HMAC of zero:
 //!
 //! ```text
 //! pseudo-header:  0 4 or 6: IP version   1 VRRP version   2 VRID   3 zero
@@ -125,7 +126,8 @@ impl<'a> Trailer<'a> {
     }
 }
 
-/// Appends the trailer of the message that begins at `start` of `out`. The checksum of the message does not matter.
+/// Appends the trailer of the message that begins at `start` of `out`. The checksum of the message does not
+/// matter.
 pub fn append(
     out: &mut Vec<u8>,
     start: usize,

@@ -46,40 +46,43 @@ impl Sha256 {
         Sha256 { state, block: [0; BLOCK], len: 0 }
     }
 
-    fn update(&mut self, data: &[u8]) {
-        for &octet in data {
+    fn update(&mut self, mut data: &[u8]) {
+        while !data.is_empty() {
             let at = self.len as usize % BLOCK;
-            if let Some(slot) = self.block.get_mut(at) {
-                *slot = octet;
-            }
-            self.len = self.len.wrapping_add(1);
-            if at == BLOCK - 1 {
+            let place = self.block.get_mut(at..).unwrap_or_default();
+            let n = place.len().min(data.len());
+            let (now, later) = data.split_at(n);
+            place.iter_mut().zip(now).for_each(|(to, from)| *to = *from);
+            self.len = self.len.wrapping_add(n as u64);
+            data = later;
+            if (self.len as usize).is_multiple_of(BLOCK) {
                 self.compress();
             }
         }
     }
 
     fn compress(&mut self) {
-        // The last sixteen words of the message schedule, the oldest first.
-        let mut words = [0; 16];
+        // The last sixteen words of the message schedule, that of round i at i modulo 16.
+        let mut words = [0u32; 16];
         for (word, octets) in words.iter_mut().zip(self.block.as_chunks::<4>().0) {
             *word = u32::from_be_bytes(*octets);
         }
         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = self.state;
-        for root in ROOTS {
-            let [w0, w1, _, _, _, _, _, _, _, w9, _, _, _, _, w14, _] = words;
+        for (i, root) in ROOTS.iter().enumerate() {
+            // In bounds by its mask; 0 only pleases the compiler.
+            let word = |n: usize| words.get(i.wrapping_add(n) & 15).copied().unwrap_or(0);
+            let (w0, w1, w14) = (word(0), word(1), word(14));
+            let small0 = w1.rotate_right(7) ^ w1.rotate_right(18) ^ (w1 >> 3);
+            let small1 = w14.rotate_right(17) ^ w14.rotate_right(19) ^ (w14 >> 10);
+            let next = w0.wrapping_add(small0).wrapping_add(word(9)).wrapping_add(small1);
+            if let Some(place) = words.get_mut(i & 15) {
+                *place = next;
+            }
             let big1 = e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25);
-            let t1 = h.wrapping_add(big1).wrapping_add(e & f ^ !e & g).wrapping_add(root).wrapping_add(w0);
+            let t1 = h.wrapping_add(big1).wrapping_add(e & f ^ !e & g).wrapping_add(*root).wrapping_add(w0);
             let big0 = a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22);
             let t2 = big0.wrapping_add(a & b ^ a & c ^ b & c);
             (h, g, f, e, d, c, b, a) = (g, f, e, d.wrapping_add(t1), c, b, a, t1.wrapping_add(t2));
-            let small0 = w1.rotate_right(7) ^ w1.rotate_right(18) ^ (w1 >> 3);
-            let small1 = w14.rotate_right(17) ^ w14.rotate_right(19) ^ (w14 >> 10);
-            let next = w0.wrapping_add(small0).wrapping_add(w9).wrapping_add(small1);
-            words.rotate_left(1);
-            if let Some(last) = words.last_mut() {
-                *last = next;
-            }
         }
         for (state, x) in self.state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
             *state = state.wrapping_add(x);

@@ -409,7 +409,7 @@ fn crashes_after_every_start(w: &World) -> Result<()> {
         super::haproxy::kill_9(&w.one, "all")?;
         loops += 1;
         if settled.is_none() && loops > 3 {
-            one.log().wait_from(mark, "died 4 times within 30 s: FAULT", secs(5))?;
+            one.log().wait_from(mark, "died 4 times within 30 s: other nodes are preferred", secs(5))?;
             w.watcher.wait_holder(VIP, "node2", ELECTION)?;
             settled = Some(Instant::now());
         }

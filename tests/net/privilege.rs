@@ -264,7 +264,7 @@ fn believes_nobody(w: &World) -> Result<()> {
     }
     let one = Vipd::start(&w.one, &ini)?;
     one.wait_log(
-        &format!("others may read the password in it: chmod 600 {}", one.ini_path().display()),
+        &format!("others may read the password or key in it: chmod 600 {}", one.ini_path().display()),
         secs(1),
     )?;
     one.wait_log("control.vrrp.VI_51: Too many levels of symbolic links", secs(1))

@@ -152,7 +152,7 @@ fn stays_away_while_haproxy_crashes(w: &World) -> Result<()> {
         }
         one.log().wait_from(mark, " ready after ", secs(10))?;
     }
-    one.wait_log("died 4 times within 30 s: FAULT", secs(1))?;
+    one.wait_log("died 4 times within 30 s: other nodes are preferred", secs(1))?;
     w.watcher.wait_holder(VIP, "node2", secs(3))?;
     w.capture.wait_advert("node2", VRID, Instant::now() + secs(5), secs(8))?;
     w.holds(VIP, "node2")?;

@@ -374,8 +374,11 @@ impl World {
             let no_preempt_for =
                 router.machine.no_preempt_for(now).filter(|_| router.refused.times.failures() > 0);
             let no_preempt_for = no_preempt_for.map(|left| self.world(h, now + left));
+            let min_down_interval = self.plan.routers[r].min_down_interval();
             let f = &mut self.hosts[h].facts[r];
-            f.reigns &= router.is_master() || router.may_resume;
+            // After a flap it may go on as long as the others wait for it, unless it has sent priority 0.
+            let awaited = f.last_sent.is_some_and(|at| now.as_nanos() < at + min_down_interval);
+            f.reigns &= router.is_master() || router.may_resume || awaited;
             f.refused_until = refused.unwrap_or(f.refused_until.min(t));
             f.aside_until = no_preempt_for.unwrap_or(f.aside_until.min(t));
             let host = &self.hosts[h];

@@ -18,6 +18,7 @@ impl World {
                 self.kill(host);
                 if forget {
                     self.hosts[host].memory.fill(None);
+                    self.hosts[host].sequences.fill(None);
                 }
                 if restart > 0 {
                     self.at(self.now + restart, Ev::Start { h: host });
@@ -30,6 +31,7 @@ impl World {
                 let h = &mut self.hosts[host];
                 h.haproxy = Haproxy { down_since: Some(now), broken: h.haproxy.broken, ..Haproxy::default() };
                 h.memory.fill(None);
+                h.sequences.fill(None);
                 h.kernel.addrs.clear();
                 h.kernel.check += 1;
                 let fast = (i128::from(now) * i128::from(rate) / 1_000_000_000) as i64;

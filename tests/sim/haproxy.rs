@@ -115,11 +115,13 @@ impl World {
                 p.probe = None;
                 return;
             }
-            (Action::SoftStop, Some(State::Serving)) => {
+            (Action::SoftStop { .. }, Some(State::Serving)) => {
                 Some((self.rng.range(5 * MS, 1500 * MS), Exit::Code(0)))
             }
-            (Action::Terminate, Some(State::Serving | State::Starting)) => Some((20 * MS, Exit::Signal(15))),
-            (Action::Kill, Some(_)) => Some((MS, Exit::Signal(9))),
+            (Action::Terminate { .. }, Some(State::Serving | State::Starting)) => {
+                Some((20 * MS, Exit::Signal(15)))
+            }
+            (Action::Kill { .. }, Some(_)) => Some((MS, Exit::Signal(9))),
             _ => None,
         };
         if let (Some((after, exit)), Some(x)) = (ends, self.hosts[h].haproxy.process) {

@@ -10,6 +10,7 @@
 
 mod check;
 mod faults;
+mod forger;
 mod haproxy;
 mod kernel;
 mod mutant;

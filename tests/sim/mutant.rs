@@ -46,6 +46,10 @@ pub enum Mutant {
     Silent,
     /// ppoll returns at once.
     Spins,
+    /// Who enforces signatures takes what has none.
+    Credulous,
+    /// What was heard before is forgotten.
+    ForgetsMarks,
 }
 
 impl Mutant {
@@ -73,6 +77,8 @@ impl Mutant {
         ("garrulous", Mutant::Garrulous, "as a backup"),
         ("silent", Mutant::Silent, "client asks node"),
         ("spins", Mutant::Spins, "spins"),
+        ("credulous", Mutant::Credulous, "was believed"),
+        ("forgets-marks", Mutant::ForgetsMarks, "was believed"),
     ];
 
     pub fn named(name: &str) -> Option<Mutant> {

@@ -56,6 +56,8 @@ pub struct Machine {
     pub latency: u64,
     pub starts: u64,
     pub owner: bool,
+    /// How far its wall clock is ahead of the slowest.
+    pub skew: u64,
 }
 
 /// The network while nothing is wrong, and its base faults, which end with all others.
@@ -167,6 +169,8 @@ pub struct Plan {
     pub settle: u64,
     pub end: u64,
     pub haproxy: bool,
+    /// Adverts are signed, and somebody without the key is on the LAN.
+    pub signed: bool,
     /// The network stays cut in two: as in `Fault::Cut`; 0: it does not.
     pub parts: u8,
     /// Largest difference of two clocks' rates in 10^-9.
@@ -183,6 +187,9 @@ pub fn primary(host: usize) -> std::net::Ipv4Addr {
 
 impl Plan {
     pub fn new(rng: &mut Rng) -> Self {
+        // Of its own, so that a seed means what it did without.
+        let mut own = Rng::new(rng.clone().next());
+        let signed = own.chance(300);
         let hosts = rng.pick(&[2, 2, 2, 2, 3, 3, 3, 4, 5]);
         let count = rng.pick(&[1, 1, 1, 1, 2, 2, 3]);
         let haproxy = rng.chance(300);
@@ -213,6 +220,7 @@ impl Plan {
             let common = rng.pick(&[100, 1, 254]);
             let tight = rng.chance(300);
             let track = haproxy && !rng.chance(200);
+            let keys = if signed { crate::forger::lines(&mut own) } else { String::new() };
             for (h, text) in texts.iter_mut().enumerate() {
                 let priority = match (owner == Some(h) && r == 0, equal, tight) {
                     (true, ..) => 255,
@@ -229,6 +237,7 @@ impl Plan {
                     if preempt { "yes" } else { "no" },
                     vips.join(", "),
                 );
+                text.push_str(&keys);
                 if preempt_delay > 0 {
                     let _ = writeln!(text, "preempt_delay = {preempt_delay}");
                 }
@@ -266,6 +275,7 @@ impl Plan {
                     latency: rng.pick(&[30 * US, 100 * US, 100 * US, 500 * US]),
                     starts: if rng.chance(700) { rng.below(50 * MS) } else { rng.below(3 * SEC) },
                     owner: owner == Some(h),
+                    skew: if signed { own.below(2 * SEC) } else { 0 },
                 }
             })
             .collect();
@@ -286,6 +296,7 @@ impl Plan {
             settle: 0,
             end: 0,
             haproxy,
+            signed,
             parts: if rng.chance(80) { rng.range(1, (1 << hosts) - 2) as u8 } else { 0 },
             spread: 2 * rates.unsigned_abs(),
         };

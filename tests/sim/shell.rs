@@ -100,6 +100,9 @@ pub struct Proc {
     pub half: Option<Half>,
     pub open: bool,
     pub vrrp: VecDeque<Rc<Packet>>,
+    pub forged: VecDeque<Rc<[u8]>>,
+    /// The last adverts that it read.
+    pub heard: VecDeque<Rc<Packet>>,
     pub arp: VecDeque<Rc<[u8]>>,
     pub netlink: VecDeque<Msg>,
     pub lost: bool,
@@ -136,7 +139,7 @@ impl Proc {
         match s {
             Source::Netlink => self.lost || !self.netlink.is_empty(),
             Source::Signals => !self.signals.is_empty(),
-            Source::Vrrp => !self.vrrp.is_empty(),
+            Source::Vrrp => !self.vrrp.is_empty() || !self.forged.is_empty(),
             Source::Arp => !self.arp.is_empty(),
             Source::Probe => matches!(self.probe, Some((_, Some(_)))),
             Source::Pidfd => self.pidfd.is_some(),
@@ -178,6 +181,8 @@ impl World {
             half: None,
             open: false,
             vrrp: VecDeque::new(),
+            forged: VecDeque::new(),
+            heard: VecDeque::new(),
             arp: VecDeque::new(),
             netlink: VecDeque::new(),
             lost: false,
@@ -319,6 +324,7 @@ impl World {
                 (None, _) => Adopt,
             },
             Dump => {
+                p.node.set_wall_clock(now, self.wall(h, t));
                 self.dump(h, p, t);
                 DumpEffects
             }
@@ -328,6 +334,9 @@ impl World {
                 let known = self.hosts[h].haproxy.remembered;
                 if let Some(pid) = known.filter(|pid| running == Some(*pid)) {
                     p.node.supervise(now, supervisor::Input::Adopted { pid });
+                }
+                for (r, file) in p.node.routers.iter_mut().zip(&self.hosts[h].sequences) {
+                    r.auth.restore(file.as_deref());
                 }
                 p.remembered = self.hosts[h].memory.iter().map(|m| *m == Some(Memory::Master)).collect();
                 match m {
@@ -386,6 +395,7 @@ impl World {
         match TURN[i] {
             Step::CheckStall => {
                 (p.read_at, turn) = (fresh, fresh);
+                p.node.set_wall_clock(fresh, self.wall(h, t));
                 if m == Mutant::TimersBeforeSockets {
                     p.node.run(Step::Tick, Clocks { turn, fresh });
                 }
@@ -445,6 +455,7 @@ impl World {
             Effect::Close { .. } => {
                 p.open = false;
                 p.vrrp.clear();
+                p.forged.clear();
                 p.arp.clear();
             }
             Effect::Advert { router, priority, decided } => {
@@ -469,6 +480,9 @@ impl World {
                 if p.node.may_announce(entry, now) {
                     p.half = Some(Half::Announce { entry });
                 }
+            }
+            Effect::Remember { router, memory: Memory::Sequence } => {
+                self.hosts[h].sequences[router] = Some(p.node.routers[router].auth.render());
             }
             Effect::Remember { router, memory } => {
                 self.hosts[h].memory[router] = (memory != Memory::Nothing).then_some(memory);

@@ -2,6 +2,7 @@
 
 use crate::check::Facts;
 use crate::faults::addresses;
+use crate::forger::{SENT, record};
 use crate::haproxy::{Ended, Haproxy, State};
 use crate::kernel::Kernel;
 use crate::mutant::Mutant;
@@ -9,7 +10,7 @@ use crate::plan::{MS, Plan, US};
 use crate::rng::Rng;
 use crate::shell::{Packet, Proc};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 use vipd::base::time::Time;
@@ -33,6 +34,11 @@ pub enum Ev {
     Arp {
         to: usize,
         frame: Rc<[u8]>,
+    },
+    /// From somebody without the key.
+    Forged {
+        to: usize,
+        bytes: Rc<[u8]>,
     },
     /// The kernel looks for leases that have ended.
     Expire {
@@ -71,6 +77,8 @@ pub struct Host {
     pub haproxy: Haproxy,
     /// The state files.
     pub memory: Vec<Option<Memory>>,
+    /// And those of sequences.
+    pub sequences: Vec<Option<String>>,
     /// Set at run time, as a reload would.
     pub priorities: Vec<Option<u8>>,
     /// CLOCK_BOOTTIME when the world was at 0; moves at a reboot.
@@ -114,6 +122,10 @@ pub struct World {
     duplicates: u64,
     /// The last time that a pair did not hear each other.
     pub disturbed: [[u64; 5]; 5],
+    /// Who has no key, what he knows, and what he did.
+    pub forger: Rng,
+    pub sent: VecDeque<Rc<Packet>>,
+    pub forgeries: u64,
     /// Who announced which VIP last, as a client hears it that no cut keeps from anybody.
     pub announced: BTreeMap<IpAddr, usize>,
 }
@@ -143,6 +155,7 @@ impl World {
                     kernel,
                     haproxy: Haproxy { down_since: Some(0), ..Haproxy::default() },
                     memory: vec![None; plan.routers.len()],
+                    sequences: vec![None; plan.routers.len()],
                     priorities: vec![None; plan.routers.len()],
                     clock: m.clock as i64,
                     wakes: 0,
@@ -176,6 +189,9 @@ impl World {
             duplicates: plan.net.duplicates,
             disturbed: [[0; 5]; 5],
             announced: BTreeMap::new(),
+            forger: Rng::new(seed ^ 0xf046_e000_0000_0000),
+            sent: VecDeque::new(),
+            forgeries: 0,
             plan,
         };
         for h in 0..w.hosts.len() {
@@ -285,6 +301,7 @@ impl World {
                     self.nudge(to);
                 }
             }
+            Ev::Forged { to, bytes } => self.forged(to, bytes),
             Ev::Expire { h, n } => {
                 if self.hosts[h].kernel.check == n {
                     self.expire(h, self.now);
@@ -359,6 +376,8 @@ impl World {
             reverse(&mut bytes);
         }
         let packet = Rc::new(Packet { from: h, router, priority, id, bytes });
+        record(&mut self.sent, SENT, &packet);
+        self.forge(t, &packet);
         for to in (0..self.hosts.len()).filter(|to| *to != h) {
             let Some(delay) = self.passes(h, to) else {
                 self.disturb(h, to);

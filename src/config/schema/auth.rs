@@ -28,7 +28,8 @@ pub struct SecretFile {
 /// Reads files that hold secrets: the content, or why there is none.
 pub type Files<'a> = &'a dyn Fn(&Path) -> Result<SecretFile, String>;
 
-/// Reads the keys. `version`: `None` if that is wrong. Whether any secret stands in the configuration file itself.
+/// Reads the keys. `version`: `None` if that is wrong. Whether any secret stands in the configuration file
+/// itself.
 pub fn read(
     r: &mut Reader<'_, '_>,
     names: &Names<'_>,

@@ -24,8 +24,8 @@ use std::path::PathBuf;
 
 /// `control_socket`, if it is not given.
 pub const CONTROL_SOCKET: &str = "/run/vipd/control";
-/// Longest path of the control socket in octets. `sun_path` with its NUL is 108, and HAProxy's master socket is named
-/// after it and made under a longer, temporary name.
+/// Longest path of the control socket in octets. `sun_path` with its NUL is 108, and HAProxy's master socket
+/// is named after it and made under a longer, temporary name.
 const MAX_SOCKET_PATH: usize = 80;
 /// Longest path of a file in octets (PATH_MAX with its NUL is 4096).
 const MAX_PATH: usize = 4095;
@@ -51,7 +51,8 @@ const HAPROXY: Keys = Keys {
 const ALL: [&Keys; 5] = [&GLOBAL, &HAPROXY, &vrrp::KEYS, &check::KEYS, &group::KEYS];
 const KINDS: &str = "global, haproxy, vrrp, check, group";
 
-/// The header and the keys of every kind of section, for those who document them: of each two lists with commas.
+/// The header and the keys of every kind of section, for those who document them: of each two lists with
+/// commas.
 pub fn keys() -> impl Iterator<Item = (&'static str, [&'static str; 2])> {
     ALL.iter().map(|keys| (keys.title, [keys.once, keys.lists]))
 }
@@ -284,7 +285,10 @@ fn read_haproxy(section: &Section<'_>, report: &mut Report) -> Haproxy {
         config,
         args,
         start_timeout: r.duration("start_timeout", 100, 3_600_000, 5_000),
-        restart_grace: r.duration("restart_grace", 0, 3_600_000, 500),
+        restart_grace: match r.entry("restart_grace") {
+            Some(entry) if entry.value == "auto" => None,
+            _ => r.optional_duration("restart_grace", 0, 3_600_000),
+        },
         restart_backoff_max: r.duration("restart_backoff_max", 100, 3_600_000, 30_000),
         stop_timeout: r.duration("stop_timeout", 100, 3_600_000, 8_000),
         crash_limit: r.number("crash_limit", 1, 1000).unwrap_or(3),

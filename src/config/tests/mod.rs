@@ -152,7 +152,7 @@ fn how_to_example_and_every_default() {
             config: vec!["/etc/haproxy/haproxy.cfg".into()],
             args: vec![],
             start_timeout: Duration::from_secs(5),
-            restart_grace: Duration::from_millis(500),
+            restart_grace: None,
             restart_backoff_max: Duration::from_secs(30),
             stop_timeout: Duration::from_secs(8),
             crash_limit: 3,
@@ -255,7 +255,7 @@ fn every_key_is_read() {
             config: vec!["/a.cfg".into(), "/b.cfg".into(), "/conf.d".into()],
             args: ["-n", "100", "a  # b", "xy", ""].map(str::to_owned).to_vec(),
             start_timeout: ms(6000),
-            restart_grace: ms(0),
+            restart_grace: Some(ms(0)),
             restart_backoff_max: ms(60_000),
             stop_timeout: ms(9000),
             crash_limit: 5,
@@ -383,7 +383,8 @@ fn words_are_split_at_white_space_outside_quotes() {
 #[test]
 fn durations_are_exact() {
     let grace = |text: &str| {
-        parse(&format!("[haproxy]\nrestart_grace = {text}")).map(|r| r.0.haproxy.unwrap().restart_grace)
+        parse(&format!("[haproxy]\nrestart_grace = {text}"))
+            .map(|r| r.0.haproxy.unwrap().restart_grace.unwrap())
     };
     assert_eq!(grace("0.01"), Ok(Duration::from_millis(10)));
     assert_eq!(grace("007"), Ok(Duration::from_secs(7)));

@@ -1,6 +1,8 @@
 //! Whether HAProxy's configuration files are still those that it has read.
 
 use crate::base::hash;
+use crate::haproxy::config_file;
+use crate::preflight::advice;
 use crate::sys::dir;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -17,6 +19,16 @@ pub(crate) fn mark(config: &[PathBuf]) -> u64 {
         }
     }
     hash::fnv1a(&bytes)
+}
+
+/// Whether something listens in these files, as far as can be told: whatever cannot be read is HAProxy's to
+/// complain of.
+pub(crate) fn have_listener(config: &[PathBuf]) -> bool {
+    config.iter().any(|path| std::fs::metadata(path).is_err())
+        || config.iter().flat_map(|path| advice::files(path)).any(|file| {
+            let text = advice::read(&file);
+            config_file::has_listener(&text) || text.len() >= advice::MAX_SIZE
+        })
 }
 
 fn note(path: &Path, out: &mut Vec<u8>) {

@@ -62,9 +62,8 @@ struct Offer {
 }
 
 impl Listeners {
-    /// Files are named after the control socket. `None`: HAProxy's configuration cannot hold that path, or
-    /// the file cannot be written.
-    pub(crate) fn new(control_socket: &Path) -> Option<Self> {
+    /// Files are named after the control socket.
+    pub(crate) fn new(control_socket: &Path) -> Result<Self, Refusal> {
         let path = |suffix| runtime::with_suffix(control_socket, suffix);
         let l = Listeners {
             config: path(".haproxy-cfg"),
@@ -76,7 +75,11 @@ impl Listeners {
             count: 0,
         };
         let plain = |b: &u8| b.is_ascii_alphanumeric() || b"/._-+".contains(b);
-        (l.stats.as_os_str().as_bytes().iter().all(plain) && l.write_config().is_ok()).then_some(l)
+        if !l.stats.as_os_str().as_bytes().iter().all(plain) {
+            return Err(Refusal::NoPlace);
+        }
+        l.write_config().map_err(|e| Refusal::NoFile(e.raw_os_error().unwrap_or(0)))?;
+        Ok(l)
     }
 
     fn write_config(&self) -> std::io::Result<()> {
@@ -290,7 +293,7 @@ mod tests {
     fn holder(name: &str, count: usize) -> Listeners {
         let dir = std::env::temp_dir().join(format!("vipd-{name}-{}", std::process::id()));
         ok(runtime::make_dir(&dir));
-        let mut l = Listeners::new(&dir.join("control")).unwrap_or_else(|| panic!());
+        let mut l = ok(Listeners::new(&dir.join("control")));
         let listener = ok(TcpListener::bind("127.0.0.1:0"));
         l.held = (0..count)
             .map(|_| Held { fd: ok(listener.try_clone()).into(), record: Box::new([0; 6]) })
@@ -376,6 +379,12 @@ mod tests {
         assert!(l.offer().is_empty() && l.offered.is_none());
         assert_eq!(l.fetch(1), Err(Refusal::Unreachable(libc::ENOENT)), "no HAProxy there");
         done(&l);
-        assert!(Listeners::new(Path::new("/tmp/with space/control")).is_none());
+        let refused = |path| Listeners::new(Path::new(path)).err();
+        assert_eq!(refused("/tmp/with space/control"), Some(Refusal::NoPlace));
+        assert_eq!(
+            refused("/nonexistent/control"),
+            Some(Refusal::NoFile(libc::ENOENT)),
+            "the reason is told"
+        );
     }
 }

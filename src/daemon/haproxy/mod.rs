@@ -4,4 +4,5 @@ pub(crate) mod files;
 pub(crate) mod listeners;
 mod output;
 mod probe;
+mod processes;
 pub(crate) mod service;

@@ -4,6 +4,7 @@ use super::files;
 use super::listeners::Listeners;
 use super::output::Output;
 use super::probe::{Answer, Prober, Whom};
+use super::processes::{Processes, is_in_our_namespaces};
 use crate::base::exit::Exit;
 use crate::base::throttle::Once;
 use crate::base::time::Time;
@@ -12,14 +13,14 @@ use crate::haproxy::command::{Command, fingerprint};
 use crate::haproxy::listeners::Refusal;
 use crate::haproxy::supervisor::{Action, Input};
 use crate::report::words;
-use crate::sys::process::{self, Process};
+use crate::sys::process;
 use crate::sys::runtime;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What one of the descriptors is. Each names an attempt by a number that no other one has, so that what was
@@ -46,75 +47,75 @@ pub(crate) struct Service {
     next: Command,
     /// What marks the configuration files that are being checked.
     checked: u64,
+    /// Whether something listens in them: `haproxy -c` of some versions does not ask.
+    checked_serves: bool,
     master_socket: PathBuf,
     /// Where a HAProxy without a master is asked; it exists if `listeners` does.
     stats_socket: PathBuf,
-    state_file: PathBuf,
-    process: Option<Process>,
+    /// The command line, and the mark of the files, of the process that ran before `Replace`.
+    before: Option<(Command, u64)>,
+    processes: Processes,
     /// `haproxy -c`, while it runs.
-    check: Option<Process>,
-    aside: Option<Aside>,
+    check: Option<Pid>,
     /// Process groups of those that died.
     remains: Vec<Pid>,
     prober: Prober,
     /// It could not be asked, and that has been said.
     probe_error_logged: Once,
-    /// `None`: not possible here.
-    listeners: Option<Listeners>,
+    /// Why not, if it is not possible here.
+    listeners: Result<Listeners, Refusal>,
     output: Output,
 }
 
-/// A HAProxy beside the one that is supervised.
-#[derive(Debug)]
-enum Aside {
-    /// One with another command line, of an earlier vipd.
-    Orphan(Process),
-    /// The one that serves while its successor starts, with its command line and the mark of its files.
-    /// `None`: it has ended.
-    Replaced { process: Option<Process>, command: Command, mark: u64 },
-}
-
 impl Service {
-    /// Its files are named after the control socket, whose lock is held.
-    pub(crate) fn new(cfg: &config::Haproxy, control_socket: &Path) -> Self {
+    /// Its files are named after the control socket, whose lock is held. `limited`: not all of HAProxy's
+    /// output is passed on if it is very much.
+    pub(crate) fn new(cfg: &config::Haproxy, control_socket: &Path, limited: bool) -> Self {
         let master_socket = runtime::with_suffix(control_socket, ".haproxy-master");
         let listeners = Listeners::new(control_socket);
         Service {
-            command: Command::new(cfg, &master_socket, listeners.as_ref().map(Listeners::config)),
+            command: Command::new(cfg, &master_socket, listeners.as_ref().ok().map(Listeners::config)),
             mark: 0,
             next: Command::default(),
             checked: 0,
-            stats_socket: listeners.as_ref().map(|l| l.stats().to_owned()).unwrap_or_default(),
+            checked_serves: false,
+            stats_socket: listeners.as_ref().ok().map(|l| l.stats().to_owned()).unwrap_or_default(),
             master_socket,
-            state_file: runtime::with_suffix(control_socket, ".haproxy"),
-            process: None,
+            before: None,
+            processes: Processes::new(runtime::with_suffix(control_socket, ".haproxy")),
             check: None,
-            aside: None,
             remains: Vec::new(),
             prober: Prober::default(),
             probe_error_logged: Once::default(),
             listeners,
-            output: Output::new(),
+            output: Output::new(limited),
         }
     }
 
-    /// Looks for the HAProxy of an earlier vipd.
-    pub(crate) fn adopt(&mut self) -> Option<Input> {
-        let state = crate::daemon::state_files::remembered(&self.state_file)?;
-        let mut words = state.split_ascii_whitespace();
-        let pid: u32 = words.next()?.parse().ok()?;
-        let start_time: u64 = words.next()?.parse().ok()?;
-        let same = words.next()? == fingerprint(&self.command.run);
-        let read = words.next().and_then(|w| u64::from_str_radix(w, 16).ok());
-        let process = process::adopt(pid, start_time).ok()?;
-        if same {
-            self.mark = read.unwrap_or(0);
-            self.process = Some(process);
-            Some(Input::Adopted { pid })
-        } else {
-            self.aside = Some(Aside::Orphan(process));
-            Some(Input::OrphanFound)
-        }
+    /// Looks for the HAProxys of an earlier vipd. The newest one with our command line is supervised from now
+    /// on.
+    pub(crate) fn adopt(&mut self) -> Vec<Input> {
+        let known_by: Vec<&[u8]> =
+            [Some(&*self.master_socket), self.listeners.as_ref().ok().map(Listeners::config)]
+                .into_iter()
+                .flatten()
+                .map(|path| path.as_os_str().as_bytes())
+                .collect();
+        let is_ours = |line: &[u8]| {
+            line.split(|b| *b == 0).any(|arg| {
+                known_by
+                    .iter()
+                    .any(|path| arg.strip_prefix(*path).is_some_and(|r| r.is_empty() || r[0] == b','))
+            })
+        };
+        let all = self.processes.recall(is_ours);
+        let ours = fingerprint(&self.command.run);
+        let adopted = all.iter().rfind(|o| o.fingerprint == ours && is_in_our_namespaces(o.pid()));
+        self.mark = adopted.map_or(0, |o| o.mark);
+        let adopted = adopted.map(|o| o.pid());
+        let input =
+            |pid| if Some(pid) == adopted { Input::Adopted { pid } } else { Input::OrphanFound { pid } };
+        all.iter().map(|o| input(o.pid())).collect()
     }
 
     /// Whether the configuration files are others than those that HAProxy has read.
@@ -124,12 +125,14 @@ impl Service {
 
     /// A new configuration: its command lines are used when the supervisor says so.
     pub(crate) fn prepare(&mut self, cfg: &config::Haproxy) {
-        self.next = Command::new(cfg, &self.master_socket, self.listeners.as_ref().map(Listeners::config));
+        self.next =
+            Command::new(cfg, &self.master_socket, self.listeners.as_ref().ok().map(Listeners::config));
     }
 
     /// Carries an action of the supervisor out. Returns what it is to be told of that.
     pub(crate) fn carry_out(&mut self, action: Action) -> Option<Input> {
         match action {
+            Action::Spawn { .. } if !serves_somebody(&self.command) => return Some(Input::NoListener),
             Action::Spawn { bare } => {
                 return Some(match self.spawn(bare) {
                     Ok(pid) => Input::Spawned { pid },
@@ -139,31 +142,33 @@ impl Service {
             Action::Probe { direct } => return self.ask(direct),
             Action::CancelProbe => self.prober.cancel(),
             Action::FetchListeners { worker } => {
-                let fetch = self.listeners.as_mut().map_or(Err(Refusal::NoPlace), |l| l.fetch(worker));
+                let fetch = match &mut self.listeners {
+                    Ok(l) => l.fetch(worker),
+                    Err(why) => Err(*why),
+                };
                 return fetch.err().map(|why| Input::Fetched(Err(why)));
             }
             Action::DropListeners => {
-                if let Some(l) = &mut self.listeners {
+                if let Ok(l) = &mut self.listeners {
                     l.clear();
                 }
             }
-            Action::SoftStop => self.signal(Signal::SIGUSR1, false),
-            Action::Terminate => self.signal(Signal::SIGTERM, false),
-            Action::Kill => self.signal(Signal::SIGKILL, true),
-            Action::Reload => {
+            Action::SoftStop { pid } => self.processes.signal(pid, Signal::SIGUSR1, false),
+            Action::Terminate { pid } => self.processes.signal(pid, Signal::SIGTERM, false),
+            Action::Kill { pid } => self.processes.signal(pid, Signal::SIGKILL, true),
+            Action::Reload { pid } => self.processes.signal(pid, Signal::SIGUSR2, false),
+            Action::FilesTaken { pid } => {
                 self.mark = self.checked;
-                self.remember(&self.command.run);
-                self.signal(Signal::SIGUSR2, false);
+                self.processes.set_mark(pid, self.mark);
             }
             Action::Check => return self.start_check(self.command.clone()),
             Action::CheckNext => return self.start_check(self.next.clone()),
             Action::CancelCheck => {
-                if let Some(p) = &self.check {
-                    let _ = p.signal(Signal::SIGKILL, true);
+                if let Some(pid) = self.check {
+                    let _ = killpg(pid, Signal::SIGKILL);
                 }
             }
             Action::KillRemains => self.remains.drain(..).for_each(process::kill_group_of_ours),
-            Action::RetireOrphan => self.retire(),
             Action::TakeNext => self.command = std::mem::take(&mut self.next),
             Action::Replace => self.set_aside(),
             Action::Restore => self.restore(),
@@ -174,22 +179,15 @@ impl Service {
     /// The next command line is the one from now on; the process that runs is set aside.
     fn set_aside(&mut self) {
         let command = std::mem::replace(&mut self.command, std::mem::take(&mut self.next));
-        self.aside = Some(Aside::Replaced { process: self.process.take(), command, mark: self.mark });
+        self.before = Some((command, self.mark));
         self.move_sockets(true);
     }
 
     /// The process that was set aside goes on.
     fn restore(&mut self) {
-        let Some(Aside::Replaced { process, command, mark }) = self.aside.take() else { return };
-        (self.process, self.command, self.mark) = (process, command, mark);
+        let Some(before) = self.before.take() else { return };
+        (self.command, self.mark) = before;
         self.move_sockets(false);
-        self.remember(&self.command.run);
-    }
-
-    fn retire(&mut self) {
-        if let Some(Aside::Orphan(p) | Aside::Replaced { process: Some(p), .. }) = self.aside.take() {
-            let _ = p.signal(Signal::SIGUSR1, false);
-        }
     }
 
     /// The sockets on which the HAProxy that runs is asked are set aside, or come back: another one takes
@@ -199,13 +197,6 @@ impl Service {
             let old = runtime::with_suffix(path, ".old");
             let (from, to) = if aside { (path, &old) } else { (&old, path) };
             let _ = std::fs::rename(from, to);
-        }
-    }
-
-    fn signal(&self, signal: Signal, group: bool) {
-        if let Some(p) = &self.process {
-            // It may have exited an instant ago; then its exit is on its way.
-            let _ = p.signal(signal, group);
         }
     }
 
@@ -228,9 +219,10 @@ impl Service {
 
     fn start_check(&mut self, command: Command) -> Option<Input> {
         self.checked = files::mark(&command.config); // before they are read
+        self.checked_serves = serves_somebody(&command);
         match self.start(&command.check) {
             Ok(pid) => {
-                self.check = Some(Process::Child(pid));
+                self.check = Some(pid);
                 None
             }
             Err(_) => Some(Input::Checked { exit: Exit::Unknown }),
@@ -241,47 +233,34 @@ impl Service {
     fn start(&mut self, argv: &[CString]) -> nix::Result<Pid> {
         let (reader, writer) = process::output_pipe()?;
         let pid = process::spawn(argv, writer.as_fd())?;
-        self.output.add(reader);
+        self.output.add(process::raw(pid), reader);
         Ok(pid)
     }
 
     fn spawn(&mut self, bare: bool) -> nix::Result<u32> {
-        let known_as = self.command.run(bare);
-        let mut argv = known_as.clone();
-        if let Some(l) = &mut self.listeners {
+        let mut argv = self.command.run(bare);
+        let fingerprint = fingerprint(&argv);
+        if let Ok(l) = &mut self.listeners {
             argv.splice(1..1, l.offer());
         }
         self.mark = files::mark(&self.command.config);
-        let pid = self.start(&argv)?;
-        if let Some(l) = &mut self.listeners {
+        self.processes.announce(&fingerprint);
+        let started = self.start(&argv);
+        self.processes.started(started.ok(), fingerprint, self.mark);
+        let pid = started?;
+        if let Ok(l) = &mut self.listeners {
             l.offered_to(pid);
         }
-        self.process = Some(Process::Child(pid));
-        self.remember(&known_as);
         Ok(process::raw(pid))
-    }
-
-    /// Writes down for the next vipd what runs: pid, start time, command line, files.
-    fn remember(&self, argv: &[CString]) {
-        let Some(pid) = self.process.as_ref().map(Process::pid) else { return };
-        let Some(start) = process::start_time(pid) else { return };
-        let state = format!("{pid} {start} {} {:016x}\n", fingerprint(argv), self.mark);
-        if let Err(e) = runtime::replace_file(&self.state_file, &state) {
-            log::warn!("{}: {e}: a restarted vipd will not find HAProxy", self.state_file.display());
-        }
     }
 
     /// The descriptors to wait on, all for reading.
     pub(crate) fn fds(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Source)> {
         let probe = self.prober.fd().map(|(fd, n)| (fd, Source::Probe(n)));
         let listeners = self.listeners.iter().flat_map(Listeners::fds);
-        let pidfd = match &self.process {
-            Some(p @ Process::Orphan { pidfd, .. }) => Some((pidfd.as_fd(), Source::Pidfd(p.pid()))),
-            _ => None,
-        };
         probe
             .into_iter()
-            .chain(pidfd)
+            .chain(self.processes.fds().map(|(fd, pid)| (fd, Source::Pidfd(pid))))
             .chain(listeners.map(|(fd, n)| (fd, Source::Listeners(n))))
             .chain(self.output.fds().map(|(fd, n)| (fd, Source::Pipe(n))))
     }
@@ -294,72 +273,54 @@ impl Service {
     /// Goes on with an attempt to fetch the listening sockets, or to hand them on. `Some`: a fetch came to
     /// its end.
     pub(crate) fn serve_listeners(&mut self, number: u64) -> Option<Result<usize, Refusal>> {
-        self.listeners.as_mut()?.serve(number)
+        self.listeners.as_mut().ok()?.serve(number)
     }
 
-    /// Takes what a process printed, line by line.
-    pub(crate) fn read_pipe(&mut self, now: Time, number: u64, tell: impl FnMut(&str)) {
+    /// Takes what a process printed, line by line, with its pid.
+    pub(crate) fn read_pipe(&mut self, now: Time, number: u64, tell: impl FnMut(u32, &str)) {
         self.output.read(now, number, tell);
+    }
+
+    /// The same of a process that has ended: its last words come before its end is told.
+    pub(crate) fn read_last_words(&mut self, now: Time, pid: u32, tell: impl FnMut(u32, &str)) {
+        if let Some(number) = self.output.number_of(pid) {
+            self.output.read(now, number, tell);
+        }
+    }
+
+    /// When `tick` is due.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.output.deadline()
+    }
+
+    /// Counts the lines that were not passed on.
+    pub(crate) fn tick(&mut self, now: Time, tell: impl FnMut(u32, &str)) {
+        self.output.tick(now, tell);
     }
 
     /// Whether the adopted HAProxy with this pid has exited.
     pub(crate) fn orphan_exited(&mut self, pid: u32) -> Option<(u32, Exit)> {
-        self.process.take_if(|p| p.pid() == pid && has_exited(p))?;
-        let _ = std::fs::remove_file(&self.state_file);
-        Some((pid, Exit::Unknown))
+        self.processes.exited(pid)
     }
 
-    /// A child was reaped: its pid is no longer ours to signal. Returns whether it was the check.
-    pub(crate) fn reaped(&mut self, pid: u32) -> bool {
-        let is_it = |p: &mut Process| matches!(p, Process::Child(p) if process::raw(*p) == pid);
-        if self.check.take_if(is_it).is_some() {
-            return true;
+    /// A child was reaped that is no check and no job: its pid is no longer ours to signal. Returns what the
+    /// supervisor is to be told.
+    pub(crate) fn reaped(&mut self, pid: u32, exit: Exit) -> Input {
+        if self.check.take_if(|p| process::raw(*p) == pid).is_some() {
+            return match exit {
+                Exit::Code(0) if !self.checked_serves => Input::NoListener,
+                exit => Input::Checked { exit },
+            };
         }
-        if let Some(Aside::Replaced { process, .. }) = &mut self.aside
-            && let Some(Process::Child(p)) = process.take_if(is_it)
-        {
-            self.remains.push(p);
-        }
-        if let Some(Process::Child(p)) = self.process.take_if(is_it) {
+        if let Some(group) = self.processes.reaped(pid) {
             self.remains.retain(|p| process::is_group_of_ours(*p));
-            self.remains.push(p);
-            let _ = std::fs::remove_file(&self.state_file);
+            self.remains.push(group);
         }
-        false
+        Input::Exited { pid, exit }
     }
 }
 
-/// Whether a process that is not a child has exited: its pidfd is readable then.
-fn has_exited(p: &Process) -> bool {
-    let Process::Orphan { pidfd, .. } = p else { return false };
-    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::ZERO).is_ok() && fds.iter().any(|f| f.any() == Some(true))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::schema;
-
-    #[test]
-    fn an_adopted_haproxy_has_exited_only_if_its_pidfd_says_so() {
-        let dir = std::env::temp_dir().join(format!("vipd-service-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap_or_else(|e| panic!("{e}"));
-        let cfg = schema::parse("[haproxy]\n").ok().and_then(|(c, _)| c.haproxy);
-        let mut service = Service::new(&cfg.unwrap_or_else(|| panic!()), &dir.join("control"));
-        let mut child =
-            std::process::Command::new("sleep").arg("60").spawn().unwrap_or_else(|e| panic!("{e}"));
-        let pid = child.id();
-        let start = process::start_time(pid).unwrap_or(0);
-        service.process = Some(process::adopt(pid, start).unwrap_or_else(|e| panic!("{e}")));
-        assert!(service.fds().any(|(_, s)| s == Source::Pidfd(pid)));
-        assert_eq!(service.orphan_exited(pid), None, "it runs");
-        assert_eq!(service.orphan_exited(pid + 1), None, "another one");
-        assert!(service.process.is_some());
-        child.kill().unwrap_or_else(|e| panic!("{e}"));
-        child.wait().unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!(service.orphan_exited(pid), Some((pid, Exit::Unknown)));
-        assert_eq!(service.orphan_exited(pid), None, "once");
-        let _ = std::fs::remove_dir_all(dir);
-    }
+/// Whether something listens in the configuration, as far as can be told.
+fn serves_somebody(command: &Command) -> bool {
+    !command.is_all || files::have_listener(&command.config)
 }

@@ -1,7 +1,6 @@
 //! What follows when HAProxy has ended: it is started again at once, or later if a start failed or it dies
 //! too often.
 
-use super::reload::Reload;
 use super::{Action, Event, Probe, State, Supervisor};
 use crate::base::exit::Exit;
 use crate::base::time::Time;
@@ -15,14 +14,14 @@ pub(super) const STEADY: Duration = Duration::from_secs(10);
 impl Supervisor {
     /// A process ended, ours or another one.
     pub(super) fn exited(&mut self, pid: u32, exit: Exit, now: Time) {
-        if self.replaced_exited(pid, exit, now) || self.pid() != Some(pid) {
+        if self.other_exited(pid) || self.replaced_exited(pid, exit, now) || self.pid() != Some(pid) {
             return;
         }
         match self.state {
             State::Starting { .. } => self.starting_exited(exit, now),
             State::Ready { since, probe, .. } => self.ready_exited(since, probe, exit, now),
             State::Killed { .. } if self.replaced.is_some() => {
-                self.restore(Some(exit), now);
+                self.restore(Some(exit), None, now);
             }
             State::Killed { .. } => {
                 let retry = self.back_off(now);
@@ -41,7 +40,7 @@ impl Supervisor {
 
     fn starting_exited(&mut self, exit: Exit, now: Time) {
         self.out.act(Action::CancelProbe);
-        if self.restore(Some(exit), now) {
+        if self.restore(Some(exit), None, now) {
             return;
         }
         if self.is_adopting() {
@@ -54,9 +53,7 @@ impl Supervisor {
     }
 
     fn ready_exited(&mut self, since: Time, probe: Probe, exit: Exit, now: Time) {
-        if let Some(Reload::Checking { .. }) = self.reload.take() {
-            self.out.act(Action::CancelCheck);
-        }
+        self.give_up_reload();
         if now.since(since) >= STEADY {
             self.failures.clear();
         }

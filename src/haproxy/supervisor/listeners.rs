@@ -98,7 +98,8 @@ impl Supervisor {
 
     fn may_hold(&self, now: Time) -> bool {
         let reloading = matches!(self.reload, Some(Reload::Waiting { .. }));
-        self.cfg.keep_listeners && !self.leaving && !reloading && self.health(now) != Health::Unwell
+        let well = matches!(self.health(now), Health::Well | Health::Recovering { .. });
+        self.cfg.keep_listeners && !self.leaving && !reloading && well
     }
 
     fn worker(&self) -> Option<u32> {
@@ -232,13 +233,13 @@ mod tests {
         w.fetched(Ok(3));
         w.step(Input::Reload);
         let out = w.checked(0);
-        assert_eq!(out, [Action::DropListeners, Action::Reload]);
+        assert_eq!(out, [Action::DropListeners, Action::Reload { pid: 11 }]);
         assert_eq!(w.answer(11, 12), [], "the old worker");
-        assert_eq!(w.answer(11, 13), [Action::FetchListeners { worker: 13 }]);
+        assert_eq!(w.answer(11, 13), [Action::FilesTaken { pid: 11 }, Action::FetchListeners { worker: 13 }]);
         let out = w.stop(8000 * MS);
         assert_eq!(
             out,
-            [Action::DropListeners, Action::CancelProbe, Action::SoftStop],
+            [Action::DropListeners, Action::CancelProbe, Action::SoftStop { pid: 11 }],
             "in the middle of a fetch"
         );
         assert_eq!(w.fetched(Ok(3)), [], "too late");

@@ -17,12 +17,14 @@ pub enum Input {
     Tick,
     /// Before the first tick: a HAProxy of an earlier vipd runs with our command line.
     Adopted { pid: u32 },
-    /// Before the first tick: one runs with another command line. It is stopped when ours is ready.
-    OrphanFound,
+    /// Before the first tick: another one of an earlier vipd runs. It is stopped when ours is ready.
+    OrphanFound { pid: u32 },
     /// The process runs.
     Spawned { pid: u32 },
     /// The process could not be started.
     SpawnFailed { errno: i32 },
+    /// Nothing was started, or checked: the configuration has no listener, so nothing would be served.
+    NoListener,
     /// An answer. `pid`: the master that was asked, or who answered if that was asked directly.
     Answered { pid: u32, info: Info },
     /// No answer to the question.
@@ -37,8 +39,12 @@ pub enum Input {
     Fetched(Result<usize, Refusal>),
     /// HAProxy said that it cannot bind to one of our VIPs.
     Unbound { vip: IpAddr },
+    /// HAProxy, or a check of its configuration, complains.
+    Complained { text: String },
+    /// HAProxy says that it could not load a new configuration.
+    LoadFailed,
     /// HAProxy printed its usage: it does not know an option.
-    UsagePrinted,
+    UsagePrinted { pid: u32 },
     /// A reload is asked for.
     Reload,
     /// Another configuration. `files`: HAProxy's own files have changed.
@@ -62,30 +68,29 @@ pub enum Action {
     /// Drop the question that is under way.
     CancelProbe,
     /// USR1 to the master: finish what is there, accept nothing new.
-    SoftStop,
+    SoftStop { pid: u32 },
     /// TERM to the master.
-    Terminate,
+    Terminate { pid: u32 },
     /// KILL to the whole process group.
-    Kill,
+    Kill { pid: u32 },
     /// Run `haproxy -c`; answered by `Checked`.
     Check,
     /// The same with the next command line.
     CheckNext,
     /// The next command line is the one from now on.
     TakeNext,
-    /// The same, and the process that runs is set aside until `RetireOrphan` or `Restore`.
+    /// The same, but `Restore` may follow.
     Replace,
-    /// The process that was set aside goes on, with its command line.
+    /// The process that ran before `Replace` goes on, with its command line.
     Restore,
     /// It takes too long: KILL.
     CancelCheck,
     /// USR2 to the master: a new worker with the new configuration, and not a connection lost.
-    Reload,
+    Reload { pid: u32 },
+    /// HAProxy has read the files that were checked.
+    FilesTaken { pid: u32 },
     /// KILL what is left of one whose master died: a worker that hangs would go on taking connections.
     KillRemains,
-    /// Stop the HAProxy of an earlier vipd that was not adopted, or the one that was set aside: its successor
-    /// is ready.
-    RetireOrphan,
     /// Get duplicates of this worker's listening sockets; answered by `Fetched`. A start hands on what is
     /// held.
     FetchListeners { worker: u32 },
@@ -107,12 +112,14 @@ pub enum Event {
     Plain,
     /// It could not be executed.
     SpawnFailed { errno: i32, retry: Duration },
+    /// Its configuration has no listener: it is not started.
+    NoListener { retry: Duration },
     /// It exited before it was ready.
     StartFailed { exit: Exit, retry: Duration },
     /// It is gone after it was killed.
     Killed { retry: Duration },
-    /// It was not ready within `start_timeout` and is killed.
-    StartTimeout,
+    /// It was not ready within `limit` and is killed; the next start gets `next`.
+    StartTimeout { limit: Duration, next: Duration },
     /// It died while it was ready.
     Died { exit: Exit },
     /// It does not answer any more and is killed.
@@ -123,17 +130,19 @@ pub enum Event {
     Steady,
     /// A reload was asked for: its configuration is checked.
     Checking,
-    /// No reload: it is not ready, or one is under way.
+    /// No reload: it is not ready.
     ReloadBusy,
+    /// A reload was asked for that follows the one, or the start, that is under way.
+    ReloadLater,
     /// No reload: it has no master process that could.
     ReloadPlain,
     /// No reload: `haproxy -c` did not accept the configuration, or took too long (`None`). The old one goes
     /// on.
-    ReloadRefused { exit: Option<Exit> },
+    ReloadRefused { exit: Option<Exit>, reason: Option<String> },
     /// A new worker answers.
     Reloaded { worker: u32, after: Duration },
-    /// None did within the time allowed.
-    ReloadFailed,
+    /// None did within the time allowed, or HAProxy says that none will.
+    ReloadFailed { reason: Option<String> },
     /// So many listening sockets are held over a crash.
     ListenersHeld { count: usize },
     /// They cannot be held.

@@ -5,7 +5,7 @@
 //! very process that was started. It is started again at once when it dies, with back-off when starts fail. A
 //! worker that is stopped or blocked accepts connections and passes `kill -0`; only an answer counts: one
 //! that misses `check_fall` answers is killed and started again. One that dies more than `crash_limit` times
-//! within `crash_window` serves, but does not count as well before it has been ready for a window.
+//! within `crash_window` serves, but other nodes are preferred until it has been ready for a window.
 
 mod death;
 mod listeners;
@@ -13,6 +13,7 @@ mod messages;
 mod plain;
 mod reload;
 mod replace;
+mod retire;
 mod start;
 mod stop;
 #[cfg(test)]
@@ -31,15 +32,24 @@ use plain::Plain;
 use reload::Reload;
 use std::net::IpAddr;
 use std::time::Duration;
+use watch::Watch;
 
 /// An address that HAProxy cannot bind to is reported once in this time: it comes with every failed start.
 const UNBOUND_PAUSE: Duration = Duration::from_secs(300);
+/// `restart_grace = auto`: so many times what a start takes, within these.
+const GRACE_FACTOR: u32 = 4;
+const GRACE_MIN: Duration = Duration::from_millis(500);
+const GRACE_MAX: Duration = Duration::from_secs(2);
+/// The same before a start was measured, after an adoption.
+const GRACE_UNKNOWN: Duration = Duration::from_secs(1);
 
 /// Whether the service is available here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     /// Ready.
     Well,
+    /// Ready, but it died too often: another node is preferred.
+    Shaky,
     /// It died and is being started again; a master waits until then.
     Recovering {
         /// End of `restart_grace`.
@@ -58,7 +68,7 @@ pub enum State {
     /// A process runs and has not answered yet. `adopted`: an earlier vipd started it.
     Starting { pid: u32, since: Time, probe: Probe, adopted: bool },
     /// It answers.
-    Ready { pid: u32, worker: u32, since: Time, probe: Probe, misses: u32 },
+    Ready { pid: u32, worker: u32, since: Time, probe: Probe },
     /// It did not answer, or was not wanted any more, and was killed; its exit is awaited.
     Killed { pid: u32, since: Time },
     /// Asked to stop.
@@ -89,15 +99,25 @@ pub struct Supervisor {
     crash_loop: bool,
     /// When it died while ready, until it is ready again or a start fails.
     died_at: Option<Time>,
-    /// One of an earlier vipd runs that was not adopted.
-    orphan: bool,
+    /// Those of an earlier vipd that run and were not adopted.
+    orphans: Vec<u32>,
+    /// Those that were told to end.
+    retiring: Vec<retire::Retiring>,
     /// Something may be left of one that died.
     remains: bool,
     reload: Option<Reload>,
+    /// Another one was asked for meanwhile.
+    reload_again: bool,
+    /// Why HAProxy does not take the new configuration, in its own words.
+    reason: Option<String>,
     /// The HAProxy that runs while another one is started in its place.
     replaced: Option<replace::Replaced>,
     listeners: Listeners,
     plain: Plain,
+    watch: Watch,
+    /// Starts in a row that took too long, and the longest of the last ones that did not.
+    timeouts: u32,
+    start_took: Option<Duration>,
     /// When an address that cannot be bound to was reported.
     unbound_told: Option<Time>,
     /// The node leaves: nothing is started any more.
@@ -122,12 +142,18 @@ impl Supervisor {
             failures: Backoff::default(),
             crash_loop: false,
             died_at: None,
-            orphan: false,
+            orphans: Vec::new(),
+            retiring: Vec::new(),
             remains: false,
             reload: None,
+            reload_again: false,
+            reason: None,
             replaced: None,
             listeners: Listeners::new(now),
             plain: Plain::default(),
+            watch: Watch::new(now),
+            timeouts: 0,
+            start_took: None,
             unbound_told: None,
             leaving: false,
             out: Outbox::default(),
@@ -142,9 +168,10 @@ impl Supervisor {
         match input {
             Input::Tick => self.tick(now),
             Input::Adopted { pid } => self.adopt(pid, now),
-            Input::OrphanFound => self.orphan = true,
+            Input::OrphanFound { pid } => self.orphans.push(pid),
             Input::Spawned { pid } => self.spawned(pid, now),
             Input::SpawnFailed { errno } => self.spawn_failed(errno, now),
+            Input::NoListener => self.no_listener(now),
             Input::Answered { pid, info } => self.answered(pid, info, now),
             Input::ProbeFailed => self.probe_failed(now),
             Input::CannotAsk => self.cannot_ask(now),
@@ -152,7 +179,9 @@ impl Supervisor {
             Input::Checked { exit } => self.checked(exit, now),
             Input::Fetched(result) => self.fetched(result, now),
             Input::Unbound { vip } => self.unbound(vip, now),
-            Input::UsagePrinted => self.usage_printed(),
+            Input::Complained { text } => self.complained(&text),
+            Input::LoadFailed => self.load_failed(now),
+            Input::UsagePrinted { pid } => self.usage_printed(pid),
             Input::Reload => self.start_reload(now),
             Input::Reconfigure { cfg, files } => self.reconfigure(&cfg, files, now),
             Input::Leave => self.leaving = true,
@@ -201,15 +230,37 @@ impl Supervisor {
     /// Whether the service is available.
     pub fn health(&self, now: Time) -> Health {
         match (&self.state, self.died_at) {
+            _ if self.is_serving() => {
+                if self.crash_loop {
+                    Health::Shaky
+                } else {
+                    Health::Well
+                }
+            }
             _ if self.crash_loop => Health::Unwell,
-            _ if self.replaced.is_some() => Health::Well,
-            (State::Ready { .. }, _) => Health::Well,
             (State::Down { .. } | State::Starting { .. } | State::Killed { .. }, Some(died)) => {
-                let until = died + self.cfg.restart_grace;
+                let until = died + self.grace();
                 if now < until { Health::Recovering { until } } else { Health::Unwell }
             }
             _ => Health::Unwell,
         }
+    }
+
+    /// Whether one is ready, and be it the one whose successor starts.
+    fn is_serving(&self) -> bool {
+        self.replaced.is_some() || matches!(self.state, State::Ready { .. })
+    }
+
+    /// `restart_grace`; if that is `auto`, four times what a start takes here, but no longer than a move
+    /// costs: the skew time, and learning where the address is now.
+    fn grace(&self) -> Duration {
+        let measured = self.start_took.map(|took| (took * GRACE_FACTOR).clamp(GRACE_MIN, GRACE_MAX));
+        self.cfg.restart_grace.or(measured).unwrap_or(GRACE_UNKNOWN)
+    }
+
+    /// Questions in a row that were not answered.
+    pub fn misses(&self) -> u32 {
+        self.watch.misses()
     }
 
     /// Whether an adoption may still succeed.
@@ -227,6 +278,11 @@ impl Supervisor {
     /// Whether it is stopped for good, or about to.
     pub fn is_leaving(&self) -> bool {
         self.leaving
+    }
+
+    /// Whether it is stopped for good, and every other process of ours has ended.
+    pub fn is_stopped(&self) -> bool {
+        self.state == State::Stopped && self.orphans.is_empty() && self.retiring.is_empty()
     }
 
     /// Right before a start: it may have been called off since it was decided.
@@ -248,7 +304,8 @@ impl Supervisor {
             State::Stopping { term_at, kill_at, .. } => Some((*term_at).min(*kill_at)),
         };
         let own = earlier(own, self.reload.as_ref().map(Reload::until));
-        let own = earlier(own, self.listeners_deadline(now));
+        let own = earlier(earlier(own, self.listeners_deadline(now)), self.retiring_deadline());
+        let own = earlier(own, self.may_reload_again().then_some(now));
         match self.health(now) {
             Health::Recovering { until } => earlier(own, Some(until)),
             _ => own,
@@ -257,6 +314,7 @@ impl Supervisor {
 
     fn tick(&mut self, now: Time) {
         self.tick_reload(now);
+        self.tick_retiring(now);
         match self.state {
             State::Down { .. } if self.leaving => self.state = State::Stopped,
             State::Down { retry_at } if now >= retry_at => {
@@ -278,6 +336,11 @@ impl Supervisor {
             | State::Stopping { pid, .. } => Some(pid),
             State::Down { .. } | State::Stopped => None,
         }
+    }
+
+    /// A request to reload that was remembered can be carried out.
+    fn may_reload_again(&self) -> bool {
+        self.reload_again && !self.is_reloading() && matches!(self.state, State::Ready { .. })
     }
 
     fn unbound(&mut self, vip: IpAddr, now: Time) {

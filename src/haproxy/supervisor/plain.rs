@@ -3,7 +3,7 @@
 //! with the pid that was started, on vipd's own stats socket. It is watched, held over a crash and stopped as
 //! any other, but it cannot be reloaded: USR2 would end it.
 
-use super::{State, Supervisor};
+use super::Supervisor;
 use std::time::Duration;
 
 /// A master that does not answer for so long may not be there.
@@ -18,13 +18,15 @@ pub(super) struct Plain {
     pub(super) plain: bool,
     /// The last question of a start went to the process itself.
     asked: bool,
+    /// The last process that was started, until it has answered.
+    starting: Option<u32>,
     told: bool,
 }
 
 impl Plain {
     /// A process was started.
-    pub(super) fn started(&mut self) {
-        (self.plain, self.asked) = (self.bare, false);
+    pub(super) fn started(&mut self, pid: u32) {
+        (self.plain, self.asked, self.starting) = (self.bare, false, Some(pid));
     }
 
     /// While it starts: whom to ask next. In doubt the two in turn, the master first.
@@ -37,7 +39,7 @@ impl Plain {
 
     /// It answers; `itself`: the very process that was started. Returns whether that is news.
     pub(super) fn answered(&mut self, itself: bool) -> bool {
-        self.plain = itself;
+        (self.plain, self.starting) = (itself, None);
         let news = itself && !self.told;
         self.told = itself;
         news
@@ -45,10 +47,12 @@ impl Plain {
 }
 
 impl Supervisor {
-    /// It printed its usage: it does not know an option. Next time without (or again with) master mode, which
-    /// are the only ones of ours that are not as old as HAProxy itself.
-    pub(super) fn usage_printed(&mut self) {
-        if matches!(self.state, State::Starting { .. } | State::Killed { .. } | State::Down { .. }) {
+    /// Process `pid` printed its usage: it does not know an option. Next time without (or again with) master
+    /// mode, which are the only ones of ours that are not as old as HAProxy itself. Its last words may come
+    /// after its end.
+    pub(super) fn usage_printed(&mut self, pid: u32) {
+        if self.plain.starting == Some(pid) {
+            self.plain.starting = None;
             self.plain.bare = !self.plain.bare;
         }
     }
@@ -57,7 +61,7 @@ impl Supervisor {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{MS, PROBE, SPAWN, World};
-    use super::super::{Action, Event, Input};
+    use super::super::{Action, Event, Input, State};
     use super::*;
     use crate::base::exit::Exit;
 
@@ -72,7 +76,7 @@ mod tests {
                 if out.contains(&Action::Probe { direct: true }) {
                     return self.now.since(start);
                 }
-                assert!(!out.contains(&Action::Kill), "never asked");
+                assert!(!out.contains(&Action::Kill { pid: 11 }), "never asked");
                 self.step(Input::ProbeFailed);
             }
         }
@@ -112,19 +116,19 @@ mod tests {
         for bare in [false, true] {
             assert_eq!(w.due(), [Action::Spawn { bare }]);
             w.spawned(11);
-            w.step(Input::UsagePrinted);
+            w.step(Input::UsagePrinted { pid: 11 });
             w.exited(11, Exit::Code(1));
         }
         assert_eq!(w.due(), [SPAWN], "that was not the reason");
         w.spawned(12);
         w.exited(12, Exit::Code(1));
-        w.step(Input::UsagePrinted); // its last words come after its end
+        w.step(Input::UsagePrinted { pid: 12 }); // its last words come after its end
         assert_eq!(w.due(), [Action::Spawn { bare: true }]);
         w.spawned(13);
         assert_eq!(w.due(), [Action::Probe { direct: true }], "there is no master to be asked");
         w.answer(13, 13);
         assert_eq!(w.events.last(), Some(&Event::Plain));
-        w.step(Input::UsagePrinted);
+        w.step(Input::UsagePrinted { pid: 13 });
         w.exited(13, Exit::Signal(9));
         assert_eq!(w.due(), [Action::Spawn { bare: true }], "said by somebody else");
     }

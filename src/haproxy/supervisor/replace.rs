@@ -12,7 +12,7 @@ use crate::config::{self, diff};
 /// The HAProxy that runs while its successor is started.
 #[derive(Clone, Debug)]
 pub(super) struct Replaced {
-    pid: u32,
+    pub(super) pid: u32,
     worker: u32,
     since: Time,
     cfg: config::Haproxy,
@@ -59,9 +59,10 @@ impl Supervisor {
         }
         match &mut self.state {
             State::Starting { pid, since, .. } => {
-                self.state = State::Killed { pid: *pid, since: *since };
+                let (pid, since) = (*pid, *since);
+                self.state = State::Killed { pid, since };
                 self.out.act(Action::CancelProbe);
-                self.out.act(Action::Kill);
+                self.out.act(Action::Kill { pid });
             }
             State::Down { retry_at } => *retry_at = now,
             _ => {}
@@ -82,12 +83,12 @@ impl Supervisor {
     }
 
     /// The new one is not to be had: the old one stays. Returns whether there is one.
-    pub(super) fn restore(&mut self, exit: Option<Exit>, now: Time) -> bool {
+    pub(super) fn restore(&mut self, exit: Option<Exit>, reason: Option<String>, now: Time) -> bool {
         let Some(Replaced { pid, worker, since, cfg, plain }) = self.replaced.take() else { return false };
         (self.cfg, self.plain) = (cfg, plain);
-        self.state = State::Ready { pid, worker, since, probe: Probe::At(now), misses: 0 };
+        self.state = State::Ready { pid, worker, since, probe: Probe::At(now) };
         self.out.act(Action::Restore);
-        self.out.emit(Event::ReloadRefused { exit });
+        self.out.emit(Event::ReloadRefused { exit, reason });
         true
     }
 
@@ -105,7 +106,7 @@ impl Supervisor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{MS, PROBE, SPAWN, World, cfg};
+    use super::super::tests::{MS, SPAWN, World, cfg};
     use super::super::{Health, Input};
     use super::*;
     use std::time::Duration;
@@ -123,9 +124,9 @@ mod tests {
     fn times_change_in_place_and_other_files_are_a_reload() {
         let mut w = World::ready(RARELY).0;
         assert_eq!(w.reconfigure("restart_grace = 7", false), []);
-        assert_eq!(w.h.cfg().restart_grace, Duration::from_secs(7));
+        assert_eq!(w.h.cfg().restart_grace, Some(Duration::from_secs(7)));
         assert_eq!(w.reconfigure("", true), [Action::Check]);
-        assert_eq!(w.checked(0), [Action::Reload]);
+        assert_eq!(w.checked(0), [Action::Reload { pid: 11 }]);
     }
 
     #[test]
@@ -138,7 +139,7 @@ mod tests {
         assert!(w.h.is_reloading());
         assert_eq!(w.tick(), [SPAWN]);
         assert_eq!(w.h.health(w.now), Health::Well, "the old one serves");
-        assert_eq!(w.start(21, 22), [Action::RetireOrphan]);
+        assert_eq!(w.start(21, 22), [Action::SoftStop { pid: 11 }]);
         assert!(!w.h.is_reloading());
         assert_eq!(w.h.cfg().args.len(), 2);
         assert_eq!(w.h.restarts, 0);
@@ -155,9 +156,8 @@ mod tests {
         // A reload by the signal in between would check the wrong one.
         assert_eq!(w.step(Input::Reload), []);
         w.now += Duration::from_secs(31);
-        assert_eq!(w.tick(), [Action::CancelCheck, PROBE][..1]);
-        assert_eq!(w.step(Input::Reload), [Action::Check]);
-        assert_eq!(w.checked(0), [Action::Reload], "not the other command line");
+        assert_eq!(w.tick(), [Action::CancelCheck, Action::Check], "remembered");
+        assert_eq!(w.checked(0), [Action::Reload { pid: 11 }], "not the other command line");
     }
 
     #[test]
@@ -176,7 +176,7 @@ mod tests {
                 _ => {
                     w.spawned(21);
                     w.now += Duration::from_secs(5);
-                    assert!(w.tick().contains(&Action::Kill));
+                    assert!(w.tick().contains(&Action::Kill { pid: 21 }));
                     assert_eq!(w.h.health(w.now), Health::Well);
                     w.exited(21, Exit::Signal(9))
                 }
@@ -212,7 +212,10 @@ mod tests {
         assert_eq!(w.reconfigure("args = -n 7", false), [Action::TakeNext]);
         assert_eq!(w.tick(), [SPAWN]);
         w.spawned(21);
-        assert_eq!(w.reconfigure("args = -n 8", true), [Action::TakeNext, Action::CancelProbe, Action::Kill]);
+        assert_eq!(
+            w.reconfigure("args = -n 8", true),
+            [Action::TakeNext, Action::CancelProbe, Action::Kill { pid: 21 }]
+        );
         w.exited(21, Exit::Signal(9));
         w.now += 250 * MS;
         assert_eq!(w.tick(), [SPAWN]);
@@ -226,6 +229,6 @@ mod tests {
         w.tick();
         w.spawned(21);
         let out = w.stop(8000 * MS);
-        assert_eq!(out, [Action::RetireOrphan, Action::CancelProbe, Action::SoftStop]);
+        assert_eq!(out, [Action::SoftStop { pid: 11 }, Action::CancelProbe, Action::SoftStop { pid: 21 }]);
     }
 }

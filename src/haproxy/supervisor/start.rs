@@ -13,6 +13,11 @@ const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(20);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// An adopted HAProxy must answer within this, or it is replaced.
 const ADOPTION_TIMEOUT: Duration = Duration::from_millis(200);
+/// Why a configuration is refused in which nothing listens.
+const NO_LISTENER: &str = "it has no `bind`";
+/// After a start that took too long the next one gets so many times as long, up to this.
+const START_FACTOR: u32 = 3;
+const START_MAX: Duration = Duration::from_secs(600);
 
 impl Supervisor {
     /// A HAProxy of an earlier vipd runs with our command line.
@@ -22,21 +27,45 @@ impl Supervisor {
     }
 
     pub(super) fn spawned(&mut self, pid: u32, now: Time) {
-        self.plain.started();
+        self.plain.started(pid);
         self.state = State::Starting { pid, since: now, probe: Probe::At(now + PROBE_PAUSE), adopted: false };
         self.out.emit(Event::Started { pid });
     }
 
     pub(super) fn spawn_failed(&mut self, errno: i32, now: Time) {
-        if self.restore(None, now) {
+        if self.restore(None, None, now) {
             return;
         }
         let retry = self.back_off(now);
         self.out.emit(Event::SpawnFailed { errno, retry });
     }
 
+    /// There is no listener in the configuration: a file that a power cut left empty, say. A HAProxy that
+    /// serves nobody is not ready, and one that serves goes on with what it has.
+    pub(super) fn no_listener(&mut self, now: Time) {
+        let reason = || Some(NO_LISTENER.to_owned());
+        if self.restore(None, reason(), now) {
+            return;
+        }
+        if self.reload.take().is_some() {
+            self.out.emit(Event::ReloadRefused { exit: None, reason: reason() });
+        } else if let State::Down { .. } = self.state {
+            let retry = self.back_off(now);
+            self.out.emit(Event::NoListener { retry });
+        }
+    }
+
     pub(super) fn start_limit(&self) -> Duration {
-        if self.is_adopting() { ADOPTION_TIMEOUT } else { self.cfg.start_timeout }
+        if self.is_adopting() { ADOPTION_TIMEOUT } else { self.next_start_limit() }
+    }
+
+    /// `start_timeout`, or more if earlier starts took longer: whoever waits for a name server or reads large
+    /// files is ready some day, but not if it is killed before.
+    fn next_start_limit(&self) -> Duration {
+        let base = self.cfg.start_timeout;
+        let grown = base.max(self.start_took.unwrap_or_default() * START_FACTOR)
+            * START_FACTOR.saturating_pow(self.timeouts);
+        grown.min(START_MAX.max(base))
     }
 
     pub(super) fn tick_starting(&mut self, now: Time) {
@@ -45,10 +74,8 @@ impl Supervisor {
         let age = now.since(*since);
         match *probe {
             _ if age >= limit => {
-                self.state = State::Killed { pid: *pid, since: *since };
-                self.out.emit(Event::StartTimeout);
-                self.out.act(Action::CancelProbe);
-                self.out.act(Action::Kill);
+                let (pid, since, adopted) = (*pid, *since, *adopted);
+                self.start_timed_out(pid, since, adopted, limit);
             }
             Probe::At(t) if now >= t => {
                 let limit = match adopted {
@@ -66,23 +93,36 @@ impl Supervisor {
         }
     }
 
+    fn start_timed_out(&mut self, pid: u32, since: Time, adopted: bool, limit: Duration) {
+        self.state = State::Killed { pid, since };
+        if !adopted {
+            self.timeouts = (self.timeouts + 1).min(16);
+        }
+        self.out.emit(Event::StartTimeout { limit, next: self.next_start_limit() });
+        self.out.act(Action::CancelProbe);
+        self.out.act(Action::Kill { pid });
+    }
+
     /// The first answer, if it comes from the process that was started.
     pub(super) fn answered_start(&mut self, pid: u32, info: Info, now: Time) {
         let State::Starting { pid: ours, since, .. } = self.state else { return };
         if pid != ours {
             return self.probe_failed(now); // the socket of an earlier HAProxy
         }
-        self.state =
-            State::Ready { pid, worker: info.pid, since: now, probe: self.next_check(now), misses: 0 };
+        let after = now.since(since);
+        if !self.is_adopting() {
+            // What was once slow may have become fast.
+            self.start_took = Some(after.max(self.start_took.unwrap_or_default() / 2));
+            self.timeouts = 0;
+        }
+        self.state = State::Ready { pid, worker: info.pid, since: now, probe: Probe::At(now) };
+        self.first_check(now);
         self.died_at = None;
         self.version.clone_from(&info.version);
-        let after = now.since(since);
         self.out.emit(Event::Ready { pid, worker: info.pid, version: info.version, after });
         if self.plain.answered(pid == info.pid) {
             self.out.emit(Event::Plain);
         }
-        if std::mem::take(&mut self.orphan) | self.replaced.take().is_some() {
-            self.out.act(Action::RetireOrphan);
-        }
+        self.retire_others(now);
     }
 }

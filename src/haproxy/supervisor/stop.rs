@@ -6,21 +6,20 @@ use crate::base::time::Time;
 use std::time::Duration;
 
 /// Before the end of `stop_timeout`, SIGTERM follows the soft stop, and then SIGKILL.
-const TERM_BEFORE_END: Duration = Duration::from_secs(1);
-const KILL_BEFORE_END: Duration = Duration::from_millis(250);
+pub(super) const TERM_BEFORE_END: Duration = Duration::from_secs(1);
+pub(super) const KILL_BEFORE_END: Duration = Duration::from_millis(250);
 /// One that was still starting gets this long before SIGTERM, and five times that before SIGKILL.
 const START_STOP: Duration = Duration::from_millis(200);
 /// Pause between two SIGKILL.
-const KILL_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const KILL_AGAIN: Duration = Duration::from_secs(1);
 /// Asked twice, SIGKILL comes within this.
-const HURRY: Duration = Duration::from_millis(500);
+pub(super) const HURRY: Duration = Duration::from_millis(500);
 
 impl Supervisor {
     pub(super) fn stop(&mut self, now: Time, end: Time) {
         self.leaving = true;
-        if std::mem::take(&mut self.orphan) | self.replaced.take().is_some() {
-            self.out.act(Action::RetireOrphan);
-        }
+        self.stop_others(end, now);
+        self.reload_again = false;
         if let Some(Reload::Checking { .. }) = self.reload.take() {
             self.out.act(Action::CancelCheck);
         }
@@ -37,14 +36,14 @@ impl Supervisor {
         };
         self.out.emit(Event::Stopping);
         self.out.act(Action::CancelProbe);
-        self.out.act(Action::SoftStop);
+        self.out.act(Action::SoftStop { pid });
         let term_at = term_at.max(now);
         self.state = State::Stopping { pid, since: now, term_at, kill_at: kill_at.max(term_at) };
     }
 
     pub(super) fn tick_stopping(&mut self, now: Time) {
-        let State::Stopping { term_at, kill_at, .. } = &mut self.state else { return };
-        let kill = now >= *kill_at;
+        let State::Stopping { pid, term_at, kill_at, .. } = &mut self.state else { return };
+        let (pid, kill) = (*pid, now >= *kill_at);
         if kill {
             *kill_at = now + KILL_AGAIN;
         } else if now < *term_at {
@@ -52,7 +51,7 @@ impl Supervisor {
         }
         *term_at = *kill_at;
         self.out.emit(Event::StopForced { kill });
-        self.out.act(if kill { Action::Kill } else { Action::Terminate });
+        self.out.act(if kill { Action::Kill { pid } } else { Action::Terminate { pid } });
     }
 
     /// Asked twice: no more patience.
@@ -61,6 +60,7 @@ impl Supervisor {
             *term_at = (*term_at).min(now);
             *kill_at = (*kill_at).min(now + HURRY);
         }
+        self.hurry_others(now);
     }
 }
 
@@ -78,10 +78,10 @@ mod tests {
     fn soft_stop_then_term_then_kill_within_the_time() {
         let mut w = World::ready(OFTEN).0;
         let start = w.now;
-        assert_eq!(w.stop(TIMEOUT), [Action::CancelProbe, Action::SoftStop]);
-        assert_eq!(w.due(), [Action::Terminate]);
+        assert_eq!(w.stop(TIMEOUT), [Action::CancelProbe, Action::SoftStop { pid: 11 }]);
+        assert_eq!(w.due(), [Action::Terminate { pid: 11 }]);
         assert_eq!(w.now.since(start), TIMEOUT - TERM_BEFORE_END);
-        assert_eq!(w.due(), [Action::Kill]);
+        assert_eq!(w.due(), [Action::Kill { pid: 11 }]);
         assert_eq!(w.now.since(start), TIMEOUT - KILL_BEFORE_END);
         let out = w.exited(11, Exit::Signal(9));
         assert_eq!(out, [Action::KillRemains], "of one that died earlier");
@@ -97,8 +97,8 @@ mod tests {
         w.now += 3 * MS;
         w.step(Input::Hurry);
         let start = w.now;
-        assert_eq!(w.due(), [Action::Terminate]);
-        assert_eq!(w.due(), [Action::Kill]);
+        assert_eq!(w.due(), [Action::Terminate { pid: 11 }]);
+        assert_eq!(w.due(), [Action::Kill { pid: 11 }]);
         assert!(w.now.since(start) <= Duration::from_millis(500));
     }
 
@@ -109,8 +109,8 @@ mod tests {
         w.spawned(21);
         let start = w.now;
         w.stop(TIMEOUT);
-        assert_eq!(w.due(), [Action::Terminate]);
-        assert_eq!(w.due(), [Action::Kill]);
+        assert_eq!(w.due(), [Action::Terminate { pid: 21 }]);
+        assert_eq!(w.due(), [Action::Kill { pid: 21 }]);
         assert!(w.now.since(start) <= Duration::from_secs(1));
     }
 }

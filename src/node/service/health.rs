@@ -24,7 +24,8 @@ impl Node {
         }
     }
 
-    /// Those on whom something about a link bears: of a macvlan of ours that is one virtual router and its group.
+    /// Those on whom something about a link bears: of a macvlan of ours that is one virtual router and its
+    /// group.
     pub(crate) fn evaluate_for(&mut self, link: usize, now: Time) {
         match self.links[link].vmac {
             Some(v) if self.life == Life::Running => {
@@ -77,7 +78,8 @@ impl Node {
         }
     }
 
-    /// Whether it has an interface of which the kernel has yet to tell: what is there may not be taken for missing.
+    /// Whether it has an interface of which the kernel has yet to tell: what is there may not be taken for
+    /// missing.
     fn is_unread(&self, i: usize) -> bool {
         let router = &self.routers[i];
         self.links.iter().enumerate().any(|(n, l)| {
@@ -142,7 +144,9 @@ impl Node {
     pub(crate) fn is_well(&self, i: usize, now: Time) -> bool {
         let tracks = |i: usize| self.routers[i].cfg.track_haproxy != Track::No && !self.routers[i].is_owner();
         let tracked = tracks(i) || self.group_members(i).iter().any(|j| tracks(*j));
-        self.haproxy.as_ref().is_none_or(|h| !tracked || h.health(now) == Health::Well)
+        self.haproxy
+            .as_ref()
+            .is_none_or(|h| !tracked || matches!(h.health(now), Health::Well | Health::Shaky))
     }
 
     /// Whether HAProxy lets this virtual router be what it is: a master and a backup wait for a restart,
@@ -153,7 +157,7 @@ impl Node {
         {
             None => true,
             Some(h) => match h.health(now) {
-                Health::Well => true,
+                Health::Well | Health::Shaky => true,
                 Health::Recovering { .. } => router.machine.kind() != Kind::Init,
                 Health::Unwell => false,
             },
@@ -198,18 +202,26 @@ impl Node {
 
     // ---- HAProxy ----
 
-    /// HAProxy printed a line.
-    pub fn haproxy_said(&mut self, now: Time, line: &str) {
+    /// HAProxy printed a line, or a check of its configuration did; `pid`: the process that was started.
+    pub fn haproxy_said(&mut self, now: Time, pid: u32, line: &str) {
+        if let Some(text) = output::complaint(line)
+            && self.haproxy.as_ref().is_some_and(Supervisor::is_reloading)
+        {
+            self.supervise(now, supervisor::Input::Complained { text: text.to_owned() });
+        }
         if let Some(vip) = output::unbound(line)
             && self.addrs.entries.iter().any(|e| e.addr == vip)
         {
             self.supervise(now, supervisor::Input::Unbound { vip });
         } else if output::is_usage(line) {
-            self.supervise(now, supervisor::Input::UsagePrinted);
+            self.supervise(now, supervisor::Input::UsagePrinted { pid });
+        } else if output::is_load_failure(line) {
+            self.supervise(now, supervisor::Input::LoadFailed);
         }
     }
 
-    /// Tells the supervisor what happened, carries its actions on, and looks at what its health means for VRRP.
+    /// Tells the supervisor what happened, carries its actions on, and looks at what its health means for
+    /// VRRP.
     pub fn supervise(&mut self, now: Time, input: supervisor::Input) {
         let Some(h) = self.haproxy.as_mut() else { return };
         h.step(now, input);

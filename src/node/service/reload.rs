@@ -49,7 +49,7 @@ impl Node {
         if !h.is_leaving() || self.life != Life::Running {
             return;
         }
-        if *h.state() == State::Stopped {
+        if h.is_stopped() {
             self.haproxy = self.haproxy_next.take().map(|cfg| Supervisor::appeared(cfg, now));
             self.service = None;
             self.push(Effect::NewService);

@@ -4,7 +4,7 @@ use crate::base::time::Time;
 use crate::check::{Action, Failure, Transition};
 use crate::config::Track;
 use crate::event::Event;
-use crate::haproxy::supervisor::Health;
+use crate::haproxy::supervisor::{Health, Supervisor};
 use crate::node::{Effect, Life, Node};
 use crate::vrrp::faults::Faults;
 use crate::vrrp::machine::{Input, Kind};
@@ -32,8 +32,8 @@ pub struct Tracking {
 }
 
 impl Tracking {
-    /// What it adds to the priority now. What is not known to be up counts as down: who starts must not preempt
-    /// with a priority that it may have to give up a moment later.
+    /// What it adds to the priority now. What is not known to be up counts as down: who starts must not
+    /// preempt with a priority that it may have to give up a moment later.
     pub fn weight(&self) -> i16 {
         match self.how {
             Track::Weight(w) if (w > 0) == (self.up == Some(true)) => w,
@@ -69,22 +69,32 @@ impl Node {
             let up = match h.health(now) {
                 Health::Unwell if h.is_first_start() => None,
                 // A restart within its grace changes nothing.
-                health => Some(health != Health::Unwell),
+                Health::Unwell => Some(false),
+                // Without a weight it only makes this node the last choice.
+                Health::Shaky => Some(cfg.track_haproxy == Track::Fault),
+                Health::Well | Health::Recovering { .. } => Some(true),
             };
             all.push(Tracking { what: Tracked::Haproxy, how: cfg.track_haproxy, up });
         }
         all
     }
 
-    /// Tells the machine the effective priority, if that has changed: the base plus all weights, 1 to 254 as in
-    /// keepalived, for neither may tracking resign nor make an owner.
+    /// Tells the machine the effective priority, if that has changed: the base plus all weights, 1 to 254 as
+    /// in keepalived, for neither may tracking resign nor make an owner.
     pub(crate) fn update_priority(&mut self, i: usize, now: Time) {
         let router = &self.routers[i];
         if router.is_owner() {
             return;
         }
         let weights: i32 = self.tracked(i, now).iter().map(|t| i32::from(t.weight())).sum();
-        let to = u8::try_from((i32::from(router.cfg.priority) + weights).clamp(1, 254)).unwrap_or(1);
+        // Without a weight, a HAProxy that died too often is no fault as long as it serves: whoever else can,
+        // goes first, but nobody is worse than this one.
+        let last = router.cfg.track_haproxy == Track::Fault
+            && self.haproxy.as_ref().is_some_and(Supervisor::is_crash_loop);
+        let to = match last {
+            true => 1,
+            false => u8::try_from((i32::from(router.cfg.priority) + weights).clamp(1, 254)).unwrap_or(1),
+        };
         let from = router.machine.params.priority;
         if from == to {
             return;

@@ -46,7 +46,7 @@ impl World {
         self.settle();
     }
 
-    fn priority(&self) -> u8 {
+    pub(super) fn priority(&self) -> u8 {
         self.node.routers[0].machine.params.priority
     }
 

@@ -25,7 +25,8 @@ pub(super) fn write(out: &mut Out, e: &Haproxy) -> Level {
             say!(out, Error, "haproxy failed to start: {}; next try in {} ms", exit(*x), ms(retry))
         }
         Haproxy::Killed { retry } => say!(out, Warn, "haproxy was killed; next try in {} ms", ms(retry)),
-        Haproxy::StartTimeout => say!(out, Error, "haproxy was not ready within start_timeout: killing it"),
+        Haproxy::StartTimeout { limit, next } => start_timeout(out, limit, next),
+        Haproxy::NoListener { retry } => no_listener(out, retry),
         Haproxy::Died { exit: x } => say!(out, Error, "haproxy died: {}; starting it again", exit(*x)),
         Haproxy::Hung { misses } => {
             say!(out, Error, "haproxy missed {misses} answers: it hangs and is killed")
@@ -33,14 +34,17 @@ pub(super) fn write(out: &mut Out, e: &Haproxy) -> Level {
         Haproxy::CrashLoop { deaths, window } => crash_loop(out, *deaths, window),
         Haproxy::Steady => say!(out, Info, "haproxy has not died for crash_window: the fault ends"),
         Haproxy::Checking => say!(out, Info, "haproxy: reload: checking its configuration"),
-        Haproxy::ReloadBusy => say!(out, Warn, "haproxy: no reload: it is not ready, or one is under way"),
+        Haproxy::ReloadBusy => {
+            say!(out, Warn, "haproxy: no reload: it is not ready; its next start reads its files")
+        }
+        Haproxy::ReloadLater => say!(out, Info, "haproxy: another reload follows the one that is under way"),
         Haproxy::Plain => say!(out, Warn, "{PLAIN}"),
         Haproxy::ReloadPlain => say!(out, Error, "{RELOAD_PLAIN}"),
-        Haproxy::ReloadRefused { exit } => reload_refused(out, *exit),
+        Haproxy::ReloadRefused { exit, reason } => reload_refused(out, *exit, reason.as_deref()),
         Haproxy::Reloaded { worker, after } => {
             say!(out, Info, "haproxy reloaded: worker {worker} answers after {} ms", ms(after))
         }
-        Haproxy::ReloadFailed => say!(out, Error, "haproxy: reload failed: no new worker answers"),
+        Haproxy::ReloadFailed { reason } => reload_failed(out, reason.as_deref()),
         Haproxy::ListenersHeld { count } => {
             say!(out, Info, "haproxy: {count} listening socket(s) held over a crash")
         }
@@ -75,16 +79,53 @@ fn spawn_failed(out: &mut Out, e: i32, retry: &Duration) -> Level {
 
 fn crash_loop(out: &mut Out, deaths: usize, window: &Duration) -> Level {
     let s = window.as_secs();
-    say!(out, Error, "haproxy died {deaths} times within {s} s: FAULT until it has run for {s} s")
+    say!(
+        out,
+        Error,
+        "haproxy died {deaths} times within {s} s: other nodes are preferred until it has run for {s} s"
+    )
 }
 
-fn reload_refused(out: &mut Out, how: Option<Exit>) -> Level {
+fn start_timeout(out: &mut Out, limit: &Duration, next: &Duration) -> Level {
+    let (limit, next) = (ms(limit), next.as_secs());
+    say!(
+        out,
+        Error,
+        "haproxy was not ready within {limit} ms (start_timeout): killing it; the next start gets {next} s"
+    )
+}
+
+fn no_listener(out: &mut Out, retry: &Duration) -> Level {
+    let retry = ms(retry);
+    say!(
+        out,
+        Error,
+        "haproxy is not started: its configuration has no `bind`, it would serve nobody; next try in {retry} ms"
+    )
+}
+
+fn reload_refused(out: &mut Out, how: Option<Exit>, reason: Option<&str>) -> Level {
     write!(out, "haproxy: no reload: ");
-    match how {
-        Some(x) => write!(out, "it refuses its configuration ({})", exit(x)),
-        None => write!(out, "checking its configuration takes too long"),
+    match (how, reason) {
+        (Some(x), _) => write!(out, "it refuses its configuration ({})", exit(x)),
+        (None, Some(_)) => write!(out, "it refuses its configuration"),
+        (None, None) => write!(out, "checking its configuration takes too long"),
     }
-    say!(out, Error, "; the old configuration stays in use")
+    write!(out, "; the old configuration stays in use");
+    own_words(out, reason)
+}
+
+fn reload_failed(out: &mut Out, reason: Option<&str>) -> Level {
+    write!(out, "haproxy: reload failed: no new worker answers");
+    own_words(out, reason)
+}
+
+/// HAProxy's own reason.
+fn own_words(out: &mut Out, reason: Option<&str>) -> Level {
+    match reason {
+        Some(text) => say!(out, Error, ": {text}"),
+        None => Error,
+    }
 }
 
 fn unbound(out: &mut Out, vip: IpAddr) -> Level {

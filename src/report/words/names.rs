@@ -109,7 +109,10 @@ pub fn errno(number: i32) -> String {
 pub fn refusal(r: Refusal) -> String {
     let why = match r {
         Refusal::Unreachable(number) => return errno(number),
-        Refusal::NoPlace => "the path of a stats socket beside control_socket is too long or not writable",
+        Refusal::NoFile(number) => {
+            return format!("the file that names its stats socket cannot be written: {}", errno(number));
+        }
+        Refusal::NoPlace => "no stats socket can be named after control_socket",
         Refusal::NoAnswer => "no answer",
         Refusal::Timeout => "no answer in time",
         Refusal::Stranger => "another process answers",

@@ -1,13 +1,15 @@
-//! `auth_hmac`: adverts with an authentication trailer (draft-cassen-vrrp-auth-hmac), as keepalived 2.4.3 sends and
-//! checks them. The layout is `wire::auth_trailer`'s.
+//! `auth_hmac`: adverts with an authentication trailer (draft-cassen-vrrp-auth-hmac), as keepalived 2.4.3
+//! sends and checks them. The layout is `wire::auth_trailer`'s.
 //!
-//! Every trailer has a sequence, which is a time of the wall clock. A receiver keeps the highest one of each sender,
-//! its mark, and takes no advert that is not above it. With a time window it takes no sequence that is further
-//! from its own clock than that either; and it forgets a mark that is, so that a clock that was wrong can be set right.
-//! Without one (`auth_hmac_anti_replay = monotonic`) clocks need not agree, and marks last.
+//! Every trailer has a sequence, which is a time of the wall clock. A receiver keeps the highest one of each
+//! sender, its mark, and takes no advert that is not above it. With a time window it takes no sequence that
+//! is further from its own clock than that either; and it forgets a mark that is, so that a clock that was
+//! wrong can be set right. Without one (`auth_hmac_anti_replay = monotonic`) clocks need not agree, and marks
+//! last.
 //!
-//! keepalived forgets its marks when it ends or reads its configuration again. vipd keeps them over a reload, and in a
-//! file over a restart: a line `ADDRESS SEQUENCE` for each sender, and `sent SEQUENCE`, above which nothing was sent.
+//! keepalived forgets its marks when it ends or reads its configuration again. vipd keeps them over a reload,
+//! and in a file over a restart: a line `ADDRESS SEQUENCE` for each sender, and `sent SEQUENCE`, above which
+//! nothing was sent.
 
 use crate::base::text::Write;
 use crate::config::{Hmac as Config, HmacMode};
@@ -61,7 +63,7 @@ pub struct Hmac {
 }
 
 impl Hmac {
-    /// One that remembers nothing.
+    /// A new one, with nothing remembered.
     pub fn new(cfg: Config) -> Self {
         Hmac { cfg, skew: None, last: None, sent: None, marks: Vec::new() }
     }
@@ -73,9 +75,8 @@ impl Hmac {
 
     // ---- sending ----
 
-    /// Before an advert: sees to it that what the file says is above its sequence. Returns whether the file is to be
-    /// written. With a time window the clock is enough: what is refused for its sake is believed when the window
-    /// has passed.
+    /// Call before an advert: the file must name a sequence above the advert's. Returns whether the file must
+    /// be written. With a time window the clock is enough, so nothing is written.
     pub fn reserve(&mut self, wall: Duration) -> bool {
         let next = self.next(wall);
         let covered = self.sent.is_some_and(|s| s.is_after(next));
@@ -86,7 +87,8 @@ impl Hmac {
         true
     }
 
-    /// The sequence of an advert that is sent now: the clock, or the one after the last if the clock is behind that.
+    /// The sequence of an advert that is sent now: the clock, or the one after the last if the clock is
+    /// behind that.
     fn next(&self, wall: Duration) -> Sequence {
         let clock = Sequence::at(wall);
         let Some(last) = self.last else { return clock };
@@ -96,8 +98,8 @@ impl Hmac {
         if too_far || clock.is_after(last) { clock } else { last.next() }
     }
 
-    /// Appends the trailer of the message that begins at `start` of `out`. `again`: another copy of the advert
-    /// that was signed last.
+    /// Appends the trailer of the message that begins at `start` of `out`. `again`: another copy of the
+    /// advert that was signed last.
     pub fn sign(&mut self, out: &mut Vec<u8>, start: usize, pseudo: &Pseudo, again: bool, wall: Duration) {
         let seq = self.last.filter(|_| again).unwrap_or_else(|| self.next(wall));
         self.last = Some(seq);
@@ -109,13 +111,13 @@ impl Hmac {
 
     // ---- receiving ----
 
-    /// A message without a trailer: whether it is taken as it is.
+    /// Whether a message without a trailer is accepted.
     pub fn unsigned(&self) -> Result<(), Discard> {
         if self.cfg.mode == HmacMode::Enforce { Err(Discard::HmacMissing) } else { Ok(()) }
     }
 
-    /// Checks a trailer, first failure first, and moves the mark of the sender if it is right. Returns the seconds
-    /// that the sender's clock is ahead once when that becomes more than half of the window, else 0.
+    /// Checks a trailer, first failure first, and moves the mark of the sender if it is right. Returns the
+    /// seconds that the sender's clock is ahead once when that becomes more than half of the window, else 0.
     pub fn verify(
         &mut self,
         t: &Trailer,
@@ -172,7 +174,7 @@ impl Hmac {
 
     // ---- the file ----
 
-    /// Whether a mark is so far ahead of the file that it is to be written; it counts as written then.
+    /// Whether a mark is so far ahead of the file that the file must be written. It then counts as written.
     pub fn must_save(&mut self) -> bool {
         let ahead = |m: &Mark| m.saved.is_none_or(|s| m.last.0.wrapping_sub(s.0) >= MARK_STEP);
         // Only the one that was heard last can be.

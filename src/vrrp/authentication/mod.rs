@@ -1,6 +1,7 @@
 //! How the adverts of one virtual router are authenticated. No other module knows the methods:
 //!
-//! - [`Authentication::seal`] builds an advert with everything that its method adds before and behind the message;
+//! - [`Authentication::seal`] builds an advert with everything that its method adds before and behind the
+//!   message;
 //! - [`Authentication::open`] says whether a received one is genuine;
 //! - [`Authentication::must_save`] says when what is remembered of sequences has to be written to a file.
 //!
@@ -26,7 +27,7 @@ use std::time::Duration;
 pub struct Authentication {
     method: Method,
     must_save: bool,
-    /// No file was read yet.
+    /// Its file has not been read yet.
     is_new: bool,
 }
 
@@ -57,7 +58,7 @@ pub struct Copy {
     pub priority: u8,
     /// IPv4: the identification.
     pub ip_id: u16,
-    /// It is not the first copy: all copies of an advert have one sequence.
+    /// A further copy of the same advert. All copies of an advert have one sequence.
     pub again: bool,
     /// The wall clock: time since 1970 UTC.
     pub wall: Duration,
@@ -81,7 +82,7 @@ pub struct Sealed<'a> {
 }
 
 impl Authentication {
-    /// One that remembers nothing.
+    /// A new one, with nothing remembered.
     pub fn new(auth: &Auth) -> Self {
         let method = match auth {
             Auth::None => Method::None,
@@ -92,7 +93,7 @@ impl Authentication {
         Authentication { method, must_save: false, is_new: true }
     }
 
-    /// Another configuration: what is remembered stays unless the method is another one.
+    /// Takes a new configuration. What is remembered stays if the method stays the same.
     pub fn reconfigure(&mut self, auth: &Auth) {
         match (&mut self.method, auth) {
             (Method::Ah { key, .. }, Auth::Ah(new)) => *key = *new,
@@ -133,7 +134,7 @@ impl Authentication {
         }
     }
 
-    /// What version 2 says of it in the message.
+    /// The authentication fields of a VRRPv2 message.
     pub fn fields(&self) -> AuthFields {
         match self.method {
             Method::None | Method::Hmac(_) => AuthFields::default(),
@@ -147,9 +148,9 @@ impl Authentication {
         matches!(self.method, Method::Hmac(_))
     }
 
-    /// Whether a received message is genuine and its source may send, first failure first. A genuine one uses up its
-    /// sequence, whatever else is wrong with it. Returns the seconds that the sender's clock is ahead, if that is
-    /// near the limit, else 0.
+    /// Checks that a received message is genuine and that its source may send; returns the first failure. A
+    /// genuine message uses up its sequence even if a later check refuses it. The value is by how many
+    /// seconds the sender's clock is ahead, if that is near the limit, else 0.
     pub fn open(&mut self, s: &Sealed) -> Result<i32, Discard> {
         let (src, ah) = (s.packet.info.src, &s.packet.ah);
         match (&mut self.method, s.fields.kind, ah) {
@@ -187,7 +188,7 @@ impl Authentication {
 
     // ---- the file ----
 
-    /// The kind of its file, a part of the file's name; `None`: nothing is to be remembered.
+    /// The kind of its file, which is part of the file's name; `None` if nothing has to be remembered.
     pub fn file(&self) -> Option<&'static str> {
         match self.method {
             Method::Ah { .. } => Some("ah"),
@@ -196,7 +197,7 @@ impl Authentication {
         }
     }
 
-    /// Before an advert is sent: sees to it that its sequence cannot be used again after a crash.
+    /// Call before an advert is sent: after a crash, its sequence must not be used again.
     pub fn reserve(&mut self, wall: Duration) {
         self.must_save |= match &mut self.method {
             Method::Ah { replay, .. } => replay.reserve(),
@@ -205,7 +206,7 @@ impl Authentication {
         };
     }
 
-    /// Whether the file has to be written, before anything else is done; it counts as written then.
+    /// Whether the file must be written before anything else is done. It then counts as written.
     pub fn must_save(&mut self) -> bool {
         std::mem::take(&mut self.must_save)
     }
@@ -219,12 +220,12 @@ impl Authentication {
         }
     }
 
-    /// Whether [`Authentication::restore`] is to be called: it remembers nothing, but there may be a file.
+    /// Whether [`Authentication::restore`] is still to be called.
     pub fn wants_file(&self) -> bool {
         self.is_new && self.file().is_some()
     }
 
-    /// Takes up the content of a file; `None`: there is none. What is no such content is ignored.
+    /// Takes the content of the file; `None` if there is no file. Invalid content is ignored.
     pub fn restore(&mut self, content: Option<&str>) {
         self.is_new = false;
         match (&mut self.method, content) {
@@ -238,8 +239,8 @@ impl Authentication {
         }
     }
 
-    /// Whether an advert may be sent at the start before anything was heard: not without knowing which sequences are
-    /// used up.
+    /// Whether a restarted node may send before it has heard anything: not if it does not know which
+    /// sequences are used up.
     pub fn may_resume(&self) -> bool {
         match &self.method {
             Method::Ah { replay, .. } => replay.has_mark(),
@@ -271,8 +272,8 @@ impl Authentication {
     }
 }
 
-/// The number that explains why a packet was refused: seconds of the sender's interval in version 2, the id of its
-/// key, or by how many seconds its clock is ahead of ours. 0: there is none.
+/// The number that explains why a packet was refused: seconds of the sender's interval in version 2, the id
+/// of its key, or by how many seconds its clock is ahead of ours. 0: there is none.
 pub fn detail(why: Discard, payload: &[u8], wall: Duration) -> i32 {
     let trailer = payload.last_chunk::<{ auth_trailer::LEN as usize }>().and_then(|t| Trailer::parse(t));
     match (why, trailer) {
@@ -286,7 +287,8 @@ pub fn detail(why: Discard, payload: &[u8], wall: Duration) -> i32 {
 /// The IP protocols that adverts come by.
 pub const PROTOCOLS: [u8; 2] = [PROTOCOL, ah::PROTOCOL];
 
-/// Takes what stands before the message off an IPv4 packet of one of the [`PROTOCOLS`]. `None`: it is malformed.
+/// Takes what stands before the message off an IPv4 packet of one of the [`PROTOCOLS`]. `None`: it is
+/// malformed.
 pub fn unwrap<'a>(packet: &'a [u8], ip: &Ipv4<'a>) -> Option<(Option<Ah<'a>>, &'a [u8])> {
     if ip.protocol != ah::PROTOCOL {
         return Some((None, ip.payload));

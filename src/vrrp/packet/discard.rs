@@ -1,8 +1,8 @@
 //! Why a packet was refused.
 
 /// The rungs of the receive ladder; the first that a packet fails counts. The order is the order of the
-/// checks: cheap ones and those that need no instance first. With `auth_hmac` the trailer is checked right behind
-/// the length and the source, and what it covers (destination, type, checksum) later.
+/// checks: cheap ones and those that need no instance first. With `auth_hmac` the trailer is checked right
+/// behind the length and the source, and what it covers (destination, type, checksum) later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Discard {
     /// The IP header is short, or its lengths are false.

@@ -13,14 +13,15 @@
 //! between them, so that one socket can serve routers of different versions:
 //!
 //! 1. `wire::ipv4` refuses a broken IP header: [`Discard::IpHeader`].
-//! 2. [`preamble`] checks what needs no router, down to an unknown version, and gives the VRID. The demultiplexer
-//!    looks it up; not found is [`Discard::Type`] of what is no advertisement, else [`Discard::Vrid`].
+//! 2. [`preamble`] checks what needs no router, down to an unknown version, and gives the VRID. The
+//!    demultiplexer looks it up; not found is [`Discard::Type`] of what is no advertisement, else
+//!    [`Discard::Vrid`].
 //! 3. [`decode`] checks the rest against what that router expects. "Unicast to a multicast router" or the
 //!    reverse, and "not this group's version", are asked first here, as there is no router before the
 //!    look-up; they count as [`Discard::Destination`] and [`Discard::Version`] too.
 //!
-//! With `auth_hmac` the order is another one: see [`decode`]. `decode` calls `preamble` itself, so it is complete
-//! without a demultiplexer.
+//! With `auth_hmac` the order is another one: see [`decode`]. `decode` calls `preamble` itself, so it is
+//! complete without a demultiplexer.
 //!
 //! A refused packet changes nothing, with one exception: what is authentic has used up its sequence.
 
@@ -113,8 +114,8 @@ pub struct Notes {
     /// IPv6: the first address is not link-local (RFC 9568 erratum 8300). keepalived does not mind: to
     /// refuse its advert would make two masters.
     pub first_not_link_local: bool,
-    /// `auth_hmac`: the sender's clock is ahead of ours by so many seconds, more than half of what is accepted; 0: it
-    /// is not.
+    /// `auth_hmac`: the sender's clock is ahead of ours by so many seconds, more than half of what is
+    /// accepted; 0: it is not.
     pub clock_skew: i32,
 }
 
@@ -127,7 +128,8 @@ pub struct Preamble {
     pub vrid: u8,
 }
 
-/// Destination and TTL. That is 255 on unicast too, which is what keepalived sends unless `unicast_ttl` says else.
+/// Destination and TTL. That is 255 on unicast too, which is what keepalived sends unless `unicast_ttl` says
+/// else.
 pub fn check_carrier(carrier: &IpInfo) -> Result<(), Discard> {
     // Which of group and unicast it must be is for the instance to say.
     let possible = match (carrier.src, carrier.dst) {
@@ -216,10 +218,11 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The whole ladder but the IP header, the authentication header's form and the look-up of the VRID, which are for
-/// the caller to do. `wall`: time since 1970 UTC.
+/// The whole ladder but the IP header, the authentication header's form and the look-up of the VRID, which
+/// are for the caller to do. `wall`: time since 1970 UTC.
 ///
-/// A trailer is checked before what it covers, as keepalived does: what is not genuine says nothing of its sender.
+/// A trailer is checked before what it covers, as keepalived does: what is not genuine says nothing of its
+/// sender.
 pub fn decode(
     r: &Received,
     wall: Duration,
@@ -285,8 +288,8 @@ fn check_destination(info: &IpInfo, expect: &Expect) -> Result<(), Discard> {
     if is_for_us { Ok(()) } else { Err(Discard::Destination) }
 }
 
-/// True if the checksum is right, but only without the pseudo-header it might have had. Over IPv6 it covers all of the
-/// payload, over IPv4 only the message.
+/// True if the checksum is right, but only without the pseudo-header it might have had. Over IPv6 it covers
+/// all of the payload, over IPv4 only the message.
 fn check_checksum(info: &IpInfo, payload: &[u8], message: &[u8], version: Version) -> Result<bool, Discard> {
     let covered = if info.src.is_ipv4() { message } else { payload };
     if version == Version::V3 && v3_checksum(&info.src, &info.dst, covered) == 0 {
@@ -385,8 +388,8 @@ impl<'a> Outgoing<'a> {
     }
 }
 
-/// Appends the message, [`Outgoing::message_len`] octets, to `out`; what is there before is left alone. `auth`: for
-/// version 2 only.
+/// Appends the message, [`Outgoing::message_len`] octets, to `out`; what is there before is left alone.
+/// `auth`: for version 2 only.
 pub fn encode(out: &mut Vec<u8>, o: &Outgoing, auth: &AuthFields, priority: u8) {
     let start = out.len();
     let (version, [b4, b5], auth_data) = match o.version {

@@ -132,8 +132,8 @@ fn golden_both_ways() {
     assert_eq!(at, Sequence(0x6800_0000_8000_0000));
 }
 
-/// Every bit of message and trailer counts, but those of the checksum, and of the trailer's key id, which chooses
-/// the key.
+/// Every bit of message and trailer counts, but those of the checksum, and of the trailer's key id, which
+/// chooses the key.
 #[test]
 fn bit_flips() {
     for v in VECTORS {

@@ -1,5 +1,5 @@
-//! Signed adverts: anything as one; a sealed message that is changed; and adverts of several senders, genuine, forged
-//! and recorded, through restarts: none is taken twice, and none that the key did not make.
+//! Signed adverts: anything as one; a sealed message that is changed; and adverts of several senders,
+//! genuine, forged and recorded, through restarts: none is taken twice, and none that the key did not make.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,6 +1,7 @@
 //! What the process asks of the kernel, and what it reads.
 
 use super::{Half, Proc, Signal, Source};
+use crate::forger::{HEARD, record};
 use crate::haproxy::Ended;
 use crate::kernel::ETH0;
 use crate::mutant::Mutant;
@@ -74,8 +75,10 @@ impl World {
             Source::Vrrp => {
                 // `read_adverts` reads the clock behind each packet.
                 let now = if self.mutant == Mutant::EarlyClock { now } else { self.clock(h, t) };
+                self.read_forged(h, p, now);
                 while let Some(packet) = p.vrrp.pop_front() {
                     p.node.packet(now, 0, &packet.bytes);
+                    record(&mut p.heard, HEARD, &packet);
                 }
             }
             Source::Arp => {

@@ -405,7 +405,7 @@ fn haproxy_appears_and_disappears() {
     w.pass(ms(500));
     w.take();
     w.reload(&mut cfg, &one);
-    assert!(w.take().contains(&Did::Haproxy(supervisor::Action::SoftStop)));
+    assert!(w.take().contains(&Did::Haproxy(supervisor::Action::SoftStop { pid: 77 })));
     // Back before it has gone: it is waited for.
     w.reload(&mut cfg, &with);
     assert!(!w.take().contains(&Did::Haproxy(supervisor::Action::Spawn { bare: false })));

@@ -108,7 +108,7 @@ impl Page<'_> {
             write!(self.s, ", next start in {}", seconds(t.since(self.c.now)));
         }
         if h.is_crash_loop() {
-            self.s.push_str(", died too often: FAULT until it has run for crash_window");
+            self.s.push_str(", died too often: other nodes are preferred until it has run for crash_window");
         }
         self.s.push('\n');
         if let Some(pid) = pid {

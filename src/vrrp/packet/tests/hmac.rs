@@ -1,4 +1,5 @@
-//! Messages with an authentication trailer: those of keepalived, and what becomes of them when they are changed.
+//! Messages with an authentication trailer: those of keepalived, and what becomes of them when they are
+//! changed.
 
 use super::*;
 use crate::config::{Hmac, HmacMode, Key};
@@ -102,8 +103,8 @@ impl Receiver {
     }
 }
 
-/// The checksum is not covered by the HMAC, and of keepalived's IPv6 vector not right either: put right, the message
-/// is genuine.
+/// The checksum is not covered by the HMAC, and of keepalived's IPv6 vector not right either: put right, the
+/// message is genuine.
 fn fixed(r: &Receiver) -> Vec<u8> {
     let mut bytes = r.scene.bytes.clone();
     set_checksum(&mut bytes, &r.scene.outgoing());

@@ -191,7 +191,8 @@ fn destination_and_version() {
     assert_eq!(a.receive(), Err(Discard::Vrid));
 }
 
-/// "Not this group's" comes after the VRID, "unknown" before it, and so does the type where the VRID is unknown.
+/// "Not this group's" comes after the VRID, "unknown" before it, and so does the type where the VRID is
+/// unknown.
 #[test]
 fn version_and_vrid() {
     let s = scene(0);
