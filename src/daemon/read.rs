@@ -47,7 +47,7 @@ impl Daemon {
                         Some((1, "too many requests are under way\n".to_owned()))
                     }
                     Request::Status(form) => {
-                        Some((status::exit_status(node), status::render(form, node, &context)))
+                        Some((status::exit_status(node, context.now), status::render(form, node, &context)))
                     }
                     Request::Watch => Some((0, watch::present(node, now, &stamp()))),
                     Request::Reload => {

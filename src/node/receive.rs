@@ -100,7 +100,10 @@ impl Node {
             Err(why) => {
                 router.stats.discards.count(why);
                 if router.quiet.may_say(why.index(), now) {
-                    let detail = authentication::detail(why, r.message, wall);
+                    let detail = match why {
+                        Discard::Length => packet::excess(r.message, &r.info.src),
+                        _ => authentication::detail(why, r.message, wall),
+                    };
                     self.emit(Event::Discarded { router: i, src: r.info.src, why, detail });
                 }
                 if is_of_a_master(why) {

@@ -42,12 +42,12 @@ pub struct Context<'a> {
     pub now: Time,
 }
 
-/// Exit status of `vipd status`: 0 all master, 3 some backup, 4 any fault; a second master is one.
-pub fn exit_status(node: &Node) -> u8 {
+/// Exit status of `vipd status`: 0 all master, 3 some backup, 4 any fault or split brain.
+pub fn exit_status(node: &Node, now: Time) -> u8 {
     let refused = |i: usize| node.addrs.of(i).any(|(e, _)| node.addrs.is_refused(e));
     let fault = node.routers.iter().enumerate().any(|(n, i)| {
         words::state(i.machine.kind(), i.faults) == "FAULT"
-            || (i.is_master() && (refused(n) || i.foreign.present().is_some()))
+            || (i.is_master() && (refused(n) || i.is_contested(now)))
     });
     let backup = node.routers.iter().any(|i| !i.is_master());
     match (fault, backup) {

@@ -82,7 +82,9 @@ fn write(out: &mut Out, event: &Event) -> Level {
         E::Odd { router, src, notes } => router::odd(out, *router, *src, notes),
         E::UnknownVrid { link, vrid, src, vip } => router::unknown_vrid(out, *link, *vrid, *src, *vip),
         E::SecondMaster { router, other } => router::second_master(out, *router, other),
-        E::SecondMasterGone { router, src, lasted } => router::second_gone(out, *router, *src, *lasted),
+        E::SecondMasterGone { router, src, lasted, over } => {
+            router::second_gone(out, *router, *src, *lasted, *over)
+        }
         E::SettingVips { router } => out.fixed(Info, *router, "setting protocol VIPs."),
         E::RemovingVips { router } => out.fixed(Info, *router, "removing protocol VIPs."),
         E::PriorityZero { router } => out.fixed(Info, *router, "sending 0 priority"),

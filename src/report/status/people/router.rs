@@ -5,7 +5,7 @@ use super::{Page, seconds, up};
 use crate::base::text::Write;
 use crate::config::Track;
 use crate::lease::Entry;
-use crate::node::{Node, Router};
+use crate::node::{Node, Rival, Router};
 use crate::report::words;
 use crate::vrrp::machine::{Kind, State};
 
@@ -137,26 +137,44 @@ impl Page<'_> {
         }
     }
 
-    /// Who else is or was master, and who announces our addresses.
+    /// Who else has the addresses, or had them.
     fn split_brain(&mut self, router: &Router) {
-        let f = &router.foreign;
-        if let Some(other) = f.last.filter(|_| f.present().is_some() || !f.total.is_zero()) {
+        let contested = router.is_contested(self.c.now);
+        for (rival, at) in router.rivals(self.c.now) {
             self.row("foreign");
-            if f.present().is_some() {
-                self.state("SPLIT BRAIN");
-                self.s.push_str(": ");
-            }
-            write!(self.s, "master {} with priority {}", other.src, other.priority);
-            if let Some(why) = other.refused {
-                write!(self.s, ", refused ({})", why.name());
-            }
-            writeln!(self.s, ", {} in all", seconds(f.total));
+            self.state("SPLIT BRAIN");
+            self.s.push_str(": ");
+            self.rival(&rival);
+            write!(self.s, ", {} ago", ago(self.c.now.since(at)));
+            self.s.push('\n');
         }
-        let contest = router.contest.and_then(|c| Some((c, self.node.addrs.entries.get(c.entry)?)));
+        let f = &router.foreign;
+        if let Some(other) = f.last.filter(|_| !f.total.is_zero() && !contested) {
+            self.row("foreign");
+            let (src, priority, total) = (other.src, other.priority, seconds(f.total));
+            writeln!(self.s, "{src} was also master, with priority {priority}, {total} in all");
+        }
+        let entries = &self.node.addrs.entries;
+        let contest = router.contest.filter(|_| !contested).and_then(|c| Some((c, entries.get(c.entry)?)));
         if let Some((c, vip)) = contest {
             self.row("foreign");
-            let (by, ago) = (words::mac(c.mac), ago(self.c.now.since(c.heard)));
-            writeln!(self.s, "{} announced by {by}, another host, {ago} ago", vip.addr);
+            let (mac, ago) = (words::mac(c.mac), ago(self.c.now.since(c.heard)));
+            writeln!(self.s, "{} was announced by {mac}, another host, {ago} ago", vip.addr);
+        }
+    }
+
+    fn rival(&mut self, rival: &Rival) {
+        match rival {
+            Rival::Advertises(other) => {
+                write!(self.s, "{} is also master, with priority {}", other.src, other.priority);
+                if let Some(why) = other.refused {
+                    write!(self.s, ", its adverts are refused ({})", why.name());
+                }
+            }
+            Rival::Announces(c) => {
+                let Some(vip) = self.node.addrs.entries.get(c.entry) else { return };
+                write!(self.s, "{} is also announced by {}", vip.addr, words::mac(c.mac));
+            }
         }
     }
 }
