@@ -16,8 +16,8 @@ pub const MAX_NO_PREEMPT: u64 = 86_400;
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// `status`, or with another form `status json`, `status metrics`, `status colour`
-    Status(Form),
+    /// `status [plain|colour|json|metrics|check] [NAME]`: of a virtual router or a group, or of all.
+    Status(Form, Option<String>),
     /// `watch`: the answer goes on with a line for each event.
     Watch,
     /// `reload`
@@ -34,13 +34,28 @@ pub enum Request {
 }
 
 impl Request {
+    /// `status FORM [NAME]`
+    fn status(line: &[u8]) -> Option<Self> {
+        let mut words = std::str::from_utf8(line).ok()?.split(' ').skip(1);
+        let form = match words.next()? {
+            "plain" => Form::Plain,
+            "colour" => Form::Colour,
+            "json" => Form::Json,
+            "metrics" => Form::Metrics,
+            "check" => Form::Check,
+            _ => return None,
+        };
+        let name = words.next().map(str::to_owned);
+        // Programs get all.
+        let whole = matches!(form, Form::Json | Form::Metrics) && name.is_some();
+        (words.next().is_none() && !whole).then_some(Request::Status(form, name))
+    }
+
     /// Parses a line.
     pub fn parse(line: &[u8]) -> Option<Self> {
         Some(match line.trim_ascii() {
-            b"status" => Request::Status(Form::Plain),
-            b"status colour" => Request::Status(Form::Colour),
-            b"status json" => Request::Status(Form::Json),
-            b"status metrics" => Request::Status(Form::Metrics),
+            b"status" => Request::Status(Form::Plain, None),
+            line if line.starts_with(b"status ") => return Self::status(line),
             b"watch" => Request::Watch,
             b"reload" => Request::Reload,
             line => {
@@ -86,10 +101,14 @@ mod tests {
             Some(Request::Resign { name, no_preempt_for: Duration::from_secs(no_preempt_for), force })
         };
         for (line, request) in [
-            (&b"status"[..], Some(Request::Status(Form::Plain))),
-            (b" status json\r", Some(Request::Status(Form::Json))),
-            (b"status metrics", Some(Request::Status(Form::Metrics))),
-            (b"status colour", Some(Request::Status(Form::Colour))),
+            (&b"status"[..], Some(Request::Status(Form::Plain, None))),
+            (b" status json\r", Some(Request::Status(Form::Json, None))),
+            (b"status metrics", Some(Request::Status(Form::Metrics, None))),
+            (b"status colour", Some(Request::Status(Form::Colour, None))),
+            (b"status plain VI_1", Some(Request::Status(Form::Plain, Some("VI_1".into())))),
+            (b"status check", Some(Request::Status(Form::Check, None))),
+            (b"status metrics VI_1", None),
+            (b"status plain VI_1 VI_2", None),
             (b"status yaml", None),
             (b"status json json", None),
             (b"watch", Some(Request::Watch)),

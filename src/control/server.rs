@@ -270,7 +270,7 @@ mod tests {
             let mut later = Vec::new();
             for _ in 0..2 {
                 self.control.serve(self.now, |r, to| match r {
-                    Request::Status(_) => Some((0, "well\n".to_owned())),
+                    Request::Status(..) => Some((0, "well\n".to_owned())),
                     _ => {
                         later.push(to);
                         None

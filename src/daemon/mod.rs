@@ -21,6 +21,7 @@ use crate::haproxy::supervisor;
 use crate::lease::TAG;
 use crate::node::{Clocks, Effect, Node, SETTLE, Step, TURN};
 use crate::preflight::advice::open_secret;
+use crate::report::history::History;
 use crate::report::repeat::Repeats;
 use crate::report::watch;
 use crate::report::words;
@@ -109,6 +110,9 @@ struct Daemon {
     /// The TCP connections of this turn, once addresses leave in it.
     connections: Option<Connections>,
     repeats: Repeats,
+    history: History,
+    /// HAProxy's last ALERT, and when, as time since 1970 UTC.
+    alert: Option<(String, Duration)>,
     /// The kernel cannot reset any, and that has been said.
     no_diag: bool,
     rights: Rights,
@@ -171,6 +175,8 @@ impl Daemon {
             realtime_at: None,
             connections: None,
             repeats: Repeats::default(),
+            history: History::default(),
+            alert: None,
             no_diag: false,
             rights,
             _locks: locks,
@@ -359,6 +365,7 @@ impl Daemon {
     }
 
     fn log_event(&mut self, event: &Event) {
+        self.history.note(&self.node, event, wall());
         let (level, text) = words::render(&self.node, event);
         if level <= log::Level::Info && self.control.is_watched() {
             self.control.broadcast(&watch::line(&self.node, event, &text, &stamp()));
@@ -442,7 +449,12 @@ impl Daemon {
 
 /// The time of day, for lines that are compared with other machines'.
 fn stamp() -> String {
-    watch::stamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    watch::stamp(wall())
+}
+
+/// The time of day: time since 1970 UTC.
+fn wall() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn lock(control_socket: &Path) -> Result<(Flock<File>, Flock<File>), Fatal> {

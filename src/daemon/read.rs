@@ -2,7 +2,7 @@
 
 use super::haproxy::service::Source as Haproxy;
 use super::reload::Job;
-use super::{Daemon, Fatal, MAX_JOBS, Source, stamp};
+use super::{Daemon, Fatal, MAX_JOBS, Source, stamp, wall};
 use crate::base::time::Time;
 use crate::control::Request;
 use crate::haproxy::supervisor::Input;
@@ -40,14 +40,20 @@ impl Daemon {
                     l.overruns = [&s.vrrp, &s.ah].into_iter().flatten().map(socket::Vrrp::overruns).sum();
                 }
                 let node = &self.node;
-                let context = status::Context { router_id: &self.router_id, started: self.started, now };
+                let context = status::Context {
+                    router_id: &self.router_id,
+                    started: self.started,
+                    now,
+                    history: Some(&self.history),
+                    alert: self.alert.as_ref().map(|(line, at)| (line.as_str(), *at)),
+                };
                 let (asked, waiting) = (&mut self.asked, self.pending.len());
                 self.control.serve(now, |request, to| match request {
                     Request::Reload | Request::Resign { .. } if asked.len() + waiting >= MAX_JOBS => {
                         Some((1, "too many requests are under way\n".to_owned()))
                     }
-                    Request::Status(form) => {
-                        Some((status::exit_status(node, context.now), status::render(form, node, &context)))
+                    Request::Status(form, name) => {
+                        Some(status::answer(form, name.as_deref(), node, &context))
                     }
                     Request::Watch => Some((0, watch::present(node, now, &stamp()))),
                     Request::Reload => {
@@ -97,9 +103,13 @@ impl Daemon {
             Haproxy::Pidfd(pid) => service.orphan_exited(pid).map(|(pid, exit)| Input::Exited { pid, exit }),
             Haproxy::Listeners(number) => service.serve_listeners(number).map(Input::Fetched),
             Haproxy::Pipe(number) => {
-                let node = &mut self.node;
+                let (node, alert) = (&mut self.node, &mut self.alert);
                 service.read_pipe(now, number, |line| {
-                    log::log!(words::haproxy_level(line), "haproxy: {line}");
+                    let level = words::haproxy_level(line);
+                    if level == log::Level::Error {
+                        *alert = Some((line.to_owned(), wall()));
+                    }
+                    log::log!(level, "haproxy: {line}");
                     node.haproxy_said(now, line);
                 });
                 None

@@ -2,7 +2,8 @@
 //! `BLESS=1 cargo test` writes the files; look at the difference.
 
 use super::*;
-use crate::report::status::{Context, Form, exit_status, render};
+use crate::report::history::History;
+use crate::report::status::{Context, Form, answer, exit_status, render};
 use crate::report::{watch, words};
 use std::path::PathBuf;
 
@@ -10,7 +11,10 @@ const STRANGER: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
 fn golden(w: &World, name: &str) {
     let started = Time::from_nanos(101_000_000_000);
-    let c = Context { router_id: "node\"1\\", started, now: w.now };
+    let mut history = History::default();
+    w.events.iter().for_each(|e| history.note(&w.node, e, Duration::from_secs(1_795_356_000)));
+    let alert = Some(("[ALERT] (7) : \x1b[31m", Duration::from_secs(1_795_356_001)));
+    let c = Context { router_id: "node\"1\\", started, now: w.now, history: Some(&history), alert };
     for (form, ext) in [(Form::Plain, "txt"), (Form::Json, "json"), (Form::Metrics, "prom")] {
         let text = render(form, &w.node, &c).replace(env!("CARGO_PKG_VERSION"), "VERSION");
         let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/status/{name}.{ext}"));
@@ -100,6 +104,71 @@ fn a_fault() {
     golden(&w, "fault");
 }
 
+// ---- the verdict ----
+
+fn asked(w: &World, form: Form, name: Option<&str>) -> (u8, String) {
+    let c = Context { router_id: "n", started: w.now, now: w.now, history: None, alert: None };
+    answer(form, name, &w.node, &c)
+}
+
+#[test]
+fn the_verdict_of_a_master_a_backup_and_a_fault() {
+    let mut w = full_master();
+    let (status, text) = asked(&w, Form::Check, None);
+    assert_eq!(
+        (status, text.as_str()),
+        (0, "OK: this node serves 192.168.30.230, 192.168.30.31, 192.168.30.232\n")
+    );
+    let whole = asked(&w, Form::Plain, None).1;
+    assert_eq!(whole.lines().next(), text.lines().next(), "the first line of the status");
+    // Outranked: the other one serves the addresses.
+    w.hear(PEER, 200);
+    hear_other(&mut w, 200);
+    let ready = "OK: 192.168.30.117 serves 192.168.30.230, 192.168.30.31, 192.168.30.232; \
+                 this node is ready to take over\n";
+    assert_eq!(asked(&w, Form::Check, None), (0, ready.to_owned()));
+    // In FAULT it hears the master all the same.
+    w.node.supervise(w.now, supervisor::Input::Exited { pid: 77, exit: Exit::Code(1) });
+    w.effects();
+    w.run(ms(600));
+    w.hear(PEER, 200);
+    hear_other(&mut w, 200);
+    let (status, text) = asked(&w, Form::Check, None);
+    let serves = "FAULT: 192.168.30.117 serves 192.168.30.230, 192.168.30.31, 192.168.30.232; VI_";
+    assert!(status == 2 && text.starts_with(serves) && text.contains(": HAProxy is not ready"), "{text}");
+    assert!(asked(&w, Form::Plain, None).1.contains("  to do     see HAProxy below"), "what to do");
+    // Not for ever.
+    w.run(ms(3000));
+    let (status, text) = asked(&w, Form::Check, None);
+    assert!(status == 2 && text.starts_with("FAULT: no master is heard for 192.168.30.230, "), "{text}");
+}
+
+#[test]
+fn the_verdict_at_the_start() {
+    let mut w = World::new(&full());
+    w.begin(false);
+    let (status, text) = asked(&w, Form::Check, None);
+    assert!(status == 1 && text.starts_with("STARTING: no master is heard for 192.168.30.230"), "{text}");
+    assert!(text.contains("waiting for HAProxy"), "{text}");
+}
+
+#[test]
+fn a_name_selects_a_router_or_a_group() {
+    let w = full_master();
+    let (status, text) = asked(&w, Form::Plain, Some("VI_22"));
+    assert!(status == 0 && text.starts_with("OK: this node serves 192.168.30.232\n"), "{text}");
+    assert!(
+        text.contains("\nVI_22  MASTER") && !text.contains("\nVI_1 ") && !text.contains("HAProxy"),
+        "{text}"
+    );
+    let (_, text) = asked(&w, Form::Plain, Some("VG_1"));
+    assert!(text.contains("\nVI_22  MASTER") && text.contains("\nVI_1   MASTER"), "{text}");
+    assert_eq!(
+        asked(&w, Form::Plain, Some("VI_2")),
+        (2, "no virtual router or group has that name\n".to_owned())
+    );
+}
+
 #[test]
 fn nothing_configured_but_one_router() {
     let mut w = World::new(&one("unicast_src_ip = 192.168.30.116\nunicast_peer = 192.168.30.117"));
@@ -110,7 +179,7 @@ fn nothing_configured_but_one_router() {
 #[test]
 fn colour_is_nothing_but_colour() {
     let w = full_master();
-    let c = Context { router_id: "n", started: w.now, now: w.now };
+    let c = Context { router_id: "n", started: w.now, now: w.now, history: None, alert: None };
     let mut colour = render(Form::Colour, &w.node, &c);
     assert!(colour.contains("VI_22  \x1b[32mMASTER\x1b[0m for "), "{colour}");
     while let Some(start) = colour.find('\x1b') {
@@ -135,13 +204,26 @@ fn many_routers() {
     let mut w = World::new(&config(&text));
     w.begin(false);
     w.run(ms(5000));
-    let c = Context { router_id: "n", started: w.now, now: w.now };
+    let c = Context { router_id: "n", started: w.now, now: w.now, history: None, alert: None };
     for form in [Form::Plain, Form::Json, Form::Metrics] {
         let text = render(form, &w.node, &c);
         assert!(text.len() < 4 << 20, "{form:?}: {} octets", text.len());
     }
     let present = watch::present(&w.node, w.now, "2026-11-22T13:00:00.000Z");
     assert_eq!(present.lines().count(), 256);
+    // One line each.
+    let text = render(Form::Plain, &w.node, &c);
+    assert_eq!(text.lines().count(), 2 + 1 + 255 + 1, "{text}");
+    assert!(
+        text.starts_with("OK: this node serves 10.1.0.1, ") && text.contains(" and 1012 more\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("V7    MASTER for 1 s: 10.7.0.1, 10.7.0.2, 10.7.0.3, 10.7.0.4 served by this node\n"),
+        "{text}"
+    );
+    let one = asked(&w, Form::Plain, Some("V7")).1;
+    assert!(one.contains("VRID 7 on eth0"), "{one}");
 }
 
 // ---- split brain ----
@@ -295,7 +377,7 @@ fn another_host_that_announces_a_vip_is_told_once_and_answered_seldom() {
     assert_eq!(w.node.routers[0].stats.foreign_announcements, 300);
     assert_eq!(exit_status(&w.node, w.now), 4);
     w.run(ms(10_000));
-    let c = Context { router_id: "n", started: w.now, now: w.now };
+    let c = Context { router_id: "n", started: w.now, now: w.now, history: None, alert: None };
     let text = render(Form::Plain, &w.node, &c);
     assert!(
         text.contains("SPLIT BRAIN: 192.168.30.230 is also announced by 02:00:00:00:00:09, 10 s ago\n"),
@@ -435,7 +517,7 @@ fn signed_adverts() {
     w.node.set_wall_clock(w.now, Duration::from_secs(100));
     w.effects();
     assert_eq!(w.events.iter().filter(|e| **e == Event::ClockUnset).count(), 1);
-    let c = Context { router_id: "n", started: w.now, now: w.now };
+    let c = Context { router_id: "n", started: w.now, now: w.now, history: None, alert: None };
     for form in [Form::Plain, Form::Json, Form::Metrics] {
         let text = render(form, &w.node, &c);
         assert!(!text.contains("thirty-two") && !text.contains("0101"), "{text}");

@@ -8,7 +8,8 @@ mod names;
 mod router;
 
 pub use names::{
-    errno, exit, failure, faults, group_state, haproxy_level, mac, refusal, resigned, state, tracked, why,
+    errno, exit, failure, faults, group_state, haproxy_level, io_error, mac, refusal, resigned, state, to_do,
+    tracked, why,
 };
 
 use crate::base::text::Write;

@@ -1,11 +1,12 @@
 //! One virtual router: a line with its state, then rows.
 
-use super::super::{ago, heard, reason};
+use super::super::verdict::Server;
+use super::super::{ago, heard, reason, verdict};
 use super::{Page, seconds, up};
 use crate::base::text::Write;
 use crate::config::Track;
 use crate::lease::Entry;
-use crate::node::{Node, Rival, Router};
+use crate::node::{Node, Router};
 use crate::report::words;
 use crate::vrrp::machine::{Kind, State};
 
@@ -13,6 +14,7 @@ impl Page<'_> {
     pub(super) fn router(&mut self, i: usize) {
         let Some(router) = self.node.routers.get(i) else { return };
         self.headline(router);
+        self.to_do(router);
         self.settings(i, router);
         self.authentication(router);
         self.master(router);
@@ -42,6 +44,37 @@ impl Page<'_> {
             Kind::Init if !router.faults.none() => writeln!(self.s, " for {since}: {why}"),
             _ => writeln!(self.s, " for {since} ({why})"),
         }
+    }
+
+    /// What ends each fault.
+    fn to_do(&mut self, router: &Router) {
+        for text in words::to_do(router) {
+            self.row("to do");
+            writeln!(self.s, "{text}");
+        }
+    }
+
+    /// One line: name, state, since when, who serves which addresses.
+    pub(super) fn summary(&mut self, router: &Router) {
+        let width = self.node.routers.iter().fold(0, |w, r| w.max(r.cfg.name.len()));
+        write!(self.s, "{:width$}  ", router.cfg.name);
+        self.state(words::state(router.machine.kind(), router.faults));
+        write!(self.s, " for {}: ", ago(self.c.now.since(router.since)));
+        let addresses: Vec<_> = router.cfg.held().map(|v| v.addr).collect();
+        verdict::list(&mut self.s, &addresses);
+        match verdict::server(router, self.c.now) {
+            Server::This => self.s.push_str(" served by this node"),
+            Server::Other(src) => write!(self.s, " served by {src}"),
+            Server::Unknown => self.s.push_str(", no master is heard"),
+        };
+        if router.is_contested(self.c.now) {
+            self.s.push_str(", ");
+            self.state("SPLIT BRAIN");
+        }
+        if !router.faults.none() {
+            write!(self.s, ", {}", words::faults(router.faults));
+        }
+        self.s.push('\n');
     }
 
     fn settings(&mut self, i: usize, router: &Router) {
@@ -144,7 +177,7 @@ impl Page<'_> {
             self.row("foreign");
             self.state("SPLIT BRAIN");
             self.s.push_str(": ");
-            self.rival(&rival);
+            verdict::rival(&mut self.s, self.node, &rival);
             write!(self.s, ", {} ago", ago(self.c.now.since(at)));
             self.s.push('\n');
         }
@@ -160,21 +193,6 @@ impl Page<'_> {
             self.row("foreign");
             let (mac, ago) = (words::mac(c.mac), ago(self.c.now.since(c.heard)));
             writeln!(self.s, "{} was announced by {mac}, another host, {ago} ago", vip.addr);
-        }
-    }
-
-    fn rival(&mut self, rival: &Rival) {
-        match rival {
-            Rival::Advertises(other) => {
-                write!(self.s, "{} is also master, with priority {}", other.src, other.priority);
-                if let Some(why) = other.refused {
-                    write!(self.s, ", its adverts are refused ({})", why.name());
-                }
-            }
-            Rival::Announces(c) => {
-                let Some(vip) = self.node.addrs.entries.get(c.entry) else { return };
-                write!(self.s, "{} is also announced by {}", vip.addr, words::mac(c.mac));
-            }
         }
     }
 }
