@@ -20,8 +20,11 @@ pub enum Request {
     Status(Form, Option<String>),
     /// `watch`: the answer goes on with a line for each event.
     Watch,
-    /// `reload`
-    Reload,
+    /// `reload`, or `reload dry-run`: only tells what it would change.
+    Reload {
+        /// Nothing is changed.
+        dry_run: bool,
+    },
     /// `resign SECONDS yes|no [NAME]`
     Resign {
         /// A virtual router or a group; none: all.
@@ -57,7 +60,8 @@ impl Request {
             b"status" => Request::Status(Form::Plain, None),
             line if line.starts_with(b"status ") => return Self::status(line),
             b"watch" => Request::Watch,
-            b"reload" => Request::Reload,
+            b"reload" => Request::Reload { dry_run: false },
+            b"reload dry-run" => Request::Reload { dry_run: true },
             line => {
                 let mut words = std::str::from_utf8(line.strip_prefix(b"resign ")?).ok()?.split(' ');
                 let no_preempt_for = words.next()?.parse().ok().filter(|s| *s <= MAX_NO_PREEMPT)?;
@@ -113,7 +117,8 @@ mod tests {
             (b"status json json", None),
             (b"watch", Some(Request::Watch)),
             (b"watch json", None),
-            (b" reload \r", Some(Request::Reload)),
+            (b" reload \r", Some(Request::Reload { dry_run: false })),
+            (b"reload dry-run", Some(Request::Reload { dry_run: true })),
             (b"resign 60 no", resign(None, 60, false)),
             (b"resign 0 yes VI_1", resign(Some("VI_1"), 0, true)),
             (b"resign 86400 no", resign(None, 86_400, false)),

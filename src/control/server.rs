@@ -357,7 +357,7 @@ mod tests {
         let asked = std::cell::Cell::new((0, 0));
         let serve = |control: &mut Control, now| {
             control.serve(now, |r, to| match r {
-                Request::Reload => {
+                Request::Reload { .. } => {
                     asked.set((asked.get().0 + 1, to));
                     None
                 }

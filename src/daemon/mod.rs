@@ -13,6 +13,7 @@ mod state_files;
 
 pub use reload::{read_config, read_file};
 
+use crate::base::secret::Secret;
 use crate::base::time::{Time, earlier};
 use crate::config::{self, Config};
 use crate::control::Control;
@@ -93,6 +94,8 @@ struct Daemon {
     control_socket: PathBuf,
     file: PathBuf,
     config: Rc<Config>,
+    /// The text of the configuration file, to tell what another one changes.
+    text: Secret,
     /// SIGHUP came.
     hangup: bool,
     asked: Vec<Job>,
@@ -162,6 +165,7 @@ impl Daemon {
             control_socket: path.clone(),
             file: file.to_owned(),
             config: cfg.clone(),
+            text: reload::read_text(file).unwrap_or_default(),
             hangup: false,
             asked: Vec::new(),
             pending: Vec::new(),

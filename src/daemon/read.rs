@@ -49,15 +49,15 @@ impl Daemon {
                 };
                 let (asked, waiting) = (&mut self.asked, self.pending.len());
                 self.control.serve(now, |request, to| match request {
-                    Request::Reload | Request::Resign { .. } if asked.len() + waiting >= MAX_JOBS => {
+                    Request::Reload { .. } | Request::Resign { .. } if asked.len() + waiting >= MAX_JOBS => {
                         Some((1, "too many requests are under way\n".to_owned()))
                     }
                     Request::Status(form, name) => {
                         Some(status::answer(form, name.as_deref(), node, &context))
                     }
                     Request::Watch => Some((0, watch::present(node, now, &stamp()))),
-                    Request::Reload => {
-                        asked.push(Job::Reload(to));
+                    Request::Reload { dry_run } => {
+                        asked.push(Job::Reload(to, dry_run));
                         None
                     }
                     Request::Resign { name, no_preempt_for, force } => {

@@ -9,7 +9,8 @@ use super::{Daemon, logger, nonlocal_bind};
 use crate::base::secret::Secret;
 use crate::base::text::Write;
 use crate::base::time::Time;
-use crate::config::{Config, diff, ini, schema};
+use crate::config::diff::{self, Texts};
+use crate::config::{Config, ini, schema};
 use crate::control::Asker;
 use crate::event::Event;
 use crate::haproxy::supervisor::Event as Haproxy;
@@ -32,8 +33,14 @@ const WRONG: u8 = 2;
 /// What was asked for and not done yet.
 #[derive(Debug)]
 pub(super) enum Job {
-    Reload(Asker),
-    Resign { to: Asker, name: Option<String>, no_preempt_for: Duration, force: bool },
+    /// `true`: only what it would change.
+    Reload(Asker, bool),
+    Resign {
+        to: Asker,
+        name: Option<String>,
+        no_preempt_for: Duration,
+        force: bool,
+    },
 }
 
 /// An answer that is not complete yet.
@@ -55,11 +62,17 @@ pub fn read_file(file: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A configuration file as text. It is wiped in the end: it may hold keys.
+pub(super) fn read_text(file: &Path) -> Result<Secret, String> {
+    read_file(file).map(Secret).map_err(|e| format!("vipd: {}: {e}\n", file.display()))
+}
+
 /// Reads a configuration file: the configuration and its warnings, or all errors, one `file:line: message` per line.
 pub fn read_config(file: &Path) -> Result<(Config, String), String> {
-    let bytes = read_file(file).map_err(|e| format!("vipd: {}: {e}\n", file.display()))?;
-    // Wiped in the end: it may hold keys.
-    let bytes = Secret(bytes);
+    parse(file, &read_text(file)?)
+}
+
+fn parse(file: &Path, bytes: &Secret) -> Result<(Config, String), String> {
     let (cfg, kind, said) = match schema::parse_bytes(&bytes.0, &secrets::read) {
         Ok((cfg, warnings)) => (Some(cfg), "warning: ", warnings),
         Err(errors) => (None, "", errors),
@@ -87,8 +100,9 @@ impl Daemon {
         }
         for job in std::mem::take(&mut self.asked) {
             match job {
-                Job::Reload(_) if !self.may_reload() => self.asked.push(job),
-                Job::Reload(to) => self.reload(turn, Some(to)),
+                Job::Reload(to, true) => self.dry_run(to),
+                Job::Reload(..) if !self.may_reload() => self.asked.push(job),
+                Job::Reload(to, false) => self.reload(turn, Some(to)),
                 Job::Resign { to, name, no_preempt_for, force } => {
                     self.resign(turn, to, name.as_deref(), no_preempt_for, force)
                 }
@@ -130,37 +144,15 @@ impl Daemon {
         if self.node.is_stopping() {
             return Err((REFUSED, "vipd is stopping\n".to_owned()));
         }
-        // To open a pipe is to wait for somebody who writes.
-        if self.file.metadata().is_ok_and(|m| !m.is_file()) {
-            return Err((WRONG, format!("{}: this is not a file\n", self.file.display())));
-        }
-        let (new, mut text) = read_config(&self.file).map_err(|errors| (WRONG, errors))?;
-        let new = Rc::new(new);
-        if let Some(error) = programs::unknown_user(&new) {
-            return Err((WRONG, format!("{}: {error}\n", self.file.display())));
-        }
-        let (a, b) = (&self.config.global, &new.global);
-        let same = a.control_socket == b.control_socket
-            && (a.log, a.log_facility, a.lock_memory) == (b.log, b.log_facility, b.lock_memory);
-        if !same {
-            let keys = "another control_socket, log, log_facility or lock_memory needs a restart";
-            return Err((WRONG, format!("{}: {keys}\n", self.file.display())));
-        }
-        text += &self
-            .rights
-            .suffice(&new, &self.file)
-            .map_err(|why| (WRONG, format!("{}: {why}\n", self.file.display())))?;
+        let (bytes, new, mut text) = self.read_new().map_err(|why| (WRONG, why))?;
+        let wrong = |why| (WRONG, format!("{}: {why}\n", self.file.display()));
+        text += &self.rights.suffice(&new, &self.file).map_err(wrong)?;
         let before = text.len();
+        let new = Rc::new(new);
         let old = std::mem::replace(&mut self.config, new.clone());
-        for (what, same) in [
-            ("[global]", old.global == new.global),
-            ("checks", old.checks == new.checks),
-            ("groups", diff::are_same_groups(&old, &new)),
-        ] {
-            if !same {
-                text.extend([what, ": changed\n"]);
-            }
-        }
+        let before_text = std::mem::replace(&mut self.text, bytes.clone());
+        let texts = Texts::new(&before_text.0, &bytes.0);
+        text += &diff::sections(&old, &new, &texts);
         self.take_global(&old, &new);
         self.checks.reconfigure(&old, &new);
         let files = self.reload_service(&old, &new, &mut text);
@@ -175,7 +167,10 @@ impl Daemon {
             let what = match c.what {
                 What::Added => ": new\n",
                 What::Removed => ": leaves\n",
-                What::Changed => ": changed\n",
+                What::Changed => {
+                    diff::line(&mut text, &c.name, &texts.section("vrrp", &c.name));
+                    continue;
+                }
             };
             text.extend([c.name.as_str(), what]);
         }
@@ -183,6 +178,44 @@ impl Daemon {
             text.push_str("nothing has changed\n");
         }
         Ok(text)
+    }
+
+    /// Reads the file: its text, the configuration, and warnings.
+    fn read_new(&self) -> Result<(Secret, Config, String), String> {
+        let (file, name) = (&self.file, self.file.display());
+        // To open a pipe is to wait for a process that writes.
+        if file.metadata().is_ok_and(|m| !m.is_file()) {
+            return Err(format!("{name}: this is not a file\n"));
+        }
+        let bytes = read_text(file)?;
+        let (new, warnings) = parse(file, &bytes)?;
+        let texts = Texts::new(&self.text.0, &bytes.0);
+        let place = |kind, section, key| match texts.line(kind, section, key) {
+            0 => format!("{name}"),
+            line => format!("{name}:{line}"),
+        };
+        if let Some(u) = programs::unknown_user(&new) {
+            return Err(format!("{}: {u}\n", place(u.kind, u.section, u.key)));
+        }
+        if let Some(key) = diff::needs_restart(&self.config, &new) {
+            return Err(format!("{}: another {key} needs a restart\n", place("global", "", key)));
+        }
+        Ok((bytes, new, warnings))
+    }
+
+    /// `vipd reload --dry-run`: what a reload would change, or why it would be refused.
+    fn dry_run(&mut self, to: Asker) {
+        let answer = self.read_new().and_then(|(bytes, new, warnings)| {
+            let missing = |why| format!("{}: {why}\n", self.file.display());
+            self.rights.check(&new, &self.file).map_err(missing)?;
+            let text = diff::describe(&self.config, &new, &Texts::new(&self.text.0, &bytes.0));
+            Ok(warnings + if text.is_empty() { "nothing would change\n" } else { &text })
+        });
+        let (status, text) = match answer {
+            Ok(text) => (DONE, text),
+            Err(why) => (WRONG, why),
+        };
+        self.pending.push(Pending { to, text, status, is_resign: true, resigning: Vec::new() });
     }
 
     fn take_global(&mut self, old: &Config, new: &Config) {

@@ -55,14 +55,20 @@ impl Rights {
         Ok(Rights { own: needs.own, dropped: children & !needs.kept })
     }
 
+    /// What a new configuration needs, if what was kept is enough for it.
+    pub(super) fn check(&self, cfg: &Config, ini: &Path) -> Result<Needs, String> {
+        let needs = needs(cfg, ini);
+        let lost = needs.name(self.dropped);
+        match lost.as_str() {
+            "" => Ok(needs),
+            lost => Err(format!("needs a restart: capabilities were dropped at the start: {lost}")),
+        }
+    }
+
     /// Whether a new configuration can be had with what was kept; if so, takes of that what it needs, and returns a
     /// warning, if there is one.
     pub(super) fn suffice(&mut self, cfg: &Config, ini: &Path) -> Result<String, String> {
-        let needs = needs(cfg, ini);
-        let lost = needs.name(self.dropped);
-        if !lost.is_empty() {
-            return Err(format!("needs a restart: capabilities were dropped at the start: {lost}"));
-        }
+        let needs = self.check(cfg, ini)?;
         // Nothing is taken back: what an earlier configuration started may have to be ended.
         self.own |= needs.own;
         capability::restrict(self.own, u64::MAX);

@@ -333,8 +333,8 @@ fn hup_reloads_what_changed(w: &World) -> Result<()> {
     hup(&one, unchanged)?;
     // One that is refused is tried again.
     w.one.write("haproxy.cfg", "nonsense\n")?;
-    hup(&one, "no reload: its configuration is refused")?;
-    hup(&one, "no reload: its configuration is refused")?;
+    hup(&one, "no reload: it refuses its configuration")?;
+    hup(&one, "no reload: it refuses its configuration")?;
     one.kill();
     one.wait_exit(secs(2))?;
     let cfg = haproxy_cfg(&w.one, SERVICE)?;

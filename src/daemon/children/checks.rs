@@ -76,7 +76,7 @@ struct Child {
 impl Checks {
     pub(crate) fn new(cfg: &config::Config) -> Result<Self, Fatal> {
         if let Some(error) = programs::unknown_user(cfg) {
-            return Err(Fatal(error));
+            return Err(Fatal(error.to_string()));
         }
         let run = |c: &config::Check| Run { probe: Probe::new(&c.kind), attempt: Attempt::None };
         Ok(Checks(cfg.checks.iter().map(run).collect()))
