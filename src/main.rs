@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use vipd::base::exit::Exit;
+use vipd::config::diff::Texts;
 #[cfg(feature = "import")]
 use vipd::config::keepalived;
 use vipd::config::report::{Hint, nearest};
@@ -16,6 +17,7 @@ use vipd::config::{Config, schema};
 use vipd::daemon::children::mailer;
 use vipd::daemon::logger;
 use vipd::haproxy::command;
+use vipd::preflight::surroundings::{self, Host};
 use vipd::preflight::{advice, programs};
 use vipd::report::words;
 #[cfg(feature = "import")]
@@ -271,6 +273,7 @@ fn check(cfg: &Config, file: &Path) -> u8 {
         return USAGE_ERROR;
     }
     eprint!("{}", advice::advice(cfg, file));
+    look_around(cfg, file);
     for (line, odd) in programs::odd_hooks(cfg) {
         match line {
             0 => eprintln!("{}: warning: {odd}", file.display()),
@@ -293,6 +296,17 @@ fn check(cfg: &Config, file: &Path) -> u8 {
     }
     say(format!("{}: valid\n", file.display()).as_bytes());
     0
+}
+
+/// Warns of what this host does not have.
+fn look_around(cfg: &Config, file: &Path) {
+    let Ok(host) = Host::read() else { return };
+    let text = daemon::read_file(file).unwrap_or_default();
+    let texts = Texts::new(b"", &text);
+    for w in surroundings::look(cfg, &host) {
+        let line = texts.line("vrrp", w.name, w.key);
+        eprintln!("{}:{line}: warning: {}: {}", file.display(), w.key, w.text);
+    }
 }
 
 #[cfg(not(feature = "import"))]

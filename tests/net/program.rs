@@ -87,6 +87,16 @@ fn exit_codes(w: &World) -> Result<()> {
         let (_, text) = run(args)?;
         ensure!(text.contains(hint), "vipd {args:?}: {text}");
     }
+    // It looks around.
+    let ini = Vipd::ini(&w.one, None, &[router(100).with("mcast_src_ip = 192.168.30.99")]);
+    let odd = w.one.write("odd.ini", &ini.replace("interface = eth0", "interface = eth9"))?;
+    let (code, text) = run(&["-t", &odd.display().to_string()])?;
+    for warning in [
+        "warning: interface: eth9 does not exist here; there are eth0",
+        "warning: mcast_src_ip: 192.168.30.99 is not an address of this host: FAULT",
+    ] {
+        ensure!(code == Some(0) && text.contains(warning), "no {warning:?} in {text}");
+    }
     let one = Vipd::run(&w.one, None, &[router(100)])?;
     w.node1_is_master()?;
     let check = one.cli(&["status", "--check"])?;

@@ -14,7 +14,7 @@ impl Page<'_> {
     pub(super) fn router(&mut self, i: usize) {
         let Some(router) = self.node.routers.get(i) else { return };
         self.headline(router);
-        self.to_do(router);
+        self.cures(router);
         self.settings(i, router);
         self.authentication(router);
         self.master(router);
@@ -47,7 +47,7 @@ impl Page<'_> {
     }
 
     /// What ends each fault.
-    fn to_do(&mut self, router: &Router) {
+    fn cures(&mut self, router: &Router) {
         for text in words::to_do(router) {
             self.row("to do");
             writeln!(self.s, "{text}");
