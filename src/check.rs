@@ -1,16 +1,17 @@
 //! One `[check]`, pure: `(now, result) -> actions`. At most one attempt is under way at a time.
 //!
 //! Before its first result a check is neither up nor down; the first one decides, as in keepalived, whatever
-//! `rise` and `fall` say. A virtual router that cannot do without the check (no weight) does not take part until
-//! then, rather than becoming master and falling; with a weight, what is not known to be up counts as down, or a
-//! node that boots would preempt with a priority that it may not keep.
+//! `rise` and `fall` say. Until then, a virtual router that tracks the check without a weight does not take
+//! part, so that it does not become master only to fall. With a weight, an unknown check counts as down, so
+//! that a node that boots does not preempt with a priority that it may lose.
 
 use crate::base::exit::Exit;
+use crate::base::throttle::Throttle;
 use crate::base::time::Time;
 use crate::config::{self, CheckKind};
 use std::time::Duration;
 
-/// At most one line in this time about failures that change nothing.
+/// Failures that change nothing are reported once in this time.
 const FAILING_QUIET: Duration = Duration::from_secs(10);
 
 /// Why an attempt failed.
@@ -22,31 +23,31 @@ pub enum Failure {
     TimedOut,
     /// HTTP with this status, which is not 2xx or 3xx.
     Status(u16),
-    /// The answer is no HTTP.
+    /// The answer is not HTTP.
     NotHttp,
     /// The connection ended before an answer.
     Closed,
-    /// The command ended like this.
+    /// The command ended otherwise than with exit status 0.
     Exit(Exit),
 }
 
 /// What the daemon is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Begin an attempt: answered by `done`, at once or later.
+    /// Begin an attempt; `done` tells its end, at once or later.
     Start,
-    /// Drop the attempt that is under way; a command is killed, and its exit answered by `done` all the same.
+    /// Drop the attempt that is under way. A command is killed, and `done` is called when it has exited.
     Abandon,
 }
 
-/// What is worth a word.
+/// What is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transition {
     /// It is up from now on.
     Up,
     /// It is down from now on.
     Down(Failure),
-    /// One more failure of something that is up, the so-many-th in a row; rate-limited.
+    /// A failure of a check that is up still, and how many in a row; rate-limited.
     Failing(Failure, u32),
 }
 
@@ -56,7 +57,7 @@ enum Phase {
     Waiting { at: Time },
     /// Under way.
     Running { next: Time, until: Time },
-    /// A command that was killed and has not been reaped: one that cannot die is not started twice.
+    /// A command that was killed and is not reaped yet: a command that cannot die is not started twice.
     Ending { next: Time },
     /// The node stops.
     Over,
@@ -69,7 +70,7 @@ pub struct Check {
     pub name: String,
     /// Why the last attempt failed, if it did.
     pub failure: Option<Failure>,
-    /// When it became what it is.
+    /// When it came up or went down.
     pub since: Time,
     interval: Duration,
     timeout: Duration,
@@ -77,12 +78,12 @@ pub struct Check {
     rise: u32,
     is_command: bool,
     up: Option<bool>,
-    /// It came by a reload, and has no result yet.
+    /// A reload has added it.
     late: bool,
-    /// Results in a row that speak against `up`.
+    /// Results in a row that contradict `up`.
     against: u32,
     phase: Phase,
-    said_at: Option<Time>,
+    said: Throttle,
 }
 
 impl Check {
@@ -101,26 +102,26 @@ impl Check {
             late: false,
             against: 0,
             phase: Phase::Waiting { at: now },
-            said_at: None,
+            said: Throttle::default(),
         }
     }
 
-    /// It comes by a reload: who takes part already does not wait for its first result.
+    /// A check that a reload adds: a router that takes part already does not wait for its first result.
     pub fn added(cfg: &config::Check, now: Time) -> Self {
         Check { late: true, ..Check::new(cfg, now) }
     }
 
-    /// The same with other values. What it was holds until its results say otherwise. `same`: it asks the same question,
-    /// so an attempt that is under way goes on.
+    /// The same check with another configuration. It stays up or down until results say otherwise. `same`: an
+    /// attempt that is under way goes on, since it does the same.
     pub fn with(&self, cfg: &config::Check, same: bool, now: Time) -> Self {
         let new = Check::new(cfg, now);
         let phase = if same { self.phase } else { new.phase };
         let against = if same { self.against } else { 0 };
         let (up, late, since, failure) = (self.up, self.late, self.since, self.failure);
-        Check { up, late, since, failure, against, phase, said_at: self.said_at, ..new }
+        Check { up, late, since, failure, against, phase, said: self.said, ..new }
     }
 
-    /// Whether it came by a reload and has no result yet.
+    /// Whether a reload has added it and it has no result yet.
     pub fn is_late(&self) -> bool {
         self.late && self.up.is_none()
     }
@@ -195,11 +196,7 @@ impl Check {
             return Some(result.map_or_else(Transition::Down, |()| Transition::Up));
         }
         let why = self.failure?;
-        if self.said_at.is_some_and(|t| now.since(t) < FAILING_QUIET) {
-            return None;
-        }
-        self.said_at = Some(now);
-        Some(Transition::Failing(why, self.against))
+        self.said.pass(now, FAILING_QUIET).then_some(Transition::Failing(why, self.against))
     }
 }
 

@@ -15,7 +15,7 @@
 //! notify                                        hooks and mail: who is told by a process of its own
 //! lease  haproxy  check  vrrp  sys              addresses; HAProxy; [check]; the protocol; system calls
 //! config  wire                                  the configuration and the import; every byte layout
-//! base                                          time, text, hash, exit
+//! base                                          time, text, hash, exit, backoff, throttle
 //! ```
 //!
 //! `lease`, `haproxy`, `check`, `vrrp`, `event`, `notify`, `node`, `report`, `config`, `wire` and `base` are
@@ -46,7 +46,7 @@
 //!   `config/schema/vrrp.rs`.
 //! - An event: `event.rs`, its words in `report/words/`, the place in `node/` that emits it.
 //! - A counter: `vrrp/stats.rs`. The status, JSON and metrics list what is there.
-//! - An effect: `node/effect.rs`, the place in `node/` that pushes it, `carry_out` in `daemon/mod.rs`.
+//! - An effect: `node/effect.rs`, the place in `node/` that pushes it, `carry_out` in `daemon/effects.rs`.
 //! - A netlink or packet layout: `wire/`, with a test of its bytes; `tests/fuzz` for what is parsed.
 
 pub mod base;

@@ -37,7 +37,7 @@ usage: vipd [-c FILE]            run in the foreground (default /etc/vipd.ini)
                                  read the configuration again, and tell what that changed, or would change
        vipd resign [-c FILE] [NAME] [--for SECONDS] [--force]
                                  hand over, and do not preempt for that long (60)
-       vipd import FILE          a keepalived.conf as vipd.ini, on stdout
+       vipd import [-i ID] FILE  a keepalived.conf as vipd.ini, on stdout; ID: whose `@ID` lines count
        vipd --help | --version
 
 exit status: 0 clean stop, 1 failure at run time, 2 usage or configuration error
@@ -68,7 +68,8 @@ enum Command {
     Status,
     Reload,
     Resign,
-    Import(PathBuf),
+    /// The file, and the node whose `@ID` lines count.
+    Import(PathBuf, Option<String>),
     Print(String),
     /// Hidden: the child that vipd starts for a mail.
     SendMail,
@@ -102,7 +103,7 @@ fn main() -> ExitCode {
 fn carry_out(line: Line) -> u8 {
     let file = line.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
     match &line.command {
-        Command::Import(from) => import_file(from),
+        Command::Import(from, id) => import_file(from, id.clone()),
         Command::Print(text) => {
             say(text.as_bytes());
             0
@@ -195,6 +196,20 @@ fn command_line() -> Result<Line, Wrong> {
 
 const VERSION: &str = concat!("vipd ", env!("CARGO_PKG_VERSION"), "\n");
 
+/// `[-i ID] FILE`
+fn import_arguments(args: &mut lexopt::Parser) -> Result<Command, Wrong> {
+    let (mut file, mut id) = (None, None);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('i') => id = Some(args.value()?.string()?),
+            Value(name) if file.is_none() => file = Some(name.into()),
+            arg => return Err(arg.unexpected().into()),
+        }
+    }
+    let file = file.ok_or_else(|| Wrong("import: name a keepalived.conf".into()))?;
+    Ok(Command::Import(file, id))
+}
+
 impl Line {
     fn print(self, text: &str) -> Line {
         Line { command: Command::Print(text.into()), ..self }
@@ -205,7 +220,7 @@ impl Line {
         match self.command {
             Command::Run => {
                 self.command = match word.to_str() {
-                    Some("import") => Command::Import(args.value()?.into()),
+                    Some("import") => import_arguments(args)?,
                     Some("status") => Command::Status,
                     Some("reload") => Command::Reload,
                     Some("resign") => Command::Resign,
@@ -310,19 +325,29 @@ fn look_around(cfg: &Config, file: &Path) {
 }
 
 #[cfg(not(feature = "import"))]
-fn import_file(_: &Path) -> u8 {
+fn import_file(_: &Path, _: Option<String>) -> u8 {
     eprintln!("vipd: this one was built without `import`");
     USAGE_ERROR
 }
 
 #[cfg(feature = "import")]
-fn import_file(file: &Path) -> u8 {
-    let dir = file.parent().unwrap_or(Path::new(""));
-    let mut include = |pattern: &str| included(dir, pattern).map_err(|e| e.to_string());
+fn import_file(file: &Path, id: Option<String>) -> u8 {
     let name = file.display().to_string();
-    let done = text(file)
-        .map_err(|e| format!("{name}: {e}"))
-        .and_then(|t| keepalived::import(&name, &t, &mut include));
+    let done = text(file).map_err(|e| format!("{name}: {e}")).and_then(|text| {
+        let id_given = id.is_some();
+        keepalived::import(
+            &name,
+            &text,
+            &mut keepalived::Outside {
+                include: &mut |pattern| {
+                    included(pattern).map_err(|e| words::errno(e.raw_os_error().unwrap_or(0)))
+                },
+                program: &in_path,
+                id: id.unwrap_or_else(short_host_name),
+                id_given,
+            },
+        )
+    });
     match done {
         Ok(ini) => {
             say(ini.as_bytes());
@@ -335,22 +360,42 @@ fn import_file(file: &Path) -> u8 {
     }
 }
 
+/// What is not UTF-8 becomes U+FFFD, which no value may hold; in a comment it does not matter.
 #[cfg(feature = "import")]
 fn text(file: &Path) -> std::io::Result<String> {
-    let no_text = |_| std::io::Error::new(std::io::ErrorKind::InvalidData, "not UTF-8");
-    String::from_utf8(daemon::read_file(file)?).map_err(no_text)
+    Ok(String::from_utf8_lossy(&daemon::read_file(file)?).into_owned())
 }
 
-#[cfg(feature = "import")]
 /// The files that an `include` names: `*` in the last component stands for anything.
-fn included(dir: &Path, pattern: &str) -> std::io::Result<Vec<(String, String)>> {
-    let path = dir.join(pattern);
+#[cfg(feature = "import")]
+fn included(pattern: &str) -> std::io::Result<Vec<(String, String)>> {
+    let path = Path::new(pattern);
     let last = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     let files = match last.split_once('*') {
-        None => vec![path.clone()],
-        Some((head, tail)) => dir::files(path.parent().unwrap_or(dir), head, tail)?,
+        None => vec![path.to_owned()],
+        Some((head, tail)) => {
+            let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            dir::files(parent, head, tail)?
+        }
     };
     files.into_iter().map(|f| Ok((f.display().to_string(), text(&f)?))).collect()
+}
+
+/// An executable file of that name in one of PATH's directories.
+#[cfg(feature = "import")]
+fn in_path(name: &str) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let path = std::env::var_os("PATH")?;
+    let mut files = std::env::split_paths(&path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(name));
+    let runs = |f: &PathBuf| f.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    files.find(runs)?.to_str().map(str::to_owned)
+}
+
+/// keepalived's default for `-i`: the host name up to the first dot.
+#[cfg(feature = "import")]
+fn short_host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim_ascii().split('.').next().unwrap_or_default().to_owned()
 }
 
 /// Colour if a terminal shows it and NO_COLOR (<https://no-color.org>) does not forbid it.

@@ -1,5 +1,5 @@
-//! What keepalived 2.2.7 put on the wire (tests/data/captures), and 2.4.3 with `auth_hmac`, through vipd's codecs and
-//! back.
+//! What keepalived 2.2.7 put on the wire (tests/data/captures), and 2.4.3 with `auth_hmac`, through vipd's
+//! codecs and back.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -7,6 +7,6 @@ pub enum Exit {
     Code(i32),
     /// Killed by this signal.
     Signal(i32),
-    /// Not our child: unknown.
+    /// Unknown: the process was not our child.
     Unknown,
 }

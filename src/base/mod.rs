@@ -1,7 +1,10 @@
-//! What every room uses and none owns: the time, how a process ended, pieces of text, a hash.
+//! What every room uses: time, pauses that grow, messages that are not repeated, how a process ended, text, a
+//! hash.
 
+pub mod backoff;
 pub mod exit;
 pub mod hash;
 pub mod secret;
 pub mod text;
+pub mod throttle;
 pub mod time;

@@ -1,12 +1,12 @@
-//! Text from outside, made harmless; and two things that the standard library does with more code than this program needs.
+//! Text from outside, made harmless; and two functions of the standard library with less code.
 //!
-//! `write!` and `writeln!` into a `String` that have no result: it does not fail. At some 150 places that is less to
-//! read, and 1 to 2 KB less than `std::fmt::Write`.
+//! `write!` and `writeln!` into a `String` cannot fail, so here they return nothing. This saves 1 to 2 KB
+//! against `std::fmt::Write`.
 
 use std::fmt::{self, Arguments};
 use std::io;
 
-/// What `write!` calls; instead of `std::fmt::Write`.
+/// What `write!` calls, in place of `std::fmt::Write`.
 pub trait Write {
     /// Appends.
     fn write_fmt(&mut self, text: Arguments<'_>);
@@ -19,13 +19,14 @@ impl Write for String {
     }
 }
 
-/// As `str::split_once`. Its search for a text (and `contains`, `replace`) is made for large ones, and is 2 KB.
+/// As `str::split_once`, whose search is made for large texts and takes 2 KB.
 pub fn split_once<'a>(text: &'a str, by: &str) -> Option<(&'a str, &'a str)> {
     let at = text.as_bytes().windows(by.len()).position(|w| w == by.as_bytes())?;
     Some((text.get(..at)?, text.get(at + by.len()..)?))
 }
 
-/// Text from outside cannot forge a line or move a terminal's cursor.
+/// Appends text from outside with its control characters escaped, so that it cannot forge a line or move a
+/// terminal's cursor.
 pub fn escape(line: &str, out: &mut Vec<u8>) {
     for c in line.chars() {
         if c.is_control() && c != '\t' {

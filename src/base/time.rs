@@ -1,8 +1,8 @@
 //! The one notion of time: nanoseconds of `CLOCK_BOOTTIME`.
 //!
 //! The clock is read by the loop (`sys::clock`) and passed in; nothing in the core reads it.
-//! `std::time::Instant` is `CLOCK_MONOTONIC` and blind to suspend, which is when a master must
-//! notice that its time has passed.
+//! `std::time::Instant` is `CLOCK_MONOTONIC`, which stands still in suspend: a master that wakes up would not
+//! notice that its leases are over.
 
 use std::ops::{Add, AddAssign, Sub};
 use std::time::Duration;

@@ -14,7 +14,22 @@ pub const MAX_SECTIONS: usize = 1024;
 pub const MAX_NAME: usize = 32;
 
 /// Keys whose values may hold `#` and `;` after white space.
-const RAW_KEYS: [&str; 5] = ["auth_pass", "auth_hmac_key", "args", "target", "notify"];
+const RAW_KEYS: [&str; 9] = [
+    "auth_pass",
+    "auth_hmac_key",
+    "args",
+    "target",
+    "notify",
+    "notify_master",
+    "notify_backup",
+    "notify_fault",
+    "notify_stop",
+];
+
+/// Whether the value of a key may hold `#` and `;` after white space.
+pub fn is_raw(key: &str) -> bool {
+    RAW_KEYS.contains(&key)
+}
 
 /// `key = value`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,7 +180,7 @@ fn entry<'a>(line: u32, text: &'a str, report: &mut Report) -> Option<Entry<'a>>
     }
     let (key, value) = text.split_once('=').map(|(key, value)| (trim(key), trim(value))).unwrap_or_default();
     if !key.is_empty() && is_name(key) {
-        if RAW_KEYS.contains(&key) {
+        if is_raw(key) {
             return Some(Entry { line, key, value });
         }
         let value = without_comment(value);

@@ -286,6 +286,31 @@ pub struct Garp {
     pub interval: Duration,
 }
 
+/// Commands for one state each, split as `notify`; empty: none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateHooks {
+    /// `notify_master`
+    pub master: Vec<String>,
+    /// `notify_backup`
+    pub backup: Vec<String>,
+    /// `notify_fault`
+    pub fault: Vec<String>,
+    /// `notify_stop`
+    pub stop: Vec<String>,
+}
+
+impl StateHooks {
+    /// Each with its key.
+    pub fn all(&self) -> [(&'static str, &Vec<String>); 4] {
+        [
+            ("notify_master", &self.master),
+            ("notify_backup", &self.backup),
+            ("notify_fault", &self.fault),
+            ("notify_stop", &self.stop),
+        ]
+    }
+}
+
 /// `[vrrp NAME]`: one virtual router.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vrrp {
@@ -338,8 +363,12 @@ pub struct Vrrp {
     pub use_vmac: bool,
     /// `vmac_xmit_base`: only with `use_vmac`, and always if there are `unicast_peers`: adverts are sent from the interface itself and its own MAC.
     pub vmac_xmit_base: bool,
+    /// `dont_track_primary`: the own interface may be down.
+    pub dont_track_primary: bool,
     /// `notify`, as in `Global`; it runs before that one.
     pub notify: Vec<String>,
+    /// `notify_master` and the others; they run before `notify`.
+    pub state_hooks: StateHooks,
     /// `garp_*`
     pub garp: Garp,
     /// `lease`
@@ -359,6 +388,11 @@ impl Vrrp {
     /// The only senders that it listens to; empty: all.
     pub fn heard(&self) -> &[IpAddr] {
         if self.unicast_peers.is_empty() { &self.allowed_peers } else { &self.unicast_peers }
+    }
+
+    /// Its hooks, each with its key; an empty one is none.
+    pub fn hooks(&self) -> impl Iterator<Item = (&'static str, &Vec<String>)> {
+        std::iter::once(("notify", &self.notify)).chain(self.state_hooks.all())
     }
 
     /// Whether its adverts go over IPv6.

@@ -64,10 +64,10 @@ impl Control {
         })
     }
 
-    /// What to wait for: the listener, then each client; `true`: until it can be written to.
-    pub fn fds(&self) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
-        let clients = self.clients.iter().map(|c| (c.stream.as_fd(), c.answer.is_some()));
-        let listener = self.accept_paused_until.is_none().then(|| (self.listener.as_fd(), false));
+    /// What to wait for: the listener, then each client by its number; `true`: until it can be written to.
+    pub fn fds(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Option<Asker>, bool)> {
+        let clients = self.clients.iter().map(|c| (c.stream.as_fd(), Some(c.number), c.answer.is_some()));
+        let listener = self.accept_paused_until.is_none().then(|| (self.listener.as_fd(), None, false));
         listener.into_iter().chain(clients)
     }
 
@@ -95,9 +95,20 @@ impl Control {
         }
     }
 
-    /// Accepts, reads, writes and drops clients. `answer` turns a request into exit status and text; `None`:
-    /// the answer comes later, by `reply`.
-    pub fn serve(&mut self, now: Time, mut answer: impl FnMut(Request, Asker) -> Option<(u8, String)>) {
+    /// Reads from, writes to or drops a client, or accepts new ones (`None`). `answer` turns a request into
+    /// exit status and text; `None`: the answer comes later, by `reply`.
+    pub fn serve(
+        &mut self,
+        now: Time,
+        client: Option<Asker>,
+        mut answer: impl FnMut(Request, Asker) -> Option<(u8, String)>,
+    ) {
+        let Some(number) = client else { return self.accept(now) };
+        let mut watchers = self.clients.iter().filter(|c| c.watch.is_some()).count();
+        self.clients.retain_mut(|c| c.number != number || c.serve(now, &mut watchers, &mut answer));
+    }
+
+    fn accept(&mut self, now: Time) {
         for _ in 0..MAX_CLIENTS {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
@@ -119,8 +130,6 @@ impl Control {
                 self.clients.push(Client { number, waits, stream, line, answer, until, watch: None });
             }
         }
-        let mut watchers = self.clients.iter().filter(|c| c.watch.is_some()).count();
-        self.clients.retain_mut(|c| c.serve(now, &mut watchers, &mut answer));
     }
 
     /// Whether anybody watches.
@@ -245,6 +254,19 @@ struct Gone;
 mod tests {
     use super::*;
 
+    /// Says of the listener and of each client that it is ready.
+    fn serve_all(
+        control: &mut Control,
+        now: Time,
+        mut answer: impl FnMut(Request, Asker) -> Option<(u8, String)>,
+    ) {
+        control.serve(now, None, &mut answer);
+        let numbers: Vec<Asker> = control.clients.iter().map(|c| c.number).collect();
+        for number in numbers {
+            control.serve(now, Some(number), &mut answer);
+        }
+    }
+
     struct Served {
         control: Control,
         path: std::path::PathBuf,
@@ -269,7 +291,7 @@ mod tests {
         fn serve(&mut self) -> Vec<Asker> {
             let mut later = Vec::new();
             for _ in 0..2 {
-                self.control.serve(self.now, |r, to| match r {
+                serve_all(&mut self.control, self.now, |r, to| match r {
                     Request::Status(..) => Some((0, "well\n".to_owned())),
                     _ => {
                         later.push(to);
@@ -356,7 +378,7 @@ mod tests {
         let full = s.connect(b"status\n");
         let asked = std::cell::Cell::new((0, 0));
         let serve = |control: &mut Control, now| {
-            control.serve(now, |r, to| match r {
+            serve_all(control, now, |r, to| match r {
                 Request::Reload { .. } => {
                     asked.set((asked.get().0 + 1, to));
                     None

@@ -1,5 +1,5 @@
 //! The sink of the `log` crate: stderr or syslog. It never blocks the loop: a line that cannot be taken at
-//! once is dropped and counted, and the count is told with the next line that gets through.
+//! once is dropped and counted, and the next line that gets through is preceded by the count.
 
 use crate::base::text::escape;
 use crate::config::{LogFacility, LogLevel, LogTarget};
@@ -17,10 +17,10 @@ use std::sync::Mutex;
 use syslog::{Facility, Severity};
 
 const DEV_LOG: &str = "/dev/log";
-/// Longest line; a pipe takes up to 4096 octets at once or not at all.
+/// Longest line in octets. A pipe takes up to 4096 octets at once or not at all (PIPE_BUF).
 const MAX_LINE: usize = 2048;
 
-/// As RFC 3164 and RFC 5322 have them.
+/// Month names of RFC 3164 and RFC 5322.
 pub const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
@@ -36,11 +36,12 @@ struct Inner {
 /// Time stamps on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stamp {
-    /// A pipe or a socket: whoever is behind it adds its own (journald, supervise-daemon's logger, a container runtime).
+    /// A pipe or a socket: the reader adds its own (journald, supervise-daemon's logger, a container
+    /// runtime).
     None,
     /// A terminal.
     Time,
-    /// A file, which nobody adds them to.
+    /// A file: no reader adds one.
     Date,
 }
 
@@ -187,8 +188,9 @@ impl Sink {
     }
 }
 
-/// `<PRI>Mmm dd hh:mm:ss vipd[PID]: ` (RFC 3164 §4.1; to /dev/log goes no host name). By hand: the `syslog` crate's
-/// formatter costs 27 KiB, and its time is UTC, where the RFC and everybody's syslogd mean local time.
+/// `<PRI>Mmm dd hh:mm:ss vipd[PID]: ` (RFC 3164 §4.1, without the host name, which /dev/log does not take).
+/// Written by hand: the formatter of the `syslog` crate costs 27 KiB and writes UTC where the RFC means local
+/// time.
 fn header(out: &mut Vec<u8>, facility: Facility, severity: Severity, t: &Local, pid: u32) {
     let _ = write!(out, "<{}>", facility as u32 | severity as u32);
     date(out, t);
@@ -202,15 +204,15 @@ fn date(out: &mut Vec<u8>, t: &Local) {
     let _ = write!(out, "{month} {:2} {h:02}:{m:02}:{s:02}", t.day);
 }
 
-/// The terminal or pipe behind stderr, opened anew: O_NONBLOCK on stderr itself would be shared with whoever else has
-/// it, and that it is writable does not mean that a line fits when it is written. A pipe takes a line as a whole or not
-/// at all (PIPE_BUF).
+/// The terminal or pipe behind stderr, opened a second time: other processes share the flags of stderr
+/// itself, so it must not become O_NONBLOCK, and poll(2) does not say whether a whole line fits. A pipe takes
+/// a line as a whole or not at all (PIPE_BUF).
 fn reopened() -> Option<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
     OpenOptions::new().write(true).custom_flags(flags).open("/proc/self/fd/2").ok()
 }
 
-/// What takes no more is not waited for.
+/// Writes to stderr itself, unless that would block.
 fn write_stderr(out: &[u8]) -> bool {
     let stderr = stderr().lock();
     let fd = stderr.as_fd();

@@ -1,58 +1,58 @@
-//! The one loop: descriptors, ppoll until the nearest deadline, bytes → the node, its effects → `sys`, their
-//! results → the node. Decides nothing.
+//! The one loop: descriptors, ppoll until the nearest deadline, what came to the node, its effects to the
+//! kernel, and their results to the node again. It decides nothing: whatever follows from an event, the node
+//! says.
+//!
+//! `poll`: what is waited for · `read`: what came · `effects`: what the node wants done · `requests`,
+//! `reload`: what somebody asks for · `network`, `haproxy`, `children`: the owners of descriptors and
+//! processes.
 
 pub mod children;
+mod effects;
 mod haproxy;
 pub mod logger;
 mod network;
+mod poll;
 mod read;
+mod realtime;
 mod reload;
+mod requests;
 mod rights;
 mod secrets;
 mod state_files;
+#[cfg(test)]
+mod tests;
 
 pub use reload::{read_config, read_file};
 
 use crate::base::secret::Secret;
+use crate::base::throttle::Once;
 use crate::base::time::{Time, earlier};
 use crate::config::{self, Config};
 use crate::control::Control;
 use crate::event::Event;
-use crate::haproxy::supervisor;
-use crate::lease::TAG;
-use crate::node::{Clocks, Effect, Node, SETTLE, Step, TURN};
+use crate::node::{Clocks, Node, SETTLE, Step, TURN};
 use crate::preflight::advice::open_secret;
 use crate::report::history::History;
 use crate::report::repeat::Repeats;
 use crate::report::watch;
 use crate::report::words;
-use crate::sys::batch::Batch;
-use crate::sys::diag::Connections;
-use crate::sys::netlink::Netlink;
-use crate::sys::socket::Kind;
 use crate::sys::{clock, process, runtime, schedule, signal};
 use children::checks::Checks;
-use children::jobs::{Done, Jobs};
+use children::jobs::Jobs;
 use haproxy::service::Service;
-use network::links::Sockets;
-use nix::errno::Errno;
+use network::Network;
 use nix::fcntl::Flock;
-use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::poll::PollFlags;
 use nix::sys::signalfd::SignalFd;
-use nix::sys::time::TimeSpec;
-use reload::{Job, Pending};
+use poll::{PollSet, Source};
+use realtime::Realtime;
+use requests::Requests;
 use rights::Rights;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// How long vipd goes without realtime priority after it used the CPU without a pause.
-const STEP_DOWN: Duration = Duration::from_secs(10);
-
-/// Requests that are answered later, whether somebody still waits for that or not.
-const MAX_JOBS: usize = 16;
 
 /// A failure that ends the daemon: one line that names it.
 #[derive(Debug)]
@@ -63,134 +63,108 @@ fn fatal(what: impl std::fmt::Display, e: impl std::fmt::Display) -> Fatal {
     Fatal(format!("{what}: {e}"))
 }
 
-/// What a descriptor is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Source {
-    Netlink,
-    Signals,
-    Vrrp(usize, Kind),
-    UnknownVrid(usize),
-    VrrpV6(usize),
-    Vmac(usize),
-    UnknownVridV6(usize),
-    Arp(usize),
-    Neighbours(usize),
-    Haproxy(haproxy::service::Source),
-    Check(usize),
-    Jobs,
-    Control,
-}
-
 struct Daemon {
+    setup: Setup,
     node: Node,
-    netlink: Netlink,
+    net: Network,
     signals: SignalFd,
-    sockets: Vec<Sockets>,
     service: Option<Service>,
     checks: Checks,
     jobs: Jobs,
     control: Control,
-    router_id: String,
-    control_socket: PathBuf,
-    file: PathBuf,
-    config: Rc<Config>,
-    /// The text of the configuration file, to tell what another one changes.
-    text: Secret,
-    /// SIGHUP came.
-    hangup: bool,
-    asked: Vec<Job>,
-    pending: Vec<Pending>,
-    started: Time,
-    buf: Vec<u8>,
-    batch: Batch,
-    out: Vec<u8>,
-    exit: Option<u8>,
-    /// When the kernel's tables are to be read again.
-    reread_at: Option<Time>,
-    /// `realtime_priority`, and when it is taken up again after vipd stepped down.
-    realtime: u8,
-    realtime_at: Option<Time>,
-    /// The TCP connections of this turn, once addresses leave in it.
-    connections: Option<Connections>,
+    requests: Requests,
+    realtime: Realtime,
     repeats: Repeats,
     history: History,
     /// HAProxy's last ALERT, and when, as time since 1970 UTC.
     alert: Option<(String, Duration)>,
-    /// The kernel cannot reset any, and that has been said.
-    no_diag: bool,
     rights: Rights,
-    /// Held as long as the process.
-    _locks: (Flock<File>, Flock<File>),
+    /// A state file could not be written, and that was logged.
+    unwritable: Once,
+    /// The exit status, once the node is through.
+    exit: Option<u8>,
+}
+
+/// Where this vipd has its files, and what it is called.
+struct Setup {
+    file: PathBuf,
+    config: Rc<Config>,
+    /// The text of the configuration file, to tell what another one changes.
+    text: Secret,
+    /// The state files and HAProxy's are named after it.
+    control_socket: PathBuf,
+    router_id: String,
+    started: Time,
 }
 
 /// Runs with the configuration of `file` until it is told to stop; returns the exit status.
+///
+/// # Errors
+///
+/// What makes a start impossible, or a loop: no capability, no netlink, another vipd.
 pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
     let rights = Rights::take(cfg, file)?;
-    if let Some(told) = open_secret(cfg, file) {
-        log::warn!("{}: {told}", file.display());
+    if let Some(warning) = open_secret(cfg, file) {
+        log::warn!("{}: {warning}", file.display());
     }
     runtime::keep_descriptors();
     process::adopt_orphans();
+    let path = &cfg.global.control_socket;
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    runtime::make_dir(dir).map_err(|e| fatal(dir.display(), e))?;
+    // They last as long as the process.
+    let _locks = lock(path)?;
     let mut daemon = Daemon::open(cfg, file, rights)?;
-    daemon.begin(cfg)?;
+    daemon.begin()?;
     loop {
         daemon.turn()?;
         if let Some(status) = daemon.exit {
-            let _ = std::fs::remove_file(&cfg.global.control_socket);
+            let _ = std::fs::remove_file(path);
             return Ok(status);
         }
     }
 }
 
 impl Daemon {
+    /// Opens what does not depend on the interfaces. The locks are held.
     fn open(cfg: &Rc<Config>, file: &Path, rights: Rights) -> Result<Self, Fatal> {
         let path = &cfg.global.control_socket;
-        let dir = path.parent().unwrap_or(Path::new("/"));
-        runtime::make_dir(dir).map_err(|e| fatal(dir.display(), e))?;
-        let locks = lock(path)?;
-        let control = Control::open(path).map_err(|e| fatal(path.display(), e))?;
         let now = clock::now();
         let host = host_name();
         let router_id = cfg.global.router_id.clone().unwrap_or_else(|| host.clone());
         Ok(Daemon {
             node: Node::new(cfg, now),
-            netlink: Netlink::open(TAG).map_err(|e| fatal("netlink", words::errno(e as i32)))?,
+            net: Network::open().map_err(|e| fatal("netlink", words::errno(e as i32)))?,
             signals: signal::open().map_err(|e| fatal("signalfd", words::errno(e as i32)))?,
-            sockets: Vec::new(),
             service: cfg.haproxy.as_ref().map(|h| Service::new(h, path)),
             checks: Checks::new(cfg)?,
             jobs: Jobs::new(cfg, &router_id, host),
-            control,
-            router_id,
-            control_socket: path.clone(),
-            file: file.to_owned(),
-            config: cfg.clone(),
-            text: reload::read_text(file).unwrap_or_default(),
-            hangup: false,
-            asked: Vec::new(),
-            pending: Vec::new(),
-            started: now,
-            buf: vec![0; 9216],
-            batch: Batch::default(),
-            out: Vec::new(),
-            exit: None,
-            reread_at: None,
-            realtime: cfg.global.realtime_priority,
-            realtime_at: None,
-            connections: None,
+            control: Control::open(path).map_err(|e| fatal(path.display(), e))?,
+            requests: Requests::default(),
+            realtime: Realtime::new(cfg.global.realtime_priority),
             repeats: Repeats::default(),
             history: History::default(),
             alert: None,
-            no_diag: false,
             rights,
-            _locks: locks,
+            unwritable: Once::default(),
+            exit: None,
+            setup: Setup {
+                file: file.to_owned(),
+                config: cfg.clone(),
+                text: reload::read_text(file).unwrap_or_default(),
+                control_socket: path.clone(),
+                router_id,
+                started: now,
+            },
         })
     }
 
-    fn begin(&mut self, cfg: &Config) -> Result<(), Fatal> {
-        log::info!("vipd {} starts on {}", env!("CARGO_PKG_VERSION"), self.router_id);
-        self.sockets.resize_with(self.node.links.len(), Sockets::default);
-        let (remembered, named) = self.recall();
+    fn begin(&mut self) -> Result<(), Fatal> {
+        log::info!("vipd {} starts on {}", env!("CARGO_PKG_VERSION"), self.setup.router_id);
+        self.node.set_wall_clock(clock::now(), clock::wall());
+        let cfg = self.setup.config.clone();
+        self.net.resize(self.node.links.len());
+        let (was_master, named) = self.recall();
         if let Some(h) = &cfg.haproxy {
             nonlocal_bind(h);
         }
@@ -199,7 +173,7 @@ impl Daemon {
         {
             log::warn!("lock_memory: {} (CAP_IPC_LOCK or RLIMIT_MEMLOCK is missing)", words::errno(e as i32));
         }
-        self.take_realtime();
+        self.realtime.take();
         self.dump().map_err(|e| fatal("netlink", words::errno(e as i32)))?;
         self.run_effects();
         self.remove_leftovers(&named).map_err(|e| fatal("netlink", words::errno(e as i32)))?;
@@ -209,7 +183,7 @@ impl Daemon {
         // Another master may have been heard meanwhile.
         let now = clock::now();
         self.read_all_adverts();
-        self.node.begin(clock::now(), &remembered);
+        self.node.begin(clock::now(), &was_master);
         self.settle(now);
         Ok(())
     }
@@ -225,7 +199,7 @@ impl Daemon {
             }
             self.run(step, now);
         }
-        self.serve_jobs(now);
+        self.serve_requests(now);
         Ok(())
     }
 
@@ -235,12 +209,10 @@ impl Daemon {
             self.read(*source)?;
         }
         self.control.expire(now);
-        if self.reread_at.is_some_and(|t| now >= t) {
+        if self.net.is_reread_due(now) {
             self.reread();
         }
-        if self.realtime_at.is_some_and(|t| now >= t) {
-            self.take_realtime();
-        }
+        self.realtime.tick(now);
         if self.node.is_takeover_due(now) {
             // This process may have stood still since ppoll returned, and the master's adverts wait.
             self.read_all_adverts();
@@ -251,95 +223,36 @@ impl Daemon {
     /// Waits for descriptors until the nearest deadline; returns what is ready.
     fn wait(&self) -> nix::Result<Vec<Source>> {
         let now = clock::now();
-        let mut deadline = earlier(self.node.deadline(now), self.control.deadline());
-        deadline = earlier(earlier(deadline, self.reread_at), self.realtime_at);
-        deadline = earlier(deadline, self.repeats.deadline());
-        let mut fds: Vec<PollFd<'_>> = Vec::new();
-        let mut sources = Vec::new();
-        let mut add = |fd, source, flags| {
-            fds.push(PollFd::new(fd, flags));
-            sources.push(source);
-        };
-        let read = PollFlags::POLLIN;
-        add(self.netlink.as_fd(), Source::Netlink, read);
-        add(self.signals.as_fd(), Source::Signals, read);
-        for (i, s) in self.sockets.iter().enumerate() {
-            for (kind, v) in [(Kind::Plain, &s.vrrp), (Kind::Ah, &s.ah)] {
-                if let Some(v) = v {
-                    add(v.as_fd(), Source::Vrrp(i, kind), read);
-                }
-            }
-            if let Some(v) = &s.vmac {
-                add(v.as_fd(), Source::Vmac(i), read);
-            }
-            if let Some(v) = &s.vrrp_v6 {
-                add(v.as_fd(), Source::VrrpV6(i), read);
-            }
-            if let Some(a) = &s.arp {
-                add(a.as_fd(), Source::Arp(i), read);
-            }
-            if let Some(n) = &s.neighbours {
-                add(n.as_fd(), Source::Neighbours(i), read);
-            }
-            if s.unknown_vrid_after.is_none_or(|t| now >= t) {
-                if let Some(x) = &s.unknown_vrid {
-                    add(x.as_fd(), Source::UnknownVrid(i), read);
-                }
-                if let Some(x) = &s.unknown_vrid_v6 {
-                    add(x.as_fd(), Source::UnknownVridV6(i), read);
-                }
-            }
-        }
+        self.sources(now).wait(self.deadline(now).map(|t| t.since(now)))
+    }
+
+    /// Everything that is waited for, the most important first.
+    fn sources(&self, now: Time) -> PollSet<'_> {
+        let mut set = PollSet::default();
+        set.add(self.signals.as_fd(), Source::Signals);
+        self.net.poll(now, &mut set);
         for (fd, source) in self.service.iter().flat_map(Service::fds) {
-            add(fd, Source::Haproxy(source), read);
+            set.add(fd, Source::Haproxy(source));
         }
-        for (i, fd, flags) in self.checks.fds() {
-            add(fd, Source::Check(i), flags);
+        self.checks.poll(&mut set);
+        self.jobs.poll(&mut set);
+        for (fd, client, write) in self.control.fds() {
+            let source = client.map_or(Source::Control, Source::Client);
+            set.add_for(fd, source, if write { PollFlags::POLLOUT } else { PollFlags::POLLIN });
         }
-        for fd in self.jobs.fds() {
-            add(fd, Source::Jobs, read);
-        }
-        for (fd, write) in self.control.fds() {
-            add(fd, Source::Control, if write { PollFlags::POLLOUT } else { read });
-        }
-        for s in &self.sockets {
-            deadline = earlier(deadline, s.unknown_vrid_after.filter(|t| *t > now));
-        }
-        let timeout = deadline.map(|t| TimeSpec::from_duration(t.since(now)));
-        let mut done = ppoll(&mut fds, timeout, None);
-        if done == Err(Errno::EINVAL) {
-            // More than we may have open now: the first ones matter most.
-            fds.truncate(runtime::most_descriptors());
-            done = ppoll(&mut fds, timeout, None);
-        }
-        match done {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(e) => return Err(e),
-        }
-        let mut ready: Vec<Source> = fds
-            .iter()
-            .zip(sources)
-            .filter(|(fd, _)| fd.revents().is_none_or(|r| !r.is_empty()))
-            .map(|(_, source)| source)
-            .collect();
-        ready.dedup(); // all pipes are one source, and so are all clients
-        Ok(ready)
+        set
     }
 
-    fn take_realtime(&mut self) {
-        self.realtime_at = None;
-        if self.realtime == 0 {
-            return;
-        }
-        if let Err(e) = schedule::realtime(self.realtime) {
-            log::warn!("realtime_priority: {} (CAP_SYS_NICE is missing)", words::errno(e as i32));
-        }
-    }
-
-    /// No pause in half a second: whoever else needs the CPU comes first for a while, HAProxy among them.
-    fn stepped_down(&mut self, now: Time) {
-        self.realtime_at = Some(now + STEP_DOWN);
-        log::warn!("busy without a pause: no realtime priority for {} s", STEP_DOWN.as_secs());
+    /// When there is something to do even if nothing comes.
+    fn deadline(&self, now: Time) -> Option<Time> {
+        let all = [
+            self.node.deadline(now),
+            self.net.deadline(now),
+            self.control.deadline(),
+            self.realtime.deadline(),
+            self.repeats.deadline(),
+        ];
+        all.into_iter().fold(None, earlier)
     }
 
     /// Timers, then everything that follows. `turn` was read before the sockets were.
@@ -353,7 +266,7 @@ impl Daemon {
         self.node.run(step, Clocks { turn, fresh: clock::now() });
         self.run_effects();
         if step == Step::Log {
-            self.connections = None;
+            self.net.end_turn();
             self.log_events();
         }
     }
@@ -378,75 +291,6 @@ impl Daemon {
             Some(0) => log::log!(level, "{text}"),
             Some(more) => log::log!(level, "{text} (and {more} more)"),
             None => self.repeats.hold(event, level, text),
-        }
-    }
-
-    fn run_effects(&mut self) {
-        while let Some(effect) = self.node.next_effect() {
-            self.carry_out(effect);
-        }
-    }
-
-    fn carry_out(&mut self, effect: Effect) {
-        match effect {
-            Effect::Open { link, ifindex } => match self.open_link(link, ifindex) {
-                Ok(()) => self.node.opened(clock::now(), link),
-                Err(e) => self.node.open_failed(clock::now(), link, e as i32),
-            },
-            Effect::Close { link } => self.sockets[link] = Sockets::default(),
-            Effect::Advert { router, priority, decided } => self.advert(router, priority, decided),
-            Effect::Addrs(mut ops) => {
-                let before = clock::now();
-                self.node.addrs.keep_valid(&mut ops, before);
-                let errnos = self.netlink.carry_out(ops.len(), &|out, seq, i| ops[i].encode(out, seq));
-                let results: Vec<_> = ops.into_iter().zip(errnos).collect();
-                self.node.addrs_done(before, clock::now(), &results);
-            }
-            Effect::Disconnect { router } => self.disconnect(router),
-            Effect::DisconnectVip { entry } => self.disconnect_vips(&[entry]),
-            Effect::Announce { entry } => self.announce(entry),
-            Effect::Probe { entry } => self.probe(entry),
-            Effect::Remember { router, memory } => self.remember(router, memory),
-            Effect::Forget { name } => {
-                let _ = std::fs::remove_file(state_files::state_file(&self.control_socket, &name));
-            }
-            Effect::Reread => self.reread(),
-            Effect::NewService => {
-                self.service = self.config.haproxy.as_ref().map(|h| Service::new(h, &self.control_socket));
-            }
-            Effect::Vmac { link, op } => self.vmac(link, op),
-            Effect::Unmake { ifindex } => self.unmake(Some(ifindex)),
-            Effect::UnmakeAll => self.unmake(None),
-            Effect::Haproxy(supervisor::Action::Spawn { .. }) if !self.node.may_spawn() => {}
-            Effect::Haproxy(action) => {
-                let Some(service) = &mut self.service else { return };
-                if let Some(outcome) = service.carry_out(action) {
-                    self.node.supervise(clock::now(), outcome);
-                }
-            }
-            Effect::Check { check, action } => {
-                if let Some(failure) = self.checks.carry_out(check, action) {
-                    self.node.check_done(clock::now(), check, Err(failure), String::new());
-                }
-            }
-            Effect::Hook(action) => {
-                if let Some(done) = self.jobs.hook(&self.node, action) {
-                    self.job_done(clock::now(), done);
-                }
-            }
-            Effect::Mail(action) => {
-                if let Some(done) = self.jobs.mail(&self.node, action) {
-                    self.job_done(clock::now(), done);
-                }
-            }
-            Effect::Exit(status) => self.exit = Some(status),
-        }
-    }
-
-    fn job_done(&mut self, now: Time, done: Done) {
-        match done {
-            Done::Hook(job, result) => self.node.hook_done(now, job, result),
-            Done::Mail(job, outcome, text) => self.node.mail_done(now, job, outcome, text),
         }
     }
 }

@@ -7,16 +7,16 @@ use crate::preflight::capabilities::{self, Needs, VITAL};
 use crate::sys::{capability, runtime};
 use std::path::Path;
 
-/// What there is, and what there was.
+/// What this process has kept, and what it has given up.
 #[derive(Debug)]
 pub(super) struct Rights {
     /// In effect.
     own: u64,
-    /// Given up, as far as children of root could have had it.
+    /// Given up, as far as children of root could have used it.
     dropped: u64,
 }
 
-/// Looks at HAProxy's files: HAProxy inherits what there is.
+/// What the configuration needs. HAProxy inherits the capabilities, so its files count too.
 fn needs(cfg: &Config, ini: &Path) -> Needs {
     let ports = runtime::read_sysctl("net/ipv4/ip_unprivileged_port_start");
     let ports = ports.and_then(|p| p.parse().ok()).unwrap_or(1024);
@@ -28,7 +28,8 @@ fn needs(cfg: &Config, ini: &Path) -> Needs {
     Needs::of(cfg, reasons)
 }
 
-/// Root alone, without a capability, may not read what others keep to themselves.
+/// Whether reading a file again takes a capability: root without one cannot read files that their owner keeps
+/// private.
 fn among_foreign(file: &Path) -> capabilities::Reasons {
     let path = std::fs::canonicalize(file).unwrap_or_default();
     let foreign = path.ancestors().filter_map(Path::to_str).any(is_foreign);
@@ -40,7 +41,13 @@ fn is_foreign(dir: &str) -> bool {
 }
 
 impl Rights {
-    /// Names what is missing, and gives up what is not needed. Before any descriptor that could be had by it.
+    /// Nothing is looked at, and nothing given up.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Rights { own: 0, dropped: 0 }
+    }
+
+    /// Logs what is missing and gives up what is not needed. Call before opening any descriptor.
     pub(super) fn take(cfg: &Config, ini: &Path) -> Result<Self, Fatal> {
         let needs = needs(cfg, ini);
         let (own, children) = capability::held();
@@ -55,7 +62,7 @@ impl Rights {
         Ok(Rights { own: needs.own, dropped: children & !needs.kept })
     }
 
-    /// What a new configuration needs, if what was kept is enough for it.
+    /// What a new configuration needs, or why it needs a restart.
     pub(super) fn check(&self, cfg: &Config, ini: &Path) -> Result<Needs, String> {
         let needs = needs(cfg, ini);
         let lost = needs.name(self.dropped);
@@ -65,11 +72,11 @@ impl Rights {
         }
     }
 
-    /// Whether a new configuration can be had with what was kept; if so, takes of that what it needs, and returns a
-    /// warning, if there is one.
+    /// Takes up again, of what was kept, what a new configuration needs; returns a warning, or why it needs a
+    /// restart.
     pub(super) fn suffice(&mut self, cfg: &Config, ini: &Path) -> Result<String, String> {
         let needs = self.check(cfg, ini)?;
-        // Nothing is taken back: what an earlier configuration started may have to be ended.
+        // Nothing more is given up: processes that an earlier configuration started may have to be killed.
         self.own |= needs.own;
         capability::restrict(self.own, u64::MAX);
         Ok(match needs.commands && self.dropped != 0 {

@@ -11,9 +11,9 @@ use std::path::Path;
 ///
 /// # Errors
 ///
-/// Why there is none. One that belongs to neither root nor this user is not believed: somebody else may change it.
+/// Why there is none. A file of another user than root and this one is not read: its owner may change it.
 pub(super) fn read(path: &Path) -> Result<SecretFile, String> {
-    // To open a pipe is to wait for somebody who writes.
+    // Opening a pipe would wait for a process that writes to it.
     let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path);
     let read = |file: File| -> io::Result<SecretFile> {
         let about = file.metadata()?;

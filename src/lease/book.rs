@@ -5,6 +5,7 @@ use super::entry::{Entry, Want};
 use super::kernel::{IFA_F_SECONDARY, Seen, is_usable};
 use super::operations::{RENEWAL_GAP, Renewals};
 use super::{EARLY, HANDOVER_LEASE, TAG};
+use crate::base::backoff::Backoff;
 use crate::base::time::Time;
 use crate::wire::rtnl;
 use std::net::IpAddr;
@@ -100,7 +101,7 @@ impl AddrBook {
     fn want(&mut self, router: usize, want: Want) {
         for e in self.entries.iter_mut().filter(|e| e.router == router && !e.is_dropped()) {
             e.want = want;
-            (e.retry_at, e.tries) = (None, 0);
+            (e.retry_at, e.tries) = (None, Backoff::default());
         }
     }
 

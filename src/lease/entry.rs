@@ -1,6 +1,7 @@
 //! One VIP of one virtual router: whether it is wanted, whether vipd holds it, what is wrong with it.
 
 use super::{EARLY, Place};
+use crate::base::backoff::Backoff;
 use crate::base::time::Time;
 use crate::config::Vip;
 use crate::wire::rtnl;
@@ -26,7 +27,7 @@ pub struct Entry {
     pub(super) held: Option<Held>,
     pub(super) retry_at: Option<Time>,
     /// How often its removal was tried.
-    pub(super) tries: u8,
+    pub(super) tries: Backoff,
     /// What is wrong with it, as far as that was told.
     pub(super) trouble: Option<Trouble>,
     /// The next success is reported even if it was there already.
@@ -53,7 +54,7 @@ impl Entry {
             want: Want::Undecided,
             held: None,
             retry_at: None,
-            tries: 0,
+            tries: Backoff::default(),
             trouble: None,
             tell: false,
             added_by_vipd: false,

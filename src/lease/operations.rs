@@ -5,6 +5,7 @@ use super::claim::{Claim, Terms};
 use super::entry::{Entry, Held, Trouble};
 use super::kernel::Seen;
 use super::{EARLY, HANDOVER_LEASE, Op, OpKind, Outcome, TAG};
+use crate::base::backoff::Backoff;
 use crate::base::time::Time;
 use crate::wire::rtnl;
 use std::net::IpAddr;
@@ -87,6 +88,12 @@ impl AddrBook {
             }
         }
         let adds = ops.len() > before;
+        for i in 0..self.entries.len() {
+            if let Some(pair) = self.uncovered(i, now) {
+                budget.spend(pair[1].addr);
+                ops.extend(pair);
+            }
+        }
         if self.renewals.next.is_none() && (adds || self.renewal_due(now)) {
             self.renewals.begin(now);
         }
@@ -126,8 +133,7 @@ impl AddrBook {
             if let Some(held) = e.held.filter(|_| due) {
                 ops.push(self.op(OpKind::Remove, i, held.ifindex, held.prefix, None));
                 let e = &mut self.entries[i];
-                e.retry_at = Some(now + (RETRY_REMOVAL * (1 << e.tries)).min(RETRY));
-                e.tries = (e.tries + 1).min(5);
+                e.retry_at = Some(now + e.tries.fail(RETRY_REMOVAL, RETRY));
             }
         }
     }
@@ -137,6 +143,48 @@ impl AddrBook {
         let mut ops = Vec::new();
         self.removals(now, &mut ops);
         ops
+    }
+
+    /// The last other address of its subnet has left the interface, and the VIP, which is there with a host prefix,
+    /// has no route to its own subnet: it leaves and comes back in an instant, with the prefix that brings one.
+    fn uncovered(&self, i: usize, now: Time) -> Option<[Op; 2]> {
+        let e = &self.entries[i];
+        let held = e.held.filter(|h| e.is_wanted() && h.prefix > e.prefix)?;
+        let terms = self.terms(e.router);
+        let claimed = matches!(self.leasing[e.router].claim, Claim::Advert(_));
+        let here = self.ifindex(e.link) == Some(held.ifindex);
+        let prefix = self.prefix_for(e, [Some(held.ifindex), self.ifindex(e.subnet_link)]);
+        if prefix == held.prefix || !here || !claimed || !self.is_fresh(e.router, now, &terms) {
+            return None;
+        }
+        let remove = self.op(OpKind::Remove, i, held.ifindex, held.prefix, None);
+        Some([remove, self.op(OpKind::Add, i, held.ifindex, prefix, terms.lease)])
+    }
+
+    /// Renewals of what `router` holds for longer than its terms say. They go out ahead of an advert that makes
+    /// the others wait less: whatever becomes of this process then, no lease outlives their patience. None ends
+    /// later than before, so they need no claim.
+    pub fn shorten_now(&self, router: usize, now: Time) -> Vec<Op> {
+        let lease = self.terms(router).lease;
+        let mut ops = Vec::new();
+        for (i, e) in self.of(router) {
+            let Some(held) = e.held else { continue };
+            let op = self.op(OpKind::Replace, i, held.ifindex, held.prefix, lease);
+            if self.only_shortens(&op, now) {
+                ops.push(op);
+            }
+        }
+        ops
+    }
+
+    /// Whether a renewal at that time ends no later than the lease that runs.
+    fn only_shortens(&self, op: &Op, at: Time) -> bool {
+        let held = self.entries.get(op.entry).and_then(|e| e.held);
+        let Some(held) = held.filter(|h| op.kind == OpKind::Replace && h.prefix == op.prefix) else {
+            return false;
+        };
+        let new = op.lease.map(|lease| at + Duration::from_secs(u64::from(lease)));
+        new.is_some_and(|new| held.end().is_none_or(|old| new <= old))
     }
 
     fn addition(&mut self, i: usize, now: Time, out: &mut Vec<Outcome>) -> Option<Op> {
@@ -266,7 +314,7 @@ impl AddrBook {
         ops.retain(|op| {
             let Some(e) = self.entries.get(op.entry) else { return false };
             let terms = self.terms(e.router);
-            op.kind == OpKind::Remove || self.is_fresh(e.router, now, &terms)
+            op.kind == OpKind::Remove || self.is_fresh(e.router, now, &terms) || self.only_shortens(op, now)
         });
     }
 
@@ -279,6 +327,7 @@ impl AddrBook {
             match op.kind {
                 OpKind::Remove => self.removed(op, *errno, out),
                 OpKind::Add | OpKind::Replace => {
+                    let shortened = self.only_shortens(op, after);
                     if !self.installed(op, *errno, before, out) {
                         if refused != Some(router)
                             && self
@@ -303,7 +352,7 @@ impl AddrBook {
                         }
                         Claim::Handover(_) => after.since(before) > Duration::from_secs(1),
                     };
-                    if too_late && !late.contains(&router) {
+                    if too_late && !shortened && !late.contains(&router) {
                         late.push(router);
                     }
                     if let Claim::Handover(t) = &mut self.leasing[router].claim {
@@ -375,7 +424,8 @@ impl AddrBook {
         }
         // Asked for twice within a turn: the first time was it.
         let told = errno == 0 || e.held.is_some();
-        (e.held, e.trouble, e.retry_at, e.tries, e.added_by_vipd) = (None, None, None, 0, false);
+        (e.held, e.trouble, e.retry_at, e.tries, e.added_by_vipd) =
+            (None, None, None, Backoff::default(), false);
         // Only what is in place: whose interface is another is let alone by the events of this one.
         let link = e.link;
         if errno == 0 && op.addr.is_ipv6() && self.ifindex(link) == Some(op.ifindex) {

@@ -4,6 +4,7 @@
 use super::book::AddrBook;
 use super::claim::{Claim, Leasing};
 use super::entry::{Entry, Want};
+use crate::base::backoff::Backoff;
 use crate::config::lease::Wait;
 use crate::config::{Vip, Vrrp};
 
@@ -78,7 +79,7 @@ impl AddrBook {
         }
         for e in gone {
             let e = &mut self.entries[e];
-            (e.want, e.retry_at, e.tries) = (Want::Dropped, None, 0);
+            (e.want, e.retry_at, e.tries) = (Want::Dropped, None, Backoff::default());
         }
         added
     }

@@ -261,3 +261,43 @@ fn what_somebody_deletes_again_and_again_comes_back_later_and_later() {
     }
     assert!((5..=12).contains(&added), "put back {added} times in 3 s");
 }
+
+/// Without a route to its own subnet nobody there could reach it.
+#[test]
+fn the_last_address_of_the_subnet_leaves() {
+    let text = "[vrrp V]\ninterface = eth0\nvirtual_router_id = 1\nvirtual_ipaddress = 192.0.2.1/24\n";
+    let (cfg, _) = schema::parse(text).unwrap_or_else(|e| panic!("{e:?}"));
+    let mut book = AddrBook::default();
+    book.link_is(0, Some(2));
+    book.add_router(&cfg.vrrp[0], 0);
+    let now = Time::ZERO + Duration::from_secs(1);
+    let (mut ops, mut out) = (Vec::new(), Vec::new());
+    let own = rtnl::Addr {
+        seq: 0,
+        ifindex: 2,
+        addr: "192.0.2.9".parse().unwrap(),
+        prefix: 24,
+        scope: 0,
+        flags: 0,
+        proto: None,
+        valid: u32::MAX,
+        preferred: u32::MAX,
+        tstamp: 0,
+        label: None,
+    };
+    book.seen(now, &own, &mut out);
+    book.acquire(0);
+    book.advert_sent(0, now);
+    book.flush(now, &mut ops, &mut out);
+    let kinds = |ops: &[Op]| ops.iter().map(|op| (op.kind, op.prefix)).collect::<Vec<_>>();
+    assert_eq!(kinds(&ops), [(OpKind::Add, 32)]);
+    book.done(now, now, &[(ops.remove(0), 0)], &mut out);
+    book.gone(now, &own, &mut out);
+    book.flush(now, &mut ops, &mut out);
+    assert_eq!(kinds(&ops), [(OpKind::Remove, 32), (OpKind::Add, 24)]);
+    let results: Vec<(Op, i32)> = ops.drain(..).map(|op| (op, 0)).collect();
+    book.done(now, now, &results, &mut out);
+    assert!(book.is_held(0));
+    book.flush(now, &mut ops, &mut out);
+    assert_eq!(ops, [], "once");
+}

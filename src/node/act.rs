@@ -7,11 +7,15 @@ use crate::vrrp::machine::{Action, Input, Kind, Note, Why};
 use std::time::Duration;
 
 impl Node {
-    /// Starts, or resumes if the lease of a vipd that ran here an instant ago is still running: of a group
-    /// those of all members.
+    /// Starts, or resumes if the lease of a vipd that ran here an instant ago is still running, or after a flap: of a
+    /// group that must be so of all members.
     pub(super) fn take_part(&mut self, i: usize, now: Time) {
         let all = self.group_or_self(i);
-        let resume = all.iter().all(|j| self.routers[*j].may_resume && self.is_still_leased(*j, now));
+        let resumes = |j: usize| {
+            let restarted = self.routers[j].may_resume && self.is_still_leased(j, now);
+            restarted || self.is_flap(j, now)
+        };
+        let resume = all.iter().all(|j| resumes(*j));
         for j in all {
             self.routers[j].may_resume = false;
             if self.routers[j].machine.kind() != Kind::Init {
@@ -69,7 +73,7 @@ impl Node {
                     self.queue_round(router, now);
                 }
             }
-            Action::Offer => self.addrs.hand_over(router, now),
+            Action::Offer => self.hand_over(router, now),
             Action::Keep => {
                 self.addrs.keep(router);
                 self.push(Effect::Remember { router, memory: Memory::Master });

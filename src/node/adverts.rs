@@ -39,16 +39,21 @@ impl Node {
     /// middle of a turn, and somebody else may be master by now. Then nothing is sent, and it listens again.
     pub fn may_advertise(&mut self, i: usize, priority: u8, decided: Time, now: Time) -> bool {
         let router = &self.routers[i];
-        if priority == 0 || router.is_owner() {
-            return true;
+        if priority == 0 {
+            // Unless it has resumed since, within one turn.
+            return !router.is_master() || router.machine.is_soliciting();
         }
         if !router.is_master() {
-            // It was given up earlier in this very turn, or is outranked and has one word left.
+            // It was given up earlier in this very turn, an owner's too, or is outranked and has one word left.
             return self.routers[i].may_send_farewell(decided, now);
+        }
+        if router.is_owner() {
+            return true;
         }
         let lost = router.why == Why::Resumed
             && self.addrs.last_advert(i).is_none()
-            && !self.is_still_leased(i, now);
+            && !self.is_still_leased(i, now)
+            && !self.is_flap(i, now);
         let (since, bound) = match self.addrs.last_advert(i) {
             Some(last) => (last, router.machine.min_down_interval()),
             // The first advert of a new master: another backup may have been quicker.
@@ -95,7 +100,9 @@ impl Node {
     ) -> Option<(IpAddr, IpAddr)> {
         let wall = self.wall(now);
         let i = &mut self.routers[router];
-        let (src, dst) = (i.src?, i.targets.get(copy)?.to);
+        // An interface that has lost its address says goodbye with the one that it had.
+        let had = Some(i.machine.params.own).filter(|ip| priority == 0 && !ip.is_unspecified());
+        let (src, dst) = (i.src.or(had)?, i.targets.get(copy)?.to);
         let o = Outgoing {
             version: i.cfg.version,
             vrid: i.cfg.vrid,
@@ -117,6 +124,10 @@ impl Node {
         i.unsent.sent();
         if priority == 0 {
             i.stats.priority_zero_sent += 1;
+            // Without a link it reaches nobody, whatever the kernel says.
+            if self.links[i.link].running {
+                i.flap_until = None;
+            }
         } else if i.is_master() && !i.machine.is_soliciting() {
             if i.machine.advertised() {
                 self.set_terms(router);
@@ -131,8 +142,7 @@ impl Node {
         i.stats.send_errors += 1;
         let Some(target) = i.targets.get_mut(copy) else { return };
         target.send_errors += 1;
-        if target.said.is_none_or(|t| now.since(t) >= SEND_FAILED_QUIET) {
-            target.said = Some(now);
+        if target.said.pass(now, SEND_FAILED_QUIET) {
             let to = target.to;
             self.emit(Event::SendFailed { router, to, errno });
         }

@@ -26,6 +26,8 @@ pub enum Effect {
     DisconnectVip { entry: usize },
     /// Announce one VIP, if `may_announce` still says so.
     Announce { entry: usize },
+    /// Announce the source address of a virtual router's adverts.
+    AnnounceSource { router: usize },
     /// Ask whether somebody else has it.
     Probe { entry: usize },
     /// Keep in the state file what a restarted vipd must know.

@@ -12,6 +12,7 @@ mod compact;
 mod effect;
 mod interface;
 mod notify;
+mod recall;
 mod receive;
 mod reload;
 mod router;
@@ -182,10 +183,12 @@ impl Node {
         earlier(at, self.haproxy.as_ref().and_then(|h| h.deadline(now)))
     }
 
-    /// Whether `tick` would make a backup master: then what has come since the sockets were read is read first.
+    /// Whether `tick` would make a backup master, or let a master that resigns go on because nobody has come: then what
+    /// has come since the sockets were read is read first.
     pub fn is_takeover_due(&self, now: Time) -> bool {
+        let listens = |i: &Router| i.machine.kind() == Kind::Backup || i.machine.is_soliciting();
         let due = |i: usize| self.machine_deadline(i).is_some_and(|t| now >= t);
-        (0..self.routers.len()).any(|i| self.routers[i].machine.kind() == Kind::Backup && due(i))
+        (0..self.routers.len()).any(|i| listens(&self.routers[i]) && due(i))
     }
 
     /// Does what is due.

@@ -6,7 +6,7 @@ use crate::check::Failure;
 use crate::config::Config;
 use crate::event::Event;
 use crate::haproxy::supervisor;
-use crate::notify::hook::Hooks;
+use crate::notify::hook::{Hooks, Own};
 use crate::notify::notice::Notice;
 use crate::notify::notice::Reason;
 use crate::notify::notice::State;
@@ -22,8 +22,8 @@ pub(super) struct Notify {
     outbox: Option<Outbox>,
     /// Whether mail is configured: after a reload the outbox may be there without.
     mails: bool,
-    /// Of this turn, each with whether its virtual router has a hook.
-    notices: Vec<(Notice, bool)>,
+    /// Of this turn, each with the hooks that its virtual router has.
+    notices: Vec<(Notice, Own)>,
 }
 
 impl Notify {
@@ -37,9 +37,9 @@ impl Notify {
     }
 
     /// Keeps it until the turn is over, if there is anybody to tell.
-    fn push(&mut self, notice: Notice, own: bool) {
+    fn push(&mut self, notice: Notice, own: Own) {
         let mail = self.mails && notice.state != State::Stop;
-        if own || mail || self.hooks.global && notice.subject != Subject::Haproxy {
+        if own.any() || mail || self.hooks.global && notice.subject != Subject::Haproxy {
             self.notices.push((notice, own));
         }
     }
@@ -82,7 +82,7 @@ impl Node {
             Event::Haproxy(supervisor::Event::CrashLoop { deaths, window }) => {
                 let (subject, reason) = (Subject::Haproxy, Reason::Deaths(*deaths, *window));
                 let notice = Notice { subject, state: State::Fault, priority: 0, reason };
-                self.notify.push(notice, false);
+                self.notify.push(notice, Own::default());
             }
             _ => {}
         }
@@ -93,14 +93,15 @@ impl Node {
         router.notified = Some(state);
         let subject = Subject::Router(router.cfg.name.clone());
         let notice = Notice { subject, state, priority: router.machine.params.priority, reason };
-        let own = !router.cfg.notify.is_empty();
+        let cfg = &router.cfg;
+        let own = Own { state: !state.hook(&cfg.state_hooks).is_empty(), all: !cfg.notify.is_empty() };
         self.notify.push(notice, own);
     }
 
     fn note_group(&mut self, g: usize, state: State) {
         let Some(group) = self.groups.get(g) else { return };
         let subject = Subject::Group(group.name.clone());
-        self.notify.push(Notice { subject, state, priority: 0, reason: Reason::None }, false);
+        self.notify.push(Notice { subject, state, priority: 0, reason: Reason::None }, Own::default());
     }
 
     /// It is not configured any more, nor is another one of that name.

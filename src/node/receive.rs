@@ -53,8 +53,7 @@ impl Node {
     fn bogus(&mut self, now: Time, link: usize, why: Discard, src: Option<IpAddr>) {
         let l = &mut self.links[link];
         l.bogus.count(why);
-        if l.bogus_said.is_none_or(|t| now.since(t) >= BOGUS_QUIET) {
-            l.bogus_said = Some(now);
+        if l.bogus_said.pass(now, BOGUS_QUIET) {
             self.emit(Event::Bogus { link, src, why });
         }
     }
@@ -134,6 +133,9 @@ impl Node {
         }
         let router = &mut self.routers[i];
         router.quiet.accept(now);
+        if a.priority != 0 {
+            router.flap_until = None;
+        }
         if a.priority != 0 && std::mem::take(&mut router.may_resume) {
             // Somebody else is master: whatever our lease says, nothing is resumed.
             self.addrs.release(i);

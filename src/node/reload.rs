@@ -154,6 +154,4 @@ impl Node {
         }
         self.push_addrs(ops);
     }
-
-    // ---- HAProxy ----
 }

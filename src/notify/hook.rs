@@ -14,13 +14,56 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Hooks that run at once, of all subjects: 250 virtual routers may change together.
 const MAX_RUNNING: usize = 8;
 
-/// Whose command it is.
+/// Whose command it is, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
-    /// The virtual router's; it comes first.
+    /// The virtual router's for this state alone, `notify_master` and the like.
+    State,
+    /// The virtual router's `notify`.
     Own,
     /// That of `[global]`.
     Global,
+}
+
+/// Which commands a virtual router has for a notice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// One for this state alone.
+    pub state: bool,
+    /// `notify`
+    pub all: bool,
+}
+
+impl Own {
+    /// Whether it has any.
+    pub fn any(self) -> bool {
+        self.state || self.all
+    }
+}
+
+/// What has still to be told of a notice.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    own: Own,
+    global: bool,
+}
+
+impl Left {
+    /// Takes the next one.
+    fn take(&mut self) -> Option<Whose> {
+        let (left, whose) = match self {
+            Left { own: Own { state: left @ true, .. }, .. } => (left, Whose::State),
+            Left { own: Own { all: left @ true, .. }, .. } => (left, Whose::Own),
+            Left { global: left @ true, .. } => (left, Whose::Global),
+            _ => return None,
+        };
+        *left = false;
+        Some(whose)
+    }
+
+    fn any(self) -> bool {
+        self.own.any() || self.global
+    }
 }
 
 /// What the daemon is to do.
@@ -36,8 +79,8 @@ pub enum Action {
 #[derive(Debug)]
 struct Queue {
     subject: Subject,
-    /// Next, with its own command (`Own`) or only the global one.
-    next: Option<(Notice, Whose)>,
+    /// Next, with the commands that it is still to be told to.
+    next: Option<(Notice, Left)>,
     running: Option<Running>,
 }
 
@@ -60,17 +103,17 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// A state change; `own`: its virtual router has a command. Started by the next `tick`.
-    pub fn notify(&mut self, notice: Notice, own: bool) {
-        if !own && !self.global {
+    /// A state change; `own`: the commands that its virtual router has. Started by the next `tick`.
+    pub fn notify(&mut self, notice: Notice, own: Own) {
+        let left = Left { own, global: self.global };
+        if !left.any() {
             return;
         }
-        let first = if own { Whose::Own } else { Whose::Global };
         if let Some(q) = self.queues.iter_mut().find(|q| q.subject == notice.subject) {
-            q.next = Some((notice, first));
+            q.next = Some((notice, left));
         } else {
             let subject = notice.subject.clone();
-            self.queues.push(Queue { subject, next: Some((notice, first)), running: None });
+            self.queues.push(Queue { subject, next: Some((notice, left)), running: None });
         }
     }
 
@@ -88,9 +131,10 @@ impl Hooks {
             if running == MAX_RUNNING {
                 break;
             }
-            let Some((notice, whose)) = q.next.take() else { continue };
-            if whose == Whose::Own && self.global {
-                q.next = Some((notice.clone(), Whose::Global));
+            let Some((notice, mut left)) = q.next.take() else { continue };
+            let Some(whose) = left.take() else { continue };
+            if left.any() {
+                q.next = Some((notice.clone(), left));
             }
             self.last_job += 1;
             let job = self.last_job;
@@ -145,6 +189,8 @@ mod tests {
     use crate::notify::notice::{Reason, State};
     use proptest::prelude::*;
 
+    const OWN: Own = Own { state: false, all: true };
+
     fn notice(name: &str, state: State) -> Notice {
         Notice { subject: Subject::Router(name.into()), state, priority: 100, reason: Reason::None }
     }
@@ -166,7 +212,7 @@ mod tests {
     #[test]
     fn the_own_one_comes_first_and_the_global_one_when_it_is_done() {
         let mut h = hooks(true);
-        h.notify(notice("a", State::Backup), true);
+        h.notify(notice("a", State::Backup), OWN);
         assert_eq!(tick(&mut h, 0), [start(1, "a", State::Backup, Whose::Own)]);
         assert_eq!(tick(&mut h, 1), []);
         assert_eq!(h.done(1, Ok(())), None);
@@ -178,11 +224,29 @@ mod tests {
     }
 
     #[test]
+    fn the_one_for_this_state_comes_before_the_others() {
+        let mut h = hooks(true);
+        h.notify(notice("a", State::Master), Own { state: true, all: true });
+        for (job, whose) in [(1, Whose::State), (2, Whose::Own), (3, Whose::Global)] {
+            assert_eq!(tick(&mut h, 0), [start(job, "a", State::Master, whose)]);
+            assert_eq!(tick(&mut h, 0), []);
+            h.done(job, Ok(()));
+        }
+        assert!(h.is_idle());
+        // What is left of an old state is not told once there is a new one.
+        h.notify(notice("a", State::Master), Own { state: true, all: true });
+        tick(&mut h, 0);
+        h.notify(notice("a", State::Fault), OWN);
+        h.done(4, Ok(()));
+        assert_eq!(tick(&mut h, 0), [start(5, "a", State::Fault, Whose::Own)]);
+    }
+
+    #[test]
     fn without_a_command_nothing_runs() {
         let mut h = hooks(false);
-        h.notify(notice("a", State::Master), false);
+        h.notify(notice("a", State::Master), Own::default());
         assert!(h.is_idle());
-        h.notify(notice("a", State::Master), true);
+        h.notify(notice("a", State::Master), OWN);
         assert_eq!(tick(&mut h, 0), [start(1, "a", State::Master, Whose::Own)]);
         h.done(1, Ok(()));
         assert!(h.is_idle());
@@ -191,10 +255,10 @@ mod tests {
     #[test]
     fn the_newest_state_wins() {
         let mut h = hooks(true);
-        h.notify(notice("a", State::Backup), true);
+        h.notify(notice("a", State::Backup), OWN);
         tick(&mut h, 0);
-        h.notify(notice("a", State::Master), true);
-        h.notify(notice("a", State::Fault), true);
+        h.notify(notice("a", State::Master), OWN);
+        h.notify(notice("a", State::Fault), OWN);
         assert_eq!(tick(&mut h, 1), [], "one at a time");
         h.done(1, Ok(()));
         // Not the global command with BACKUP: that is over.
@@ -206,10 +270,10 @@ mod tests {
     #[test]
     fn one_that_hangs_is_killed_once_and_stops_nobody_else() {
         let mut h = hooks(false);
-        h.notify(notice("a", State::Master), true);
-        h.notify(notice("b", State::Master), true);
+        h.notify(notice("a", State::Master), OWN);
+        h.notify(notice("b", State::Master), OWN);
         assert_eq!(tick(&mut h, 0).len(), 2);
-        h.notify(notice("a", State::Stop), true);
+        h.notify(notice("a", State::Stop), OWN);
         assert_eq!(h.done(2, Ok(())), None);
         assert_eq!(h.deadline(), Some(Time::from_nanos(30_000_000_000)));
         assert_eq!(tick(&mut h, 29), []);
@@ -224,7 +288,7 @@ mod tests {
     fn few_run_at_once_and_who_waited_longest_is_next() {
         let mut h = hooks(true);
         for i in 0..20 {
-            h.notify(notice(&format!("{i}"), State::Master), true);
+            h.notify(notice(&format!("{i}"), State::Master), OWN);
         }
         assert_eq!(tick(&mut h, 0).len(), MAX_RUNNING);
         h.done(3, Ok(()));
@@ -242,10 +306,10 @@ mod tests {
     #[test]
     fn a_stop_that_waits_no_longer() {
         let mut h = hooks(true);
-        h.notify(notice("a", State::Stop), true);
-        h.notify(notice("b", State::Stop), false);
+        h.notify(notice("a", State::Stop), OWN);
+        h.notify(notice("b", State::Stop), Own::default());
         tick(&mut h, 0);
-        h.notify(notice("c", State::Stop), false);
+        h.notify(notice("c", State::Stop), Own::default());
         let mut out = Vec::new();
         h.abandon(&mut out);
         assert_eq!(out, [Action::Kill { job: 1 }, Action::Kill { job: 2 }]);
@@ -282,7 +346,7 @@ mod tests {
                     let n = notice(&who.to_string(), states[usize::from(state)]);
                     newest.retain(|(s, _)| *s != n.subject);
                     newest.push((n.subject.clone(), n.state));
-                    h.notify(n, who % 2 == 0);
+                    h.notify(n, Own { state: who % 3 == 0, all: who % 2 == 0 });
                 }
                 act(&mut h, &mut running, &mut told);
             }

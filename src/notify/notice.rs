@@ -1,5 +1,6 @@
 //! What is told of a state change, by hooks and mails alike.
 
+use crate::config::StateHooks;
 use crate::vrrp::faults::Faults;
 use crate::vrrp::machine::Why;
 use std::time::Duration;
@@ -29,6 +30,16 @@ pub enum State {
 }
 
 impl State {
+    /// The command that a virtual router has for this state alone; empty: none.
+    pub fn hook(self, hooks: &StateHooks) -> &Vec<String> {
+        match self {
+            State::Master => &hooks.master,
+            State::Backup => &hooks.backup,
+            State::Fault => &hooks.fault,
+            State::Stop => &hooks.stop,
+        }
+    }
+
     /// keepalived's word.
     pub fn name(self) -> &'static str {
         match self {

@@ -92,8 +92,9 @@ impl Needs {
     pub fn of(cfg: &Config, haproxy: Reasons) -> Self {
         let g = &cfg.global;
         let (mut own, mut reasons) = (VITAL, ALWAYS | haproxy);
-        let mut commands =
-            haproxy & PROGRAMS != 0 || !g.notify.is_empty() || cfg.vrrp.iter().any(|v| !v.notify.is_empty());
+        let mut commands = haproxy & PROGRAMS != 0
+            || !g.notify.is_empty()
+            || cfg.vrrp.iter().any(|v| v.hooks().any(|(_, argv)| !argv.is_empty()));
         let mut users = g.notify_user.is_some();
         for c in &cfg.checks {
             if let CheckKind::Exec { user, .. } = &c.kind {

@@ -39,7 +39,7 @@ pub fn unknown_user(cfg: &Config) -> Option<UnknownUser<'_>> {
 /// What `-t` and the start warn of: the line of the section (0: not known), and what is odd about its hook.
 pub fn odd_hooks(cfg: &Config) -> Vec<(u32, String)> {
     let mut all = Vec::new();
-    let mut look = |line, section: &str, name: &str, argv: &Vec<String>| {
+    let mut look = |line, section: &str, name: &str, key: &str, argv: &Vec<String>| {
         let Some(program) = argv.first() else { return };
         let why = match nix::sys::stat::stat(program.as_str()).map(|s| s.st_mode) {
             Err(e) => words::errno(e as i32),
@@ -47,11 +47,13 @@ pub fn odd_hooks(cfg: &Config) -> Vec<(u32, String)> {
             Ok(mode) if mode & 0o022 != 0 => "others may change it".into(),
             Ok(_) => return,
         };
-        all.push((line, format!("[{section}{name}] notify: {program}: {why}")));
+        all.push((line, format!("[{section}{name}] {key}: {program}: {why}")));
     };
-    look(0, "global", "", &cfg.global.notify);
+    look(0, "global", "", "notify", &cfg.global.notify);
     for v in &cfg.vrrp {
-        look(v.line, "vrrp ", &v.name, &v.notify);
+        for (key, argv) in v.hooks() {
+            look(v.line, "vrrp ", &v.name, key, argv);
+        }
     }
     all
 }

@@ -1,16 +1,16 @@
-//! Many packets in one system call: what is refused must cost little.
+//! Reads many packets in one system call, so that a flood of packets that are refused costs little.
 
 use nix::errno::Errno;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Packets taken in one call.
 const PACKETS: usize = 32;
-/// Octets of the longest packet that is taken whole. The longest advert over IPv4 has 255 addresses: 20 octets of
-/// IP header and 40 of options, 24 of authentication header, 8, 1020 and 8 of VRRP. What is longer is cut
-/// off, and refused for that.
+/// Octets of the longest packet that is read whole. The longest advert over IPv4 has 255 addresses: 20 octets
+/// of IP header and 40 of options, 24 of authentication header, 8, 1020 and 8 of VRRP. A longer packet is cut
+/// off and then refused.
 const OCTETS: usize = 2048;
 
-/// Buffers for one call's packets, and what the last call brought.
+/// Buffers for the packets of one call, and the packets of the last one.
 #[derive(Debug)]
 pub struct Batch {
     buf: Vec<u8>,
@@ -25,7 +25,7 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// Takes what is queued, without waiting; returns whether there may be more.
+    /// Reads what is queued, without waiting; returns whether there may be more.
     pub fn receive(&mut self, fd: BorrowedFd<'_>) -> bool {
         self.count = 0;
         let mut parts = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; PACKETS];
@@ -36,8 +36,8 @@ impl Batch {
             header.msg_hdr.msg_iov = std::ptr::from_mut(part);
             header.msg_hdr.msg_iovlen = 1;
         }
-        // SAFETY: each header has one part, each part is a slot of `buf` with its length, all slots are apart, and
-        // all of them outlive the call.
+        // SAFETY: each header has one part, each part is a slot of `buf` with its length, all slots are
+        // apart, and all of them outlive the call.
         let got = unsafe {
             libc::recvmmsg(
                 fd.as_raw_fd(),
@@ -49,7 +49,7 @@ impl Batch {
         };
         match usize::try_from(got) {
             Ok(n) => self.count = n.min(PACKETS),
-            // Something of an earlier packet; the queue is as it was.
+            // An error of an earlier packet; the queue is unchanged.
             Err(_) => return Errno::last() == Errno::EINTR,
         }
         for (len, header) in self.lens.iter_mut().zip(&headers) {

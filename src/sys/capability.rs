@@ -1,5 +1,5 @@
-//! Capabilities (capabilities(7)): which there are, and giving up those that are not needed. Sets are 64 bits, by
-//! number.
+//! Capabilities (capabilities(7)): reading them, and giving up those that are not needed. A set is 64 bits,
+//! one for each capability number.
 
 use nix::errno::Errno;
 
@@ -35,17 +35,17 @@ fn is_bounding(n: u32) -> bool {
     unsafe { libc::prctl(libc::PR_CAPBSET_READ, libc::c_ulong::from(n), 0, 0, 0) == 1 }
 }
 
-/// What this process can do itself, and what a program that it executes as root can.
+/// The capabilities of this process, and those of a program that it executes as root.
 pub fn held() -> (u64, u64) {
-    // A kernel that cannot tell has the system calls tell.
+    // If the kernel does not tell, assume all: a system call that lacks one fails and says so.
     let own =
         get().map_or(u64::MAX, |[low, high]| u64::from(high.effective) << 32 | u64::from(low.effective));
     (own, (0..64).filter(|n| is_bounding(*n)).fold(0, |set, n| set | 1 << n))
 }
 
-/// From now on only `own` is in effect, and nothing that is not `kept` can come back, here or in a child (the ambient
-/// set follows by itself). What this process does not have it does not get; without CAP_SETPCAP the children of root
-/// keep what there is.
+/// Puts only `own` into effect, and drops everything that is not `kept` for good, also for children (the
+/// kernel adapts the ambient set). No capability is gained. Without CAP_SETPCAP, children of root keep the
+/// bounding set.
 pub fn restrict(own: u64, kept: u64) {
     for n in (0..64).filter(|n| kept >> n & 1 == 0 && is_bounding(*n)) {
         // SAFETY: plain system call without pointers.

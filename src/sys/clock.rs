@@ -1,8 +1,8 @@
-//! The one clock.
+//! The clock of the loop, and the time of day for the log.
 
 use crate::base::time::Time;
 
-/// CLOCK_BOOTTIME: monotonic, suspend included.
+/// Reads CLOCK_BOOTTIME: monotonic, time in suspend included.
 pub fn now() -> Time {
     let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `ts` is a valid timespec to write to; the call cannot fail with this clock.
@@ -12,7 +12,7 @@ pub fn now() -> Time {
     Time::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
 
-/// A calendar time of this machine.
+/// A calendar time in this machine's time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Local {
     /// Since 1900.
@@ -29,11 +29,12 @@ pub struct Local {
     pub offset: i32,
 }
 
-/// Seconds since 1970 UTC as this machine's clock on the wall shows them (TZ, else /etc/localtime).
+/// Converts seconds since 1970 UTC to this machine's time zone (TZ, else /etc/localtime).
 pub fn local(unix: u64) -> Local {
-    let t = libc::time_t::try_from(unix).unwrap_or(0);
-    // SAFETY: an all-zero tm is a valid value of that plain C structure; both pointers are to what lives here. It
-    // reads the environment, which nothing in this program writes to.
+    // Of the type that localtime_r(3) takes, whose name the libc crate is about to change for musl.
+    let t = unix.try_into().unwrap_or(0);
+    // SAFETY: an all-zero tm is a valid value of that plain C structure; both pointers are to what lives
+    // here. It reads the environment, which nothing in this program writes to.
     let tm = unsafe {
         let mut tm: libc::tm = std::mem::zeroed();
         libc::localtime_r(&raw const t, &raw mut tm);

@@ -1,23 +1,23 @@
-//! The last words of a vipd that has come upon a fault of its own.
+//! The message of a vipd that aborts because of a fault of its own.
 //!
-//! The small builds abort at once where others print a message of Rust's, which costs 57 KB: an illegal instruction
-//! (on some processors a trap). What is left to say fits a line, and `addr2line` on an unstripped build of the same
-//! version turns the place into one of the source.
+//! Small builds abort by an illegal instruction (on some processors a trap) where others print Rust's
+//! message, which costs 57 KB. The handler prints the place of the instruction; `addr2line` on an unstripped
+//! build of the same version turns it into a line of the source.
 
 use std::fmt::Write;
 
-/// The signals an abort is seen as.
+/// The signals by which the kernel reports an abort.
 const SIGNALS: [libc::c_int; 2] = [libc::SIGILL, libc::SIGTRAP];
 
 unsafe extern "C" {
-    /// Where the linker has put the beginning of the program.
+    /// The beginning of the program, from the linker.
     static __ehdr_start: u8;
 }
 
-/// From here on an abort says where, on stderr, and then ends the process as it would have.
+/// From now on, an abort writes its place to stderr before it ends the process.
 pub fn announce() {
-    // SAFETY: an all-zero sigaction is a valid value of that plain C structure, and the handler has the signature that
-    // SA_SIGINFO asks for. It is called at a fault of ours only, after which nothing goes on.
+    // SAFETY: an all-zero sigaction is a valid value of that plain C structure, and the handler has the
+    // signature that SA_SIGINFO asks for. It is called at a fault of ours only, after which nothing goes on.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = last_words as extern "C" fn(_, _, _) as usize;
@@ -28,9 +28,10 @@ pub fn announce() {
     }
 }
 
-/// The default action is back when this is called, and follows.
+/// The kernel has restored the default action, which the raised signal takes.
 extern "C" fn last_words(signal: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
-    // SAFETY: the kernel passes a valid siginfo_t, whose address is that of the instruction for these signals.
+    // SAFETY: the kernel passes a valid siginfo_t, whose address is that of the instruction for these
+    // signals.
     let at = unsafe { (*info).si_addr() } as usize;
     let mut line = Line { text: [0; 96], len: 0 };
     let place = at.wrapping_sub((&raw const __ehdr_start) as usize);

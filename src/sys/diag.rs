@@ -12,14 +12,14 @@ use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-/// Connections that are listed: a bound of the memory.
+/// Most connections that are listed: a bound of the memory.
 const MOST: usize = 16_384;
-/// The addresses that leave together wait at the most this long for their connections to be listed and reset: other
-/// virtual routers of this node go on meanwhile, and their leases.
+/// Addresses that leave together wait at most this long until their connections are listed and reset: adverts
+/// and leases of the node's other virtual routers wait too.
 const LONGEST: Duration = Duration::from_millis(50);
 
-/// The connections of this moment. Listing them costs 3 ms or so whatever they are, so all addresses that leave
-/// together share one list.
+/// The TCP connections at one moment. Listing them costs about 3 ms, however few they are, so all addresses
+/// that leave together share one list.
 #[derive(Debug)]
 pub struct Connections {
     fd: OwnedFd,
@@ -34,11 +34,11 @@ fn open() -> nix::Result<OwnedFd> {
 }
 
 impl Connections {
-    /// Lists those of the addresses that are `wanted`.
+    /// Lists the connections of all addresses that are `wanted`.
     ///
     /// # Errors
     ///
-    /// ENOENT if the kernel is built without (CONFIG_INET_DIAG).
+    /// ENOENT if the kernel is built without CONFIG_INET_DIAG.
     pub fn list(wanted: &dyn Fn(IpAddr) -> bool) -> nix::Result<Self> {
         let started = clock::now();
         let mut list = Connections { fd: open()?, buf: vec![0; 32 * 1024], all: Vec::new(), started };
@@ -62,19 +62,19 @@ impl Connections {
                 }
             }
             if self.all.len() >= MOST || clock::now().since(self.started) >= LONGEST / 2 {
-                // The rest of the answer goes with its socket.
+                // Closing the socket drops the rest of the answer.
                 self.fd = open()?;
                 return Ok(());
             }
         }
     }
 
-    /// Resets those whose local address is `addr`; `ifindex` is where it lives, which matters if it is
-    /// link-local. Returns how many were.
+    /// Resets the connections whose local address is `addr`; `ifindex` is its interface, which tells
+    /// link-local addresses apart. Returns how many were reset.
     ///
     /// # Errors
     ///
-    /// EOPNOTSUPP if the kernel is built without (CONFIG_INET_DIAG_DESTROY).
+    /// EOPNOTSUPP if the kernel is built without CONFIG_INET_DIAG_DESTROY.
     pub fn reset(&mut self, addr: IpAddr, ifindex: Option<u32>) -> nix::Result<usize> {
         let scoped = matches!(addr, IpAddr::V6(a) if a.is_unicast_link_local());
         let here = |c: &&Connection| {
@@ -92,7 +92,7 @@ impl Connections {
             let n = receive(&self.fd, &mut self.buf)?;
             match diag::messages(self.buf.get(..n).unwrap_or_default()).next() {
                 Some(Msg::Done(0)) => done += 1,
-                // Closed by itself meanwhile.
+                // It has been closed meanwhile.
                 Some(Msg::Done(libc::ENOENT)) => {}
                 Some(Msg::Done(errno)) => return Err(Errno::from_raw(errno)),
                 _ => return Err(Errno::EIO),

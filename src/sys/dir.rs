@@ -1,14 +1,14 @@
-//! What is in a directory.
+//! Lists directories.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The paths of what has a name that begins with `head` and ends with `tail`, in the order of their octets.
+/// The paths of entries whose names begin with `head` and end with `tail`, sorted by octets.
 ///
 /// # Errors
 ///
-/// It is no directory, or cannot be read.
+/// The path is no directory, or the directory cannot be read.
 pub fn files(dir: &Path, head: &str, tail: &str) -> io::Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(dir)? {

@@ -1,7 +1,7 @@
-//! rtnetlink: one socket for requests, one for what the kernel tells.
+//! rtnetlink: one socket for requests, one for the kernel's notifications.
 //!
-//! A local rtnetlink request is carried out within the send, and its answer is queued when that returns; so
-//! neither socket ever blocks and a batch has its results at once.
+//! The kernel carries out a request within the send and has queued its answer when that returns, so neither
+//! socket blocks and a batch has its results at once.
 
 use super::socket::{ACCEPT, DROP, filter, jump, stmt};
 use crate::wire::rtnl::{self, Msg};
@@ -13,11 +13,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// linux/rtnetlink.h: the multicast groups as bits.
 const GROUPS: u32 = 0x1 /* LINK */ | 0x10 /* IPV4_IFADDR */ | 0x100 /* IPV6_IFADDR */;
-/// Requests in one send: if all fail, their answers must fit the receive buffer (about 1 KiB each of 208).
+/// Requests in one send. If all fail, their answers of about 1 KiB each must fit into the receive buffer of
+/// 208 KiB.
 const CHUNK: usize = 100;
-/// Asked for; the kernel gives what it allows.
+/// Octets of receive buffer to ask for; the kernel may give less.
 const RECEIVE_BUFFER: usize = 1 << 20;
-/// A dump that is overtaken by changes is repeated, but not for ever.
+/// How often a dump that is interrupted by changes is repeated.
 const DUMP_TRIES: usize = 5;
 
 /// Both sockets.
@@ -31,24 +32,27 @@ pub struct Netlink {
 }
 
 impl Netlink {
-    /// Opens them; `proto` is the IFA_PROTO of our own addresses. From here on no event is lost without `Overrun`.
+    /// Opens both; `proto` is the IFA_PROTO of our own addresses. From now on, an event that is lost is
+    /// reported as `Overrun`.
     pub fn open(proto: u8) -> nix::Result<Self> {
         let requests = socket()?;
         nixsock::bind(requests.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         let own: NetlinkAddr = nixsock::getsockname(requests.as_raw_fd())?;
         let events = socket()?;
-        // More than the limit takes CAP_NET_ADMIN in the first user namespace; less is no error.
+        // More than the system's limit takes CAP_NET_ADMIN in the initial user namespace; a smaller buffer is
+        // no error.
         if nixsock::setsockopt(&events, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
             let _ = nixsock::setsockopt(&events, sockopt::RcvBuf, &RECEIVE_BUFFER);
         }
-        // What we did ourselves we know from the answers: with 250 leases, 500 wake-ups a second less.
+        // The answers tell the results of our own requests. With 250 leases this saves 500 wake-ups a second.
         filter(&events, &not_ours(own.pid(), proto))?;
         nixsock::bind(events.as_raw_fd(), &NetlinkAddr::new(0, GROUPS))?;
         Ok(Netlink { requests, events, seq: 0, out: Vec::new(), buf: vec![0; 32 * 1024] })
     }
 
-    /// Carries `count` requests out; `encode` appends the one of that index with its sequence number. Returns an errno
-    /// for each, 0 for success. The kernel answers what fails, and the last one: 250 renewals are 3 sends and 3 answers.
+    /// Carries out `count` requests; `encode` appends the request of an index with its sequence number.
+    /// Returns an errno for each, 0 for success. The kernel answers failures and the last request: 250
+    /// renewals are 3 sends and 3 answers.
     pub fn carry_out(&mut self, count: usize, encode: &dyn Fn(&mut Vec<u8>, u32, usize)) -> Vec<i32> {
         let mut results = vec![0; count];
         let mut first = 0;
@@ -67,7 +71,7 @@ impl Netlink {
                     *e = errno;
                 }
             });
-            // Of those that were not answered nothing is known.
+            // The result of a request without an answer is unknown.
             if let Err(e) = done {
                 chunk.iter_mut().filter(|errno| **errno == 0).for_each(|errno| *errno = e as i32);
             }
@@ -75,7 +79,7 @@ impl Netlink {
         results
     }
 
-    /// Carries one other request out; returns its errno, 0 for success.
+    /// Carries out one request of another kind; returns its errno, 0 for success.
     pub fn request(&mut self, encode: impl FnOnce(&mut Vec<u8>, u32)) -> i32 {
         self.seq = self.seq.wrapping_add(1);
         self.out.clear();
@@ -87,7 +91,8 @@ impl Netlink {
         }
     }
 
-    /// Sends what is to be sent and takes the answers, up to that to the last request: how many requests before that, and errno.
+    /// Sends what is to be sent and takes the answers, up to that to the last request: how many requests
+    /// before that, and errno.
     fn exchange(&mut self, f: &mut dyn FnMut(u32, i32)) -> nix::Result<()> {
         self.send()?;
         loop {
@@ -146,7 +151,7 @@ impl Netlink {
             .map(drop)
     }
 
-    /// What the kernel tells: at most `most` datagrams. `Err(ENOBUFS)`: some were lost.
+    /// Reads at most `most` notifications. `Err(ENOBUFS)`: some were lost.
     pub fn events(&mut self, most: usize, out: &mut Vec<Msg>) -> nix::Result<()> {
         for _ in 0..most {
             match receive(&self.events, &mut self.buf) {
@@ -175,7 +180,7 @@ fn socket() -> nix::Result<OwnedFd> {
     )
 }
 
-/// The next datagram; 0 octets if it does not come from the kernel, which alone is believed.
+/// Reads the next datagram; 0 octets if another process than the kernel has sent it, which is ignored.
 pub(super) fn receive(fd: &OwnedFd, buf: &mut [u8]) -> nix::Result<usize> {
     loop {
         match nixsock::recvfrom::<NetlinkAddr>(fd.as_raw_fd(), buf) {
@@ -187,10 +192,10 @@ pub(super) fn receive(fd: &OwnedFd, buf: &mut [u8]) -> nix::Result<usize> {
     }
 }
 
-/// Drops what tells of our own doing: messages whose `nlmsg_pid` (offset 12, host order) is `portid`; and, since those
-/// of IPv6 addresses do not have it, RTM_NEWADDR of an IPv6 address with the tag `proto` that was changed since it was made:
-/// a renewal. That it was made is told later, by a worker of the kernel, and is waited for. (Where no tags are kept, all
-/// of IPv6 is heard.)
+/// Drops notifications of our own changes: messages whose `nlmsg_pid` (offset 12, host order) is `portid`;
+/// and, since those of IPv6 addresses do not have it, RTM_NEWADDR of an IPv6 address with the tag `proto`
+/// that was changed since it was made: a renewal. A worker of the kernel reports that the address was made,
+/// and vipd waits for that. (A kernel without IFA_PROTO reports all changes of IPv6 addresses.)
 fn not_ours(portid: u32, proto: u8) -> [libc::sock_filter; 24] {
     const ATTRIBUTES: u32 = 24; // behind nlmsghdr and ifaddrmsg
     const CACHEINFO: u32 = 6; // cstamp at 8, tstamp at 12 of its value

@@ -1,5 +1,5 @@
-//! A raw ICMP socket for one question. Unprivileged ICMP sockets are closed to everybody, root included, by the
-//! default of `net.ipv4.ping_group_range`.
+//! A raw ICMP socket for one echo request. Unprivileged ICMP sockets are not available: the default of
+//! `net.ipv4.ping_group_range` excludes every user, root included.
 
 use super::socket::{ACCEPT, DROP, filter, jump, stmt};
 use crate::wire::icmp::{self, Token};
@@ -17,7 +17,8 @@ pub struct Ping {
 }
 
 impl Ping {
-    /// Asks. The kernel lets only the answer in, by its source, and by a token that nobody else can know.
+    /// Sends an echo request. The kernel filters by source and by a random token, so that only the answer
+    /// gets in.
     pub fn send(to: IpAddr) -> nix::Result<Self> {
         let (ipv6, token) = (to.is_ipv6(), random()?);
         let (family, protocol) = match ipv6 {
@@ -36,7 +37,7 @@ impl Ping {
         Ok(Ping { fd, ipv6, token })
     }
 
-    /// Whether the answer is there. What was queued before the filter was in place is none.
+    /// Whether the answer has come. Packets that were queued before the filter was in place do not count.
     pub fn is_answered(&self) -> nix::Result<bool> {
         let mut buf = [0; 128];
         loop {
@@ -61,8 +62,8 @@ impl AsFd for Ping {
 fn random() -> nix::Result<Token> {
     let mut token = Token::default();
     let size = size_of::<Token>();
-    // Not libc's function: std refers to it weakly, and linked statically that makes it a null pointer.
-    // SAFETY: the pointer and the length describe `token`, which outlives the call.
+    // Not libc's function: std's weak reference to it is a null pointer in a static program. SAFETY: the
+    // pointer and the length describe `token`, which outlives the call.
     let n = unsafe {
         libc::syscall(libc::SYS_getrandom, token.as_mut_ptr(), size, libc::GRND_NONBLOCK as libc::c_ulong)
     };
@@ -75,11 +76,11 @@ fn random() -> nix::Result<Token> {
 /// Accepts echo replies with this token. A load beyond the packet drops it.
 fn reply_filter(ipv6: bool, token: &Token) -> [libc::sock_filter; 11] {
     let load = |size, at| stmt(libc::BPF_LD | size | libc::BPF_IND, at);
-    // The rest of the program is left out if it is another one: `to_end` is how much that is.
+    // Jumps over `to_end` instructions, to the end, if the value differs.
     let must = |value, to_end| jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, 0, to_end);
     let [id, data, more] = *token;
     [
-        // X := where ICMP begins: IPv4 comes with its header.
+        // X := offset of the ICMP message: an IPv4 socket delivers the IP header too.
         match ipv6 {
             false => stmt(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0),
             true => stmt(libc::BPF_LDX | libc::BPF_W | libc::BPF_IMM, 0),

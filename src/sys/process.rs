@@ -1,4 +1,4 @@
-//! Processes: HAProxy as a child, or as an orphan that an earlier vipd left.
+//! Processes: children, and a HAProxy that an earlier vipd has left.
 
 use super::owned;
 use super::schedule::unlimited;
@@ -18,9 +18,9 @@ use std::path::Path;
 /// A process that is supervised.
 #[derive(Debug)]
 pub enum Process {
-    /// A child: its process group is its own, and its pid is ours until it is reaped.
+    /// A child. It leads a process group, and its number is not reused until it is reaped.
     Child(Pid),
-    /// Not a child: pinned by a pidfd, so a recycled pid is never signalled.
+    /// Not a child. The pidfd pins it, so no other process with its number is ever signalled.
     Orphan {
         /// Its pid.
         pid: Pid,
@@ -43,7 +43,7 @@ impl Process {
             Process::Child(pid) if group => killpg(*pid, signal),
             Process::Child(pid) => kill(*pid, signal),
             Process::Orphan { pid, .. } if group => {
-                // A leader that is stopped does not exit, so its number stays the group's meanwhile.
+                // A stopped leader does not exit, so its number remains that of the group.
                 self.signal(Signal::SIGSTOP, false)?;
                 killpg(*pid, signal)
             }
@@ -64,14 +64,14 @@ impl Process {
     }
 }
 
-/// A pipe for the output of a child: the end to read from, which never blocks, and the child's.
+/// A pipe for the output of a child: the end to read from, which does not block, and the child's end.
 pub fn output_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok((reader, writer))
 }
 
-/// A pipe for the input of a child: its end, and the one to write to, which never blocks.
+/// A pipe for the input of a child: the child's end, and the end to write to, which does not block.
 pub fn input_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -93,7 +93,7 @@ pub(super) fn environment(more: &[CString]) -> Vec<CString> {
 }
 
 /// Starts a program in a process group of its own, with default signal dispositions and an empty mask (std's
-/// `Command` would hand ours down), standard input from /dev/null, standard output and error to `output`.
+/// `Command` would pass ours on), standard input from /dev/null, standard output and error to `output`.
 /// Everything else is close-on-exec.
 pub fn spawn(argv: &[CString], output: BorrowedFd) -> nix::Result<Pid> {
     spawn_with(argv, None, output, &[])
@@ -125,28 +125,28 @@ pub fn spawn_with(
     unlimited(|| posix_spawn(program.as_c_str(), &actions, &attr, argv, &env))
 }
 
-/// Orphans among our descendants become our children, as they are PID 1's: a worker whose master died is seen to
-/// end, and reaped.
+/// Makes this process the parent of orphans among its descendants, as PID 1 is: it sees the end of a HAProxy
+/// worker whose master has died, and reaps it.
 pub fn adopt_orphans() {
     // SAFETY: plain system call without pointers.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong, 0, 0, 0) };
 }
 
-/// Waits for one child; for the short-lived ones of the command line, never in the loop.
+/// Waits for one child. It blocks: for the command line, or after the child has exited.
 pub fn wait(pid: Pid) -> Exit {
     let mut status = 0;
     // SAFETY: `status` is a valid int to write to.
     let waited = unsafe { libc::waitpid(pid.as_raw(), &raw mut status, 0) };
     match waited == pid.as_raw() {
         true if libc::WIFEXITED(status) => Exit::Code(libc::WEXITSTATUS(status)),
-        // nix has no realtime signals, and would lose that child.
+        // Not nix's: it fails on a child that a realtime signal has killed.
         true if libc::WIFSIGNALED(status) => Exit::Signal(libc::WTERMSIG(status)),
         _ => Exit::Unknown,
     }
 }
 
-/// The next child that has exited, reaped. As PID 1 these may be anybody's. `before` is called while its pid, and
-/// the number of the process group that it may have led, cannot be anybody else's.
+/// Reaps the next child that has exited, which PID 1 may have inherited. `before` is called while no other
+/// process or process group can have its number.
 pub fn reap(before: impl Fn(u32)) -> Option<(u32, Exit)> {
     // SAFETY: an all-zero siginfo_t is a valid value of that plain C structure.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -164,30 +164,31 @@ pub fn reap(before: impl Fn(u32)) -> Option<(u32, Exit)> {
     Some((raw(pid), wait(pid)))
 }
 
-/// Whether a process group has a child of ours in it: then its number is nobody else's.
+/// Whether a child of this process is in a process group: then its number has not been reused.
 pub fn is_group_of_ours(group: Pid) -> bool {
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: an all-zero siginfo_t is a valid value of that plain C structure, and the kernel writes one to it.
+    // SAFETY: an all-zero siginfo_t is a valid value of that plain C structure, and the kernel writes one to
+    // it.
     unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
         libc::waitid(libc::P_PGID, raw(group), &raw mut info, flags) == 0
     }
 }
 
-/// SIGKILL for what is left of a process group of ours, whose leader has been reaped.
+/// Kills what is left of a process group whose leader has been reaped.
 pub fn kill_group_of_ours(group: Pid) {
     if is_group_of_ours(group) {
         let _ = killpg(group, Signal::SIGKILL);
     }
 }
 
-/// A pid as the core has it.
+/// A process number as the core has it.
 pub fn raw(pid: Pid) -> u32 {
     pid.as_raw().unsigned_abs()
 }
 
-/// Pins a process that is not a child: pidfd first, then its start time is compared, so that a recycled pid
-/// is noticed.
+/// Pins a process that is not a child. Its start time is compared after the pidfd is open, so that a process
+/// that has reused the number is noticed.
 pub fn adopt(pid: u32, start_time: u64) -> nix::Result<Process> {
     let raw = libc::pid_t::try_from(pid).map_err(|_| Errno::ESRCH)?;
     // SAFETY: plain system call without pointers.
@@ -202,11 +203,11 @@ pub fn adopt(pid: u32, start_time: u64) -> nix::Result<Process> {
 /// When a process started, in clock ticks since boot (field 22 of /proc/PID/stat).
 pub fn start_time(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
-    // The name in parentheses may hold anything, so count from its end.
+    // The name in parentheses may hold any character, so fields are counted from its end.
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
-/// The process group of who connected to a UNIX socket.
+/// The process group of the process that has connected to a UNIX socket.
 pub fn peer_group(socket: &UnixStream) -> Option<Pid> {
     let peer = nix::sys::socket::getsockopt(socket, nix::sys::socket::sockopt::PeerCredentials).ok()?;
     nix::unistd::getpgid(Some(Pid::from_raw(peer.pid()))).ok()

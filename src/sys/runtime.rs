@@ -1,4 +1,4 @@
-//! The world around the process: its directory under /run, locks, sysctls.
+//! The runtime directory with its files, locks and sockets; sysctls; inherited descriptors.
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{FileStat, fstat, lstat};
@@ -8,13 +8,13 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-/// Where runtime files are by default.
+/// The default directory of runtime files.
 const RUN_DIR: &str = "/run/vipd";
 
 /// Longest file that is read, in octets.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// Descriptors that whoever started us left open are not for our children. Kernels before 5.11 cannot do it.
+/// Keeps inherited descriptors from our children (close_range(2), Linux 5.11).
 pub fn keep_descriptors() {
     const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
     // SAFETY: plain system call without pointers; no descriptor is closed before an exec.
@@ -23,7 +23,7 @@ pub fn keep_descriptors() {
     };
 }
 
-/// How many descriptors this process may have now.
+/// How many descriptors this process may have open now.
 pub fn most_descriptors() -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid rlimit to write to.
@@ -35,7 +35,7 @@ pub fn most_descriptors() -> usize {
 ///
 /// # Errors
 ///
-/// Also if somebody else may put something of his own there, or has put it into the place of the directory.
+/// Also if another user may create files in it, or the path is not a directory.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let s = lstat(dir)?;
@@ -45,7 +45,7 @@ pub fn make_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Of that kind, root's or this user's, and without these permissions.
+/// Whether a file is of this kind, belongs to root or to this user, and has none of these permissions.
 fn is_ours(s: &FileStat, kind: libc::mode_t, without: libc::mode_t) -> bool {
     let owner = s.st_uid == 0 || s.st_uid == nix::unistd::geteuid().as_raw();
     owner && s.st_mode & (libc::S_IFMT | without) == kind
@@ -55,7 +55,7 @@ fn is_ours(s: &FileStat, kind: libc::mode_t, without: libc::mode_t) -> bool {
 ///
 /// # Errors
 ///
-/// Also of one that others may read or change: it is not believed. No symbolic link is followed.
+/// Also if other users may read or change it. Symbolic links are not followed.
 pub fn read_file(path: &Path) -> io::Result<String> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -67,17 +67,17 @@ pub fn read_file(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Who holds a lock that could not be had.
+/// Why a lock is not available.
 #[derive(Debug)]
 pub enum LockError {
-    /// Another process has it.
+    /// Another process holds it.
     Held,
     /// It cannot be tried.
     Io(io::Error),
 }
 
-/// A lock beside a file: `FILE.lock`, created 0600, no symbolic link followed. It lasts as long
-/// as the process, whatever becomes of that.
+/// Takes a lock beside a file: `FILE.lock`, created 0600, no symbolic link followed. The kernel releases it
+/// when the process ends.
 pub fn lock_file(beside: &Path) -> Result<Flock<File>, LockError> {
     let file = OpenOptions::new()
         .create(true)
@@ -90,8 +90,9 @@ pub fn lock_file(beside: &Path) -> Result<Flock<File>, LockError> {
     lock(file)
 }
 
-/// The lock of the network namespace, by its inode, in a directory of root's: whatever their control sockets,
-/// two vipds in one namespace would fight. Where that directory cannot be made, beside the control socket.
+/// Takes the lock of the network namespace, named after its inode, in a directory of root's: two vipds in one
+/// namespace fight, whatever their control sockets are. If that directory cannot be made, the lock is beside
+/// the control socket.
 pub fn lock_netns(control_socket: &Path) -> Result<Flock<File>, LockError> {
     let inode = std::fs::metadata("/proc/self/ns/net").map_err(LockError::Io)?.ino();
     let dir = Path::new(RUN_DIR);
@@ -108,15 +109,15 @@ fn lock(file: File) -> Result<Flock<File>, LockError> {
     })
 }
 
-/// `path` with something behind its last component.
+/// `path` with a suffix.
 pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut s = path.as_os_str().to_owned();
     s.push(suffix);
     s.into()
 }
 
-/// Replaces a small file as a whole: 0600, no symbolic link followed. If that fails there is none: what it says is no
-/// longer true, and on a full disk a file can still be removed.
+/// Replaces a small file as a whole: 0600, no symbolic link followed. If that fails, the file is removed,
+/// which a full disk allows: its content is no longer true.
 pub fn replace_file(path: &Path, content: &str) -> io::Result<()> {
     let new = with_suffix(path, ".new");
     let _ = std::fs::remove_file(&new);
@@ -135,8 +136,8 @@ fn write_file(path: &Path, content: &str) -> io::Result<()> {
     file.write_all(content.as_bytes())
 }
 
-/// Listens on a UNIX socket. The lock is held, so what is in the way is a dead vipd's; mode 0600 from the first
-/// moment.
+/// Listens on a UNIX socket. The lock is held, so what is in the way is a dead vipd's; mode 0600 from the
+/// first moment.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
@@ -159,7 +160,7 @@ pub fn sysctl(name: &str, value: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
 }
 
-/// The value of a sysctl.
+/// Reads a sysctl.
 pub fn read_sysctl(name: &str) -> Option<String> {
     let value = std::fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
     Some(value.trim().to_owned())

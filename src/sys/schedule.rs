@@ -1,18 +1,18 @@
-//! Realtime priority and locked memory, on request, with what makes them safe.
+//! Realtime priority and locked memory, and what bounds their cost for the rest of the machine.
 
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::unistd::Pid;
 
-/// Realtime CPU time without a pause, in microseconds, after which the kernel sends SIGXCPU and vipd steps down.
+/// Realtime CPU time without a pause, in microseconds, after which the kernel sends SIGXCPU and vipd steps
+/// down.
 const SOFT: libc::rlim_t = 500_000;
-/// Tells the loop that this has happened. Nobody else sends it.
+/// Tells the loop that vipd has stepped down. No other process sends it.
 pub const STEPPED_DOWN: Signal = Signal::SIGVTALRM;
 
-/// SCHED_FIFO with this priority (1 to 99). A child starts with the ordinary policy (SCHED_RESET_ON_FORK), and
-/// RLIMIT_RTTIME bounds what a fault of ours can cost the machine: whatever vipd does, it is an ordinary process
-/// when that time is over. The hard limit stays what it is, as without CAP_SYS_RESOURCE no child could
-/// ever get it back.
+/// SCHED_FIFO with this priority (1 to 99). A child starts with the ordinary policy (SCHED_RESET_ON_FORK),
+/// and RLIMIT_RTTIME bounds what a fault of ours can cost the machine: after that time vipd is an ordinary
+/// process. The hard limit is unchanged, since without CAP_SYS_RESOURCE no child could raise it again.
 ///
 /// # Errors
 ///
@@ -26,7 +26,7 @@ pub fn realtime(priority: u8) -> nix::Result<()> {
     policy(libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, priority.into())
 }
 
-/// Not by way of the loop, which may be what hangs.
+/// A signal handler, since the loop itself may hang.
 extern "C" fn step_down(_: libc::c_int) {
     let errno = Errno::last_raw();
     // Needs no privilege, so it does not fail.
@@ -35,7 +35,7 @@ extern "C" fn step_down(_: libc::c_int) {
     Errno::set_raw(errno);
 }
 
-/// The ordinary policy again.
+/// Returns to the ordinary policy.
 ///
 /// # Errors
 ///
@@ -45,7 +45,7 @@ pub fn normal() -> nix::Result<()> {
 }
 
 fn policy(policy: libc::c_int, priority: libc::c_int) -> nix::Result<()> {
-    // musl's sched_setscheduler() only says ENOSYS, and its sched_param has fields that the kernel has not.
+    // musl's sched_setscheduler() fails with ENOSYS, and its sched_param differs from the kernel's.
     let param = priority;
     // SAFETY: the kernel's sched_param is one int, which is only read; 0 is this process.
     Errno::result(unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const param) })
@@ -63,7 +63,7 @@ pub fn unlimited<T>(spawn: impl FnOnce() -> T) -> T {
     child
 }
 
-/// The same within a child. Only system calls: it may not do more.
+/// The same within a child, where only system calls are allowed.
 pub fn lift() {
     if let Ok(l) = rttime() {
         let _ = set_rttime(libc::rlimit { rlim_cur: l.rlim_max, ..l });
@@ -78,14 +78,14 @@ fn rttime() -> nix::Result<libc::rlimit> {
 }
 
 fn set_rttime(limit: libc::rlimit) -> nix::Result<()> {
-    // Not musl's setrlimit: for kernels before 2.6.36 it can tell all threads, which is 2 KB.
-    // SAFETY: `limit` is a valid rlimit, which is only read; the old one is not asked for.
+    // Not musl's setrlimit(): its support of threads on kernels before 2.6.36 costs 2 KB. SAFETY: `limit` is
+    // a valid rlimit, which is only read; the old one is not asked for.
     Errno::result(unsafe { libc::prlimit(0, libc::RLIMIT_RTTIME, &raw const limit, std::ptr::null_mut()) })
         .map(drop)
 }
 
-/// Keeps every page of the process in memory: those it has, those it will have, and the program itself, whose
-/// pages would else be read from a disk in the middle of a takeover.
+/// Locks every page of the process into memory, present and future. Otherwise pages of the program may have
+/// to be read from disk in the middle of a takeover.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! Descriptors over UNIX sockets (SCM_RIGHTS). Nothing here blocks, and no descriptor is lost: what arrives is
-//! owned at once.
+//! Passes descriptors over UNIX sockets (SCM_RIGHTS), without blocking. A descriptor that arrives is owned at
+//! once, so none leaks.
 
 use super::owned;
 use nix::errno::Errno;
@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 /// Room for the kernel's limit of 253 descriptors and for credentials, aligned as control messages are.
 type Control = [u64; 160];
 
-/// What one message brought besides its octets.
+/// A message that was received.
 #[derive(Debug, Default)]
 pub struct Received {
     /// Octets; zero at the end.
@@ -42,8 +42,9 @@ pub fn recv(fd: BorrowedFd, buf: &mut [u8], fds: &mut Vec<OwnedFd>) -> nix::Resu
         truncated: msg.msg_flags & libc::MSG_CTRUNC != 0,
         ..Received::default()
     };
-    // SAFETY: the kernel has filled `control` as far as `msg` says; the macros stay within that, and alignment
-    // is asked of nobody: all is read unaligned. The descriptors are new and nobody else knows them.
+    // SAFETY: the kernel has filled `control` as far as `msg` says; the macros stay within that, and
+    // alignment is asked of nobody: all is read unaligned. The descriptors are new and nobody else knows
+    // them.
     unsafe {
         let mut c = libc::CMSG_FIRSTHDR(&raw const msg);
         while !c.is_null() {
@@ -80,8 +81,8 @@ pub fn send(fd: BorrowedFd, octets: &[u8], fds: &[libc::c_int]) -> nix::Result<u
         return Err(Errno::EINVAL);
     }
     msg.msg_controllen = space as _;
-    // SAFETY: `control` has room for one header and for `fds`, as was just checked; there is a first header if
-    // and only if there are descriptors. `msg` describes `octets` and `control`, which outlive the call.
+    // SAFETY: `control` has room for one header and for `fds`, as was just checked; there is a first header
+    // if and only if there are descriptors. `msg` describes `octets` and `control`, which outlive the call.
     let sent = unsafe {
         let c = libc::CMSG_FIRSTHDR(&raw const msg);
         if !c.is_null() {

@@ -1,4 +1,4 @@
-//! Signals as a descriptor.
+//! Signals, read from a descriptor.
 
 use super::schedule::STEPPED_DOWN;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
@@ -15,7 +15,7 @@ pub const HANDLED: [Signal; 7] = [
     STEPPED_DOWN,
 ];
 
-/// Blocks them and returns a descriptor that they are read from. SIGPIPE is ignored by Rust's runtime.
+/// Blocks the signals and returns a descriptor to read them from. SIGPIPE is ignored by Rust's runtime.
 pub fn open() -> nix::Result<SignalFd> {
     let mut set = SigSet::empty();
     for s in HANDLED {

@@ -1,4 +1,4 @@
-//! Users of the system, and programs that are run as one of them.
+//! Users of the system, and programs that run as one of them.
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -6,18 +6,19 @@ use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Most groups of one user; the kernel allows 65536.
+/// Most groups of a user; the kernel allows 65536.
 const MAX_GROUPS: usize = 256;
 #[cfg(not(any(target_arch = "arm", target_arch = "x86")))]
 use libc::{SYS_setgid as SETGID, SYS_setgroups as SETGROUPS, SYS_setuid as SETUID};
-/// Those with 32-bit ids.
+/// The system calls with 32-bit ids.
 #[cfg(any(target_arch = "arm", target_arch = "x86"))]
 use libc::{SYS_setgid32 as SETGID, SYS_setgroups32 as SETGROUPS, SYS_setuid32 as SETUID};
 
-/// Exit status of a child that could not become the user, or not execute the program, as a shell's.
+/// Exit status of a child that cannot become the user or execute the program, as a shell's.
 const CANNOT: i32 = 126;
 
-/// A user with all groups, as /etc/passwd and /etc/group (UTF-8) have it: no other data base is asked, for that could block.
+/// A user with all groups, from /etc/passwd and /etc/group (UTF-8). Other databases are not asked: that could
+/// block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     uid: libc::uid_t,
@@ -52,18 +53,19 @@ fn fields(line: &str) -> Option<[&str; 4]> {
     Some([fields.next()?, fields.next()?, fields.next()?, fields.next()?])
 }
 
-/// Starts a program as `process::spawn_with` does, but as another user, which posix_spawn cannot. What fails in the
-/// child is told on `output`, and its exit status is 126.
+/// Starts a program as `process::spawn_with` does, but as another user, which posix_spawn cannot. If that
+/// fails in the child, it says so on `output` and exits with status 126.
 pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User, env: &[CString]) -> nix::Result<Pid> {
     let null = File::open("/dev/null").map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?;
     let args: Vec<_> = argv.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
     let program = *args.first().filter(|p| !p.is_null()).ok_or(Errno::EINVAL)?;
     let env = super::process::environment(env);
     let env: Vec<_> = env.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
-    // SAFETY: the child calls only async-signal-safe functions, allocates nothing, and ends in exec or _exit. All
-    // pointers are to null-terminated arrays and strings that live in this frame, which it has a copy of.
+    // SAFETY: the child calls only async-signal-safe functions, allocates nothing, and ends in exec or _exit.
+    // All pointers are to null-terminated arrays and strings that live in this frame, which it has a copy of.
     unsafe {
-        // musl's fork would take all locks of its allocator, which nobody else can hold.
+        // Not fork(): musl's takes all locks of the allocator, which costs code and is needless without
+        // threads.
         let pid = Errno::result(libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0))?;
         if pid != 0 {
             return Ok(Pid::from_raw(pid as libc::pid_t));
@@ -72,7 +74,7 @@ pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User, env: &[CStrin
         libc::dup2(null.as_raw_fd(), 0);
         libc::dup2(output.as_raw_fd(), 1);
         libc::dup2(output.as_raw_fd(), 2);
-        // Rust's runtime ignores SIGPIPE, and whoever started us may have ignored others.
+        // Rust's runtime ignores SIGPIPE, and our parent may have ignored other signals.
         for signal in 1..32 {
             libc::signal(signal, libc::SIG_DFL);
         }
@@ -80,7 +82,7 @@ pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User, env: &[CStrin
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
         super::schedule::lift();
-        // The C library's would ask all threads to follow, and there are none.
+        // Not the C library's functions: they change all threads, and there is one.
         let told: &[u8] = if libc::syscall(SETGROUPS, user.groups.len(), user.groups.as_ptr()) != 0
             || libc::syscall(SETGID, user.gid) != 0
             || libc::syscall(SETUID, user.uid) != 0
@@ -95,12 +97,13 @@ pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User, env: &[CStrin
     }
 }
 
-/// The user and group `nobody` of the kernel, whatever /etc/passwd calls them.
+/// The kernel's overflow user and group, usually called `nobody`.
 const NOBODY: u32 = 65534;
 
-/// Gives all privileges up for good, as far as that is possible: without CAP_SETUID there are few.
+/// Gives up all privileges for good, as far as possible: without CAP_SETUID there are few.
 pub fn become_nobody() {
-    // SAFETY: plain system calls; the null pointer comes with the length 0, and nothing is read. There are no threads.
+    // SAFETY: plain system calls; the null pointer comes with the length 0, and nothing is read. There are no
+    // threads.
     unsafe {
         libc::syscall(libc::SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         libc::syscall(SETGROUPS, 0, std::ptr::null::<libc::gid_t>());

@@ -81,7 +81,7 @@ impl Faults {
     }
 
     /// All that is in either.
-    pub fn or(self, f: Faults) -> Faults {
+    pub const fn or(self, f: Faults) -> Faults {
         Faults(self.0 | f.0)
     }
 

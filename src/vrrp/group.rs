@@ -166,8 +166,14 @@ mod tests {
 
     #[test]
     fn the_last_down_timer_counts_and_who_does_not_take_part_prevents_it() {
-        let backup =
-            |t| Vrrp::Backup { down_at: at(t), interval: I, preempt_at: None, master: None, lower: None };
+        let backup = |t| Vrrp::Backup {
+            down_at: at(t),
+            interval: I,
+            told: None,
+            preempt_at: None,
+            master: None,
+            lower: None,
+        };
         let master = Vrrp::Master { advert_at: at(9), answered: None };
         assert_eq!(takeover_at([backup(3), backup(5), backup(4)].iter()), Some(at(5)));
         assert_eq!(takeover_at([backup(3), Vrrp::Init].iter()), None);

@@ -266,7 +266,7 @@ fn cannot_start(w: &World) -> Result<()> {
     for _ in 0..2 {
         std::fs::write(one.ini_path(), ini(&other))?;
         let (status, text) = ask(&one, &["reload"])?;
-        ensure!(status == 1 && text.contains("refused"), "{status}: {text}");
+        ensure!(status == 1 && text.contains("refuses its configuration"), "{status}: {text}");
         // Asked four times over: the one that stayed answers for itself.
         std::thread::sleep(secs(5));
         let (status, text) = ask(&one, &["status"])?;

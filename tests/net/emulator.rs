@@ -1,6 +1,6 @@
-//! What keepalived 2.4.3 does with `auth_hmac`, as far as adverts go. That version is in no registry, so this stands
-//! in for it: written from its wire format, of vipd's code it uses the HMAC itself and nothing else. (Captures of a
-//! real one are in `tests/captures.rs`.)
+//! What keepalived 2.4.3 does with `auth_hmac`, as far as adverts go. That version is in no registry, so this
+//! stands in for it: written from its wire format, of vipd's code it uses the HMAC itself and nothing else.
+//! (Captures of a real one are in `tests/captures.rs`.)
 
 use super::lab::{Advert, checksum};
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
-//! Signed adverts: pairs, roll-out and rotation of keys by `vipd reload`, and what an attacker can do who knows
-//! everything but the key.
+//! Signed adverts: pairs, roll-out and rotation of keys by `vipd reload`, and what an attacker can do who
+//! knows everything but the key.
 
 use super::emulator::Emulator;
 use super::*;
@@ -11,6 +11,8 @@ pub const TESTS: &[(&str, Test)] = &[
     ("hmac_between_two_monotonic", |w| pair(w, "auth_hmac_anti_replay = monotonic", |r, _, _| r)),
     ("hmac_between_two_by_unicast", |w| pair(w, "", |r, own, peer| r.unicast(own, &[peer]))),
     ("hmac_between_two_v6", between_v6),
+    ("hmac_survives_kill_9", |w| survives(w, "")),
+    ("hmac_survives_kill_9_monotonic", |w| survives(w, "auth_hmac_anti_replay = monotonic")),
     ("hmac_rolls_out_under_load", rolls_out),
     ("hmac_rotates_keys_under_load", rotates),
     ("hmac_refuses_a_reload_with_a_wrong_key", refuses_reload),
@@ -109,6 +111,30 @@ fn between_v6(w: &World) -> Result<()> {
     nothing_refused(&[&one, &two])?;
     one.terminate();
     w.watcher.wait_holder(VIP6, "node2", ELECTION)?;
+    at_peace(&[&one, &two])
+}
+
+/// The master is killed and resumes, then the backup: nothing moves, and each goes on believing the other.
+fn survives(w: &World, more: &str) -> Result<()> {
+    // The how-to's interval: a shorter one leaves no time to resume.
+    let make = |priority| Router { advert_int: "1".into(), ..signed(priority, more) };
+    let one = Vipd::run(&w.one, None, &[make(100)])?;
+    w.node1_is_master()?;
+    let two = Vipd::run(&w.two, None, &[make(99)])?;
+    two.wait_log(words::BACKUP, secs(3))?;
+    adverts(w, "node1", 2, true)?;
+    one.kill();
+    one.wait_exit(secs(2))?;
+    let one = Vipd::run(&w.one, None, &[make(100)])?;
+    one.wait_log("resumed within the lease", secs(3))?;
+    adverts(w, "node1", 3, true)?;
+    two.kill();
+    two.wait_exit(secs(2))?;
+    let two = Vipd::run(&w.two, None, &[make(99)])?;
+    two.wait_log(words::BACKUP, secs(3))?;
+    adverts(w, "node1", 5, true)?;
+    ensure!(two.log().grep(words::MASTER).is_empty(), "node2 was master");
+    nothing_refused(&[&one, &two])?;
     at_peace(&[&one, &two])
 }
 
@@ -293,7 +319,8 @@ fn stripped(packet: &[u8]) -> Vec<u8> {
     all
 }
 
-/// Everything that somebody can make of recorded adverts who does not have the key; of each, why it is refused.
+/// Everything that somebody can make of recorded adverts who does not have the key; of each, why it is
+/// refused.
 fn forgeries(recorded: &[Advert]) -> Vec<(&'static str, Vec<u8>)> {
     let mut all = Vec::new();
     for advert in recorded {
@@ -388,8 +415,8 @@ fn attacks(w: &World, more: &str) -> Result<()> {
     Ok(())
 }
 
-/// The master is dead, and its adverts come once more, its priority 0 among them; also after the new master was
-/// started again.
+/// The master is dead, and its adverts come once more, its priority 0 among them; also after the new master
+/// was started again.
 fn dead_master(w: &World) -> Result<()> {
     let more = "auth_hmac_time_window = 300";
     let start = Instant::now();
@@ -409,7 +436,8 @@ fn dead_master(w: &World) -> Result<()> {
         }
         adverts(w, "node2", 3, true)?;
         let counted = refused(two, "auth_ext_replay")? - before;
-        // node2 was not there for the first ones, and takes the first that it hears for new: it has heard later ones.
+        // node2 was not there for the first ones, and takes the first that it hears for new: it has heard
+        // later ones.
         ensure!(counted == old.len(), "{counted} of {} are replays", old.len());
         ensure!(w.watcher.holder(VIP).as_deref() == Some("node2"), "{VIP} moved");
         Ok(())

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 pub const TESTS: &[(&str, Test)] = &[
     ("hooks_are_called_as_by_keepalived", as_keepalived),
+    ("hooks_for_one_state_are_called_as_by_keepalived", for_one_state),
     ("hooks_of_a_group", of_a_group),
     ("hooks_run_as_a_user", as_a_user),
     ("a_slow_hook_hears_the_newest_state", slow),
@@ -90,6 +91,43 @@ fn as_keepalived(w: &World) -> Result<()> {
     let theirs = wait_calls(&w.two, 5, ELECTION)?;
     let ours: Vec<String> =
         ours.iter().filter_map(|c| c.strip_prefix("own a  b ")).map(|c| format!("own {c}")).collect();
+    ensure!(theirs == ours, "keepalived: {theirs:#?}");
+    Ok(())
+}
+
+/// Those for one state have no more arguments than they are written with.
+fn for_one_state(w: &World) -> Result<()> {
+    let calls_of = |node: &Node, up: &str, gone: &str, keepalived: bool| -> Result<Vec<String>> {
+        if keepalived {
+            let lines = format!(" notify_master \"{up} 1\"\n notify_stop {gone}");
+            let head = "global_defs {\n script_user root\n router_id node2\n}\n";
+            let conf = Keepalived::conf(node, &[router(100).with(&lines)]);
+            let daemon = Keepalived::start(
+                node,
+                &(head.to_owned() + conf.split_once("}\n").map_or("", |(_, rest)| rest)),
+            )?;
+            w.watcher.wait_holder(VIP, node.name(), ELECTION)?;
+            wait_calls(node, 1, secs(3))?;
+            daemon.terminate();
+            daemon.wait_exit(secs(10))?;
+        } else {
+            let lines = format!("notify_master = {up} 1\nnotify_stop = {gone}");
+            let daemon = Vipd::start(node, &Vipd::ini(node, None, &[router(100).with(&lines)]))?;
+            w.watcher.wait_holder(VIP, node.name(), ELECTION)?;
+            wait_calls(node, 1, secs(3))?;
+            daemon.terminate();
+            ensure!(daemon.wait_exit(secs(10))?.success(), "no clean end");
+        }
+        wait_calls(node, 2, secs(3))
+    };
+    let hooks = |node: &Node| -> Result<[String; 2]> {
+        Ok([hook(node, "up", "")?.display().to_string(), hook(node, "gone", "")?.display().to_string()])
+    };
+    let [up, gone] = hooks(&w.one)?;
+    let ours = calls_of(&w.one, &up, &gone, false)?;
+    ensure!(ours == ["up 1", "gone "], "{ours:#?}");
+    let [up, gone] = hooks(&w.two)?;
+    let theirs = calls_of(&w.two, &up, &gone, true)?;
     ensure!(theirs == ours, "keepalived: {theirs:#?}");
     Ok(())
 }

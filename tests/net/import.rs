@@ -36,7 +36,7 @@ fn imported(node: &Node, state: &str, priority: u8) -> Result<(Host, Proc)> {
         "auth_type = PASS",
         "auth_pass = 1111",
         "virtual_ipaddress = 192.168.30.230",
-        "track_haproxy = yes",
+        "track_haproxy = weight 2",
     ] {
         ensure!(ini.lines().any(|l| l == line), "no {line:?} in\n{ini}");
     }

@@ -451,7 +451,7 @@ fn overrun(w: &World) -> Result<()> {
     }
     println!("it stood still for {:?}", start.elapsed());
     one.cont();
-    one.wait_log("netlink: messages were lost, reading everything again", secs(2))?;
+    one.wait_log("netlink: messages were lost", secs(2))?;
     for vip in [VIP, GLOBAL] {
         w.watcher.wait_change(vip, "node1", true, start, secs(2))?;
     }

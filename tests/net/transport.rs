@@ -378,7 +378,7 @@ fn unicast_strangers(w: &World) -> Result<()> {
         frame.extend(ip_packet(two_addr, dst, &packet));
         w.two.send_frame(&frame)?;
     }
-    one.wait_log("by multicast and not by unicast", secs(2))?;
+    one.wait_log("by multicast instead of unicast", secs(2))?;
     steady(w, "node1", "node2", Instant::now())?;
     let text = String::from_utf8_lossy(&one.cli(&["status"])?.stdout).into_owned();
     for counter in ["unknown_peer 1", "destination 2", "ttl 1"] {

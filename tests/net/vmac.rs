@@ -349,10 +349,7 @@ fn parent_comes_back(w: &World) -> Result<()> {
 fn name_taken(w: &World) -> Result<()> {
     w.one.ip("link add vrrp.51 type bridge")?;
     let one = Vipd::run(&w.one, None, &[with_vmac(vipd(), 100)])?;
-    one.wait_log(
-        "cannot create the VMAC interface vrrp.51: an interface of that name is there already",
-        secs(3),
-    )?;
+    one.wait_log("cannot create the VMAC interface vrrp.51: an interface of that name exists", secs(3))?;
     one.wait_log("Now in FAULT state: the virtual MAC cannot be had", secs(3))?;
     w.one.ip("link del vrrp.51")?;
     w.node1_is_master()?;

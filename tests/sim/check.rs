@@ -270,7 +270,10 @@ impl World {
         let soliciting = p.node.routers[r].machine.is_soliciting();
         if p.node.routers[r].hold.is_some() || soliciting {
             f.hold_op = Some(local);
-            if !was && !p.caught && t > self.hosts[h].refused + 5 * MS {
+            // What was deleted during a stall is heard of after it.
+            let deleted = self.hosts[h].refused;
+            let deleted = if deleted > 0 { deleted.max(p.still) } else { 0 };
+            if !was && !p.caught && t > deleted + 5 * MS {
                 return self.fail(h, format!("brings {} back to hand it over", op.addr));
             }
             let f = &mut self.hosts[h].facts[r];
@@ -368,7 +371,8 @@ impl World {
         let now = self.clock(h, t);
         for (r, router) in p.node.routers.iter().enumerate() {
             let refused = router.refused.until.map(|at| self.world(h, at));
-            let no_preempt_for = router.machine.no_preempt_for(now).filter(|_| router.refused.times > 0);
+            let no_preempt_for =
+                router.machine.no_preempt_for(now).filter(|_| router.refused.times.failures() > 0);
             let no_preempt_for = no_preempt_for.map(|left| self.world(h, now + left));
             let f = &mut self.hosts[h].facts[r];
             f.reigns &= router.is_master() || router.may_resume;

@@ -434,6 +434,9 @@ impl World {
 
     pub fn set_link(&mut self, h: usize, up: bool) {
         self.hosts[h].kernel.up = up;
+        if !up {
+            self.forget_heard(h, None); // without the link it takes no part, and starts anew
+        }
         self.hosts[h].upset = self.now;
         self.hosts[h].facts.iter_mut().for_each(Facts::clear_refusals);
         for other in 0..self.hosts.len() {

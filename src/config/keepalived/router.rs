@@ -1,182 +1,265 @@
 //! A `vrrp_instance`.
 
-use super::{Node, Out};
-use std::net::IpAddr;
+use super::check::Checks;
+use super::out::Out;
+use super::parse::Node;
+use super::tables::ROUTER;
+use super::text::{number, seconds, truth};
+use super::{addresses, group, hmac, track};
 
-const ROUTER: &str = "\
-interface >
-virtual_router_id >
-priority >
-preempt_delay >
-mcast_src_ip >
-unicast_src_ip >
-down_timer_adverts >
-garp_master_delay >
-garp_master_repeat >
-garp_master_refresh >
-garp_master_refresh_repeat >
-garp_lower_prio_delay >
-garp_lower_prio_repeat >
-nopreempt = preempt = no
-preempt = preempt = yes
-vmac_xmit_base = vmac_xmit_base = yes
-version -
-native_ipv6 -
-accept -
-check_unicast_src -
-promote_secondaries -
-debug -
-notify_master ! one hook for all states: `notify = COMMAND` gets INSTANCE NAME STATE PRIORITY
-notify_backup ! one hook for all states: `notify = COMMAND` gets INSTANCE NAME STATE PRIORITY
-notify_fault ! one hook for all states: `notify = COMMAND` gets INSTANCE NAME STATE PRIORITY
-notify_stop ! one hook for all states: `notify = COMMAND` gets INSTANCE NAME STATE PRIORITY
-smtp_alert ! mail is for all or none: see [global]
-dont_track_primary ! the own interface is always tracked
-no_accept ! the addresses are there to be served
-strict_mode ! vipd never touches a firewall, and checks what it receives in any case
-virtual_routes ! routes do not move: a notify hook can do it
-virtual_rules ! routes do not move: a notify hook can do it
-lvs_sync_daemon_interface ! vipd balances nothing: that is HAProxy's part";
+/// The owner's priority.
+const OWNER: u64 = 255;
+/// Directives of which keepalived takes the first of two.
+const FIRST: &str = "version notify notify_master notify_backup notify_fault notify_stop";
+/// Those that add up.
+const LISTS: &str = "virtual_ipaddress virtual_ipaddress_excluded unicast_peer track_interface track_script track_process \
+    track_file track_bfd authentication auth_hmac mcast_src_ip unicast_src_ip nopreempt preempt virtual_routes virtual_rules";
 
-pub(super) fn write(out: &mut Out, n: &Node) {
-    out.section("vrrp", n.word(1));
-    let own = |key: &str| n.block.iter().find(|d| d.keyword() == key);
-    let first = own("virtual_ipaddress").and_then(|d| d.block.first()).and_then(|e| address(e.keyword()));
-    let v6 = first.is_some_and(|a| a.is_ipv6());
-    let v3 = v6 || own("version").map_or(out.version.as_str(), |d| d.word(1)) == "3";
-    if v3 {
-        out.key("version", "3");
-    }
-    let hmac = own("auth_hmac").is_some();
-    for d in &n.block {
-        match d.keyword() {
-            "authentication" if hmac => {
-                out.dropped(d, "auth_hmac excludes it: keepalived ignores it as well")
-            }
-            _ => one(out, d, v3, v6),
-        }
-    }
-    if hmac {
-        let strict = own("strict_mode").is_some_and(|d| d.word(1) != "off");
-        super::hmac::write(out, n, strict);
-    }
-    if own("state").is_some_and(|d| d.word(1) == "MASTER")
-        && (own("nopreempt").is_some() || own("preempt_delay").is_some())
-    {
-        out.comment("keepalived ignores nopreempt and preempt_delay with state MASTER; vipd does not");
-    }
-    for (key, value) in out.defaults.clone() {
-        if own(key).is_none() {
-            out.key(key, &value);
+/// What the keys of a virtual router depend on.
+pub(super) struct Facts<'n> {
+    pub(super) node: &'n Node,
+    pub(super) interface: &'n str,
+    pub(super) group: Option<&'n Node>,
+    pub(super) v6: bool,
+    v3: bool,
+    /// Priority 255, given or because keepalived derives it.
+    pub(super) owner: bool,
+    /// `state MASTER`, given or derived.
+    master: bool,
+    pub(super) strict: bool,
+    pub(super) unicast: bool,
+    pub(super) vmac: bool,
+}
+
+impl<'n> Facts<'n> {
+    fn new(out: &Out<'n>, node: &'n Node) -> Self {
+        let last = |key: &str| node.block.iter().rfind(|d| d.keyword() == key);
+        let first =
+            addresses::entries(node, "virtual_ipaddress").find_map(|e| addresses::address(e.keyword()));
+        let v6 = first.is_some_and(|a| a.is_ipv6());
+        let version = node.block.iter().find(|d| d.keyword() == "version").map(|d| d.word(1));
+        let version = version.filter(|v| matches!(*v, "2" | "3")).unwrap_or(&out.version);
+        let mut states = node.block.iter().filter(|d| d.keyword() == "state");
+        let state = last("state").is_some();
+        let master = states.any(|d| d.word(1) == "MASTER");
+        let owner = last("priority").map_or(master, |d| number(d.word(1), 0) == Some(OWNER));
+        let strict = last("strict_mode").and_then(|d| truth(d.word(1))).unwrap_or(out.strict);
+        Facts {
+            node,
+            interface: last("interface").map_or("", |d| d.word(1)),
+            group: group::of(out.tree, node.word(1)),
+            v6,
+            v3: v6 || version == "3",
+            owner,
+            master: if strict || !state { owner } else { master },
+            strict,
+            unicast: addresses::entries(node, "unicast_peer").next().is_some(),
+            vmac: last("use_vmac").is_some(),
         }
     }
 }
 
-fn one(out: &mut Out, d: &Node, v3: bool, v6: bool) {
+/// Writes `[vrrp NAME]`.
+pub(super) fn write(out: &mut Out<'_>, checks: &Checks<'_>, n: &Node) {
+    let f = Facts::new(out, n);
+    out.section("vrrp", n);
+    if f.v3 {
+        out.key("version", "3");
+    }
+    let block = out.settle(&n.block, FIRST, LISTS);
+    for d in &block {
+        one(out, &f, d);
+    }
+    if f.owner && !block.iter().any(|d| d.keyword() == "priority") {
+        out.key("priority", "254");
+        out.comment(
+            "keepalived makes `state MASTER` without a priority the owner, 255; in vipd an owner's addresses are permanent ones",
+        );
+    }
+    preempt(out, &f, &block);
+    addresses::transport(out, &f);
+    addresses::virtual_ones(out, &f);
+    authentication(out, &f);
+    track::write(out, checks, &f);
+    hooks(out, &f, &block);
+    let own = |key: &str| block.iter().any(|d| d.keyword() == key);
+    for (key, value) in out.defaults.clone() {
+        match key {
+            _ if own(key) => {}
+            "v3_checksum_as_v2" => checksum(out, &f, &value),
+            _ => out.key(key, &value),
+        }
+    }
+}
+
+fn one(out: &mut Out<'_>, f: &Facts<'_>, d: &Node) {
     let value = d.word(1);
     match d.keyword() {
-        "state" => out.key("state", value),
-        "advert_int" => match value.split_once('.').filter(|_| !v3) {
-            None => out.key("advert_int", value),
-            Some((whole, fraction)) => {
-                out.dropped(d, "version 2 has whole seconds: rounded as keepalived does, or set version = 3");
-                let up = u32::from(fraction.starts_with(['5', '6', '7', '8', '9']));
-                let whole = whole.parse::<u32>().unwrap_or(1).saturating_add(up).max(1);
-                out.key("advert_int", &whole.to_string());
-            }
+        "state" => match value {
+            "MASTER" | "BACKUP" => out.key("state", value),
+            _ => out.dropped(d, "neither MASTER nor BACKUP: keepalived falls back to BACKUP"),
         },
-        "auth_hmac" => {}
-        "authentication" if v3 => out.dropped(d, "version 3 has no authentication"),
-        "authentication" => {
-            for a in &d.block {
-                match (a.keyword(), a.word(1)) {
-                    ("auth_type", "AH" | "ah") => out.key("auth_type", "AH"),
-                    ("auth_type", _) => out.key("auth_type", "PASS"),
-                    ("auth_pass", pass) => out.key("auth_pass", pass),
-                    _ => {}
-                }
-            }
+        "priority" => priority(out, d),
+        "advert_int" => advert_int(out, f, d),
+        "version" if !matches!(value, "2" | "3") => {
+            out.dropped(d, "neither 2 nor 3: keepalived ignores it, too")
         }
-        key @ ("virtual_ipaddress" | "virtual_ipaddress_excluded") => addresses(out, key, d, v6),
-        "unicast_peer" => {
-            for p in &d.block {
-                out.key("unicast_peer", p.keyword());
-                if p.words.len() > 1 {
-                    out.dropped(p, "the TTL must be 255: no other is accepted");
-                }
-            }
-        }
-        "track_interface" => {
-            for t in &d.block {
-                let weight = if t.word(1) == "weight" { t.word(2) } else { "" };
-                tracked(out, "track_interface", t.keyword(), weight);
-            }
-        }
-        "track_script" | "track_process" => d.block.iter().for_each(|t| script(out, t)),
+        "version" if f.v6 && value == "2" => out.dropped(d, "IPv6 needs version 3"),
+        "preempt_delay" => preempt_delay(out, f, d),
         "use_vmac" => {
             out.key("use_vmac", "yes");
             if d.words.len() > 1 {
-                out.dropped(d, "vipd names the device itself");
+                out.told(d, "vipd chooses the name of the device");
+            }
+            let base = f.node.block.iter().any(|d| d.keyword() == "vmac_xmit_base");
+            if base || f.unicast {
+                out.key("vmac_xmit_base", "yes");
             }
         }
-        "v3_checksum_as_v2" => out.key("v3_checksum_as_v2", if value == "off" { "no" } else { "yes" }),
-        "notify" => out.key("notify", &d.rest()),
+        "vmac_xmit_base" if !f.vmac => out.dropped(d, "it has no meaning without `use_vmac`"),
+        "v3_checksum_as_v2" => checksum(out, f, value),
+        "vmac_xmit_base" | "nopreempt" | "preempt" | "mcast_src_ip" | "unicast_src_ip" | "unicast_peer" => {}
+        "virtual_ipaddress" | "virtual_ipaddress_excluded" | "authentication" | "auth_hmac" => {}
+        "track_interface" | "track_script" | "track_process" => {}
+        "notify" | "notify_master" | "notify_backup" | "notify_fault" | "notify_stop" => {}
         _ => out.by(ROUTER, d),
     }
 }
 
-fn address(word: &str) -> Option<IpAddr> {
-    word.split('/').next()?.parse().ok()
-}
-
-/// Entries of a list, one line each. Of `virtual_ipaddress` those of the other family are not advertised, as with
-/// keepalived.
-fn addresses(out: &mut Out, key: &str, d: &Node, v6: bool) {
-    for e in &d.block {
-        let Some(addr) = address(e.keyword()) else {
-            out.dropped(e, "no address");
-            continue;
-        };
-        let mut value = e.keyword().to_owned();
-        let mut words = e.words.iter().skip(1).map(String::as_str);
-        while let Some(w) = words.next() {
-            match w {
-                "dev" | "label" => {
-                    for part in [" ", w, " ", words.next().unwrap_or_default()] {
-                        value.push_str(part);
-                    }
-                }
-                // What vipd does in any case, or what has no bearing.
-                "brd" | "scope" | "preferred_lft" => {
-                    let _ = words.next();
-                }
-                "nodad" | "-nodad" | "noprefixroute" | "no_track" | "home" | "mngtmpaddr" => {}
-                _ => out.dropped(e, "not all of it is understood"),
-            }
+/// keepalived adds the addresses of an owner; vipd's owner has them as permanent ones.
+fn priority(out: &mut Out<'_>, d: &Node) {
+    match number(d.word(1), 0) {
+        Some(OWNER) => {
+            out.told(
+                d,
+                "keepalived adds the addresses of an owner; in vipd an owner's addresses are permanent ones, so this is 254",
+            );
+            out.key("priority", "254");
         }
-        out.key(if addr.is_ipv6() == v6 { key } else { "virtual_ipaddress_excluded" }, &value);
+        Some(n @ 1..OWNER) => out.key("priority", &n.to_string()),
+        _ => {
+            out.told(d, "not 1 to 255: keepalived falls back to 100, and so does vipd.ini");
+            out.key("priority", "100");
+        }
     }
 }
 
-/// With a weight, unless that is none.
-fn tracked(out: &mut Out, key: &str, name: &str, weight: &str) {
-    match weight {
-        "" | "0" => out.key(key, name),
-        _ => out.line(&[key, " = ", name, " weight ", weight]),
-    }
-}
-
-/// A script that is tracked: HAProxy, or a `[check]`.
-fn script(out: &mut Out, t: &Node) {
-    let name = t.keyword();
-    if out.haproxy_scripts.iter().any(|n| n == name) {
-        out.key("track_haproxy", "yes");
-        out.line(&["# instead of ", name, ": HAProxy that is not well gives the addresses away"]);
-        return;
-    }
-    let Some((_, own)) = out.checks.iter().find(|(n, _)| n == name) else {
-        return out.dropped(t, "there is no such script");
+/// Version 2 has whole seconds up to 255, version 3 hundredths up to 40.95; keepalived rounds.
+fn advert_int(out: &mut Out<'_>, f: &Facts<'_>, d: &Node) {
+    let Some(ms) = number(d.word(1), 3).filter(|ms| (10..=255_000).contains(ms)) else {
+        return out.dropped(d, "not 0.01 to 255: keepalived falls back to 1 second, and so does vipd.ini");
     };
-    let weight = if t.word(1) == "weight" { t.word(2).to_owned() } else { own.clone() };
-    tracked(out, "track", name, &weight);
+    let (step, most) = if f.v3 { (10, 40_950) } else { (1000, 255_000) };
+    let rounded = ((ms + step / 2) / step * step).clamp(step, most);
+    if rounded != ms {
+        let what = if f.v3 { "rounded" } else { "version 2 has whole seconds: rounded" };
+        out.told(d, &format!("{what}, as keepalived does"));
+    }
+    out.key("advert_int", &seconds(rounded));
+}
+
+fn preempt_delay(out: &mut Out<'_>, f: &Facts<'_>, d: &Node) {
+    let why = if f.master {
+        "keepalived ignores it with `state MASTER`"
+    } else if f.strict {
+        "keepalived ignores it in strict mode"
+    } else if is_nopreempt(f.node) {
+        "keepalived ignores it with `nopreempt`"
+    } else {
+        if let Some(value) = out.number(d, 3, 0, 1_000_000) {
+            out.key("preempt_delay", &value);
+        }
+        return;
+    };
+    out.dropped(d, why);
+}
+
+/// The last of `preempt` and `nopreempt` counts.
+fn is_nopreempt(router: &Node) -> bool {
+    let last = router.block.iter().rfind(|d| matches!(d.keyword(), "preempt" | "nopreempt"));
+    last.is_some_and(|d| d.keyword() == "nopreempt")
+}
+
+fn preempt(out: &mut Out<'_>, f: &Facts<'_>, block: &[&Node]) {
+    let Some(d) = block.iter().rfind(|d| d.keyword() == "nopreempt") else { return };
+    if !is_nopreempt(f.node) {
+        return out.key("preempt", "yes");
+    }
+    if f.master || f.owner {
+        out.told(d, "keepalived ignores it with `state MASTER` and with priority 255");
+    }
+    out.key("preempt", if f.master || f.owner { "yes" } else { "no" });
+}
+
+fn checksum(out: &mut Out<'_>, f: &Facts<'_>, value: &str) {
+    match truth(value) {
+        Some(true) if f.v3 && !f.v6 => out.key("v3_checksum_as_v2", "yes"),
+        Some(true) => out.comment("`v3_checksum_as_v2` is left out: it needs version 3 and IPv4"),
+        _ => {}
+    }
+}
+
+/// `auth_type` and `auth_pass`. keepalived goes on without authentication where it does not like it.
+fn authentication(out: &mut Out<'_>, f: &Facts<'_>) {
+    let hmac = f.node.block.iter().any(|d| d.keyword() == "auth_hmac");
+    let mut last = [None, None];
+    for a in addresses::entries(f.node, "authentication") {
+        match a.keyword() {
+            "auth_type" if matches!(a.word(1), "PASS" | "AH") => last[0] = Some(a),
+            "auth_type" => out.dropped(a, "neither PASS nor AH: keepalived ignores it, too"),
+            "auth_pass" => last[1] = Some(a),
+            _ => out.dropped(a, "keepalived 2.4 has no such directive here. Is it misspelt?"),
+        }
+    }
+    let why = match last {
+        _ if f.strict => "keepalived sends none in strict mode",
+        _ if f.v3 => "version 3 has none",
+        _ if hmac => "auth_hmac excludes it, with keepalived as well",
+        [None, _] => "there is no auth_type: keepalived sends none",
+        [Some(a), Some(p)] if !p.word(1).is_empty() => {
+            out.key("auth_type", a.word(1));
+            if !p.block.is_empty() {
+                out.told(p, "a brace outside quotes ends the password; keepalived misreads what follows");
+            }
+            // Better no configuration than none of the authentication: without its password it is refused.
+            if p.word(1).starts_with("file:") {
+                out.told(
+                    p,
+                    "vipd takes `file:` for the path of a file that holds the password: write it into one",
+                );
+            } else {
+                out.key("auth_pass", p.word(1));
+            }
+            ""
+        }
+        _ => "there is no password: keepalived sends none",
+    };
+    if !why.is_empty() && f.node.block.iter().any(|d| d.keyword() == "authentication") {
+        out.line(&["# no authentication: ", why]);
+    }
+    hmac::write(out, f.node, f.strict);
+}
+
+/// `notify` and the hooks for one state. Those of a sync group go to its first member.
+fn hooks(out: &mut Out<'_>, f: &Facts<'_>, block: &[&Node]) {
+    const KEYS: [&str; 5] = ["notify", "notify_master", "notify_backup", "notify_fault", "notify_stop"];
+    let group = f.group.filter(|g| group::is_first(g, f.node.word(1)));
+    for key in KEYS {
+        let own = block.iter().copied().find(|d| d.keyword() == key);
+        let shared =
+            group.and_then(|g| g.block.iter().find(|d| d.keyword() == key)).filter(|_| key != "notify");
+        if let (Some(_), Some(shared)) = (own, shared) {
+            out.dropped(
+                shared,
+                "the first member of the sync group has one of its own: move this one to another member",
+            );
+        }
+        let Some(d) = own.or(shared) else { continue };
+        if own.is_none() {
+            out.told(d, "from the sync group, whose members change state together");
+        }
+        if let Some(argv) = out.command(d) {
+            out.command_key(key, d, &argv);
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! Who is told: commands, their user, and mail.
 
 use super::reader::{Reader, digits};
-use crate::config::Mail;
 use crate::config::ini::{Section, split_words};
 use crate::config::report::{Report, Shown};
+use crate::config::{Mail, StateHooks};
 use std::net::Ipv6Addr;
 
 /// Most recipients.
@@ -28,6 +28,17 @@ pub fn command(r: &mut Reader<'_, '_>, key: &str) -> Option<Vec<String>> {
     None
 }
 
+/// The commands for one state each.
+pub fn state_hooks(r: &mut Reader<'_, '_>) -> StateHooks {
+    let mut read = |key| command(r, key).unwrap_or_default();
+    StateHooks {
+        master: read("notify_master"),
+        backup: read("notify_backup"),
+        fault: read("notify_fault"),
+        stop: read("notify_stop"),
+    }
+}
+
 /// A name as `/etc/passwd` has it.
 pub fn user(r: &mut Reader<'_, '_>, key: &str) -> Option<String> {
     let entry = r.entry(key)?;
@@ -45,7 +56,7 @@ pub fn user(r: &mut Reader<'_, '_>, key: &str) -> Option<String> {
 pub fn unused_user(sections: &[Section<'_>], report: &mut Report) {
     let mut entries = sections.iter().flat_map(|s| &s.entries);
     if let Some(user) = entries.clone().find(|e| e.key == "notify_user")
-        && !entries.any(|e| e.key == "notify")
+        && !entries.any(|e| e.key.starts_with("notify") && e.key != "notify_user")
     {
         report.warning(user.line, format_args!("notify_user has no effect: there is no `notify`"));
     }

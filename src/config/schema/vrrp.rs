@@ -21,10 +21,11 @@ pub const KEYS: Keys = Keys {
         interface, virtual_router_id, priority, state, version, advert_int, preempt, \
         preempt_delay, down_timer_adverts, auth_type, auth_pass, auth_hmac_active_key, \
         auth_hmac_anti_replay, auth_hmac_time_window, auth_hmac_mode, mcast_src_ip, unicast_src_ip, \
-        v3_checksum_as_v2, track_haproxy, use_vmac, vmac_xmit_base, \
+        v3_checksum_as_v2, track_haproxy, use_vmac, vmac_xmit_base, dont_track_primary, \
         garp_master_delay, garp_master_repeat, garp_master_refresh, \
         garp_master_refresh_repeat, garp_lower_prio_delay, garp_lower_prio_repeat, \
-        garp_interval, lease, make_before_break, handover_timeout, notify",
+        garp_interval, lease, make_before_break, handover_timeout, notify, notify_master, \
+        notify_backup, notify_fault, notify_stop",
     lists: "\
         virtual_ipaddress, virtual_ipaddress_excluded, unicast_peer, allowed_peers, \
         track_interface, track, auth_hmac_key",
@@ -138,8 +139,10 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
         track_interfaces,
         track_checks,
         notify: notify::command(&mut r, "notify").unwrap_or_default(),
+        state_hooks: notify::state_hooks(&mut r),
         use_vmac: vmac.is_some(),
         vmac_xmit_base: vmac == Some(true),
+        dont_track_primary: r.boolean("dont_track_primary", false),
         garp: Garp {
             master_delay: r.duration("garp_master_delay", 0, 3_600_000, 5_000),
             master_repeat: r.number("garp_master_repeat", 1, 100).unwrap_or(5),

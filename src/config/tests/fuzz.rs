@@ -26,6 +26,7 @@ track_haproxy = weight 20
 track = tcp, http weight 5
 use_vmac = yes
 vmac_xmit_base = yes
+dont_track_primary = yes
 [vrrp VI_6]
 interface = eth0
 virtual_router_id = 51
@@ -66,7 +67,7 @@ impl Random {
 
 /// What holds of every accepted instance.
 fn router(one: &Vrrp, config: &Config) {
-    assert!(one.notify.first().is_none_or(|program| program.starts_with('/')));
+    assert!(one.hooks().all(|(_, argv)| argv.first().is_none_or(|program| program.starts_with('/'))));
     assert!(one.vrid > 0 && one.priority > 0 && (1..=15).contains(&one.interface.len()));
     assert!((1..=255).contains(&one.vips.len()) && one.advert_int >= Duration::from_millis(10));
     assert!(one.handover_timeout > Duration::ZERO);

@@ -103,6 +103,8 @@ auth_hmac_active_key = 255 # the last
 auth_hmac_anti_replay = time
 auth_hmac_time_window = 300
 auth_hmac_mode = receive-only
+notify_master = /bin/up # 1
+notify_stop = /bin/gone
 ";
 
 /// No file of a secret can be read.
@@ -182,7 +184,9 @@ fn how_to_example_and_every_default() {
             track_checks: vec![],
             use_vmac: false,
             notify: vec![],
+            state_hooks: StateHooks::default(),
             vmac_xmit_base: false,
+            dont_track_primary: false,
             src_ip: None,
             v3_checksum_as_v2: false,
             track_haproxy: Track::Fault,
@@ -297,8 +301,14 @@ fn every_key_is_read() {
         track_interfaces: vec![],
         track_checks: vec![],
         notify: ["/bin/own", ";", "#", "x"].map(String::from).to_vec(),
+        state_hooks: StateHooks {
+            master: ["/bin/up", "#", "1"].map(String::from).to_vec(),
+            stop: vec!["/bin/gone".into()],
+            ..StateHooks::default()
+        },
         use_vmac: false,
         vmac_xmit_base: false,
+        dont_track_primary: false,
         src_ip: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
         v3_checksum_as_v2: true,
         track_haproxy: Track::No,

@@ -93,6 +93,7 @@ fn what_is_tracked() {
     let text = format!(
         "{BASE}track = gateway, web weight -253\ntrack_interface = eth1 weight 253, eth2\n\
          track_interface = eth0 weight 7, eth3\nuse_vmac = yes\nvmac_xmit_base = yes\n\
+         dont_track_primary = yes\n\
          track_haproxy = weight -1\n[haproxy]\n{CHECKS}"
     );
     let read = one(&text);
@@ -107,7 +108,7 @@ fn what_is_tracked() {
     ];
     assert_eq!(read.track_interfaces, expected);
     assert_eq!(read.track_haproxy, Track::Weight(-1));
-    assert!(read.use_vmac && read.vmac_xmit_base);
+    assert!(read.use_vmac && read.vmac_xmit_base && read.dont_track_primary);
     // The own interface alone is not listed: it is tracked anyway.
     assert!(one(&format!("{BASE}track_interface = eth0\n")).track_interfaces.is_empty());
     let haproxy = |line: &str| one(&format!("{BASE}{line}\n[haproxy]\n")).track_haproxy;

@@ -215,7 +215,7 @@ const FILES: Table = &[
             "1: [vrrp a] lacks `interface`: e.g. interface = eth0",
             "1: [vrrp a] lacks `virtual_ipaddress`: e.g. virtual_ipaddress = 192.0.2.10/24",
             "2: virtual_router_id = 0 is out of range: 1 to 255",
-            "3: advert_int = 1s is no number of seconds: 1 to 255 seconds",
+            "3: advert_int = 1s is no number: write seconds without a unit: 1 to 255 seconds",
             "4: priority = 256 is out of range: 1 to 255",
             "5: unknown key `foo` in [vrrp a]",
             "6: [vrrp b] lacks `interface`: e.g. interface = eth0",
@@ -297,6 +297,8 @@ const LINES: Table = &[
     ("lease = 1.5", &["5: lease = 1.5 is not known: auto, off, or 1 to 3600 whole seconds"]),
     ("handover_timeout = 0", &["5: handover_timeout = 0 is out of range: 0.01 to 3600 seconds"]),
     ("notify = true # x", &["5: notify = true is no absolute path: it must begin with `/`"]),
+    ("notify_master = up", &["5: notify_master = up is no absolute path: it must begin with `/`"]),
+    ("notify_stop = /bin/x \"a", &["5: notify_stop: a double quote is not closed"]),
     ("interface = eth1", &["5: `interface` is in [vrrp VI_1] twice: keep this one or the one on line 2"]),
     (
         "[vrrp VI_1]\ninterface = eth1\nvirtual_router_id = 1\nvirtual_ipaddress = 192.0.2.11",
@@ -398,6 +400,7 @@ const WARNED: Table = &[
         ],
     ),
     ("notify = /bin/x\n[global]\nnotify_user = nobody", &[]),
+    ("notify_fault = /bin/x\n[global]\nnotify_user = nobody", &[]),
     ("handover_timeout = 10\nmake_before_break = no\n[haproxy]", &[]),
     (
         "[haproxy]\nstop_timeout = 1",

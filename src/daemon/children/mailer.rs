@@ -1,5 +1,5 @@
-//! The child that delivers one mail: `vipd --send-mail`, with the job on standard input. Here blocking is allowed: looking a
-//! name up cannot be done otherwise, and vipd's loop is in another process, which kills this one if need be.
+//! The child that delivers one mail: `vipd --send-mail`, with the job on standard input. It may block, as
+//! looking up a name requires: the loop runs in another process, which kills this one when its time is over.
 
 use crate::base::time::Time;
 use crate::notify::mail::{Dialogue, End, Job};
@@ -18,23 +18,23 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-/// Exit status: the server has it, it may be tried again (EX_TEMPFAIL), it is of no use (EX_UNAVAILABLE).
+/// Exit status: the server has taken the mail.
 pub const SENT: u8 = 0;
-/// See [`SENT`].
+/// Exit status: the server may take the mail later (EX_TEMPFAIL).
 pub const LATER: u8 = 75;
-/// See [`SENT`].
+/// Exit status: the server will never take the mail (EX_UNAVAILABLE).
 pub const REFUSED: u8 = 69;
-/// Largest job in octets; also what a pipe takes at once.
+/// Largest job in octets; a pipe takes as much at once.
 pub const MAX_JOB: usize = 60 * 1024;
 
-/// How long one name server is waited for.
+/// How long to wait for one name server.
 const DNS_WAIT: Duration = Duration::from_secs(3);
-/// Name servers and search domains that are used, and attempts.
+/// How many name servers and search domains are used, and how often each server is asked.
 const MAX_SERVERS: usize = 3;
 const MAX_SEARCH: usize = 6;
 const DNS_ATTEMPTS: usize = 2;
 
-/// Delivers it; what went wrong goes to standard output, one line.
+/// Delivers the mail; writes what went wrong to standard output, in one line.
 pub fn run() -> u8 {
     let mut text = vec![0; MAX_JOB];
     let mut have = 0;
@@ -42,7 +42,7 @@ pub fn run() -> u8 {
         have += n;
     }
     text.truncate(have);
-    // It talks to a stranger and asks another one for names: what they can make of it is nobody.
+    // This process reads what a mail server and a name server send, so it has no privileges.
     user::become_nobody();
     let Some(job) = str::from_utf8(&text).ok().and_then(Job::parse) else { return REFUSED };
     let (status, said) = match deliver(&job) {
@@ -62,7 +62,7 @@ fn deliver(job: &Job) -> End {
         let server = open(SockType::Stream, addr, job.port, left.min(job.timeout));
         why = match server.and_then(|server| talk(job, &server, until)) {
             Ok(end) => return end,
-            // What a connect that takes longer than SO_SNDTIMEO ends with (socket(7)).
+            // A connect that exceeds SO_SNDTIMEO ends with this error (socket(7)).
             Err(Errno::EINPROGRESS) => format!("{addr}: timed out"),
             Err(e) => format!("{addr}: {}", words::errno(e as i32)),
         };
@@ -70,7 +70,7 @@ fn deliver(job: &Job) -> End {
     End::Later(why)
 }
 
-/// A connected socket that blocks for so long at most.
+/// A connected socket whose operations block for `wait` at most.
 fn open(kind: SockType, addr: IpAddr, port: u16, wait: Duration) -> nix::Result<OwnedFd> {
     let family = if addr.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let fd = socket::socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?;
@@ -79,10 +79,10 @@ fn open(kind: SockType, addr: IpAddr, port: u16, wait: Duration) -> nix::Result<
     Ok(fd)
 }
 
-/// Never 0, which would be for ever.
+/// Sets both timeouts, to at least 1 µs: 0 means for ever.
 fn block_for(fd: &OwnedFd, wait: Duration) -> nix::Result<()> {
-    let micros = wait.subsec_micros().max(1);
-    let wait = TimeVal::new(wait.as_secs() as libc::time_t, micros as libc::suseconds_t);
+    // The C types of the two differ between platforms.
+    let wait = TimeVal::new(wait.as_secs() as _, wait.subsec_micros().max(1) as _);
     setsockopt(fd, sockopt::SendTimeout, &wait)?;
     setsockopt(fd, sockopt::ReceiveTimeout, &wait)
 }
@@ -97,7 +97,7 @@ fn talk(job: &Job, server: &OwnedFd, until: Time) -> nix::Result<End> {
     let mut dialogue = Dialogue::new(job, &helo);
     let (mut buf, mut out) = ([0; 1024], Vec::new());
     loop {
-        // Of the whole dialogue: a server that drips does not make it longer.
+        // The limit is for the whole dialogue, however slowly the server answers.
         let Some(left) = left(until) else { return Ok(dialogue.timed_out()) };
         block_for(server, left)?;
         let end = match socket::recv(server.as_raw_fd(), &mut buf, MsgFlags::empty()) {
@@ -111,7 +111,7 @@ fn talk(job: &Job, server: &OwnedFd, until: Time) -> nix::Result<End> {
         if let Some(end) = end {
             return Ok(end); // whether QUIT was taken changes nothing
         }
-        // It blocks, so it takes all unless the time is over.
+        // A blocking socket takes everything unless the time is over.
         if sent? != out.len() {
             return Ok(dialogue.timed_out());
         }
@@ -119,7 +119,7 @@ fn talk(job: &Job, server: &OwnedFd, until: Time) -> nix::Result<End> {
     }
 }
 
-/// The addresses of a server: a literal, of /etc/hosts, or of the name servers in /etc/resolv.conf.
+/// The addresses of a server: from a literal, /etc/hosts, or the name servers in /etc/resolv.conf.
 fn resolve(name: &str, until: Time) -> Vec<IpAddr> {
     if let Ok(addr) = name.parse() {
         return vec![addr];
@@ -134,7 +134,7 @@ fn resolve(name: &str, until: Time) -> Vec<IpAddr> {
     if servers.is_empty() {
         servers.push(IpAddr::from([127, 0, 0, 1]));
     }
-    // One with a dot is most likely complete.
+    // A name with a dot is most likely complete, so it is tried before the search domains.
     names.insert(if name.contains('.') { 0 } else { names.len() }, name.to_owned());
     'names: for name in names {
         for _ in 0..DNS_ATTEMPTS {
@@ -151,7 +151,7 @@ fn resolve(name: &str, until: Time) -> Vec<IpAddr> {
     Vec::new()
 }
 
-/// `ADDRESS NAME…`, the name among them.
+/// Addresses of a name in hosts(5): lines `ADDRESS NAME…`.
 fn in_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
     let mut found = Vec::new();
     for line in hosts.lines() {
@@ -164,7 +164,7 @@ fn in_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
     found
 }
 
-/// Name servers, and the name in each search domain (resolv.conf(5)).
+/// The name servers, and the name with each search domain (resolv.conf(5)).
 fn resolvers(conf: &str, name: &str) -> (Vec<IpAddr>, Vec<String>) {
     let (mut servers, mut names) = (Vec::new(), Vec::new());
     for line in conf.lines() {
@@ -183,7 +183,7 @@ fn resolvers(conf: &str, name: &str) -> (Vec<IpAddr>, Vec<String>) {
     (servers, names)
 }
 
-/// IPv4 and IPv6 addresses of a name. `None`: no answer.
+/// The IPv4 and IPv6 addresses of a name; `None` if the server does not answer.
 fn ask(server: IpAddr, name: &str, wait: Duration) -> Option<Vec<IpAddr>> {
     let mut id = [0; 2];
     File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut id)).ok()?;

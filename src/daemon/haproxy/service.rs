@@ -5,6 +5,7 @@ use super::listeners::Listeners;
 use super::output::Output;
 use super::probe::{Answer, Prober, Whom};
 use crate::base::exit::Exit;
+use crate::base::throttle::Once;
 use crate::base::time::Time;
 use crate::config;
 use crate::haproxy::command::{Command, fingerprint};
@@ -57,7 +58,7 @@ pub(crate) struct Service {
     remains: Vec<Pid>,
     prober: Prober,
     /// It could not be asked, and that has been said.
-    probe_error_logged: bool,
+    probe_error_logged: Once,
     /// `None`: not possible here.
     listeners: Option<Listeners>,
     output: Output,
@@ -91,7 +92,7 @@ impl Service {
             aside: None,
             remains: Vec::new(),
             prober: Prober::default(),
-            probe_error_logged: false,
+            probe_error_logged: Once::default(),
             listeners,
             output: Output::new(),
         }
@@ -212,11 +213,11 @@ impl Service {
         let whom = if direct { Whom::Itself(&self.stats_socket) } else { Whom::Master(&self.master_socket) };
         match self.prober.ask(whom) {
             Ok(()) => {
-                self.probe_error_logged = false;
+                self.probe_error_logged.rearm();
                 None
             }
             Err(e @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS)) => {
-                if !std::mem::replace(&mut self.probe_error_logged, true) {
+                if self.probe_error_logged.pass() {
                     log::warn!("haproxy cannot be asked: {}", words::errno(e as i32));
                 }
                 Some(Input::CannotAsk)

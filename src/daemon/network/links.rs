@@ -2,6 +2,7 @@
 
 use crate::base::time::Time;
 use crate::daemon::Daemon;
+use crate::daemon::network::Network;
 use crate::event::Event;
 use crate::report::words;
 use crate::sys::diag::Connections;
@@ -15,51 +16,52 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// Batches of packets taken from one socket at a time: more than its buffer holds. What is queued must be read
-/// before a timer is acted on, or a backup that stood still takes over although its master's adverts are
+/// Batches of packets read from one socket in a turn: more than its buffer holds. All queued packets are read
+/// before a timer is acted on, or a backup that stood still takes over although adverts of its master are
 /// waiting.
 const BATCHES_PER_TURN: usize = 256;
-/// The same where they are taken one by one.
+/// Packets read from one socket in a turn where they are read one by one.
 pub(crate) const PACKETS_PER_TURN: usize = 8192;
-/// Gratuitous ARPs taken at a time.
+/// Gratuitous ARPs read from one socket in a turn.
 const ARPS_PER_TURN: usize = 64;
-/// Adverts with a foreign VRID are looked at this often at the most, a few at a time.
-const STRAY_PAUSE: Duration = Duration::from_secs(1);
-const STRAYS_PER_TURN: usize = 4;
+/// Adverts with an unknown VRID are only worth a message: few are read at a time, and then none for this
+/// long.
+const UNKNOWN_VRID_PAUSE: Duration = Duration::from_secs(1);
+const UNKNOWN_VRIDS_PER_TURN: usize = 4;
 const ETHERNET_HEADER: usize = 14;
-/// How old the knowledge may be whether this node forwards.
+/// How long a forwarding sysctl that was read is believed.
 const ROUTER_AGE: Duration = Duration::from_secs(1);
 
 /// The sockets of one link.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
     pub vrrp: Option<socket::Vrrp>,
-    /// For adverts behind an authentication header. Open even where no instance has one: somebody else's with
-    /// our VRID is a second master that could not be heard otherwise.
+    /// For adverts behind an authentication header. Open even if no router uses one: without it, a second
+    /// master with our VRID that does use one is not heard.
     pub ah: Option<socket::Vrrp>,
     pub unknown_vrid: Option<socket::UnknownVrid>,
     pub unknown_vrid_after: Option<Time>,
     pub arp: Option<socket::Arp>,
-    /// A macvlan has this one alone.
+    /// The only socket of a macvlan.
     pub vmac: Option<socket::Vmac>,
     pub vrrp_v6: Option<socket::V6>,
     pub unknown_vrid_v6: Option<socket::V6>,
     pub neighbours: Option<socket::V6>,
-    /// Whether this node forwards IPv6 that comes from there, and when that was looked up.
+    /// Whether this node forwards IPv6 packets from this link, and when that was read.
     router: Option<(Time, bool)>,
 }
 
 impl Daemon {
     pub(crate) fn open_link(&mut self, link: usize, ifindex: u32) -> nix::Result<()> {
-        // After a reload some are there already: they are replaced when the new ones listen.
-        if self.sockets.get(link).is_some_and(|s| s.arp.is_some() || s.vmac.is_some()) {
+        // After a reload, the open sockets are replaced once the new ones listen.
+        if self.net.sockets.get(link).is_some_and(|s| s.arp.is_some() || s.vmac.is_some()) {
             self.read_all_adverts();
         }
         let Some(l) = self.node.links.get(link) else { return Err(Errno::ENODEV) };
         if let Some(vmac) = l.vmac {
             let vmac = Some(self.open_vmac(ifindex, l, &vmac)?);
             quiet_arp(&l.name);
-            self.sockets[link] = Sockets { vmac, ..Sockets::default() };
+            self.net.sockets[link] = Sockets { vmac, ..Sockets::default() };
             return Ok(());
         }
         let mut sockets = Sockets { arp: Some(socket::Arp::open(ifindex)?), ..Sockets::default() };
@@ -83,7 +85,7 @@ impl Daemon {
             sockets.unknown_vrid_v6 = Some(socket::V6::vrrp(&l.name, ifindex, &vrids, false, l.multicast)?);
         }
         quiet_arp(&l.name);
-        self.sockets[link] = sockets;
+        self.net.sockets[link] = sockets;
         Ok(())
     }
 
@@ -97,13 +99,13 @@ impl Daemon {
         let mut any = false;
         let mac = self.node.advert_mac(router);
         for copy in 0..self.node.routers[router].targets.len() {
-            let advert = self.node.encode_advert(router, priority, copy, before, &mut self.out);
-            let s = &self.sockets[link];
+            let advert = self.node.encode_advert(router, priority, copy, before, &mut self.net.out);
+            let s = &self.net.sockets[link];
             let sent = match (advert, &s.vrrp, &s.vrrp_v6, mac) {
                 (None, ..) => Err(Errno::EADDRNOTAVAIL),
                 (Some((src, _)), _, _, Some(mac)) => self.send_from(link, mac, src),
-                (Some((_, IpAddr::V4(to))), Some(s), ..) => s.send(to, &self.out),
-                (Some((IpAddr::V6(src), IpAddr::V6(to))), _, Some(s), _) => s.send(src, to, &self.out),
+                (Some((_, IpAddr::V4(to))), Some(s), ..) => s.send(to, &self.net.out),
+                (Some((IpAddr::V6(src), IpAddr::V6(to))), _, Some(s), _) => s.send(src, to, &self.net.out),
                 _ => Err(Errno::ENODEV),
             };
             match sent {
@@ -111,7 +113,7 @@ impl Daemon {
                 Err(e) => self.node.send_failed(router, copy, before, e as i32),
             }
         }
-        // Whoever can be reached knows of us.
+        // One reachable peer is enough to count as sent.
         if any {
             self.node.sent(router, priority, before);
         } else {
@@ -119,27 +121,28 @@ impl Daemon {
         }
     }
 
-    /// Resets the connections of addresses that leave. What is lost here costs somebody a timeout, no more.
+    /// Resets the TCP connections of a router's addresses, which leave. One that is missed costs its client a
+    /// timeout.
     pub(crate) fn disconnect(&mut self, router: usize) {
         let entries: Vec<usize> = self.node.addrs.of(router).map(|(e, _)| e).collect();
         self.disconnect_vips(&entries);
     }
 
-    /// The same of some of its addresses.
+    /// Resets the TCP connections of these addresses.
     pub(crate) fn disconnect_vips(&mut self, entries: &[usize]) {
-        if self.no_diag {
+        if self.net.no_diag {
             return;
         }
         if let Err(e) = self.try_disconnect(entries) {
-            log::warn!("connections that cannot move are not told: {}", words::errno(e as i32));
-            // Of anything else the next time may be better.
-            self.no_diag = [Errno::ENOENT, Errno::EOPNOTSUPP].contains(&e);
+            log::warn!("connections to addresses that leave cannot be reset: {}", words::errno(e as i32));
+            // Any other error may be gone the next time.
+            self.net.no_diag = [Errno::ENOENT, Errno::EOPNOTSUPP].contains(&e);
         }
     }
 
     fn try_disconnect(&mut self, entries: &[usize]) -> nix::Result<()> {
         let addrs = &self.node.addrs;
-        let list = match &mut self.connections {
+        let list = match &mut self.net.connections {
             Some(list) => list,
             none => none.insert(Connections::list(&|addr| addrs.entries.iter().any(|e| e.addr == addr))?),
         };
@@ -174,39 +177,56 @@ impl Daemon {
         }
     }
 
-    /// Asks whether another host has the address, too.
+    /// Announces the address that adverts come from. A peer that could not reach it for a while has an entry
+    /// without a MAC address, behind which its unicast adverts wait for up to a second.
+    pub(crate) fn announce_source(&mut self, router: usize) {
+        let router = &self.node.routers[router];
+        let (link, src) = (router.link, router.src);
+        let Some(mac) = self.node.links[link].mac else { return };
+        // If it is lost, the peer asks again by itself.
+        let _ = match src {
+            Some(IpAddr::V4(ip)) => self.send_frame(link, &arp::gratuitous(mac, ip)),
+            Some(IpAddr::V6(ip)) => {
+                let is_router = self.is_router(link);
+                self.send_frame(link, &ndp::unsolicited(mac, ip, is_router))
+            }
+            None => Ok(()),
+        };
+    }
+
+    /// Asks by ARP whether another host has the address too.
     pub(crate) fn probe(&mut self, entry: usize) {
         if let Some(e) =
             self.node.addrs.entries.get(entry).filter(|_| self.node.may_announce(entry, clock::now()))
             && let (Some(mac), IpAddr::V4(ip)) = (self.node.links[e.link].mac, e.addr)
         {
-            // The next one will tell.
+            // A probe that is lost is repeated.
             let _ = self.send_frame(e.link, &arp::probe(mac, ip));
         }
     }
 
     fn send_frame(&self, link: usize, frame: &[u8]) -> nix::Result<()> {
-        // The frame of a macvlan leaves by its parent.
-        self.sockets[self.node.wire(link)].arp.as_ref().map_or(Ok(()), |s| s.send(frame))
+        // A macvlan sends through its parent.
+        self.net.sockets[self.node.wire(link)].arp.as_ref().map_or(Ok(()), |s| s.send(frame))
     }
 
-    /// As the sysctl says; it may change, but is not read for every frame.
+    /// Whether the forwarding sysctl of a link is set. It may change, but is not read for every frame.
     fn is_router(&mut self, link: usize) -> bool {
         let now = clock::now();
-        match self.sockets[link].router {
+        match self.net.sockets[link].router {
             Some((at, router)) if now.since(at) < ROUTER_AGE => router,
             _ => {
                 let name = format!("net/ipv6/conf/{}/forwarding", self.node.links[link].name);
                 let router = runtime::read_sysctl(&name).is_some_and(|v| v != "0");
-                self.sockets[link].router = Some((now, router));
+                self.net.sockets[link].router = Some((now, router));
                 router
             }
         }
     }
 
-    /// Whatever is queued anywhere.
+    /// Reads the adverts of all links.
     pub(crate) fn read_all_adverts(&mut self) {
-        for i in 0..self.sockets.len() {
+        for i in 0..self.net.sockets.len() {
             self.read_adverts(i, Kind::Plain);
             self.read_adverts(i, Kind::Ah);
             self.read_adverts_v6(i);
@@ -214,10 +234,10 @@ impl Daemon {
         }
     }
 
-    /// Everything that is queued: a timer is acted on only after that. The clock is read behind each batch: what
-    /// came while this process stood still counts from now, not from before that.
+    /// Reads all queued adverts of a link, before any timer is acted on. The clock is read after each batch:
+    /// adverts that came while this process stood still count from now.
     pub(crate) fn read_adverts(&mut self, i: usize, kind: Kind) {
-        let Daemon { sockets, batch, node, .. } = self;
+        let Network { sockets, batch, .. } = &mut self.net;
         let Some(sockets) = sockets.get(i) else { return };
         let socket = match kind {
             Kind::Plain => &sockets.vrrp,
@@ -228,7 +248,7 @@ impl Daemon {
             let more = batch.receive(socket.as_fd());
             let now = clock::now();
             for packet in batch.packets() {
-                node.packet(now, i, packet);
+                self.node.packet(now, i, packet);
             }
             if !more {
                 break;
@@ -236,35 +256,41 @@ impl Daemon {
         }
     }
 
-    /// Adverts of VRIDs that are nobody's here: seldom, and few.
-    pub(crate) fn read_strays(&mut self, now: Time, i: usize) {
-        self.sockets[i].unknown_vrid_after = Some(now + STRAY_PAUSE);
-        for _ in 0..STRAYS_PER_TURN {
-            let Some(n) = self.sockets[i].unknown_vrid.as_ref().and_then(|s| s.recv(&mut self.buf).ok())
-            else {
+    /// Reads adverts whose VRID no router here has.
+    pub(crate) fn read_unknown_vrids(&mut self, now: Time, i: usize) {
+        for _ in 0..UNKNOWN_VRIDS_PER_TURN {
+            let sockets = &mut self.net.sockets[i];
+            let Some(n) = sockets.unknown_vrid.as_ref().and_then(|s| s.recv(&mut self.net.buf).ok()) else {
                 break;
             };
-            self.node.packet(now, i, self.buf.get(..n).unwrap_or_default());
+            sockets.unknown_vrid_after = Some(now + UNKNOWN_VRID_PAUSE);
+            self.node.packet(now, i, self.net.buf.get(..n).unwrap_or_default());
         }
     }
 
-    /// The same of IPv6.
+    /// Reads all queued adverts over IPv6 of a link.
     pub(crate) fn read_adverts_v6(&mut self, i: usize) {
-        let Some(s) = &self.sockets[i].vrrp_v6 else { return };
-        read_v6(s, PACKETS_PER_TURN, &mut self.buf, |c, m| self.node.packet_v6(clock::now(), i, c, m));
+        let Some(s) = &self.net.sockets[i].vrrp_v6 else { return };
+        read_v6(s, PACKETS_PER_TURN, &mut self.net.buf, |c, m| self.node.packet_v6(clock::now(), i, c, m));
     }
 
-    /// The same of IPv6.
-    pub(crate) fn read_strays_v6(&mut self, now: Time, i: usize) {
-        self.sockets[i].unknown_vrid_after = Some(now + STRAY_PAUSE);
-        let Some(s) = &self.sockets[i].unknown_vrid_v6 else { return };
-        read_v6(s, STRAYS_PER_TURN, &mut self.buf, |c, m| self.node.packet_v6(now, i, c, m));
+    /// Reads adverts over IPv6 whose VRID no router here has.
+    pub(crate) fn read_unknown_vrids_v6(&mut self, now: Time, i: usize) {
+        let mut any = false;
+        let Some(s) = &self.net.sockets[i].unknown_vrid_v6 else { return };
+        read_v6(s, UNKNOWN_VRIDS_PER_TURN, &mut self.net.buf, |c, m| {
+            any = true;
+            self.node.packet_v6(now, i, c, m);
+        });
+        if any {
+            self.net.sockets[i].unknown_vrid_after = Some(now + UNKNOWN_VRID_PAUSE);
+        }
     }
 
-    /// Neighbour advertisements of others.
+    /// Reads the neighbour advertisements of other hosts.
     pub(crate) fn read_neighbours(&mut self, now: Time, i: usize) {
-        let Some(s) = &self.sockets[i].neighbours else { return };
-        read_v6(s, ARPS_PER_TURN, &mut self.buf, |c, m| {
+        let Some(s) = &self.net.sockets[i].neighbours else { return };
+        read_v6(s, ARPS_PER_TURN, &mut self.net.buf, |c, m| {
             if let IpAddr::V6(dst) = c.dst
                 && let Some(na) = Na::parse(&dst, c.ttl, m)
             {
@@ -273,27 +299,28 @@ impl Daemon {
         });
     }
 
-    /// Announcements of others.
+    /// Reads the ARP announcements of other hosts.
     pub(crate) fn read_announcements(&mut self, now: Time, i: usize) {
         for _ in 0..ARPS_PER_TURN {
-            let Some(n) = self.sockets[i].arp.as_ref().and_then(|s| s.recv(&mut self.buf).ok()) else {
+            let Some(n) = self.net.sockets[i].arp.as_ref().and_then(|s| s.recv(&mut self.net.buf).ok())
+            else {
                 break;
             };
-            if let Some(arp) = self.buf.get(ETHERNET_HEADER..n).and_then(Arp::parse) {
+            if let Some(arp) = self.net.buf.get(ETHERNET_HEADER..n).and_then(Arp::parse) {
                 self.node.arp(now, i, &arp);
             }
         }
     }
 }
 
-/// An expiring primary would take its secondaries along; and an ARP request of the old master, sent with the VIP
-/// as its source, would turn a client back to it.
+/// An expiring primary address removes its secondaries. An ARP request of the old master with the VIP as its
+/// source redirects a client to it.
 fn quiet_arp(ifname: &str) {
     promote_secondaries(ifname);
     set_ipv4(ifname, "arp_announce", "2");
 }
 
-/// What is removed takes nobody else's addresses along.
+/// Keeps the other addresses of a subnet when a primary one is removed.
 pub(crate) fn promote_secondaries(ifname: &str) {
     set_ipv4(ifname, "promote_secondaries", "1");
 }

@@ -1,4 +1,4 @@
-//! The kernel's tables of interfaces and addresses: what it tells, and reading them anew.
+//! The kernel's tables of interfaces and addresses: its messages, and complete dumps.
 
 use crate::base::time::Time;
 use crate::daemon::{Daemon, Fatal, fatal};
@@ -8,15 +8,15 @@ use crate::wire::rtnl::Msg;
 use nix::errno::Errno;
 use std::time::Duration;
 
-/// Netlink messages taken at a time; more than the buffer holds, for the same reason.
+/// Netlink messages read in a turn: more than the buffer holds, so that no timer is acted on before them.
 const EVENTS_PER_TURN: usize = 8192;
-/// Pause before the kernel's tables are read again after that failed.
+/// Pause after a dump that failed.
 const REREAD: Duration = Duration::from_millis(100);
 
 impl Daemon {
     pub(crate) fn read_netlink(&mut self, now: Time) -> Result<(), Fatal> {
         let mut msgs = Vec::new();
-        let lost = match self.netlink.events(EVENTS_PER_TURN, &mut msgs) {
+        let lost = match self.net.netlink.events(EVENTS_PER_TURN, &mut msgs) {
             Ok(()) => msgs.contains(&Msg::Overrun),
             Err(Errno::ENOBUFS) => true,
             Err(e) => return Err(fatal("netlink", words::errno(e as i32))),
@@ -42,18 +42,19 @@ impl Daemon {
         self.reread();
     }
 
-    /// Reads the kernel's tables anew. What is queued is older than they are, and would undo them.
+    /// Reads the kernel's tables again. Queued messages are older and would undo what the tables say, so they
+    /// are dropped.
     pub(crate) fn reread(&mut self) {
-        self.reread_at = None;
+        self.net.reread_at = None;
         let mut stale = Vec::new();
         for _ in 0..2 {
-            // The first call may only say once more that something was lost.
-            let _ = self.netlink.events(EVENTS_PER_TURN, &mut stale);
+            // The first call may only report the overrun once more.
+            let _ = self.net.netlink.events(EVENTS_PER_TURN, &mut stale);
             stale.clear();
         }
         if let Err(e) = self.dump() {
             log::error!("netlink: cannot read everything again: {}", words::errno(e as i32));
-            self.reread_at = Some(clock::now() + REREAD);
+            self.net.reread_at = Some(clock::now() + REREAD);
         }
     }
 
@@ -63,7 +64,7 @@ impl Daemon {
         let mut links = Vec::new();
         self.node.dump_starts();
         let node = &mut self.node;
-        self.netlink.dump(|msg| match msg {
+        self.net.netlink.dump(|msg| match msg {
             Msg::Link(l) => {
                 links.push(l.ifindex);
                 node.link(now, l);

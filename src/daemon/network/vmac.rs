@@ -22,16 +22,16 @@ impl Daemon {
         else {
             return;
         };
-        let errno = self.netlink.request(|buf, seq| match op {
+        let errno = self.net.netlink.request(|buf, seq| match op {
             VmacOp::Make { parent } => macvlan::new_macvlan(buf, seq, name, parent, mac),
             VmacOp::Set { ifindex, up } => macvlan::set_link(buf, seq, ifindex, up),
         });
         self.node.vmac_done(clock::now(), link, op, errno);
     }
 
-    /// One interface, or all that we made.
+    /// Removes one macvlan, or all that vipd made.
     pub(crate) fn unmake(&mut self, ifindex: Option<u32>) {
-        let errno = self.netlink.request(|buf, seq| match ifindex {
+        let errno = self.net.netlink.request(|buf, seq| match ifindex {
             Some(ifindex) => macvlan::del_link(buf, seq, ifindex),
             None => macvlan::del_group(buf, seq),
         });
@@ -40,8 +40,8 @@ impl Daemon {
         }
     }
 
-    /// Before a macvlan is ever up: what the kernel must not do with it. And its parent must not answer for
-    /// the VIPs on it.
+    /// Prepares a macvlan before it is up for the first time: what the kernel must not do with it, and that
+    /// its parent must not answer for the VIPs on it.
     pub(crate) fn open_vmac(&self, ifindex: u32, l: &Link, v: &Vmac) -> nix::Result<socket::Vmac> {
         let (name, ipv6) = (&l.name, l.has_v6_vips);
         let parent = self.node.links.get(v.parent).map_or("", |l| l.name.as_str());
@@ -51,13 +51,15 @@ impl Daemon {
             }
             _ => {}
         };
-        // Requests for a VIP reach both: only the macvlan may answer, and only for what is on it.
+        // ARP requests for a VIP reach both interfaces. Only the macvlan may answer, and only for its own
+        // addresses.
         set(format!("net/ipv4/conf/{parent}/arp_ignore"), "1");
         set(format!("net/ipv4/conf/{name}/arp_ignore"), "1");
-        // What comes in by the macvlan is answered by its parent's routes. The larger value of `all` and the
-        // device counts, so loose leaves `all` alone.
+        // Packets that come in by the macvlan are answered by routes of its parent, which strict filtering
+        // refuses. The larger value of `all` and the device counts, so the loose mode (2) works whatever
+        // `all` is.
         set(format!("net/ipv4/conf/{name}/rp_filter"), "2");
-        // Nothing of its own: no link-local address, no router solicitations, no reports.
+        // The macvlan sends nothing by itself: no link-local address, no router solicitations, no reports.
         for (key, value) in [("addr_gen_mode", "1"), ("accept_ra", "0")] {
             set(format!("net/ipv6/conf/{name}/{key}"), value);
         }
@@ -66,30 +68,31 @@ impl Daemon {
         socket::Vmac::open(ifindex, v.mac, ethernet::group(group))
     }
 
-    /// Sends an advert (of IPv6 without its header) in a frame whose source is a virtual MAC. It leaves by the
-    /// parent, so the macvlan need not be up: the advert of a new master goes first.
+    /// Sends an advert (of IPv6 without its header) in a frame whose source is a virtual MAC. It is sent
+    /// through the parent, so that the first advert of a new master does not wait until the macvlan is up.
     pub(crate) fn send_from(&self, link: usize, mac: [u8; 6], src: IpAddr) -> nix::Result<()> {
-        let mut frame = Vec::with_capacity(54 + self.out.len());
+        let mut frame = Vec::with_capacity(54 + self.net.out.len());
         match src {
             IpAddr::V4(_) => ethernet::to_group(&mut frame, mac, GROUP_V4.into()),
             IpAddr::V6(src) => {
                 ethernet::to_group(&mut frame, mac, GROUP_V6.into());
-                let len = u16::try_from(self.out.len()).map_err(|_| Errno::EMSGSIZE)?;
+                let len = u16::try_from(self.net.out.len()).map_err(|_| Errno::EMSGSIZE)?;
                 ipv6::header(&mut frame, src, GROUP_V6, PROTOCOL, len);
             }
         }
-        frame.extend_from_slice(&self.out);
-        self.sockets[link].arp.as_ref().map_or(Err(Errno::ENODEV), |s| s.send(&frame))
+        frame.extend_from_slice(&self.net.out);
+        self.net.sockets[link].arp.as_ref().map_or(Err(Errno::ENODEV), |s| s.send(&frame))
     }
 
-    /// Adverts from the virtual MAC, while ours is up: another master's.
+    /// Reads adverts that another master sends from the same virtual MAC while the macvlan is up.
     pub(crate) fn read_vmac(&mut self, i: usize) {
         for _ in 0..PACKETS_PER_TURN {
-            let Some(n) = self.sockets[i].vmac.as_ref().and_then(|s| s.recv(&mut self.buf).ok()) else {
+            let Some(n) = self.net.sockets[i].vmac.as_ref().and_then(|s| s.recv(&mut self.net.buf).ok())
+            else {
                 break;
             };
             let now = clock::now();
-            let packet = self.buf.get(..n).unwrap_or_default();
+            let packet = self.net.buf.get(..n).unwrap_or_default();
             match Ipv6::parse(packet) {
                 Some(p) if p.next == PROTOCOL => {
                     let carrier = IpInfo { src: p.src.into(), dst: p.dst.into(), ttl: p.hops };

@@ -58,7 +58,7 @@ impl Supervisor {
             self.out.act(Action::CancelCheck);
         }
         if now.since(since) >= STEADY {
-            self.failures = 0;
+            self.failures.clear();
         }
         self.died_at = Some(now);
         self.restarts += 1;
@@ -93,8 +93,7 @@ impl Supervisor {
 
     /// A start failed: the next one comes later.
     pub(super) fn back_off(&mut self, now: Time) -> Duration {
-        let retry = (BACKOFF_MIN * 2u32.saturating_pow(self.failures)).min(self.cfg.restart_backoff_max);
-        self.failures = (self.failures + 1).min(16);
+        let retry = self.failures.fail(BACKOFF_MIN, self.cfg.restart_backoff_max);
         self.died_at = None; // no grace for a start that failed
         self.state = State::Down { retry_at: now + retry };
         retry

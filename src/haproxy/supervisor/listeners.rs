@@ -14,6 +14,7 @@
 
 use super::super::listeners::Refusal;
 use super::{Action, Event, Health, Reload, State, Supervisor};
+use crate::base::backoff::Backoff;
 use crate::base::time::Time;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// Failures in a row that are borne in silence: the last worker may answer in the place of the new one while
 /// it finishes. They take 2.5 s.
-const SILENT_FAILURES: u32 = 7;
+const SILENT_FAILURES: u8 = 7;
 
 /// What is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +51,13 @@ pub(super) struct Listeners {
     /// They are being fetched from this worker, until then.
     fetching: Option<(u32, Time)>,
     retry_at: Time,
-    failures: u32,
+    failures: Backoff,
 }
 
 impl Listeners {
     /// Nothing is held.
     pub(super) fn new(now: Time) -> Self {
-        Listeners { held: Held::Nothing, fetching: None, retry_at: now, failures: 0 }
+        Listeners { held: Held::Nothing, fetching: None, retry_at: now, failures: Backoff::default() }
     }
 
     fn are_of(&self, worker: u32) -> bool {
@@ -75,7 +76,8 @@ impl Supervisor {
             if held != Held::Nothing || fetching.is_some() {
                 self.out.act(Action::DropListeners);
             }
-            (l.retry_at, l.failures) = (now, l.failures.min(SILENT_FAILURES));
+            l.retry_at = now;
+            l.failures.at_most(SILENT_FAILURES);
             return;
         }
         let Some(worker) = worker else {
@@ -113,14 +115,13 @@ impl Supervisor {
         match result {
             Ok(count) => {
                 self.out.emit(Event::ListenersHeld { count });
-                (l.held, l.failures) = (Held::Of { worker, count }, 0);
+                (l.held, l.failures) = (Held::Of { worker, count }, Backoff::default());
             }
             Err(why) => {
                 l.held = Held::Nothing;
-                l.retry_at = now + (RETRY_MIN * (1 << l.failures.min(12))).min(RETRY_MAX);
-                l.failures = (l.failures + 1).min(16);
+                l.retry_at = now + l.failures.fail(RETRY_MIN, RETRY_MAX);
                 self.out.act(Action::DropListeners);
-                if l.failures == SILENT_FAILURES {
+                if l.failures.failures() == SILENT_FAILURES {
                     self.out.emit(Event::ListenersNotHeld { why });
                 }
             }

@@ -21,6 +21,7 @@ mod watch;
 
 pub use messages::{Action, Event, Input};
 
+use crate::base::backoff::Backoff;
 use crate::base::exit::Exit;
 use crate::base::time::{Time, earlier};
 use crate::config;
@@ -81,7 +82,7 @@ pub struct Supervisor {
     cfg: config::Haproxy,
     state: State,
     /// Failed starts in a row.
-    failures: u32,
+    failures: Backoff,
     /// The last deaths while it was ready, at most `crash_limit` + 1.
     deaths: Vec<Time>,
     /// It died too often, and has not been well for a window since.
@@ -118,7 +119,7 @@ impl Supervisor {
             deaths: Vec::with_capacity(cfg.crash_limit as usize + 1),
             cfg,
             state: State::Down { retry_at: now },
-            failures: 0,
+            failures: Backoff::default(),
             crash_loop: false,
             died_at: None,
             orphan: false,
@@ -219,7 +220,7 @@ impl Supervisor {
     /// Whether it has neither been ready nor failed yet.
     pub fn is_first_start(&self) -> bool {
         self.version.is_empty()
-            && self.failures == 0
+            && self.failures.failures() == 0
             && matches!(self.state, State::Down { .. } | State::Starting { .. })
     }
 

@@ -51,7 +51,7 @@ impl Supervisor {
 
     /// What does not run, or not yet, is tried anew at once.
     fn try_anew(&mut self, cfg: &config::Haproxy, same: bool, now: Time) {
-        self.failures = 0;
+        self.failures.clear();
         self.cfg = cfg.clone();
         if !same {
             self.plain = Plain::default();

@@ -76,7 +76,7 @@ impl Supervisor {
         self.out.act(Action::Kill);
         let (pid, since) = (*pid, *since);
         if now.since(since) >= STEADY {
-            self.failures = 0;
+            self.failures.clear();
         }
         self.restarts += 1;
         self.died_at = None; // no grace for one that hangs

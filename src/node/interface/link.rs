@@ -80,6 +80,9 @@ impl Node {
         if changed {
             self.clear_unsent(i);
         }
+        if changed && running {
+            self.announce_sources(i);
+        }
         if resized || changed {
             self.clear_refusals(i);
             self.remake_vmacs(i);
@@ -88,6 +91,24 @@ impl Node {
         if new_mac || l.moved {
             // Every neighbour has the old one, or every switch the old port.
             self.announce_anew(now);
+        }
+    }
+
+    /// An interface is up again: the peers of unicast routers must not wait with their adverts until they have asked for
+    /// its address.
+    fn announce_sources(&mut self, link: usize) {
+        for router in 0..self.routers.len() {
+            if self.routers[router].link == link {
+                self.announce_source(router);
+            }
+        }
+    }
+
+    /// The source address of a virtual router is there, or can be reached again.
+    pub(crate) fn announce_source(&mut self, router: usize) {
+        let r = &self.routers[router];
+        if r.is_unicast() && r.src.is_some() && self.links[r.link].sockets == Sockets::Open {
+            self.push(Effect::AnnounceSource { router });
         }
     }
 

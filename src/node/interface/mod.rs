@@ -5,6 +5,7 @@ pub(crate) mod link;
 pub(crate) mod vmac;
 mod wiring;
 
+use crate::base::throttle::Throttle;
 use crate::base::time::Time;
 use crate::node::Vmac;
 use crate::vrrp::demux::Demux;
@@ -48,7 +49,7 @@ pub struct Link {
     pub(crate) open_error: Option<i32>,
     /// Of each foreign VRID, whether it was told, and whether with one of our VIPs.
     pub(crate) unknown_vrid_said: [Option<bool>; 256],
-    pub(crate) bogus_said: Option<Time>,
+    pub(crate) bogus_said: Throttle,
     /// A reload has named it, and the kernel has not said yet what it is.
     pub(crate) unread: bool,
 }
@@ -82,7 +83,7 @@ impl Link {
             sockets: Sockets::Closed,
             open_error: None,
             unknown_vrid_said: [None; 256],
-            bogus_said: None,
+            bogus_said: Throttle::default(),
             unread: false,
         }
     }

@@ -5,6 +5,7 @@
 //! sends no frame with it. A frame whose source is the MAC of a macvlan that is up goes to that macvlan only
 //! (private mode), and while it is down to the parent; so both are listened to.
 
+use crate::base::throttle::Once;
 use crate::base::time::{Time, earlier};
 use crate::config;
 use crate::event::Event;
@@ -26,7 +27,7 @@ pub struct Vmac {
     /// The virtual router.
     pub router: usize,
     state: State,
-    complained: bool,
+    complained: Once,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl Node {
             mac: [0, 0, 0x5e, 0, if v6 { 2 } else { 1 }, v.vrid],
             router,
             state: State::Absent,
-            complained: false,
+            complained: Once::default(),
         });
         let l = &mut self.links[link];
         if v6 { &mut l.demux_v6 } else { &mut l.demux }.insert(v.vrid, router);
@@ -125,7 +126,7 @@ impl Node {
                     State::Present { up } if up != Some(l.up) => None,
                     _ => Some(l.up),
                 };
-                (v.state, v.complained) = (State::Present { up }, false);
+                (v.state, v.complained) = (State::Present { up }, Once::default());
             }
             if link.sockets == Sockets::Closed {
                 self.open(i);
@@ -218,7 +219,7 @@ impl Node {
     fn vmac_failed(&mut self, now: Time, link: usize, event: Event) {
         let Some(v) = &mut self.links[link].vmac else { return };
         v.state = State::Failed { retry_at: now + RETRY };
-        if !std::mem::replace(&mut v.complained, true) {
+        if v.complained.pass() {
             self.emit(event);
         }
     }

@@ -31,8 +31,9 @@ impl Router {
         }
         let p = &self.machine.params;
         let in_time = self.outranked.take().is_some_and(|t| now < t + p.advert_int);
-        let State::Backup { master: Some(m), interval, .. } = self.machine.state() else { return false };
-        in_time && m.priority != 0 && p.outranked_by(*m) && *interval == p.advert_int
+        let State::Backup { master: Some(m), told, .. } = self.machine.state() else { return false };
+        let same = told.is_some_and(|t| t.interval == p.advert_int);
+        in_time && m.priority != 0 && p.outranked_by(*m) && same
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Group {
     pub state: State,
     /// The member that decides between rivals.
     leader: usize,
+    /// Members that a reload added to a group that is master: until they are, they are no part of its state.
+    joining: Vec<usize>,
     pub(crate) rivalry: Rivalry,
 }
 
@@ -40,6 +42,7 @@ impl Node {
                 members: group.members.clone(),
                 state: State::Init,
                 leader,
+                joining: Vec::new(),
                 rivalry: Rivalry::default(),
             });
         }
@@ -130,12 +133,20 @@ impl Node {
     }
 
     fn tell_group(&mut self, g: usize) {
-        let Some(group) = self.groups.get(g) else { return };
-        let members = group.members.iter().map(|j| {
-            let router = &self.routers[*j];
-            (router.machine.kind(), router.machine.kind() == Kind::Init && !router.faults.is_pending())
-        });
-        let state = State::of(members);
+        let Some(group) = self.groups.get_mut(g) else { return };
+        let routers = &self.routers;
+        group.joining.retain(|j| !routers[*j].is_master());
+        let state_of = |members: &mut dyn Iterator<Item = &usize>| {
+            State::of(members.map(|j| {
+                let router = &routers[*j];
+                (router.machine.kind(), router.machine.kind() == Kind::Init && !router.faults.is_pending())
+            }))
+        };
+        let mut state = state_of(&mut group.members.iter().filter(|j| !group.joining.contains(j)));
+        if state != State::Master && !group.joining.is_empty() {
+            group.joining.clear();
+            state = state_of(&mut group.members.iter());
+        }
         if group.state != state {
             self.groups[g].state = state;
             if state != State::Init {
@@ -168,35 +179,32 @@ impl Node {
             router.group = None;
         }
         self.add_groups(new);
-        for g in &mut self.groups {
-            if let Some(b) = before.iter().find(|b| b.name == g.name) {
-                g.carry_on(b);
-            }
-        }
         for g in 0..self.groups.len() {
+            let Some(b) = before.iter().find(|b| b.name == self.groups[g].name) else { continue };
             let members = self.groups[g].members.clone();
-            let follows = |i: &usize| matches!(self.routers[*i].machine.state(), Vrrp::Backup { master: Some(m), .. } if m.priority != 0);
-            let before = before.iter().find(|b| b.name == self.groups[g].name);
-            let was_in = |i: &usize| {
-                let old = from.get(*i).copied().flatten();
-                before.zip(old).is_some_and(|(b, old)| b.members.contains(&old))
-            };
-            if members.iter().all(was_in) || !members.iter().any(follows) {
-                continue;
+            let was = |i: &usize| from.get(*i).copied().flatten();
+            let is_new =
+                |i: &&usize| was(i).is_none_or(|i| !b.members.contains(&i) || b.joining.contains(&i));
+            let new: Vec<usize> = members.iter().filter(is_new).copied().collect();
+            let group = &mut self.groups[g];
+            (group.state, group.rivalry) = (b.state, b.rivalry.clone());
+            if b.state == State::Master {
+                group.joining = new.iter().copied().filter(|i| !self.routers[*i].is_master()).collect();
             }
-            for i in members {
-                if self.routers[i].is_master() {
-                    let wait = self.resign_wait(&[i]);
-                    self.step(i, now, Input::Resign { wait, no_preempt_for: Duration::ZERO, force: false });
-                }
+            let follows = |i: &usize| matches!(self.routers[*i].machine.state(), Vrrp::Backup { master: Some(m), .. } if m.priority != 0);
+            if !new.is_empty() && members.iter().any(follows) {
+                self.resign_all(&members, now);
             }
         }
     }
-}
 
-impl Group {
-    fn carry_on(&mut self, before: &Group) {
-        self.state = before.state;
-        self.rivalry = before.rivalry.clone();
+    /// Somebody else is master of one of them.
+    fn resign_all(&mut self, members: &[usize], now: Time) {
+        for &i in members.iter() {
+            if self.routers[i].is_master() {
+                let wait = self.resign_wait(&[i]);
+                self.step(i, now, Input::Resign { wait, no_preempt_for: Duration::ZERO, force: false });
+            }
+        }
     }
 }

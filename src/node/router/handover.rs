@@ -38,12 +38,24 @@ impl Node {
         {
             let timeout = i.cfg.handover_timeout;
             i.hold = Some(Hold { until: now + timeout, release_at: None, announced: false });
-            self.addrs.hand_over(router, now);
+            self.hand_over(router, now);
             self.emit(Event::HandOverStarts { router, timeout });
         } else {
             i.hold = None;
             self.release_now(router, now);
         }
+    }
+
+    /// Short leases without adverts, at once: what follows may be priority 0, after which the others hardly wait.
+    pub(crate) fn hand_over(&mut self, router: usize, now: Time) {
+        self.addrs.hand_over(router, now);
+        self.shorten(router, now);
+    }
+
+    /// Ahead of an advert that makes the others wait less.
+    pub(crate) fn shorten(&mut self, router: usize, now: Time) {
+        let ops = self.addrs.shorten_now(router, now);
+        self.push_addrs(ops);
     }
 
     pub(crate) fn release_now(&mut self, router: usize, now: Time) {

@@ -43,6 +43,7 @@ impl Node {
         let terms = |v: &config::Vrrp| (v.advert_int, v.down_timer_adverts, v.lease);
         if terms(before) != terms(v) {
             self.set_terms(i);
+            self.shorten(i, now);
         }
         for a in actions {
             self.act(i, now, a);
@@ -60,6 +61,7 @@ impl Node {
         let input = if self.is_well(i, now) { Input::Leave } else { Input::Fault };
         let router = &mut self.routers[i];
         (router.retired, router.may_resume, router.group) = (true, false, None);
+        router.flap_until = None;
         router.cfg.track_checks.clear();
         router.cfg.track_interfaces.clear();
         self.step(i, now, input);

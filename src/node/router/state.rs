@@ -1,5 +1,6 @@
 //! One virtual router as the node sees it: its machine and what surrounds it.
 
+use crate::base::throttle::Throttle;
 use crate::base::time::Time;
 use crate::config;
 use crate::node::router::quiet::Quiet;
@@ -61,6 +62,8 @@ pub struct Router {
     pub retired: bool,
     /// At the start: whether it may resume as master.
     pub may_resume: bool,
+    /// In FAULT for a flap of its interface: it may go on as master until then.
+    pub flap_until: Option<Time>,
     /// Became master, and the state file does not say so yet.
     pub state_file_due: bool,
     /// The state that hooks and mail were last told.
@@ -83,7 +86,7 @@ pub struct Target {
     /// Adverts that could not be sent there.
     pub send_errors: u64,
     /// The last time that was reported.
-    pub said: Option<Time>,
+    pub said: Throttle,
 }
 
 impl Target {
@@ -91,7 +94,7 @@ impl Target {
     pub fn of(cfg: &config::Vrrp) -> Vec<Target> {
         let group = if cfg.is_ipv6() { IpAddr::V6(GROUP_V6) } else { IpAddr::V4(GROUP_V4) };
         let to = if cfg.unicast_peers.is_empty() { &[group][..] } else { &cfg.unicast_peers };
-        to.iter().map(|to| Target { to: *to, send_errors: 0, said: None }).collect()
+        to.iter().map(|to| Target { to: *to, send_errors: 0, said: Throttle::default() }).collect()
     }
 }
 
@@ -130,6 +133,7 @@ impl Router {
             why: Why::Started,
             retired: false,
             may_resume: false,
+            flap_until: None,
             state_file_due: false,
             notified: None,
             quiet: Quiet::default(),

@@ -1,5 +1,6 @@
 //! Adverts that go to nobody: who cannot send is no master, and does not try that again and again.
 
+use crate::base::backoff::Backoff;
 use crate::base::time::{Time, earlier};
 use crate::node::Node;
 use crate::vrrp::machine::Input;
@@ -15,7 +16,7 @@ pub struct Unsent {
     /// The last advert went to nobody.
     pub last: bool,
     /// Masterships in a row that ended for that.
-    terms: u8,
+    terms: Backoff,
     /// In FAULT until then.
     until: Option<Time>,
 }
@@ -23,14 +24,13 @@ pub struct Unsent {
 impl Unsent {
     /// An advert went out.
     pub fn sent(&mut self) {
-        (self.last, self.terms) = (false, 0);
+        (self.last, self.terms) = (false, Backoff::default());
     }
 
     /// A mastership has ended without adverts. The first time may be a moment's trouble, and is no fault.
     fn gave_up(&mut self, now: Time) {
-        let pause = FIRST.saturating_mul(1 << self.terms.saturating_sub(1)).min(LONGEST);
-        self.until = (self.terms > 0).then(|| now + pause);
-        self.terms = (self.terms + 1).min(6);
+        let pause = self.terms.fail(FIRST / 2, LONGEST);
+        self.until = (self.terms.failures() > 1).then(|| now + pause);
     }
 
     /// Whether it is a fault for now.

@@ -68,6 +68,7 @@ impl Node {
         if changed {
             self.emit(Event::Fault { router: i, faults });
         }
+        self.note_flap(i, faults);
         self.step(i, now, Input::Fault);
         if self.routers[i].hold.is_some() {
             self.end_hold(i, now);
@@ -101,7 +102,8 @@ impl Node {
                 continue; // its parent's state counts
             }
             f.set(Faults::NO_INTERFACE, link.ifindex.is_none());
-            f.set(Faults::LINK_DOWN, link.ifindex.is_some() && !link.running);
+            let may_be_down = l == router.link && router.cfg.dont_track_primary;
+            f.set(Faults::LINK_DOWN, link.ifindex.is_some() && !link.running && !may_be_down);
             f.set(Faults::SOCKET, matches!(link.sockets, Sockets::Failed { .. }));
         }
         if let Some(vmac) = router.vmac {
@@ -121,6 +123,15 @@ impl Node {
         f.set(missing, !self.is_served(i, now));
         self.tracked_faults(i, now, &mut f);
         f
+    }
+
+    /// The interfaces beside its own on which it has VIPs, and that are missing or down.
+    pub fn lacking(&self, i: usize) -> Vec<usize> {
+        let own = self.routers[i].link;
+        let mut links: Vec<usize> = self.addrs.of(i).map(|(_, e)| e.link).collect();
+        links.retain(|l| *l != own && self.links[*l].vmac.is_none() && !self.links[*l].running);
+        links.dedup();
+        links
     }
 
     fn owner_has_all(&self, i: usize) -> bool {
@@ -169,9 +180,19 @@ impl Node {
             },
         });
         let router = &mut self.routers[i];
-        router.src = src;
-        if let Some(ip) = src {
-            router.machine.params.own = ip;
+        let before = std::mem::replace(&mut router.src, src);
+        let Some(ip) = src else { return };
+        router.machine.params.own = ip;
+        let (link, v6) = (router.link, router.cfg.is_ipv6());
+        if before == src {
+            return;
+        }
+        self.announce_source(i);
+        // With its last IPv6 address an interface may lose the memberships of all sockets (MTU below 1280,
+        // `disable_ipv6`): new ones join again. The old ones are closed first, as that would take theirs away.
+        if v6 && before.is_none() && self.links[link].sockets == Sockets::Open {
+            self.push(Effect::Close { link });
+            self.open(link);
         }
     }
 

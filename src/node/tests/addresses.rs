@@ -149,3 +149,21 @@ fn the_owner_is_master_at_once_and_touches_nothing() {
     assert!(!did.iter().any(|d| matches!(d, Did::Add(..) | Did::Renew(_) | Did::Remove(_))), "{did:?}");
     assert_eq!(did.last(), Some(&Did::Exit(0)));
 }
+
+/// A flap and a stop within one turn: it is no owner any more when its first advert is to go out.
+#[test]
+fn an_owner_that_stops_has_said_its_last_word_with_priority_0() {
+    let mut w = World::new(&one("priority = 255"));
+    w.begin(false);
+    w.node.addr(w.now, &addr(VIP, 24, None, u32::MAX));
+    w.settle();
+    w.run(ms(100));
+    w.take();
+    w.link(false);
+    w.link(true);
+    w.node.stop(w.now);
+    w.effects();
+    w.settle();
+    let adverts = w.take().into_iter().filter(|d| matches!(d, Did::Advert(..)));
+    assert!(adverts.into_iter().all(|d| d == Did::Advert(0, 0)));
+}

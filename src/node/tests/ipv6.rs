@@ -392,3 +392,21 @@ fn unicast_copies_have_a_checksum_each() {
     assert_eq!(hear(IpInfo { dst: GROUP_V6.into(), ..carrier }), Kind::Master);
     assert_eq!(hear(carrier), Kind::Backup);
 }
+
+/// An MTU below 1280, or `disable_ipv6`, takes the memberships of open sockets away, and the old sockets would take
+/// those of the new ones along.
+#[test]
+fn who_has_a_link_local_address_again_joins_again() {
+    let mut w = world(&six(""));
+    w.begin(false);
+    w.node.addr_gone(w.now, &link_local(OWN, 0x80));
+    w.effects();
+    w.node.addr(w.now, &link_local(OWN, 0x40));
+    assert_eq!(w.node.next_effect(), None, "tentative");
+    w.node.addr(w.now, &link_local(OWN, 0));
+    assert_eq!(w.node.next_effect(), Some(Effect::Close { link: 0 }));
+    assert_eq!(w.node.next_effect(), Some(Effect::Open { link: 0, ifindex: ETH0 }));
+    assert_eq!(w.kind(), Kind::Init);
+    w.node.opened(w.now, 0);
+    assert_eq!(w.kind(), Kind::Backup);
+}

@@ -161,7 +161,7 @@ fn a_master_that_may_hold_nothing_is_none_and_does_not_come_back_for_it() {
         w.hear(PEER, 50);
         w.run(ms(1000));
     }
-    assert_eq!((w.kind(), w.node.routers[0].refused.times), (Kind::Master, 0));
+    assert_eq!((w.kind(), w.node.routers[0].refused.times.failures()), (Kind::Master, 0));
     assert!(w.node.addrs.is_held(0));
 }
 

@@ -9,6 +9,7 @@ fn link_down_lets_go_first_and_recovers() {
     w.effects();
     assert_eq!(w.take()[..3], [Did::Remove(0), Did::Remember(Memory::Leaving), Did::Advert(0, 0)]);
     assert_eq!(w.kind(), Kind::Init);
+    w.run(ms(3000));
     w.link(true);
     w.effects();
     w.settle();
@@ -86,4 +87,84 @@ fn startup_delay() {
     assert_eq!(w.kind(), Kind::Init);
     w.run(ms(2));
     assert_eq!(w.kind(), Kind::Backup);
+}
+
+#[test]
+fn a_flap_shorter_than_what_the_backups_wait_goes_on() {
+    let flap = |w: &mut World, d: Duration| {
+        w.take();
+        w.link(false);
+        w.effects();
+        w.settle();
+        assert_eq!(w.kind(), Kind::Init);
+        w.run(d);
+        w.link(true);
+        w.effects();
+        w.settle();
+    };
+    let mut w = master(&one(""));
+    flap(&mut w, ms(1500));
+    assert_eq!((w.kind(), w.node.routers[0].why), (Kind::Master, Why::Resumed));
+    let did = w.take();
+    assert!(did.contains(&Did::Remove(0)) && did.contains(&Did::Advert(0, 100)), "{did:?}");
+    assert!(matches!(did.iter().rfind(|d| matches!(d, Did::Add(..) | Did::Remove(_))), Some(Did::Add(0, _))));
+    // Somebody else may be master by now.
+    flap(&mut w, ms(3000));
+    assert_eq!(w.kind(), Kind::Backup);
+    // Within one turn priority 0 is overtaken.
+    let mut w = master(&one(""));
+    w.link(false);
+    w.link(true);
+    w.effects();
+    w.settle();
+    assert_eq!(w.kind(), Kind::Master);
+    assert!(!w.take().contains(&Did::Advert(0, 0)));
+    // A fault of another kind has told them.
+    w.node.addr_gone(w.now, &w.own[0].clone());
+    w.effects();
+    w.node.addr(w.now, &w.own[0].clone());
+    w.effects();
+    w.settle();
+    assert_eq!(w.kind(), Kind::Backup);
+}
+
+/// systemd-networkd flushes an interface and puts its addresses back.
+#[test]
+fn without_its_address_it_says_goodbye_from_the_one_that_it_had() {
+    let mut w = master(&one(""));
+    w.node.addr_gone(w.now, &w.own[0].clone());
+    let mut out = Vec::new();
+    let own = IpAddr::V4(Ipv4Addr::new(192, 168, 30, 116));
+    assert_eq!(w.node.encode_advert(0, 0, 0, w.now, &mut out), Some((own, GROUP_V4.into())));
+    assert_eq!(w.node.encode_advert(0, 100, 0, w.now, &mut out), None);
+    w.effects();
+    assert!(w.take().contains(&Did::Advert(0, 0)));
+}
+
+#[test]
+fn the_peers_of_a_unicast_router_hear_where_it_is() {
+    for (text, announced) in [("unicast_peer = 192.168.30.117", true), ("", false)] {
+        let mut w = master(&one(text));
+        w.link(false);
+        w.effects();
+        w.take();
+        w.link(true);
+        w.effects();
+        assert_eq!(w.take().contains(&Did::AnnounceSource(0)), announced);
+    }
+}
+
+/// The heartbeat cable of two nodes has no carrier when the other one is without power.
+#[test]
+fn dont_track_primary() {
+    let mut w = World::new(&one("dont_track_primary = yes"));
+    w.begin(false);
+    w.hear(PEER, 200);
+    w.link(false);
+    w.effects();
+    w.run(ms(4000));
+    assert_eq!(w.kind(), Kind::Master);
+    w.node.link_gone(w.now, ETH0);
+    w.effects();
+    assert_eq!(w.kind(), Kind::Init);
 }

@@ -77,6 +77,7 @@ enum Did {
     Renew(usize),
     Remove(usize),
     Announce(usize),
+    AnnounceSource(usize),
     Remember(Memory),
     Haproxy(supervisor::Action),
     Check(usize, check::Action),
@@ -229,6 +230,7 @@ impl World {
                 Effect::Disconnect { .. } => self.resets += 1,
                 Effect::DisconnectVip { .. } => self.resets += 1,
                 Effect::Probe { .. } => {}
+                Effect::AnnounceSource { router } => self.did(Did::AnnounceSource(router)),
                 Effect::Forget { name } => self.forgotten.push(name),
                 Effect::NewService => self.new_services += 1,
                 Effect::Announce { entry } => self.did(Did::Announce(entry)),

@@ -59,6 +59,22 @@ fn hooks_follow_the_states() {
 }
 
 #[test]
+fn a_hook_for_one_state_hears_of_that_one() {
+    let mut cfg = one("notify_master = /bin/up\nnotify_stop = /bin/gone");
+    cfg.vrrp[0].notify = Vec::new();
+    let mut w = World::new(&cfg);
+    w.begin(false);
+    assert_eq!(started(&mut w), []);
+    w.run(ms(4000));
+    assert_eq!(started(&mut w), [(1, "MASTER", 100, Whose::State)]);
+    done(&mut w, 1);
+    w.link(false);
+    w.settle();
+    assert_eq!(started(&mut w), []);
+    assert!(w.node.notify.is_idle());
+}
+
+#[test]
 fn a_stop_waits_for_its_hooks() {
     let mut w = World::new(&hooked());
     w.begin(false);

@@ -214,3 +214,51 @@ fn a_group_is_forced_as_a_whole() {
     w.run(ms(58_000));
     assert!(w.node.routers.iter().all(|i| !i.is_master()));
 }
+
+/// The successor's adverts wait in the socket while this process stands still.
+#[test]
+fn after_a_stall_it_looks_for_the_successor_before_it_goes_on() {
+    let mut w = master("");
+    resign(&mut w, false);
+    w.take();
+    w.now += ms(7000);
+    assert!(w.node.is_takeover_due(w.now), "what has come is read first");
+    let bytes = packet(&w.node.routers[0].cfg, PEER, 90);
+    let turn = w.now;
+    for step in TURN {
+        if step == Step::Read {
+            w.node.packet(turn, 0, &bytes);
+        }
+        w.play(&[step]);
+    }
+    assert_eq!(w.kind(), Kind::Backup);
+    assert!(!w.did.iter().any(|(_, d)| matches!(d, Did::Advert(..))));
+}
+
+/// A process that is killed behind priority 0 leaves no lease that outlives what the others wait.
+#[test]
+fn the_leases_are_short_before_priority_zero_is_sent() {
+    let first = |w: &World| {
+        let (_, lease) = w.kernel.iter().map(|(_, at, lease)| (*at, *lease)).max().unwrap();
+        let zero = w.did.iter().position(|(_, d)| *d == Did::Advert(0, 0)).unwrap();
+        let renewed = w.did.iter().position(|(_, d)| *d == Did::Renew(0)).unwrap();
+        assert!(renewed < zero, "{:?}", w.did);
+        assert_eq!(lease, Some(1));
+    };
+    let slow = || {
+        let mut w = World::new(&one("advert_int = 10"));
+        w.begin(false);
+        w.run(ms(60_000));
+        assert_eq!(w.kind(), Kind::Master);
+        w.take();
+        w
+    };
+    let mut w = slow();
+    assert!(w.kernel.iter().all(|(_, _, lease)| *lease > Some(10)));
+    resign(&mut w, false);
+    first(&w);
+    let mut w = slow();
+    w.node.stop(w.now);
+    w.effects();
+    first(&w);
+}

@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// Asked for; the kernel gives what it allows.
+/// Octets of receive buffer to ask for; the kernel may give less.
 const RECEIVE_BUFFER: usize = 2 << 20;
 /// linux/if_packet.h; neither libc for musl nor nix has it.
 const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
@@ -40,19 +40,21 @@ pub struct Vrrp {
     fd: OwnedFd,
 }
 
-/// Receives adverts of all other VRIDs on one interface. Read seldom: it is there to tell, not to elect.
+/// Receives adverts of all other VRIDs on one interface. They are only worth a message, so this socket is
+/// read seldom.
 #[derive(Debug)]
 pub struct UnknownVrid {
     fd: OwnedFd,
 }
 
 impl Vrrp {
-    /// Opens it: bound to the interface, with a kernel filter for `vrids`, and in the VRRP group if `multicast`.
-    /// `kind` says behind which header the VRRP message is.
+    /// Opens a socket that is bound to the interface, with a kernel filter for `vrids`, and in the VRRP group
+    /// if
+    /// `multicast`. `kind` says which header precedes the VRRP message.
     pub fn open(ifname: &str, ifindex: u32, kind: Kind, vrids: &[u8], multicast: bool) -> nix::Result<Self> {
         let fd = raw(ifname, kind)?;
         receive_buffer(&fd, true)?;
-        // The filter goes before the group, so that nothing else is ever queued.
+        // The filter comes before the membership, so that no other packet is ever queued.
         filter(&fd, &vrid_filter(kind.load_vrid(), vrids, true))?;
         set(&fd, libc::IPPROTO_IP, libc::IP_HDRINCL, &1i32)?;
         if multicast {
@@ -63,7 +65,8 @@ impl Vrrp {
         Ok(Vrrp { fd })
     }
 
-    /// Packets that its buffer had no room for, since it was opened. 0 where the kernel (before 4.6) does not say.
+    /// Packets that the buffer had no room for since the socket was opened; 0 on kernels before 4.6, which do
+    /// not tell.
     pub fn overruns(&self) -> u64 {
         let mut info = [0u32; 9];
         let mut len = size_of_val(&info) as libc::socklen_t;
@@ -106,7 +109,7 @@ impl UnknownVrid {
         Ok(UnknownVrid { fd })
     }
 
-    /// The next IP packet that is queued, and its length.
+    /// Reads the next IP packet that is queued; returns its length.
     pub fn recv(&self, buf: &mut [u8]) -> nix::Result<usize> {
         nixsock::recv(self.fd.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT)
     }
@@ -118,7 +121,7 @@ impl AsFd for UnknownVrid {
     }
 }
 
-/// Sends announcements on one interface and hears the gratuitous ARPs of others.
+/// Sends announcements on one interface and receives the gratuitous ARPs of other hosts.
 #[derive(Debug)]
 pub struct Arp {
     fd: OwnedFd,
@@ -156,7 +159,7 @@ impl Arp {
         .map(drop)
     }
 
-    /// The next Ethernet frame that is queued, and its length.
+    /// Reads the next Ethernet frame that is queued; returns its length.
     pub fn recv(&self, buf: &mut [u8]) -> nix::Result<usize> {
         nixsock::recv(self.fd.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT)
     }
@@ -168,7 +171,7 @@ impl AsFd for Arp {
     }
 }
 
-/// A packet socket that receives nothing yet: protocol 0, until the filter is in place and it is bound.
+/// Opens a packet socket that receives nothing (protocol 0) until its filter is in place and it is bound.
 fn packet_socket(kind: libc::c_int) -> nix::Result<OwnedFd> {
     // SAFETY: plain system call without pointers.
     owned(unsafe { libc::socket(libc::AF_PACKET, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) })
@@ -206,7 +209,7 @@ fn raw(ifname: &str, kind: Kind) -> nix::Result<OwnedFd> {
         )
     })?;
     nixsock::setsockopt(&fd, nixsock::sockopt::BindToDevice, &OsString::from(ifname))?;
-    // Only the groups that this socket joined, not those of every process of the host.
+    // Receive only the groups that this socket has joined, not those of all processes of the host.
     set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_ALL, &0i32)?;
     Ok(fd)
 }
@@ -222,8 +225,8 @@ fn group(ifindex: u32) -> nix::Result<libc::ip_mreqn> {
 
 /// `setsockopt` with a plain value.
 fn set<T: Copy>(fd: &OwnedFd, level: libc::c_int, name: libc::c_int, value: &T) -> nix::Result<()> {
-    // SAFETY: the pointer and the length describe `value`, which outlives the call; all callers pass the plain
-    // C type that the option takes.
+    // SAFETY: the pointer and the length describe `value`, which outlives the call; all callers pass the
+    // plain C type that the option takes.
     Errno::result(unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
@@ -236,16 +239,27 @@ fn set<T: Copy>(fd: &OwnedFd, level: libc::c_int, name: libc::c_int, value: &T) 
     .map(drop)
 }
 
-/// Whether a connected socket is connected to itself. nix's addresses would cost 2 KiB for this.
+/// What getsockname(2) and getpeername(2) have in common.
+type Name = unsafe extern "C" fn(libc::c_int, *mut libc::sockaddr, *mut libc::socklen_t) -> libc::c_int;
+
+/// One of a socket's two addresses. nix's addresses would cost 2 KiB.
+fn name(fd: &OwnedFd, of: Name) -> nix::Result<[u8; size_of::<libc::sockaddr_in6>()]> {
+    let mut octets = [0; size_of::<libc::sockaddr_in6>()];
+    let mut len = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+    // SAFETY: the pointer and the length describe `octets`; the kernel writes no more than that.
+    Errno::result(unsafe { of(fd.as_raw_fd(), octets.as_mut_ptr().cast(), &raw mut len) })?;
+    Ok(octets)
+}
+
+/// Whether the kernel says that a stream socket is connected: one whose connect is under way has no peer.
+pub fn has_peer(fd: &OwnedFd) -> bool {
+    name(fd, libc::getpeername).is_ok()
+}
+
+/// Whether a socket is connected to itself.
 pub fn is_own_peer(fd: &OwnedFd) -> bool {
-    let address = |of: unsafe extern "C" fn(_, _, _) -> libc::c_int| {
-        let mut octets = [0u8; size_of::<libc::sockaddr_in6>()];
-        let mut len = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
-        // SAFETY: the pointer and the length describe `octets`; the kernel writes no more than that.
-        let done = unsafe { of(fd.as_raw_fd(), octets.as_mut_ptr().cast(), &raw mut len) };
-        (done, octets)
-    };
-    address(libc::getsockname) == address(libc::getpeername)
+    let peer = name(fd, libc::getpeername);
+    peer.is_ok() && peer == name(fd, libc::getsockname)
 }
 
 /// Attaches a classic BPF program.
@@ -269,13 +283,14 @@ pub(super) const fn jump(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter
 pub(super) const ACCEPT: u32 = 0xffff;
 pub(super) const DROP: u32 = 0;
 
-/// 250 virtual routers send 250 adverts at once, and each frame may cost 2 KiB and more; what is read seldom
-/// needs little.
+/// 250 virtual routers send 250 adverts at once, and each frame may take 2 KiB or more of the buffer. A
+/// socket that is read seldom needs little.
 fn receive_buffer(fd: &OwnedFd, large: bool) -> nix::Result<()> {
     if !large {
         return set(fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &8192i32);
     }
-    // More than the system's limit takes CAP_NET_ADMIN in the first user namespace; less is no error.
+    // More than the system's limit takes CAP_NET_ADMIN in the initial user namespace; a smaller buffer is no
+    // error.
     if nixsock::setsockopt(fd, nixsock::sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
         let _ = nixsock::setsockopt(fd, nixsock::sockopt::RcvBuf, &RECEIVE_BUFFER);
     }
@@ -290,7 +305,7 @@ impl Kind {
         const OCTET: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_IND;
         match self {
             Kind::Plain => &const { [HEADER, stmt(OCTET, 1)] },
-            // Not what IPsec authenticates on the same host.
+            // Ignore packets that IPsec authenticates.
             Kind::Ah => {
                 &const {
                     [
@@ -319,8 +334,8 @@ fn vrid_filter(load: &[libc::sock_filter], vrids: &[u8], listed: bool) -> Vec<li
     program
 }
 
-/// Accepts ARP frames of others whose sender and target protocol addresses are equal, or that have no target: answers
-/// to probes.
+/// Accepts ARP frames of other hosts whose sender and target protocol addresses are equal, or whose target is
+/// 0.0.0.0, as in answers to probes.
 fn gratuitous_filter() -> [libc::sock_filter; 9] {
     let ret = |k| stmt(libc::BPF_RET | libc::BPF_K, k);
     let jeq = libc::BPF_JMP | libc::BPF_JEQ;

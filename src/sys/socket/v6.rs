@@ -1,5 +1,5 @@
-//! IPv6: adverts, and neighbour advertisements of others. A raw IPv6 socket gives and takes what follows the
-//! IPv6 header; what that says comes and goes as control messages.
+//! IPv6: adverts, and neighbour advertisements of other hosts. A raw IPv6 socket delivers and takes what
+//! follows the IPv6 header; the header's fields travel as control messages.
 
 use super::{filter, owned, receive_buffer, set, stmt, vrid_filter};
 use crate::wire::ndp::NEIGHBOUR_ADVERTISEMENT;
@@ -30,8 +30,8 @@ pub struct V6 {
 }
 
 impl V6 {
-    /// For adverts of the VRIDs in use (`listed`), in and out; or of all others, to be read seldom. In the VRRP
-    /// group if `multicast`.
+    /// Opens a socket for adverts of the VRIDs in use (`listed`), in and out, or of all other VRIDs, to be
+    /// read seldom. It joins the VRRP group if `multicast`.
     pub fn vrrp(
         ifname: &str,
         ifindex: u32,
@@ -41,9 +41,9 @@ impl V6 {
     ) -> nix::Result<Self> {
         let s = V6::open(ifname, ifindex, libc::c_int::from(PROTOCOL))?;
         receive_buffer(&s.fd, listed)?;
-        // The filter goes before the group, so that nothing else is ever queued.
+        // The filter comes before the membership, so that no other packet is ever queued.
         filter(&s.fd, &vrid_filter(&[LOAD_VRID], vrids, listed))?;
-        // Only the groups that this socket joined; kernels before 4.20 have no such option.
+        // Receive only the groups that this socket has joined; kernels before 4.20 have no such option.
         let _ = s.set(IPV6_MULTICAST_ALL, 0);
         s.set(libc::IPV6_MULTICAST_HOPS, 255)?;
         s.set(libc::IPV6_UNICAST_HOPS, 255)?;
@@ -57,7 +57,7 @@ impl V6 {
         Ok(s)
     }
 
-    /// For neighbour advertisements; ours are sent as frames and do not come back.
+    /// Opens a socket for neighbour advertisements. Ours are sent as frames and do not come back.
     pub fn neighbours(ifname: &str, ifindex: u32) -> nix::Result<Self> {
         let s = V6::open(ifname, ifindex, libc::IPPROTO_ICMPV6)?;
         let mut blocked = [u32::MAX; 8];
@@ -111,7 +111,7 @@ impl V6 {
         .map(drop)
     }
 
-    /// The next message that is queued: its length, and what the IPv6 header said.
+    /// Reads the next message that is queued; returns its length and the fields of the IPv6 header.
     pub fn recv(&self, buf: &mut [u8]) -> nix::Result<(usize, IpInfo)> {
         // SAFETY: all-zero values of these plain C structures are valid.
         let (mut from, mut msg) = unsafe { (zeroed::<libc::sockaddr_in6>(), zeroed::<libc::msghdr>()) };
@@ -169,6 +169,5 @@ fn in6(addr: Ipv6Addr) -> libc::in6_addr {
     libc::in6_addr { s6_addr: addr.octets() }
 }
 
-/// A filter of a raw IPv6 socket sees what follows the IPv6 header [measured]: A := the octet behind version
-/// and type.
+/// A filter of a raw IPv6 socket sees what follows the IPv6 header: A := the octet behind version and type.
 const LOAD_VRID: libc::sock_filter = stmt(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 1);

@@ -9,16 +9,16 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// linux/filter.h: an offset into the link-level header.
 const SKF_LL_OFF: u32 = 0xffe0_0000;
 
-/// Receives adverts whose Ethernet source is the virtual MAC of a macvlan, on that macvlan, where they go while
-/// it is up; all others come to its parent, too. A raw socket would join the group, and so send reports (IGMP,
-/// MLD) with that MAC.
+/// Receives adverts whose Ethernet source is the virtual MAC of a macvlan, on that macvlan: while it is up,
+/// the kernel delivers them to it, and all others to its parent too. A raw socket would have to join the
+/// group and so send reports (IGMP, MLD) from that MAC.
 #[derive(Debug)]
 pub struct Vmac {
     fd: OwnedFd,
 }
 
 impl Vmac {
-    /// Opens it, with a kernel filter; the macvlan may be down. `group` is that of the adverts as a MAC.
+    /// Opens it, with a kernel filter; the macvlan may be down. `group` is the multicast MAC of the adverts.
     pub fn open(ifindex: u32, mac: [u8; 6], group: [u8; 6]) -> nix::Result<Self> {
         let fd = packet_socket(libc::SOCK_DGRAM)?;
         let v6 = group.starts_with(&[0x33]);
@@ -35,7 +35,7 @@ impl Vmac {
         Ok(Vmac { fd })
     }
 
-    /// The next IP packet that is queued, and its length.
+    /// Reads the next IP packet that is queued; returns its length.
     pub fn recv(&self, buf: &mut [u8]) -> nix::Result<usize> {
         nixsock::recv(self.fd.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT)
     }

@@ -17,14 +17,14 @@
 //! | Master | advert 0                     | Advert, advert timer anew; bounded       | Master |
 //! | Master | higher advert, or higher tie | Noted Release(AfterSuccessor) Entered    | Backup |
 //! | Master | lower advert                 | Noted Advert Reannounce; bounded         | Master |
-//! | Master | Leave                        | Advert(0) Release(AfterSuccessor) Entered| Init   |
+//! | Master | Leave                        | Release(AfterSuccessor) Advert(0) Entered| Init   |
 //! | Master | Fault                        | Release(Now) Advert(0) Entered           | Init   |
 //! | Master | Stall                        | Release(Now) Entered                     | Backup |
 //! | Master | Yield                        | Release(AfterSuccessor) Entered          | Backup |
 //! | Init   | Priority                     | -                                        | Init   |
 //! | Backup | Priority                     | down timer moves by the skew's change    | Backup |
 //! | Master | Priority                     | -; the next advert has it                | Master |
-//! | Master | Resign                       | Advert(0) Offer                        | Soliciting |
+//! | Master | Resign                       | Offer Advert(0)                        | Soliciting |
 //! | Soliciting | any advert above 0         | Release(AfterSuccessor) Entered Resigned | Backup |
 //! | Soliciting | Tick, nobody came          | Keep Advert Resigned                     | Master |
 //! | Soliciting | Tick, nobody came, forced  | Release(Now) Entered Resigned            | Backup |
@@ -36,6 +36,7 @@
 //! A lower advert is answered in both versions, as keepalived does: RFC 9568 asks for it, RFC 3768 is
 //! silent, and the other master is gone the sooner.
 
+mod learn;
 mod resign;
 mod retune;
 
@@ -43,6 +44,7 @@ use super::timers;
 use crate::base::time::Time;
 use crate::config::Version;
 use crate::config::lease::Wait;
+pub use learn::Told;
 pub use resign::{Resigned, Soliciting};
 pub use retune::Tuning;
 use std::net::IpAddr;
@@ -90,8 +92,10 @@ pub enum State {
     Backup {
         /// When the master counts as dead.
         down_at: Time,
-        /// The master's interval: learned in v3, our own in v2.
+        /// The interval that is counted by: learned in v3 (see `learn`), our own in v2.
         interval: Duration,
+        /// Who sent the advert that was accepted last, and the interval in it.
+        told: Option<Told>,
         /// End of `preempt_delay`, once a lower-priority master was heard.
         preempt_at: Option<Time>,
         /// The master whose advert was accepted last.
@@ -320,7 +324,7 @@ impl Machine {
             }
             (State::Soliciting(s), input) => self.step_soliciting(now, *s, input, out),
             (State::Init, Input::Start) if self.params.priority == 255 => self.lead(now, Why::Owner, out),
-            (State::Init, Input::Start) => self.follow(now, self.params.advert_int, None, Why::Started, out),
+            (State::Init, Input::Start) => self.follow(now, None, Why::Started, out),
             (State::Init, Input::Resume) => self.lead(now, Why::Resumed, out),
             (State::Init, _) => {}
 
@@ -336,7 +340,8 @@ impl Machine {
             (State::Backup { .. }, _) => {}
 
             (State::Master { .. }, Input::Leave) => {
-                out.extend([Action::Advert(0), Action::Release(Release::AfterSuccessor)]);
+                // Priority 0 last: after it the others hardly wait, so the leases are short by then.
+                out.extend([Action::Release(Release::AfterSuccessor), Action::Advert(0)]);
                 self.rest(Why::Left, out);
             }
             (State::Master { .. }, Input::Fault) => {
@@ -378,21 +383,18 @@ impl Machine {
     /// A master becomes backup without having heard another one.
     fn give_up(&mut self, now: Time, how: Release, why: Why, out: &mut Vec<Action>) {
         out.push(Action::Release(how));
-        self.follow(now, self.params.advert_int, None, why, out);
+        self.follow(now, None, why, out);
     }
 
-    fn follow(
-        &mut self,
-        now: Time,
-        interval: Duration,
-        master: Option<Master>,
-        why: Why,
-        out: &mut Vec<Action>,
-    ) {
+    /// Becomes backup, of that master with that interval if one was heard.
+    fn follow(&mut self, now: Time, heard: Option<(Master, Duration)>, why: Why, out: &mut Vec<Action>) {
         (self.promised, self.better_master) = (None, None);
         out.push(Action::Entered(Kind::Backup, why));
+        let told = heard.map(|(m, interval)| Told { src: m.src, interval });
+        let interval = self.learned(None, told);
         let down_at = now + self.down_interval(interval);
-        self.state = State::Backup { down_at, interval, preempt_at: None, master, lower: None };
+        let master = heard.map(|(m, _)| m);
+        self.state = State::Backup { down_at, interval, told, preempt_at: None, master, lower: None };
     }
 
     /// A master that has become weaker sends no advert for it, as in keepalived: a backup's down timer runs from
@@ -400,7 +402,9 @@ impl Machine {
     fn set_priority(&mut self, now: Time, priority: u8) {
         let old = std::mem::replace(&mut self.params.priority, priority);
         let p = &self.params;
-        let State::Backup { down_at, interval, preempt_at, master, lower } = &mut self.state else { return };
+        let State::Backup { down_at, interval, preempt_at, master, lower, .. } = &mut self.state else {
+            return;
+        };
         let skew = |priority| timers::skew(p.version, priority, *interval);
         *down_at = *down_at + skew(priority) - skew(old);
         if let Some(outranks) = lower.take_if(|m| m.priority >= priority) {
@@ -441,12 +445,16 @@ impl Machine {
     fn backup_hears(&mut self, now: Time, heard: Master, heard_interval: Duration, out: &mut Vec<Action>) {
         let mut p = self.params.clone();
         p.preempt &= self.no_preempt_for(now).is_none();
-        let heard_interval = self.learned(heard_interval);
-        let next_down = self.down_interval(heard_interval);
+        let new = Told { src: heard.src, interval: heard_interval };
+        let State::Backup { interval, told, .. } = self.state else { return };
+        let learned = self.learned(told.map(|t| (interval, t)), Some(new));
+        let next_down = self.down_interval(learned);
         // Once in N × I: who sends a higher advert and priority 0 in turn must not make a master, with all that it has
         // to announce, of every two packets. The timer does not need it.
         let hurries = self.last_priority_zero_takeover.is_none_or(|t| now >= t + self.min_down_interval());
-        let State::Backup { down_at, interval, preempt_at, master, lower } = &mut self.state else { return };
+        let State::Backup { down_at, interval, told, preempt_at, master, lower } = &mut self.state else {
+            return;
+        };
         if heard.priority == 0 {
             self.better_master = self.better_master.filter(|(m, _)| m.src != heard.src);
             // Only the master that was heard can resign; anybody else's priority 0 is a forgery or noise.
@@ -489,7 +497,8 @@ impl Machine {
             Some(m) if m.priority != 0 && !gives_way(m) => Some((m, *down_at)),
             _ => self.better_master.filter(|(m, _)| !gives_way(*m)),
         };
-        (*master, *lower, *interval) = (Some(heard), None, heard_interval);
+        (*master, *lower) = (Some(heard), None);
+        (*interval, *told) = (learned, Some(new));
         *down_at = now + next_down;
     }
 
@@ -499,10 +508,9 @@ impl Machine {
             out.push(Action::Noted(Note::SecondOwner(heard)));
         }
         if p.outranked_by(heard) {
-            let learned = self.learned(interval);
             out.push(Action::Noted(Note::HigherAdvert(heard)));
             out.push(Action::Release(Release::AfterSuccessor));
-            self.follow(now, learned, Some(heard), Why::Outranked(heard), out);
+            self.follow(now, Some((heard, interval)), Why::Outranked(heard), out);
             return;
         }
         if heard.priority != 0 {

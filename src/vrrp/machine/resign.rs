@@ -62,7 +62,7 @@ impl Machine {
             State::Master { .. } => {
                 let question = Soliciting { until: now + wait, since: now, no_preempt_for, force };
                 self.state = State::Soliciting(question);
-                return out.extend([Action::Advert(0), Action::Offer]);
+                return out.extend([Action::Offer, Action::Advert(0)]);
             }
             _ => {
                 self.suspend_preempt(now, now + no_preempt_for);
@@ -103,7 +103,7 @@ impl Machine {
                 let successor = Master { src, priority };
                 self.no_preempt_until = no_preempt_until;
                 out.push(Action::Release(Release::AfterSuccessor));
-                self.follow(now, self.learned(interval), Some(successor), Why::Resigned, out);
+                self.follow(now, Some((successor, interval)), Why::Resigned, out);
                 Resigned::To(successor, waited)
             }
             // Of a group the first one's time makes the others yield: it is theirs as well.

@@ -32,10 +32,14 @@ impl Machine {
         (p.advert_int, p.down_timer_adverts) = (t.advert_int, t.down_timer_adverts);
         (p.preempt, p.preempt_delay) = (t.preempt, t.preempt_delay);
         let (version, advert_int) = (p.version, t.advert_int);
-        if let State::Backup { interval, master, .. } = &mut self.state
-            && (version == Version::V2 || master.is_none())
+        if let State::Backup { interval, told, .. } = self.state
+            && told.is_none_or(|t| version == Version::V2 || t.interval != interval)
         {
-            *interval = advert_int;
+            // What was bounded by our own interval has another bound now.
+            let learned = self.learned(None, told);
+            if let State::Backup { interval, .. } = &mut self.state {
+                *interval = learned;
+            }
         }
         if !t.preempt {
             self.follow_lower(now);
@@ -64,13 +68,5 @@ impl Machine {
     /// An advert went out: backups wait by our interval from now on. Returns whether that is new.
     pub fn advertised(&mut self) -> bool {
         self.promised.take().is_some()
-    }
-
-    /// The interval that a backup counts by, of a master that says this.
-    pub(super) fn learned(&self, told: Duration) -> Duration {
-        match self.params.version {
-            Version::V2 => self.params.advert_int,
-            Version::V3 => told,
-        }
     }
 }

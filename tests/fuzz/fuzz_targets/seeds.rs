@@ -33,6 +33,7 @@ fn write_all() -> std::io::Result<()> {
     let dir = PathBuf::from(std::env::var_os("CORPUS").unwrap_or_else(|| "corpus".into()));
     let of = |target: &str| Corpus::new(&dir, target);
     let (advert, ah, frames, node) = (of("advert")?, of("ah")?, of("frames")?, of("node")?);
+    let hmac = of("hmac")?;
     for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/captures"))? {
         // pcap: 24 octets, then each frame behind 16 with its length at 8.
         let file = fs::read(file?.path())?;
@@ -54,6 +55,7 @@ fn write_all() -> std::io::Result<()> {
             match (header[12], packet.get(9)) {
                 (0x08, Some(112)) if header[13] == 0 => {
                     let Some(message) = packet.get(20..) else { continue };
+                    hmac.add(&[&[packet[20] & 1, 0, 0, 0, 1], message])?;
                     advert.add(&[&[0], packet])?;
                     advert.add(&[&[1 | 4], &packet[12..16], message])?;
                     advert.add(&[&[1 | 4 | 8], &packet[12..16], message])?;

@@ -94,3 +94,26 @@ fn hooks_and_mail_are_those_of_the_new_file() {
     assert!(did.iter().any(stop), "{did:?}");
     assert!(!did.iter().any(|d| matches!(d, Did::Mail(_))), "{did:?}");
 }
+
+/// A hook that stops a service on GROUP BACKUP would do so on the node that holds the addresses.
+#[test]
+fn a_group_that_is_master_stays_so_while_another_one_joins() {
+    let two = vi("VI_1", 51, A, "") + &vi("VI_2", 52, B, "");
+    let group = |members: &str| format!("[group G]\nmembers = {members}\n");
+    let (mut w, mut cfg) = World::master(&(two.clone() + &group("VI_1, VI_2")));
+    let told = |w: &World| {
+        let state = |e: &Event| if let Event::Group { state, .. } = e { Some(*state) } else { None };
+        w.events.iter().filter_map(state).collect::<Vec<_>>()
+    };
+    w.reload(&mut cfg, &(two + &vi("VI_3", 53, C, "") + &group("VI_1, VI_2, VI_3")));
+    w.pass(ms(1000));
+    assert_eq!(w.node.routers[2].machine.kind(), Kind::Backup);
+    assert!(w.has(A) && told(&w).is_empty(), "{:?}", told(&w));
+    w.pass(ms(4000));
+    assert!(w.node.routers[2].is_master() && told(&w).is_empty());
+    // From then on it is one of them.
+    w.node.stop(w.now);
+    w.effects();
+    w.settle();
+    assert!(!told(&w).contains(&crate::vrrp::group::State::Master));
+}

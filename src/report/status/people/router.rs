@@ -123,8 +123,15 @@ impl Page<'_> {
         }
     }
 
-    /// What it tracks that is not up.
+    /// The interfaces of its addresses that are not there, and what it tracks that is not up.
     fn needs(&mut self, i: usize) {
+        for link in self.node.lacking(i) {
+            let Some(link) = self.node.links.get(link) else { continue };
+            self.row("needs");
+            write!(self.s, "interface {} ", link.name);
+            self.state(if link.ifindex.is_none() { "does not exist" } else { "is down" });
+            self.s.push('\n');
+        }
         for t in self.node.tracked(i, self.c.now) {
             if t.how == Track::Fault && t.up != Some(true) {
                 let (what, name) = words::tracked(self.node, t.what);

@@ -12,7 +12,7 @@ fn resign(force: bool) -> Input {
 /// A master that was told to at 10.2 s.
 fn soliciting(p: Params, force: bool) -> Machine {
     let mut m = master(p);
-    assert_eq!(go(&mut m, at(10_200), resign(force)), [Advert(0), Action::Offer]);
+    assert_eq!(go(&mut m, at(10_200), resign(force)), [Action::Offer, Advert(0)]);
     assert!(m.is_soliciting());
     assert_eq!((m.kind(), m.deadline()), (Kind::Master, Some(at(10_200) + WAIT)));
     m

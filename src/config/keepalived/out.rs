@@ -1,0 +1,221 @@
+//! What is written: keys, comments, and the rules that most directives follow.
+
+use super::parse::{Node, Tree};
+use super::tables::{Rule, rule};
+use super::text::{self, clean, is_plain, number, seconds};
+
+/// The configuration, as far as it is translated.
+pub(super) struct Out<'a> {
+    pub(super) tree: &'a Tree,
+    /// Searches a program in PATH.
+    program: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) text: String,
+    /// Keys of global_defs that are defaults of every virtual router: key and value.
+    pub(super) defaults: Vec<(&'static str, String)>,
+    /// Names of sections: kind, what keepalived calls it after its own kind, what vipd calls it.
+    names: Vec<(&'static str, [String; 2], String)>,
+    /// `script_user`: who runs commands that name nobody.
+    pub(super) user: String,
+    /// `vrrp_version`
+    pub(super) version: String,
+    /// `vrrp_strict`
+    pub(super) strict: bool,
+}
+
+impl<'a> Out<'a> {
+    pub(super) fn new(tree: &'a Tree, program: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Out {
+            tree,
+            program,
+            text: String::new(),
+            defaults: Vec::new(),
+            names: Vec::new(),
+            user: String::new(),
+            version: String::new(),
+            strict: false,
+        }
+    }
+
+    /// Everything passes here: no control character of the file reaches a terminal.
+    pub(super) fn line(&mut self, parts: &[&str]) {
+        parts.iter().for_each(|p| self.text.push_str(&clean(p)));
+        self.text.push('\n');
+    }
+
+    pub(super) fn comment(&mut self, text: &str) {
+        self.line(&["# ", text]);
+    }
+
+    /// A key, unless vipd.ini cannot hold its value as it is.
+    pub(super) fn key(&mut self, key: &str, value: &str) {
+        let raw = crate::config::ini::is_raw(key);
+        let comment = |w: &[u8]| matches!(w, [b' ' | b'\t', b'#' | b';']);
+        let cut = !raw && (value.starts_with(['#', ';']) || value.as_bytes().windows(2).any(comment));
+        if value.is_empty() || value.trim_matches([' ', '\t']) != value || cut || !is_plain(value) {
+            let why =
+                "its value is empty, has white space at one end, contains a comment or is not plain text";
+            return self.line(&["# ", key, " is left out: ", why]);
+        }
+        self.text.extend([key, " = ", value, "\n"]);
+    }
+
+    /// A directive and a remark.
+    pub(super) fn told(&mut self, n: &Node, what: &str) {
+        let secret = matches!(n.keyword(), "auth_pass" | "key");
+        let words = if secret { n.keyword().to_owned() } else { n.words.join(" ") };
+        let words: String = words.chars().take(120).collect();
+        let at = self.tree.place(n.at);
+        self.line(&["# ", &at, ": `", &words, "`: ", what]);
+    }
+
+    /// What is not carried over, and why.
+    pub(super) fn dropped(&mut self, n: &Node, why: &str) {
+        self.told(n, why);
+    }
+
+    /// Begins a section without a name.
+    pub(super) fn begin(&mut self, kind: &str) {
+        self.text.push('\n');
+        self.line(&["[", kind, "]"]);
+    }
+
+    /// Begins the section of a directive.
+    pub(super) fn section(&mut self, kind: &'static str, of: &Node) {
+        let own = self.name(kind, of.keyword(), of.word(1));
+        self.begin(&[kind, " ", &own].concat());
+        if own != of.word(1) {
+            self.line(&["# keepalived's name is `", of.word(1), "`"]);
+        }
+    }
+
+    /// vipd's name of a section that keepalived calls `name`: it is shorter and plainer. Scripts and processes are
+    /// checks alike, and may have the same name.
+    pub(super) fn name(&mut self, kind: &'static str, keyword: &str, name: &str) -> String {
+        if let Some((.., own)) = self.names.iter().find(|(k, n, _)| *k == kind && *n == [keyword, name]) {
+            return own.clone();
+        }
+        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+        let mut own: String = name.chars().map(|c| if good(c) { c } else { '_' }).take(32).collect();
+        let mut count = 1;
+        while own.is_empty() || self.names.iter().any(|(k, _, o)| *k == kind && *o == own) {
+            count += 1;
+            own = own.chars().take(26).chain(format!("_{count}").chars()).collect();
+        }
+        self.names.push((kind, [keyword.to_owned(), name.to_owned()], own.clone()));
+        own
+    }
+
+    /// A directive by a table.
+    pub(super) fn by(&mut self, table: &'static str, d: &Node) {
+        let value = d.word(1);
+        match rule(table, d.keyword()) {
+            None => self.dropped(d, "keepalived 2.4 has no such directive here. Is it misspelt?"),
+            Some(Rule::Ignore) => {}
+            Some(Rule::Drop(why)) => self.dropped(d, why),
+            Some(Rule::Key("")) => self.key(d.keyword(), value),
+            Some(Rule::Key(key)) => self.key(key, value),
+            Some(Rule::Line(line)) => self.line(&[line]),
+            Some(Rule::Number { key, decimals, min, max, default }) => {
+                if let Some(value) = self.number(d, decimals, min, max) {
+                    match default {
+                        false => self.key(key, &value),
+                        true => self.defaults.push((key, value)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// A number, moved into vipd's range. Where keepalived takes none, its default counts, which is vipd's.
+    pub(super) fn number(&mut self, d: &Node, decimals: usize, min: u64, max: u64) -> Option<String> {
+        let scale = if decimals == 0 { 1 } else { 1000 };
+        let Some(n) = number(d.word(1), decimals) else {
+            self.dropped(
+                d,
+                "not a number that keepalived takes: it falls back to its default, and so does vipd.ini",
+            );
+            return None;
+        };
+        let within = n.clamp(min, max);
+        let show = |n| if scale == 1 { format!("{n}") } else { seconds(n) };
+        if within != n {
+            self.told(d, &format!("vipd takes {} to {}", show(min), show(max)));
+        }
+        Some(show(within))
+    }
+
+    /// The absolute path of a program, as PATH has it.
+    pub(super) fn program(&self, name: &str) -> Option<String> {
+        (self.program)(name).filter(|_| !name.contains('/'))
+    }
+
+    /// A command as vipd writes it, its program with its path; `None`: told why.
+    pub(super) fn command(&mut self, d: &Node) -> Option<Vec<String>> {
+        let Some((mut argv, rest)) = text::command(&d.line) else {
+            self.dropped(d, "no command, or an unclosed quote: keepalived ignores it, too");
+            return None;
+        };
+        if !rest.is_empty() && d.keyword() == "script" {
+            self.told(
+                d,
+                "keepalived takes only the first word of a command without quotes; here are all of them",
+            );
+            argv.extend(rest);
+        } else if !rest.is_empty() {
+            self.told(
+                d,
+                "the words after the command are its user and group: in vipd.ini all hooks run as `notify_user` of [global]",
+            );
+        }
+        let program = argv.first_mut()?;
+        if !program.starts_with(['/', '<']) {
+            let found = if program.contains('/') { None } else { (self.program)(program) };
+            match found {
+                Some(path) => *program = path,
+                None => {
+                    self.dropped(
+                        d,
+                        "no such program in PATH: keepalived ignores the command then, so it is left out",
+                    );
+                    return None;
+                }
+            }
+        }
+        Some(argv)
+    }
+
+    /// Writes a command under a key. vipd has double quotes and no escapes.
+    pub(super) fn command_key(&mut self, key: &str, d: &Node, argv: &[String]) {
+        let mut value = String::new();
+        for word in argv {
+            if word.contains('"') || !is_plain(word) {
+                self.dropped(d, "vipd.ini has no quotes within quotes: put the command into a script");
+                return;
+            }
+            let quote = if word.is_empty() || word.contains([' ', '\t']) { "\"" } else { "" };
+            let space = if value.is_empty() { "" } else { " " };
+            value.extend([space, quote, word, quote]);
+        }
+        self.key(key, &value);
+    }
+
+    /// The directives of a block that count: keepalived takes the last of two, of some the first; lists add up.
+    pub(super) fn settle<'n>(&mut self, block: &'n [Node], first: &str, lists: &str) -> Vec<&'n Node> {
+        let is = |list: &str, d: &Node| list.split(' ').any(|w| w == d.keyword());
+        let mut kept: Vec<&Node> = Vec::new();
+        for d in block {
+            match kept.iter().position(|k| k.keyword() == d.keyword()) {
+                Some(_) if is(first, d) => {
+                    self.dropped(d, "given twice: keepalived takes the first, and so does vipd.ini");
+                }
+                Some(i) if !is(lists, d) => {
+                    let before = kept.remove(i);
+                    self.dropped(before, "given twice: keepalived takes the last, and so does vipd.ini");
+                    kept.push(d);
+                }
+                _ => kept.push(d),
+            }
+        }
+        kept
+    }
+}

@@ -1,0 +1,85 @@
+//! What the loop waits for. Each owner of descriptors adds its own to the set; what is ready comes back by
+//! source.
+
+use crate::daemon::haproxy::service::Source as Haproxy;
+use crate::sys::runtime;
+use crate::sys::socket::Kind;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+/// What a descriptor is. One that is readable proves nothing but that a read does not block, so every source
+/// is read without waiting, and finding nothing there changes nothing.
+///
+/// A source that names an attempt carries its number, which no other attempt ever has: what was ready for one
+/// is never read from the next, even if both had the same descriptor within one turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The kernel's messages about links and addresses.
+    Netlink,
+    Signals,
+    /// Adverts over IPv4; the index of the link, as in the seven that follow.
+    Vrrp(usize, Kind),
+    UnknownVrid(usize),
+    VrrpV6(usize),
+    Vmac(usize),
+    UnknownVridV6(usize),
+    Arp(usize),
+    Neighbours(usize),
+    Haproxy(Haproxy),
+    /// This attempt of a check.
+    Check(u64),
+    /// Output of a hook or of the child that delivers a mail.
+    Job(u64),
+    /// A client that connects to the control socket.
+    Control,
+    /// This client of the control socket.
+    Client(u64),
+}
+
+/// Descriptors to wait for, the most important ones first.
+#[derive(Default)]
+pub(crate) struct PollSet<'a> {
+    fds: Vec<PollFd<'a>>,
+    sources: Vec<Source>,
+}
+
+impl<'a> PollSet<'a> {
+    /// Waits until there is something to read.
+    pub(crate) fn add(&mut self, fd: BorrowedFd<'a>, source: Source) {
+        self.add_for(fd, source, PollFlags::POLLIN);
+    }
+
+    /// Waits for these events.
+    pub(crate) fn add_for(&mut self, fd: BorrowedFd<'a>, source: Source, events: PollFlags) {
+        self.fds.push(PollFd::new(fd, events));
+        self.sources.push(source);
+    }
+
+    /// Waits so long at most (`None`: for ever); returns what is ready, in the order in which it was added.
+    pub(super) fn wait(mut self, timeout: Option<Duration>) -> nix::Result<Vec<Source>> {
+        let timeout = timeout.map(TimeSpec::from_duration);
+        let mut done = ppoll(&mut self.fds, timeout, None);
+        if done == Err(Errno::EINVAL) {
+            // More than this process may have open now.
+            self.fds.truncate(runtime::most_descriptors());
+            done = ppoll(&mut self.fds, timeout, None);
+        }
+        match done {
+            Ok(_) => {}
+            Err(Errno::EINTR) => return Ok(Vec::new()),
+            Err(e) => return Err(e),
+        }
+        // Unknown events are no readiness.
+        let ready = self.fds.iter().zip(self.sources).filter(|(fd, _)| fd.any() == Some(true));
+        Ok(ready.map(|(_, source)| source).collect())
+    }
+
+    /// What is waited for.
+    #[cfg(test)]
+    pub(super) fn sources(self) -> Vec<Source> {
+        self.sources
+    }
+}
