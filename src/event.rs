@@ -25,7 +25,8 @@ pub enum Event {
     Group { group: usize, state: group::State },
     /// An advert that is worth a line was heard.
     Noted { router: usize, note: Note },
-    /// An advert was refused. `detail`: see `vrrp::authentication::detail`.
+    /// An advert was refused. `detail`: see `vrrp::authentication::detail`; of a wrong length
+    /// `vrrp::packet::excess`.
     Discarded { router: usize, src: IpAddr, why: Discard, detail: i32 },
     /// A packet was refused before its virtual router was known. `src`: `None` if the packet is too short to
     /// tell.
@@ -37,8 +38,9 @@ pub enum Event {
     UnknownVrid { link: usize, vrid: u8, src: IpAddr, vip: Option<usize> },
     /// There are two masters. See `vrrp::foreign`.
     SecondMaster { router: usize, other: Other },
-    /// The second master is gone. `lasted`: from its first to its last advert.
-    SecondMasterGone { router: usize, src: IpAddr, lasted: Duration },
+    /// The second master is gone. `lasted`: from its first to its last advert. `over`: one of the two gave way;
+    /// otherwise this node only no longer hears it.
+    SecondMasterGone { router: usize, src: IpAddr, lasted: Duration, over: bool },
     /// Another host announced a VIP that this node holds; this node announces it again.
     VipContested { entry: usize, mac: [u8; 6] },
     /// VIPs are wanted from now on.

@@ -1,20 +1,23 @@
 //! The command line: run, check, ask the daemon.
 
 use lexopt::prelude::*;
-use std::ffi::OsStr;
-use std::io::{IsTerminal, Write};
+use std::ffi::{OsStr, OsString};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use vipd::base::exit::Exit;
+use vipd::config::diff::Texts;
 #[cfg(feature = "import")]
 use vipd::config::keepalived;
+use vipd::config::report::{Hint, nearest};
 use vipd::config::{Config, schema};
 use vipd::daemon::children::mailer;
 use vipd::daemon::logger;
 use vipd::haproxy::command;
+use vipd::preflight::surroundings::{self, Host};
 use vipd::preflight::{advice, programs};
 use vipd::report::words;
 #[cfg(feature = "import")]
@@ -26,10 +29,12 @@ const USAGE: &str = "\
 vipd gives a pair of HAProxy machines a floating address.
 
 usage: vipd [-c FILE]            run in the foreground (default /etc/vipd.ini)
-       vipd -t [-c FILE]         check the configuration, and haproxy's
-       vipd status [-c FILE] [--json|--metrics|--watch]
-                                 every virtual router, its addresses, HAProxy; --watch: every change as it comes
-       vipd reload [-c FILE]     read the configuration again, and tell what that changed
+       vipd -t [FILE]            check the configuration, and haproxy's
+       vipd status [-c FILE] [NAME | --json | --metrics | --watch | --check]
+                                 who serves the addresses, every virtual router, HAProxy; NAME: only that one;
+                                 --watch: every change as it comes; --check: one line, for probes
+       vipd reload [-c FILE] [--dry-run]
+                                 read the configuration again, and tell what that changed, or would change
        vipd resign [-c FILE] [NAME] [--for SECONDS] [--force]
                                  hand over, and do not preempt for that long (60)
        vipd import [-i ID] FILE  a keepalived.conf as vipd.ini, on stdout; ID: whose `@ID` lines count
@@ -38,26 +43,50 @@ usage: vipd [-c FILE]            run in the foreground (default /etc/vipd.ini)
 exit status: 0 clean stop, 1 failure at run time, 2 usage or configuration error
 vipd reload: 0 done, 1 not now, 2 errors: nothing was changed
 vipd resign: 0 done, 1 no successor: still master
-vipd status: 0 all master, 3 some backup, 4 any fault, 5 not running
+vipd status: 0 all master, 3 some backup, 4 any fault or split brain
+vipd status --check: 0 serving or ready to, 1 still starting, 2 fault or split brain
+all three: 5 not running, 6 no permission to ask
 ";
 
 const FAILURE: u8 = 1;
 const USAGE_ERROR: u8 = 2;
 const NOT_RUNNING: u8 = 5;
+const NOT_PERMITTED: u8 = 6;
+
+const DEFAULT_FILE: &str = "/etc/vipd.ini";
+const COMMANDS: &str = "status, reload, resign, import, help, version";
+const OPTIONS: &str = "config, json, metrics, watch, check, dry-run, for, force, help, version";
 
 /// The one request whose answer has no end.
 const WATCH: &str = "watch";
 
-enum Task {
+/// What is to be done.
+#[derive(PartialEq)]
+enum Command {
     Run,
     Check,
-    /// What is asked of the daemon.
-    Ask(String),
-    /// Hidden: the child that vipd starts for a mail.
-    SendMail,
+    Status,
+    Reload,
+    Resign,
     /// The file, and the node whose `@ID` lines count.
     Import(PathBuf, Option<String>),
     Print(String),
+    /// Hidden: the child that vipd starts for a mail.
+    SendMail,
+}
+
+/// The command line.
+struct Line {
+    command: Command,
+    /// `-c`
+    file: Option<PathBuf>,
+    /// Of a virtual router or a group; empty: all.
+    name: String,
+    /// The form of the status.
+    form: Option<&'static str>,
+    no_preempt_for: String,
+    force: bool,
+    dry_run: bool,
 }
 
 fn main() -> ExitCode {
@@ -66,22 +95,24 @@ fn main() -> ExitCode {
             eprintln!("vipd: {}\n\n{USAGE}", e.0);
             USAGE_ERROR
         }
-        Ok((Task::Import(file, id), _)) => import_file(&file, id),
-        Ok((Task::Print(text), _)) => {
+        Ok(line) => carry_out(line),
+    };
+    ExitCode::from(status)
+}
+
+fn carry_out(line: Line) -> u8 {
+    let file = line.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+    match &line.command {
+        Command::Import(from, id) => import_file(from, id.clone()),
+        Command::Print(text) => {
             say(text.as_bytes());
             0
         }
-        Ok((Task::SendMail, _)) => mailer::run(),
-        Ok((Task::Ask(line), file)) => ask(&file, &line),
-        Ok((task, file)) => match load(&file) {
-            None => USAGE_ERROR,
-            Some(cfg) => match task {
-                Task::Check => check(&cfg, &file),
-                _ => run(&Rc::new(cfg), &file),
-            },
-        },
-    };
-    ExitCode::from(status)
+        Command::SendMail => mailer::run(),
+        Command::Status | Command::Reload | Command::Resign => ask(line.file.as_deref(), &line.request()),
+        Command::Check => load(file).map_or(USAGE_ERROR, |cfg| check(&cfg, file)),
+        Command::Run => load(file).map_or(USAGE_ERROR, |cfg| run(&Rc::new(cfg), file)),
+    }
 }
 
 /// To stdout; a reader that has gone (`vipd status | head`) is no error. Whether it is there.
@@ -99,69 +130,74 @@ impl From<lexopt::Error> for Wrong {
         Wrong(match e {
             lexopt::Error::MissingValue { option: None } => "missing argument".into(),
             lexopt::Error::MissingValue { option: Some(o) } => format!("missing argument for option '{o}'"),
-            lexopt::Error::UnexpectedOption(o) => format!("invalid option '{o}'"),
+            lexopt::Error::UnexpectedOption(o) => {
+                let meant = nearest(o.trim_start_matches('-'), &[OPTIONS]).map(|o| format!("--{o}"));
+                format!("invalid option '{o}'{}", Hint(meant.as_deref()))
+            }
             lexopt::Error::UnexpectedValue { option: o, value } => {
                 format!("unexpected argument for option '{o}': '{}'", value.display())
             }
-            lexopt::Error::UnexpectedArgument(a) => format!("unexpected argument '{}'", a.display()),
+            lexopt::Error::UnexpectedArgument(a) => {
+                let meant = a.to_str().and_then(|a| nearest(a, &[COMMANDS]));
+                format!("unexpected argument '{}'{}", a.display(), Hint(meant))
+            }
             lexopt::Error::NonUnicodeValue(a) => format!("argument is invalid unicode: '{}'", a.display()),
             _ => "wrong argument".into(), // `parse` makes it, which is not used
         })
     }
 }
 
-fn command_line() -> Result<(Task, PathBuf), Wrong> {
-    let mut file = PathBuf::from("/etc/vipd.ini");
-    let mut task = Task::Run;
-    let (mut no_preempt_for, mut force, mut name) = ("60".to_owned(), "no", String::new());
+fn command_line() -> Result<Line, Wrong> {
+    let (name, no_preempt_for) = (String::new(), "60".to_owned());
+    let mut line = Line {
+        command: Command::Run,
+        file: None,
+        name,
+        form: None,
+        no_preempt_for,
+        force: false,
+        dry_run: false,
+    };
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
-        match arg {
-            Short('c') => file = args.value()?.into(),
-            Short('t') => task = Task::Check,
-            Short('h') | Long("help") => return Ok((Task::Print(USAGE.into()), file)),
-            Short('V') | Long("version") => {
-                let text = concat!("vipd ", env!("CARGO_PKG_VERSION"), "\n");
-                return Ok((Task::Print(text.into()), file));
-            }
-            Long("send-mail") => return Ok((Task::SendMail, file)),
-            Long("for") if is_resign(&task) => {
-                no_preempt_for = args.value()?.string()?;
-                if !no_preempt_for.parse().is_ok_and(|s: u64| s <= control::MAX_NO_PREEMPT) {
+        match (&line.command, &arg) {
+            (_, Short('c') | Long("config")) => line.file = Some(args.value()?.into()),
+            (_, Short('t')) => line.command = Command::Check,
+            (_, Short('h') | Long("help")) => return Ok(line.print(USAGE)),
+            (_, Short('V') | Long("version")) => return Ok(line.print(VERSION)),
+            (_, Long("send-mail")) => line.command = Command::SendMail,
+            (Command::Resign, Long("for")) => {
+                line.no_preempt_for = args.value()?.string()?;
+                if !line.no_preempt_for.parse().is_ok_and(|s: u64| s <= control::MAX_NO_PREEMPT) {
                     return Err(Wrong("--for: 0 to 86400 seconds".into()));
                 }
             }
-            Long("force") if is_resign(&task) => force = "yes",
-            Long(how) if matches!(&task, Task::Ask(l) if l == "status" || l == "status colour") => {
-                let line = match how {
-                    "json" => "status json",
-                    "metrics" => "status metrics",
-                    "watch" => WATCH,
-                    _ => return Err(arg.unexpected().into()),
-                };
-                task = Task::Ask(line.into());
+            (Command::Resign, Long("force")) => line.force = true,
+            (Command::Reload, Long("dry-run")) => line.dry_run = true,
+            (Command::Status, Long(form)) if line.form.is_none() => {
+                let all = ["json", "metrics", "check", WATCH];
+                line.form = all.into_iter().find(|known| known == form);
+                if line.form.is_none() {
+                    return Err(arg.unexpected().into());
+                }
             }
-            Value(word) if is_resign(&task) && name.is_empty() => name = word.string()?,
-            Value(word) if matches!(task, Task::Run) => {
-                task = match word.to_str() {
-                    Some("import") => import_arguments(&mut args)?,
-                    Some("status") => Task::Ask(plain().into()),
-                    Some("reload") => Task::Ask("reload".into()),
-                    Some("resign") => Task::Ask(String::new()),
-                    _ => return Err(Value(word).unexpected().into()),
-                };
+            (_, Value(word)) => {
+                let word = word.clone();
+                line.word(word, &mut args)?;
             }
-            arg => return Err(arg.unexpected().into()),
+            _ => return Err(arg.unexpected().into()),
         }
     }
-    if is_resign(&task) {
-        task = Task::Ask(format!("resign {no_preempt_for} {force} {name}"));
+    if !line.name.is_empty() && !matches!(line.form, None | Some("check")) {
+        return Err(Wrong("status NAME is for people: leave the option out, or NAME".into()));
     }
-    Ok((task, file))
+    Ok(line)
 }
 
+const VERSION: &str = concat!("vipd ", env!("CARGO_PKG_VERSION"), "\n");
+
 /// `[-i ID] FILE`
-fn import_arguments(args: &mut lexopt::Parser) -> Result<Task, Wrong> {
+fn import_arguments(args: &mut lexopt::Parser) -> Result<Command, Wrong> {
     let (mut file, mut id) = (None, None);
     while let Some(arg) = args.next()? {
         match arg {
@@ -171,12 +207,52 @@ fn import_arguments(args: &mut lexopt::Parser) -> Result<Task, Wrong> {
         }
     }
     let file = file.ok_or_else(|| Wrong("import: name a keepalived.conf".into()))?;
-    Ok(Task::Import(file, id))
+    Ok(Command::Import(file, id))
 }
 
-/// `Ask` whose line is not made up yet.
-fn is_resign(task: &Task) -> bool {
-    matches!(task, Task::Ask(line) if line.is_empty())
+impl Line {
+    fn print(self, text: &str) -> Line {
+        Line { command: Command::Print(text.into()), ..self }
+    }
+
+    /// A word that is no option: the command, the file of `-t`, or a name.
+    fn word(&mut self, word: OsString, args: &mut lexopt::Parser) -> Result<(), Wrong> {
+        match self.command {
+            Command::Run => {
+                self.command = match word.to_str() {
+                    Some("import") => import_arguments(args)?,
+                    Some("status") => Command::Status,
+                    Some("reload") => Command::Reload,
+                    Some("resign") => Command::Resign,
+                    Some("help") => Command::Print(USAGE.into()),
+                    Some("version") => Command::Print(VERSION.into()),
+                    _ => return Err(Value(word).unexpected().into()),
+                }
+            }
+            Command::Check if self.file.is_none() => self.file = Some(word.into()),
+            Command::Status | Command::Resign if self.name.is_empty() => self.name = word.string()?,
+            _ => return Err(Value(word).unexpected().into()),
+        }
+        Ok(())
+    }
+
+    /// What is asked of the daemon.
+    fn request(&self) -> String {
+        let mut text = match self.command {
+            Command::Reload if self.dry_run => "reload dry-run".to_owned(),
+            Command::Reload => "reload".to_owned(),
+            Command::Resign => {
+                format!("resign {} {}", self.no_preempt_for, if self.force { "yes" } else { "no" })
+            }
+            _ if self.form == Some(WATCH) => WATCH.to_owned(),
+            _ => format!("status {}", self.form.unwrap_or_else(|| plain())),
+        };
+        if !self.name.is_empty() {
+            text.push(' ');
+            text.push_str(&self.name);
+        }
+        text
+    }
 }
 
 /// Reads the configuration; every error and warning goes to stderr as `file:line: message`.
@@ -207,11 +283,13 @@ fn run(cfg: &Rc<Config>, file: &Path) -> u8 {
 
 /// Also asks haproxy what it thinks of its files.
 fn check(cfg: &Config, file: &Path) -> u8 {
-    if let Some(error) = programs::unknown_user(cfg).or_else(|| programs::wrong_control_socket(cfg)) {
+    let user = programs::unknown_user(cfg).map(|u| u.to_string());
+    if let Some(error) = user.or_else(|| programs::wrong_control_socket(cfg)) {
         eprintln!("{}: {error}", file.display());
         return USAGE_ERROR;
     }
     eprint!("{}", advice::advice(cfg, file));
+    look_around(cfg, file);
     for (line, odd) in programs::warnings(cfg, file) {
         match line {
             0 => eprintln!("{}: warning: {odd}", file.display()),
@@ -234,6 +312,17 @@ fn check(cfg: &Config, file: &Path) -> u8 {
     }
     say(format!("{}: valid\n", file.display()).as_bytes());
     0
+}
+
+/// Warns of what this host does not have.
+fn look_around(cfg: &Config, file: &Path) {
+    let Ok(host) = Host::read() else { return };
+    let text = daemon::read_file(file).unwrap_or_default();
+    let texts = Texts::new(b"", &text);
+    for w in surroundings::look(cfg, &host) {
+        let line = texts.line("vrrp", w.name, w.key);
+        eprintln!("{}:{line}: warning: {}: {}", file.display(), w.key, w.text);
+    }
 }
 
 #[cfg(not(feature = "import"))]
@@ -314,20 +403,21 @@ fn short_host_name() -> String {
 fn plain() -> &'static str {
     let forbidden = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     let colour = !forbidden && std::io::stdout().is_terminal();
-    if colour { "status colour" } else { "status" }
+    if colour { "colour" } else { "plain" }
 }
 
-/// Asks the daemon. The configuration may be wrong in all but its control_socket: the status is to be had all the
-/// same, and the daemon is to hear of what is wrong.
-fn ask(file: &Path, line: &str) -> u8 {
-    let text = daemon::read_file(file).unwrap_or_default();
-    let value = |l: &[u8]| -> Option<PathBuf> {
-        let value = l.trim_ascii().strip_prefix(b"control_socket")?.trim_ascii_start().strip_prefix(b"=")?;
-        let ends = |w: &[u8]| w[0].is_ascii_whitespace() && matches!(w[1], b'#' | b';');
-        let end = value.windows(2).position(ends).unwrap_or(value.len());
-        Some(OsStr::from_bytes(value[..end].trim_ascii()).into())
+/// Asks the daemon. The configuration may be wrong in all but its control_socket: the status is available all the
+/// same, and the daemon is to hear of what is wrong. A file that was named must exist: another daemon must not answer.
+fn ask(file: Option<&Path>, line: &str) -> u8 {
+    let text = match (daemon::read_file(file.unwrap_or(Path::new(DEFAULT_FILE))), file) {
+        (Ok(text), _) => text,
+        (Err(e), Some(file)) => {
+            eprintln!("vipd: {}: {}", file.display(), words::io_error(&e));
+            return USAGE_ERROR;
+        }
+        (Err(_), None) => Vec::new(),
     };
-    let socket = text.split(|b| *b == b'\n').find_map(value);
+    let socket = text.split(|b| *b == b'\n').find_map(control_socket);
     let socket = socket.unwrap_or_else(|| schema::CONTROL_SOCKET.into());
     let patience = match line {
         WATCH => None,
@@ -338,8 +428,36 @@ fn ask(file: &Path, line: &str) -> u8 {
         // What is watched has ended.
         Ok(0) if patience.is_none() => NOT_RUNNING,
         Ok(status) => status,
-        Err(e) => {
-            eprintln!("vipd is not running: {}: {e}", socket.display());
+        Err(e) => refused(&socket, &e),
+    }
+}
+
+/// The value of a line `control_socket = PATH`.
+fn control_socket(line: &[u8]) -> Option<PathBuf> {
+    let value = line.trim_ascii().strip_prefix(b"control_socket")?.trim_ascii_start().strip_prefix(b"=")?;
+    let ends = |w: &[u8]| w[0].is_ascii_whitespace() && matches!(w[1], b'#' | b';');
+    let end = value.windows(2).position(ends).unwrap_or(value.len());
+    Some(OsStr::from_bytes(value[..end].trim_ascii()).into())
+}
+
+/// Says why there is no answer.
+fn refused(socket: &Path, e: &std::io::Error) -> u8 {
+    let (name, why) = (socket.display(), words::io_error(e));
+    match e.kind() {
+        ErrorKind::PermissionDenied => {
+            eprintln!("vipd: {name}: {why}: ask as root");
+            NOT_PERMITTED
+        }
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            eprintln!("vipd is not running: {name}: {why}");
+            NOT_RUNNING
+        }
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            eprintln!("vipd does not answer in time: {name}");
+            NOT_RUNNING
+        }
+        _ => {
+            eprintln!("vipd does not answer: {name}: {why}");
             NOT_RUNNING
         }
     }

@@ -1,6 +1,9 @@
 //! The difference of two configurations: what goes on as it is, and what is replaced.
 
+use super::ini::{self, Section};
+use super::report::{Report, Shown};
 use super::{Config, Haproxy, Vrrp};
+use crate::base::text::Write;
 
 /// Whether two sections are one virtual router to its peers, so that one may become the other in place. Its name is
 /// not among what makes it one; nor are its addresses.
@@ -26,10 +29,214 @@ pub fn are_same_groups(a: &Config, b: &Config) -> bool {
         })
 }
 
+/// Two texts of one file, section by section.
+#[derive(Debug)]
+pub struct Texts<'a> {
+    old: Vec<Section<'a>>,
+    new: Vec<Section<'a>>,
+}
+
+impl<'a> Texts<'a> {
+    /// Both are valid configurations.
+    pub fn new(old: &'a [u8], new: &'a [u8]) -> Self {
+        let read = |text| ini::lex(std::str::from_utf8(text).unwrap_or(""), &mut Report::default());
+        Texts { old: read(old), new: read(new) }
+    }
+
+    /// What has changed in `[kind name]`: `priority 100 -> 80; +192.168.30.231/24`. Empty: nothing. Secrets are not
+    /// shown.
+    pub fn section(&self, kind: &str, name: &str) -> String {
+        let of = |all: &'_ [Section<'a>]| -> Vec<(&'a str, &'a str)> {
+            let here = all.iter().filter(|s| s.kind == kind && s.name == name);
+            here.flat_map(|s| &s.entries).flat_map(|e| values(e.key, e.value)).collect()
+        };
+        let (old, new) = (of(&self.old), of(&self.new));
+        let mut out = String::new();
+        for key in keys(old.iter().chain(&new)) {
+            let of = |all: &[(&'a str, &'a str)]| -> Vec<&'a str> {
+                all.iter().filter(|(k, _)| *k == key).map(|(_, v)| *v).collect()
+            };
+            changed(&mut out, key, &of(&old), &of(&new));
+        }
+        out
+    }
+
+    /// The same of all sections of a kind, each with its header.
+    pub fn kind(&self, kind: &str) -> String {
+        let mut names: Vec<&str> = Vec::new();
+        for s in self.old.iter().chain(&self.new).filter(|s| s.kind == kind) {
+            if !names.contains(&s.name) {
+                names.push(s.name);
+            }
+        }
+        let mut out = String::new();
+        for name in names {
+            let is = |s: &Section<'_>| s.kind == kind && s.name == name;
+            let text = match (self.old.iter().any(is), self.new.iter().any(is)) {
+                (false, _) => "new".to_owned(),
+                (_, false) => "removed".to_owned(),
+                _ => self.section(kind, name),
+            };
+            if !text.is_empty() {
+                separate(&mut out);
+                write!(out, "{}{}{text}", name, if name.is_empty() { "" } else { " " });
+            }
+        }
+        out
+    }
+
+    /// The line of a key in the new text; of what is not there, the line of its section, or 0.
+    pub fn line(&self, kind: &str, name: &str, key: &str) -> u32 {
+        let here = || self.new.iter().filter(|s| s.kind == kind && s.name == name);
+        let entry = here().flat_map(|s| &s.entries).find(|e| e.key == key).map(|e| e.line);
+        entry.or_else(|| here().next().map(|s| s.line)).unwrap_or(0)
+    }
+}
+
+/// What another configuration changes, a line each; empty: nothing.
+pub fn describe(old: &Config, new: &Config, texts: &Texts) -> String {
+    let mut out = sections(old, new, texts);
+    if old.haproxy != new.haproxy {
+        line(&mut out, "HAProxy", &texts.kind("haproxy"));
+    }
+    for v in &old.vrrp {
+        match new.vrrp.iter().find(|n| n.name == v.name) {
+            None => writeln!(out, "{}: leaves", v.name),
+            Some(n) if Vrrp { line: v.line, ..n.clone() } != *v => {
+                line(&mut out, &v.name, &texts.section("vrrp", &v.name));
+            }
+            Some(_) => {}
+        }
+    }
+    for v in new.vrrp.iter().filter(|v| old.vrrp.iter().all(|o| o.name != v.name)) {
+        writeln!(out, "{}: new", v.name);
+    }
+    out
+}
+
+/// The lines of `[global]`, of checks and of groups.
+pub fn sections(old: &Config, new: &Config, texts: &Texts) -> String {
+    let mut out = String::new();
+    for (what, kind, same) in [
+        ("[global]", "global", old.global == new.global),
+        ("checks", "check", old.checks == new.checks),
+        ("groups", "group", are_same_groups(old, new)),
+    ] {
+        if !same {
+            line(&mut out, what, &texts.kind(kind));
+        }
+    }
+    out
+}
+
+/// `NAME: changed: DETAIL`
+pub fn line(out: &mut String, name: &str, detail: &str) {
+    match detail {
+        "" => writeln!(out, "{name}: changed"),
+        detail => writeln!(out, "{name}: changed: {detail}"),
+    }
+}
+
+/// The first key of `[global]` that a reload cannot change.
+pub fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
+    let (a, b) = (&old.global, &new.global);
+    let all = [
+        ("control_socket", a.control_socket == b.control_socket),
+        ("log", a.log == b.log),
+        ("log_facility", a.log_facility == b.log_facility),
+        ("lock_memory", a.lock_memory == b.lock_memory),
+    ];
+    all.into_iter().find(|(_, same)| !same).map(|(key, _)| key)
+}
+
+/// The keys whose values are lists, in which items come and go.
+const LISTS: &str = "virtual_ipaddress, virtual_ipaddress_excluded, unicast_peer, allowed_peers, track, \
+                     track_interface, members, config, notification_email";
+
+fn is_list(key: &str) -> bool {
+    super::report::listed(LISTS).any(|list| list == key)
+}
+
+/// Each item of a list, or the whole value.
+fn values<'a>(key: &'a str, value: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let end = if is_list(key) { ',' } else { '\n' };
+    value.split(end).map(move |v| (key, v.trim_matches([' ', '\t']))).filter(|(_, v)| !v.is_empty())
+}
+
+/// Each key once.
+fn keys<'a: 'b, 'b>(all: impl Iterator<Item = &'b (&'a str, &'a str)>) -> Vec<&'a str> {
+    let mut keys = Vec::new();
+    for (key, _) in all {
+        if !keys.contains(key) {
+            keys.push(*key);
+        }
+    }
+    keys
+}
+
+fn separate(out: &mut String) {
+    if !out.is_empty() {
+        out.push_str("; ");
+    }
+}
+
+fn changed(out: &mut String, key: &str, old: &[&str], new: &[&str]) {
+    if old == new {
+        return;
+    }
+    if key.starts_with("auth_") && key != "auth_type" {
+        separate(out);
+        return write!(out, "{key} changed");
+    }
+    if !is_list(key) {
+        separate(out);
+        let value = |all: &[&str]| all.first().map_or("not set".to_owned(), |v| Shown(v).to_string());
+        return write!(out, "{key} {} -> {}", value(old), value(new));
+    }
+    let before = out.len();
+    for (sign, these, those) in [('-', old, new), ('+', new, old)] {
+        for v in these.iter().filter(|v| !those.contains(v)) {
+            separate(out);
+            // The most frequent list needs no name.
+            match key {
+                "virtual_ipaddress" => write!(out, "{sign}{}", Shown(v)),
+                _ => write!(out, "{key} {sign}{}", Shown(v)),
+            };
+        }
+    }
+    if out.len() == before {
+        separate(out);
+        write!(out, "{key} in another order");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::schema;
+
+    #[test]
+    fn what_has_changed_in_a_section() {
+        let old = "[global]\nlog_level = info\n[vrrp A]\npriority = 100\nauth_type = PASS\nauth_pass = secret\n\
+                   virtual_ipaddress = 192.0.2.1/24, 192.0.2.2/24\nunicast_peer = 192.0.2.9\n[vrrp B]\npriority = 1\n\
+                   [check c]\ninterval = 1\n[check d]\n";
+        let new = "# x\n[vrrp B]\npriority = 1 # the same\n[vrrp A]\npriority = 80\nauth_type = PASS\nauth_pass = secreT\n\
+                   virtual_ipaddress = 192.0.2.1/24\nvirtual_ipaddress = 192.0.2.3/24 dev eth1\npreempt = no\n\
+                   [global]\n[check c]\ninterval = 2\n[check e]\n";
+        let texts = Texts::new(old.as_bytes(), new.as_bytes());
+        assert_eq!(texts.section("vrrp", "B"), "");
+        assert_eq!(
+            texts.section("vrrp", "A"),
+            "priority 100 -> 80; auth_pass changed; -192.0.2.2/24; +192.0.2.3/24 dev eth1; \
+             unicast_peer -192.0.2.9; preempt not set -> no"
+        );
+        assert_eq!(texts.section("global", ""), "log_level info -> not set");
+        assert_eq!(texts.kind("check"), "c interval 1 -> 2; d removed; e new");
+        let order = Texts::new(b"[vrrp A]\ntrack = a, b\n", b"[vrrp A]\ntrack = b, a\n");
+        assert_eq!(order.section("vrrp", "A"), "track in another order");
+        assert_eq!((texts.line("vrrp", "A", "priority"), texts.line("vrrp", "A", "lease")), (5, 4));
+        assert_eq!(texts.line("haproxy", "", "binary"), 0);
+    }
 
     fn one(more: &str) -> Config {
         let text = format!(

@@ -1,6 +1,7 @@
 //! The lexer: a file becomes sections and entries that know their lines. It knows no key by
 //! meaning and never stops at the first error.
 
+use super::mistakes;
 use super::report::{Report, Shown};
 
 /// Largest file, in octets.
@@ -179,8 +180,19 @@ fn entry<'a>(line: u32, text: &'a str, report: &mut Report) -> Option<Entry<'a>>
     }
     let (key, value) = text.split_once('=').map(|(key, value)| (trim(key), trim(value))).unwrap_or_default();
     if !key.is_empty() && is_name(key) {
-        let value = if is_raw(key) { value } else { without_comment(value) };
+        if is_raw(key) {
+            return Some(Entry { line, key, value });
+        }
+        let value = without_comment(value);
+        if let Some(wrong) = mistakes::value(value) {
+            report.error(line, format_args!("{key}: {wrong}"));
+            return None;
+        }
         return Some(Entry { line, key, value });
+    }
+    if let Some(instead) = mistakes::line(without_comment(text)) {
+        report.error(line, format_args!("{instead}"));
+        return None;
     }
     // No more than the first word is shown: the rest may be a password.
     let end = text.find(|c| !is_name_char(c)).unwrap_or(text.len());

@@ -7,6 +7,7 @@ pub mod ini;
 #[cfg(feature = "import")]
 pub mod keepalived;
 pub mod lease;
+mod mistakes;
 pub mod report;
 pub mod schema;
 #[cfg(test)]

@@ -16,12 +16,15 @@ pub const MAX_NO_PREEMPT: u64 = 86_400;
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// `status`, or with another form `status json`, `status metrics`, `status colour`
-    Status(Form),
+    /// `status [plain|colour|json|metrics|check] [NAME]`: of a virtual router or a group, or of all.
+    Status(Form, Option<String>),
     /// `watch`: the answer goes on with a line for each event.
     Watch,
-    /// `reload`
-    Reload,
+    /// `reload`, or `reload dry-run`: only tells what it would change.
+    Reload {
+        /// Nothing is changed.
+        dry_run: bool,
+    },
     /// `resign SECONDS yes|no [NAME]`
     Resign {
         /// A virtual router or a group; none: all.
@@ -34,15 +37,31 @@ pub enum Request {
 }
 
 impl Request {
+    /// `status FORM [NAME]`
+    fn status(line: &[u8]) -> Option<Self> {
+        let mut words = std::str::from_utf8(line).ok()?.split(' ').skip(1);
+        let form = match words.next()? {
+            "plain" => Form::Plain,
+            "colour" => Form::Colour,
+            "json" => Form::Json,
+            "metrics" => Form::Metrics,
+            "check" => Form::Check,
+            _ => return None,
+        };
+        let name = words.next().map(str::to_owned);
+        // Programs get all.
+        let whole = matches!(form, Form::Json | Form::Metrics) && name.is_some();
+        (words.next().is_none() && !whole).then_some(Request::Status(form, name))
+    }
+
     /// Parses a line.
     pub fn parse(line: &[u8]) -> Option<Self> {
         Some(match line.trim_ascii() {
-            b"status" => Request::Status(Form::Plain),
-            b"status colour" => Request::Status(Form::Colour),
-            b"status json" => Request::Status(Form::Json),
-            b"status metrics" => Request::Status(Form::Metrics),
+            b"status" => Request::Status(Form::Plain, None),
+            line if line.starts_with(b"status ") => return Self::status(line),
             b"watch" => Request::Watch,
-            b"reload" => Request::Reload,
+            b"reload" => Request::Reload { dry_run: false },
+            b"reload dry-run" => Request::Reload { dry_run: true },
             line => {
                 let mut words = std::str::from_utf8(line.strip_prefix(b"resign ")?).ok()?.split(' ');
                 let no_preempt_for = words.next()?.parse().ok().filter(|s| *s <= MAX_NO_PREEMPT)?;
@@ -86,15 +105,20 @@ mod tests {
             Some(Request::Resign { name, no_preempt_for: Duration::from_secs(no_preempt_for), force })
         };
         for (line, request) in [
-            (&b"status"[..], Some(Request::Status(Form::Plain))),
-            (b" status json\r", Some(Request::Status(Form::Json))),
-            (b"status metrics", Some(Request::Status(Form::Metrics))),
-            (b"status colour", Some(Request::Status(Form::Colour))),
+            (&b"status"[..], Some(Request::Status(Form::Plain, None))),
+            (b" status json\r", Some(Request::Status(Form::Json, None))),
+            (b"status metrics", Some(Request::Status(Form::Metrics, None))),
+            (b"status colour", Some(Request::Status(Form::Colour, None))),
+            (b"status plain VI_1", Some(Request::Status(Form::Plain, Some("VI_1".into())))),
+            (b"status check", Some(Request::Status(Form::Check, None))),
+            (b"status metrics VI_1", None),
+            (b"status plain VI_1 VI_2", None),
             (b"status yaml", None),
             (b"status json json", None),
             (b"watch", Some(Request::Watch)),
             (b"watch json", None),
-            (b" reload \r", Some(Request::Reload)),
+            (b" reload \r", Some(Request::Reload { dry_run: false })),
+            (b"reload dry-run", Some(Request::Reload { dry_run: true })),
             (b"resign 60 no", resign(None, 60, false)),
             (b"resign 0 yes VI_1", resign(Some("VI_1"), 0, true)),
             (b"resign 86400 no", resign(None, 86_400, false)),

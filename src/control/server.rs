@@ -292,7 +292,7 @@ mod tests {
             let mut later = Vec::new();
             for _ in 0..2 {
                 serve_all(&mut self.control, self.now, |r, to| match r {
-                    Request::Status(_) => Some((0, "well\n".to_owned())),
+                    Request::Status(..) => Some((0, "well\n".to_owned())),
                     _ => {
                         later.push(to);
                         None
@@ -379,7 +379,7 @@ mod tests {
         let asked = std::cell::Cell::new((0, 0));
         let serve = |control: &mut Control, now| {
             serve_all(control, now, |r, to| match r {
-                Request::Reload => {
+                Request::Reload { .. } => {
                     asked.set((asked.get().0 + 1, to));
                     None
                 }

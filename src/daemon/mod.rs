@@ -25,6 +25,7 @@ mod tests;
 
 pub use reload::{read_config, read_file};
 
+use crate::base::secret::Secret;
 use crate::base::throttle::Once;
 use crate::base::time::{Time, earlier};
 use crate::config::{self, Config};
@@ -33,6 +34,7 @@ use crate::event::Event;
 use crate::node::{Clocks, Node, SETTLE, Step, TURN};
 use crate::preflight::advice::open_secret;
 use crate::preflight::programs;
+use crate::report::history::History;
 use crate::report::repeat::Repeats;
 use crate::report::watch;
 use crate::report::words;
@@ -53,7 +55,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use systemd::Systemd;
 
 /// A failure that ends the daemon: one line that names it.
@@ -77,6 +79,9 @@ struct Daemon {
     requests: Requests,
     realtime: Realtime,
     repeats: Repeats,
+    history: History,
+    /// HAProxy's last ALERT, and when, as time since 1970 UTC.
+    alert: Option<(String, Duration)>,
     rights: Rights,
     systemd: Systemd,
     /// The lock of the network namespace, unless another user holds its name.
@@ -91,6 +96,8 @@ struct Daemon {
 struct Setup {
     file: PathBuf,
     config: Rc<Config>,
+    /// The text of the configuration file, to tell what another one changes.
+    text: Secret,
     /// The state files and HAProxy's are named after it.
     control_socket: PathBuf,
     router_id: String,
@@ -150,6 +157,8 @@ impl Daemon {
             requests: Requests::default(),
             realtime: Realtime::new(cfg.global.realtime_priority),
             repeats: Repeats::default(),
+            history: History::default(),
+            alert: None,
             rights,
             systemd: Systemd::default(),
             lone: None,
@@ -158,6 +167,7 @@ impl Daemon {
             setup: Setup {
                 file: file.to_owned(),
                 config: cfg.clone(),
+                text: reload::read_text(file).unwrap_or_default(),
                 control_socket: path.clone(),
                 router_id,
                 started: now,
@@ -300,6 +310,7 @@ impl Daemon {
     }
 
     fn log_event(&mut self, event: &Event) {
+        self.history.note(&self.node, event, clock::wall());
         let (level, text) = words::render(&self.node, event);
         if level <= log::Level::Info && self.control.is_watched() {
             self.control.broadcast(&watch::line(&self.node, event, &text, &stamp()));
@@ -314,7 +325,7 @@ impl Daemon {
 
 /// The time of day, for lines that are compared with other machines'.
 fn stamp() -> String {
-    watch::stamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    watch::stamp(clock::wall())
 }
 
 fn lock(control_socket: &Path) -> Result<(Flock<File>, Flock<File>), Fatal> {

@@ -13,6 +13,7 @@ use crate::report::{status, watch, words};
 use crate::sys::lone::Lone;
 use crate::sys::{clock, process, schedule, signal};
 use nix::sys::signal::Signal;
+use std::time::Duration;
 
 impl Daemon {
     /// Reads what is ready and tells the node.
@@ -52,7 +53,7 @@ impl Daemon {
             Haproxy::Pidfd(pid) => service.orphan_exited(pid).map(|(pid, exit)| Input::Exited { pid, exit }),
             Haproxy::Listeners(number) => service.serve_listeners(number).map(Input::Fetched),
             Haproxy::Pipe(number) => {
-                service.read_pipe(now, number, said(&mut self.node, now));
+                service.read_pipe(now, number, said(&mut self.node, &mut self.alert, now));
                 None
             }
         };
@@ -67,16 +68,22 @@ impl Daemon {
             self.node.set_overruns(link, lost);
         }
         let node = &self.node;
-        let context = status::Context { router_id: &self.setup.router_id, started: self.setup.started, now };
+        let context = status::Context {
+            router_id: &self.setup.router_id,
+            started: self.setup.started,
+            now,
+            history: Some(&self.history),
+            alert: self.alert.as_ref().map(|(line, at)| (line.as_str(), *at)),
+        };
         let requests = &mut self.requests;
         self.control.serve(now, client, |request, to| match request {
-            Request::Reload | Request::Resign { .. } if requests.len() >= MAX_JOBS => {
+            Request::Reload { .. } | Request::Resign { .. } if requests.len() >= MAX_JOBS => {
                 Some((1, "too many requests are under way\n".to_owned()))
             }
-            Request::Status(form) => Some((status::exit_status(node), status::render(form, node, &context))),
+            Request::Status(form, name) => Some(status::answer(form, name.as_deref(), node, &context)),
             Request::Watch => Some((0, watch::present(node, now, &stamp()))),
-            Request::Reload => {
-                requests.push(Job::Reload(to));
+            Request::Reload { dry_run } => {
+                requests.push(Job::Reload(to, dry_run));
                 None
             }
             Request::Resign { name, no_preempt_for, force } => {
@@ -110,7 +117,7 @@ impl Daemon {
         } else if let done @ Some(_) = self.jobs.reaped(pid, exit) {
             self.job_done(now, done);
         } else if let Some(service) = &mut self.service {
-            service.read_last_words(now, pid, said(&mut self.node, now));
+            service.read_last_words(now, pid, said(&mut self.node, &mut self.alert, now));
             let input = service.reaped(pid, exit);
             self.node.supervise(now, input);
         }
@@ -119,15 +126,20 @@ impl Daemon {
     /// What HAProxy printed and was not passed on is counted.
     pub(super) fn tick_haproxy(&mut self, now: Time) {
         if let Some(service) = &mut self.service {
-            service.tick(now, said(&mut self.node, now));
+            service.tick(now, said(&mut self.node, &mut self.alert, now));
         }
     }
 }
 
-/// A line of HAProxy's, with the pid of the process that printed it: into the log, and to the node.
-fn said(node: &mut Node, now: Time) -> impl FnMut(u32, &str) {
+/// A line of HAProxy's, with the pid of the process that printed it: into the log, and to the node. `alert` keeps
+/// the last one that tells of an error, with the time of day.
+fn said(node: &mut Node, alert: &mut Option<(String, Duration)>, now: Time) -> impl FnMut(u32, &str) {
     move |pid, line| {
-        log::log!(words::haproxy_level(line), "haproxy: {line}");
+        let level = words::haproxy_level(line);
+        if level == log::Level::Error {
+            *alert = Some((line.to_owned(), clock::wall()));
+        }
+        log::log!(level, "haproxy: {line}");
         node.haproxy_said(now, pid, line);
     }
 }

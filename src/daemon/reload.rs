@@ -6,7 +6,8 @@ use super::secrets;
 use super::{Daemon, logger, nonlocal_bind};
 use crate::base::secret::Secret;
 use crate::base::text::Write;
-use crate::config::{Auth, Config, diff, ini, schema};
+use crate::config::diff::{self, Texts};
+use crate::config::{Auth, Config, ini, schema};
 use crate::node::{Change, What};
 use crate::preflight::programs;
 use crate::sys::clock;
@@ -23,12 +24,18 @@ pub fn read_file(file: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A configuration file as text. It is wiped in the end: it may hold keys.
+pub(super) fn read_text(file: &Path) -> Result<Secret, String> {
+    read_file(file).map(Secret).map_err(|e| format!("vipd: {}: {e}\n", file.display()))
+}
+
 /// Reads a configuration file: the configuration and its warnings, or all errors, one `file:line: message`
 /// per line.
 pub fn read_config(file: &Path) -> Result<(Config, String), String> {
-    let bytes = read_file(file).map_err(|e| format!("vipd: {}: {e}\n", file.display()))?;
-    // Wiped in the end: it may hold keys.
-    let bytes = Secret(bytes);
+    parse(file, &read_text(file)?)
+}
+
+fn parse(file: &Path, bytes: &Secret) -> Result<(Config, String), String> {
     let (cfg, kind, said) = match schema::parse_bytes(&bytes.0, &secrets::read) {
         Ok((cfg, warnings)) => (Some(cfg), "warning: ", warnings),
         Err(errors) => (None, "", errors),
@@ -66,18 +73,15 @@ impl Daemon {
         if self.node.is_stopping() {
             return Err((REFUSED, "vipd is stopping\n".to_owned()));
         }
-        let (new, mut text) = self.read_new().map_err(|why| (WRONG, why))?;
+        let (bytes, new, mut text) = self.read_new().map_err(|why| (WRONG, why))?;
+        let wrong = |why| (WRONG, format!("{}: {why}\n", self.setup.file.display()));
+        text += &self.rights.suffice(&new, &self.setup.file).map_err(wrong)?;
         let before = text.len();
+        let new = Rc::new(new);
         let old = std::mem::replace(&mut self.setup.config, new.clone());
-        for (what, same) in [
-            ("[global]", old.global == new.global),
-            ("checks", old.checks == new.checks),
-            ("groups", diff::are_same_groups(&old, &new)),
-        ] {
-            if !same {
-                text.extend([what, ": changed\n"]);
-            }
-        }
+        let before_text = std::mem::replace(&mut self.setup.text, bytes.clone());
+        let texts = Texts::new(&before_text.0, &bytes.0);
+        text += &diff::sections(&old, &new, &texts);
         self.take_global(&new);
         self.checks.reconfigure(&old, &new);
         let files = self.reload_service(&old, &new, &mut text);
@@ -85,7 +89,10 @@ impl Daemon {
             let what = match c.what {
                 What::Added => ": new\n",
                 What::Removed => ": leaves\n",
-                What::Changed => ": changed\n",
+                What::Changed => {
+                    diff::line(&mut text, &c.name, &texts.section("vrrp", &c.name));
+                    continue;
+                }
             };
             text.extend([c.name.as_str(), what]);
         }
@@ -95,29 +102,40 @@ impl Daemon {
         Ok(text)
     }
 
-    /// Reads the file, and its warnings. Nothing is changed yet but rights that are taken up again.
-    fn read_new(&mut self) -> Result<(Rc<Config>, String), String> {
-        let file = &self.setup.file;
-        let wrong = |why: &str| format!("{}: {why}\n", file.display());
+    /// Reads the file: its text, the configuration, and warnings.
+    fn read_new(&self) -> Result<(Secret, Config, String), String> {
+        let (file, name) = (&self.setup.file, self.setup.file.display());
         // To open a pipe is to wait for a process that writes to it.
         if file.metadata().is_ok_and(|m| !m.is_file()) {
-            return Err(wrong("this is not a file"));
+            return Err(format!("{name}: this is not a file\n"));
         }
-        let (new, mut text) = read_config(file)?;
-        if let Some(error) = programs::unknown_user(&new) {
-            return Err(wrong(&error));
+        let bytes = read_text(file)?;
+        let (new, mut warnings) = parse(file, &bytes)?;
+        let texts = Texts::new(&self.setup.text.0, &bytes.0);
+        let place = |kind, section, key| match texts.line(kind, section, key) {
+            0 => format!("{name}"),
+            line => format!("{name}:{line}"),
+        };
+        if let Some(u) = programs::unknown_user(&new) {
+            return Err(format!("{}: {u}\n", place(u.kind, u.section, u.key)));
         }
-        let (a, b) = (&self.setup.config.global, &new.global);
-        let same = a.control_socket == b.control_socket
-            && (a.log, a.log_facility, a.lock_memory) == (b.log, b.log_facility, b.lock_memory);
-        if !same {
-            return Err(wrong("another control_socket, log, log_facility or lock_memory needs a restart"));
+        if let Some(key) = diff::needs_restart(&self.setup.config, &new) {
+            return Err(format!("{}: another {key} needs a restart\n", place("global", "", key)));
         }
         for (_, warning) in programs::warnings(&new, file) {
-            writeln!(text, "warning: {warning}");
+            writeln!(warnings, "warning: {warning}");
         }
-        text += &self.rights.suffice(&new, file).map_err(|why| wrong(&why))?;
-        Ok((Rc::new(new), text))
+        Ok((bytes, new, warnings))
+    }
+
+    /// What a reload would change, or why it would be refused.
+    pub(super) fn would_change(&self) -> Result<String, String> {
+        let (bytes, new, warnings) = self.read_new()?;
+        let wrong = |why| format!("{}: {why}\n", self.setup.file.display());
+        self.rights.check(&new, &self.setup.file).map_err(wrong)?;
+        let texts = Texts::new(&self.setup.text.0, &bytes.0);
+        let text = diff::describe(&self.setup.config, &new, &texts);
+        Ok(warnings + if text.is_empty() { "nothing would change\n" } else { &text })
     }
 
     fn take_global(&mut self, new: &Config) {

@@ -23,8 +23,14 @@ pub(super) const MAX_JOBS: usize = 16;
 /// A request that is not carried out yet.
 #[derive(Debug)]
 pub(super) enum Job {
-    Reload(Asker),
-    Resign { to: Asker, name: Option<String>, no_preempt_for: Duration, force: bool },
+    /// `true`: only what it would change.
+    Reload(Asker, bool),
+    Resign {
+        to: Asker,
+        name: Option<String>,
+        no_preempt_for: Duration,
+        force: bool,
+    },
 }
 
 /// An answer that is not complete yet.
@@ -81,8 +87,9 @@ impl Daemon {
         }
         for job in std::mem::take(&mut self.requests.jobs) {
             match job {
-                Job::Reload(_) if !self.may_reload() => self.requests.jobs.push(job),
-                Job::Reload(to) => self.reload(turn, Some(to)),
+                Job::Reload(to, true) => self.dry_run(to),
+                Job::Reload(..) if !self.may_reload() => self.requests.jobs.push(job),
+                Job::Reload(to, false) => self.reload(turn, Some(to)),
                 Job::Resign { to, name, no_preempt_for, force } => {
                     self.resign(turn, to, name.as_deref(), no_preempt_for, force)
                 }
@@ -122,6 +129,15 @@ impl Daemon {
             self.requests.pending.push(Pending { to, text, status, waits_for: Awaited::Haproxy });
         }
         self.settle(turn);
+    }
+
+    /// `vipd reload --dry-run`: nothing is changed.
+    fn dry_run(&mut self, to: Asker) {
+        let (status, text) = match self.would_change() {
+            Ok(text) => (DONE, text),
+            Err(why) => (WRONG, why),
+        };
+        self.control.reply(clock::now(), to, status, &text);
     }
 
     fn resign(&mut self, turn: Time, to: Asker, name: Option<&str>, no_preempt_for: Duration, force: bool) {

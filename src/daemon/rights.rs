@@ -62,14 +62,20 @@ impl Rights {
         Ok(Rights { own: needs.own, dropped: children & !needs.kept })
     }
 
+    /// What a new configuration needs, or why it needs a restart.
+    pub(super) fn check(&self, cfg: &Config, ini: &Path) -> Result<Needs, String> {
+        let needs = needs(cfg, ini);
+        let lost = needs.name(self.dropped);
+        match lost.as_str() {
+            "" => Ok(needs),
+            lost => Err(format!("needs a restart: capabilities were dropped at the start: {lost}")),
+        }
+    }
+
     /// Takes up again, of what was kept, what a new configuration needs; returns a warning, or why it needs a
     /// restart.
     pub(super) fn suffice(&mut self, cfg: &Config, ini: &Path) -> Result<String, String> {
-        let needs = needs(cfg, ini);
-        let lost = needs.name(self.dropped);
-        if !lost.is_empty() {
-            return Err(format!("needs a restart: capabilities were dropped at the start: {lost}"));
-        }
+        let needs = self.check(cfg, ini)?;
         // Nothing more is given up: processes that an earlier configuration started may have to be killed.
         self.own |= needs.own;
         capability::restrict(self.own, u64::MAX);

@@ -96,7 +96,7 @@ impl Node {
                 } else if why != Why::Left {
                     self.push(Effect::Remember { router, memory: Memory::Nothing });
                 }
-                self.end_foreign(router);
+                self.end_foreign(router, true);
                 self.emit(Event::Entered { router, kind, why });
                 if kind == Kind::Master {
                     self.emit(Event::SettingVips { router });

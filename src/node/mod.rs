@@ -24,7 +24,7 @@ pub use effect::{Effect, Memory};
 pub use interface::Link;
 pub use interface::vmac::{Vmac, VmacOp};
 pub use reload::{Change, What};
-pub use router::foreign::Contest;
+pub use router::foreign::{Contest, Rival};
 pub use router::group::Group;
 pub use router::handover::Hold;
 pub use router::state::{Router, Target};
@@ -215,7 +215,7 @@ impl Node {
             }
             self.tick_farewell(i, now);
             if self.routers[i].foreign.deadline().is_some_and(|t| now >= t) {
-                self.end_foreign(i);
+                self.end_foreign(i, false);
             }
             let router = &mut self.routers[i];
             if router.announcer.take_due(now, &router.cfg.garp) {

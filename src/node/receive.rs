@@ -8,7 +8,7 @@ use crate::event::Event;
 use crate::vrrp::authentication;
 use crate::vrrp::demux;
 use crate::vrrp::foreign::Other;
-use crate::vrrp::machine::{Input, Kind};
+use crate::vrrp::machine::{Input, Kind, Master};
 use crate::vrrp::packet::{self, Advert, Discard, Expect, Notes, Received};
 use crate::wire::arp::Arp;
 use crate::wire::ipv4::Ipv4;
@@ -99,7 +99,10 @@ impl Node {
             Err(why) => {
                 router.stats.discards.count(why);
                 if router.quiet.may_say(why.index(), now) {
-                    let detail = authentication::detail(why, r.message, wall);
+                    let detail = match why {
+                        Discard::Length => packet::excess(r.message, &r.info.src),
+                        _ => authentication::detail(why, r.message, wall),
+                    };
                     self.emit(Event::Discarded { router: i, src: r.info.src, why, detail });
                 }
                 if is_of_a_master(why) {
@@ -137,6 +140,8 @@ impl Node {
             // Somebody else is master: whatever our lease says, nothing is resumed.
             self.addrs.release(i);
         }
+        let master = Master { src: a.src, priority: a.priority };
+        router.last_advert = (a.priority != 0).then_some((master, now));
         let was_master = router.is_master();
         let other = Other { src: a.src, priority: a.priority, refused: None };
         if self.passes_over(i, now, a.src, a.priority) {

@@ -3,3 +3,4 @@
 pub mod advice;
 pub mod capabilities;
 pub mod programs;
+pub mod surroundings;

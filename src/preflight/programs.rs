@@ -7,19 +7,36 @@ use crate::sys::user::User;
 use nix::sys::stat::{FileStat, stat};
 use std::path::Path;
 
-/// The first user that does not exist: `notify_user`, or `user` of a check.
-pub fn unknown_user(cfg: &Config) -> Option<String> {
-    let notify = cfg.global.notify_user.as_ref().filter(|name| User::find(name).is_none());
-    notify.map(|name| format!("[global]: there is no user {name}")).or_else(|| unknown_in_checks(cfg))
+/// A user that does not exist, and the key that names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownUser<'a> {
+    /// The kind of the section.
+    pub kind: &'static str,
+    /// Its name, if it has one.
+    pub section: &'a str,
+    /// The key.
+    pub key: &'static str,
+    name: &'a str,
 }
 
-fn unknown_in_checks(cfg: &Config) -> Option<String> {
-    cfg.checks.iter().find_map(|c| match &c.kind {
-        CheckKind::Exec { user: Some(name), .. } if User::find(name).is_none() => {
-            Some(format!("[check {}]: there is no user {name}", c.name))
+impl std::fmt::Display for UnknownUser<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let space = if self.section.is_empty() { "" } else { " " };
+        write!(f, "[{}{space}{}]: there is no user {}", self.kind, self.section, self.name)
+    }
+}
+
+/// The first user that does not exist: `notify_user`, or `user` of a check.
+pub fn unknown_user(cfg: &Config) -> Option<UnknownUser<'_>> {
+    let notify = cfg.global.notify_user.as_deref();
+    let notify = notify.map(|name| UnknownUser { kind: "global", section: "", key: "notify_user", name });
+    let checks = cfg.checks.iter().filter_map(|c| match &c.kind {
+        CheckKind::Exec { user: Some(name), .. } => {
+            Some(UnknownUser { kind: "check", section: &c.name, key: "user", name })
         }
         _ => None,
-    })
+    });
+    notify.into_iter().chain(checks).find(|u| User::find(u.name).is_none())
 }
 
 /// Why the control socket cannot be made: its path names something else.

@@ -1,5 +1,6 @@
 //! What people and programs are told: the words of the log, the status, what `--watch` shows.
 
+pub mod history;
 pub mod repeat;
 pub mod status;
 pub mod watch;

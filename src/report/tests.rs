@@ -45,7 +45,7 @@ fn every_event() -> Vec<(&'static str, Vec<Event>)> {
         Event::Discarded { router, src, why: Discard::Interval, detail: 1 },
         Event::Odd { router, src, notes: Notes { address_count_differs: true, ..Notes::default() } },
         Event::SecondMaster { router, other: Other { src, priority: 90, refused: None } },
-        Event::SecondMasterGone { router, src, lasted: SECOND },
+        Event::SecondMasterGone { router, src, lasted: SECOND, over: true },
         Event::SettingVips { router },
         Event::RemovingVips { router },
         Event::PriorityZero { router },

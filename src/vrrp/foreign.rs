@@ -26,6 +26,8 @@ pub struct Foreign {
     /// For how long, from its first to its last advert; all periods together.
     pub total: Duration,
     period: Option<Period>,
+    /// The last advert of a second master, unless it is over.
+    contested: Option<Time>,
 }
 
 #[derive(Clone, Debug)]
@@ -49,6 +51,7 @@ impl Foreign {
         };
         self.total += now.since(p.heard);
         (p.heard, p.until) = (now, until);
+        self.contested = Some(now);
         !std::mem::replace(&mut p.told, true)
     }
 
@@ -62,9 +65,17 @@ impl Foreign {
         self.period.as_ref().map(|p| p.until)
     }
 
-    /// It has been silent for long enough, or we are no longer master. How long there were two, and who the
-    /// other was, if a period of two masters ends with it.
-    pub fn end(&mut self) -> Option<(Other, Duration)> {
+    /// When a second master was heard last, unless one of the two has given way since.
+    pub fn contested(&self) -> Option<Time> {
+        self.contested
+    }
+
+    /// It has been silent for long enough, or one of the two has given way: then it is `over`. Who the other was, and
+    /// how long there were two, if a period of two masters ends with it.
+    pub fn end(&mut self, over: bool) -> Option<(Other, Duration)> {
+        if over {
+            self.contested = None;
+        }
         let other = self.present();
         let p = self.period.take()?;
         Some((other?, p.heard.since(p.since)))
@@ -87,7 +98,7 @@ mod tests {
         let mut f = Foreign::default();
         assert!(!f.heard(at(0), Duration::from_secs(3), OTHER));
         assert_eq!((f.present(), f.deadline()), (None, Some(at(3000))));
-        assert_eq!(f.end(), None);
+        assert_eq!(f.end(false), None);
         assert_eq!((f.deadline(), f.total), (None, Duration::ZERO));
         assert_eq!(f.last, Some(OTHER));
     }
@@ -99,8 +110,8 @@ mod tests {
         assert_eq!(told, [false, true, false, false, false]);
         assert_eq!(f.present(), Some(OTHER));
         assert_eq!(f.deadline(), Some(at(7000)));
-        assert_eq!(f.end(), Some((OTHER, Duration::from_secs(4))));
-        assert_eq!((f.present(), f.end()), (None, None));
+        assert_eq!(f.end(false), Some((OTHER, Duration::from_secs(4))));
+        assert_eq!((f.present(), f.end(false)), (None, None));
         assert!(!f.heard(at(60_000), min_down_interval, OTHER));
         assert!(f.heard(at(61_500), min_down_interval, OTHER));
         assert_eq!(f.total, Duration::from_millis(5500));

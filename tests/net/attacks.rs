@@ -310,8 +310,9 @@ fn third_host(w: &World) -> Result<()> {
     let line = one.wait_log("another host", secs(3))?;
     let mac: Vec<String> = w.client.mac().iter().map(|b| format!("{b:02x}")).collect();
     ensure!(line.text.contains(&mac.join(":")), "{}", line.text);
-    let status = String::from_utf8_lossy(&one.cli(&["status"])?.stdout).into_owned();
-    ensure!(status.contains("another host"), "{status}");
+    let out = one.cli(&["status"])?;
+    let status = String::from_utf8_lossy(&out.stdout).into_owned();
+    ensure!(status.contains("SPLIT BRAIN: ") && out.status.code() == Some(4), "{status}");
     std::thread::sleep(ms(2200)); // two refreshes
     ensure!(one.log().grep("another host").len() == 1, "told more than once");
     println!("noticed after {:?}: {}", line.at - start, line.text);

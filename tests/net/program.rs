@@ -155,6 +155,19 @@ fn exit_codes(w: &World) -> Result<()> {
         (&["-c", "/nonexistent.ini"][..], 2),
         (&["--no-such-option"][..], 2),
         (&["status", "-c", &good][..], 5),
+        (&["status", "--check", "-c", &good][..], 5),
+        (&["status", "--json", "VI_51"][..], 2),
+        // What one tries first.
+        (&["help"][..], 0),
+        (&["version"][..], 0),
+        (&["-t", &good][..], 0),
+        (&["-t", &bad][..], 2),
+        (&["-t", "--config", &good][..], 0),
+        (&["stauts"][..], 2),
+        // A file that is not there means no other daemon.
+        (&["status", "-c", "/nonexistent.ini"][..], 2),
+        (&["resign", "-c", "/nonexistent.ini"][..], 2),
+        (&["reload", "-c", "/nonexistent.ini"][..], 2),
     ] {
         let (got, text) = run(args)?;
         ensure!(got == Some(code), "vipd {args:?} ended with {got:?} instead of {code}: {text}");
@@ -163,8 +176,33 @@ fn exit_codes(w: &World) -> Result<()> {
     for place in ["bad.ini:3", "bad.ini:4"] {
         ensure!(text.contains(place), "the error does not name {place}: {text}");
     }
+    for (args, hint) in [
+        (&["stauts"][..], "unexpected argument 'stauts' (did you mean `status`?)"),
+        (&["status", "--jsno"][..], "invalid option '--jsno' (did you mean `--json`?)"),
+        (&["resign", "-c", "/nonexistent.ini"][..], "vipd: /nonexistent.ini: No such file or directory"),
+    ] {
+        let (_, text) = run(args)?;
+        ensure!(text.contains(hint), "vipd {args:?}: {text}");
+    }
+    // It looks around.
+    let ini = Vipd::ini(&w.one, None, &[router(100).with("mcast_src_ip = 192.168.30.99")]);
+    let odd = w.one.write("odd.ini", &ini.replace("interface = eth0", "interface = eth9"))?;
+    let (code, text) = run(&["-t", &odd.display().to_string()])?;
+    for warning in [
+        "warning: interface: eth9 does not exist here; there are eth0",
+        "warning: mcast_src_ip: 192.168.30.99 is not an address of this host: FAULT",
+    ] {
+        ensure!(code == Some(0) && text.contains(warning), "no {warning:?} in {text}");
+    }
     let one = Vipd::run(&w.one, None, &[router(100)])?;
     w.node1_is_master()?;
+    let check = one.cli(&["status", "--check"])?;
+    let text = String::from_utf8_lossy(&check.stdout).into_owned();
+    ensure!(check.status.code() == Some(0) && text == format!("OK: this node serves {VIP}\n"), "{check:?}");
+    let named = one.cli(&["status", "VI_51"])?;
+    let text = String::from_utf8_lossy(&named.stdout).into_owned();
+    ensure!(named.status.code() == Some(0) && text.contains("Transitions (UTC)\n  20"), "{text}");
+    ensure!(one.cli(&["status", "VI_5"])?.status.code() == Some(2), "there is no VI_5");
     let status = one.cli(&["status"])?;
     let text = String::from_utf8_lossy(&status.stdout);
     ensure!(

@@ -274,11 +274,29 @@ fn refuses_broken(w: &World) -> Result<()> {
     one.log().wait_from(mark, "needs a restart", secs(1))?;
     let advert = w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?;
     ensure!(advert.advert(VRID).is_some_and(|a| a.priority == 100), "{advert}");
+    // What it would change, and what it would refuse, with the line; nothing is changed by that.
+    let dry = |text: &str| -> Result<(Option<i32>, String)> {
+        std::fs::write(one.ini_path(), text)?;
+        let out = one.cli(&["reload", "--dry-run"])?;
+        Ok((out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned()))
+    };
+    let wish = good
+        .replace("priority = 100", "priority = 80")
+        .replace(VIP_LEN, "192.168.30.230/24, 192.168.30.231/24");
+    let (status, text) = dry(&wish)?;
+    let change = "VI_51: changed: priority 100 -> 80; +192.168.30.231/24\n";
+    ensure!(status == Some(0) && text.ends_with(change), "{status:?} {text}");
+    let (status, text) = dry(&good)?;
+    ensure!(status == Some(0) && text.ends_with("nothing would change\n"), "{status:?} {text}");
+    let (status, text) = dry(&good.replace("[global]\n", "[global]\nlock_memory = yes\n"))?;
+    let why = ": another lock_memory needs a restart\n";
+    ensure!(status == Some(2) && text.contains("vipd.ini:") && text.ends_with(why), "{status:?} {text}");
+    ensure!(one.log().grep("VI_51: changed").is_empty(), "it was changed");
     // The same by the signal, and what it did is in the log.
     std::fs::write(one.ini_path(), good.replace("priority = 100", "priority = 150"))?;
     let mark = one.log().mark();
     one.signal(Signal::SIGHUP);
-    one.log().wait_from(mark, "VI_51: changed", secs(1))?;
+    one.log().wait_from(mark, "VI_51: changed: priority 100 -> 150", secs(1))?;
     let since = Instant::now();
     let advert = w.capture.wait_advert("node1", VRID, since, secs(2))?;
     ensure!(advert.advert(VRID).is_some_and(|a| a.priority == 150), "{advert}");

@@ -2,6 +2,7 @@
 //! reports what is wrong. After an error the default stands in, so that the rest can be checked.
 
 use crate::config::ini::{Entry, Section};
+use crate::config::mistakes;
 use crate::config::report::{Hint, Report, Shown, listed, nearest};
 use std::fmt::Arguments;
 use std::path::PathBuf;
@@ -123,7 +124,11 @@ impl<'a, 'r> Reader<'a, 'r> {
         match parse_duration(entry.value) {
             Some(value) if (min..=max).contains(&value) => Some(value),
             value => {
-                let wrong = if value.is_some() { "out of range" } else { "no number of seconds" };
+                let wrong = match value {
+                    Some(_) => "out of range",
+                    None if mistakes::has_unit(entry.value) => "no number: write seconds without a unit",
+                    None => "no number of seconds",
+                };
                 self.wrong(entry, format_args!("is {wrong}: {} to {} seconds", seconds(min), seconds(max)));
                 None
             }
@@ -182,6 +187,9 @@ fn has(list: &str, word: &str) -> bool {
 /// Reports a key that is in no table of its section, with the key or the section that was meant.
 fn unknown(entry: &Entry<'_>, section: &Section<'_>, keys: &Keys, all: &[&Keys], report: &mut Report) {
     let key = Shown(entry.key);
+    if let Some(instead) = mistakes::key(key.0) {
+        return report.error(entry.line, format_args!("`{key}` is keepalived's: write `{instead}`"));
+    }
     let elsewhere = all.iter().find(|other| has(other.once, key.0) || has(other.lists, key.0));
     let (before, meant, after) = match (elsewhere, nearest(key.0, &[keys.once, keys.lists])) {
         (Some(other), _) => (": it belongs to ", other.title, ""),

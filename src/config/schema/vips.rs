@@ -3,6 +3,7 @@
 use super::reader::{Reader, digits};
 use crate::config::Vip;
 use crate::config::ini::words;
+use crate::config::mistakes;
 use crate::config::report::Shown;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -75,7 +76,12 @@ fn vip(r: &mut Reader<'_, '_>, line: u32, key: &str, text: &str, place: &Place<'
     let prefix = length.map_or(Some(most), digits).filter(|n| (1..=most).contains(n));
     if prefix.is_none() && addr.is_some() {
         let first = Shown(first);
-        r.report.error(line, format_args!("{key}: the prefix length of {first} is not 1 to {most}"));
+        match length.and_then(mistakes::netmask) {
+            Some(n) => r.report.error(line, format_args!("{key}: {first} has a netmask: write /{n}")),
+            None => {
+                r.report.error(line, format_args!("{key}: the prefix length of {first} is not 1 to {most}"))
+            }
+        }
     }
     let (mut dev, mut label) = (None, None);
     let mut good = true;
@@ -84,8 +90,10 @@ fn vip(r: &mut Reader<'_, '_>, line: u32, key: &str, text: &str, place: &Place<'
             "dev" => &mut dev,
             "label" => &mut label,
             _ => {
+                let is_address = word.split('/').next().is_some_and(|a| a.parse::<IpAddr>().is_ok());
+                let instead = if is_address { "separate addresses by a comma" } else { FORM };
                 let word = Shown(word);
-                r.report.error(line, format_args!("{key}: `{word}` does not belong there: {FORM}"));
+                r.report.error(line, format_args!("{key}: `{word}` does not belong there: {instead}"));
                 return None;
             }
         };

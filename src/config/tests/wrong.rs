@@ -42,6 +42,44 @@ const FILES: Table = &[
         "[haproxy]\n[vrrp_instance VI_1]",
         &["2: unknown section [vrrp_instance VI_1]: did you mean [vrrp VI_1]?"],
     ),
+    // What people write who come from other files.
+    (
+        "[haproxy]\nbinary = ${HAPROXY}",
+        &["2: binary: `${...}`: the file has no variables: write the value itself"],
+    ),
+    ("[haproxy]\nbinary = \"/usr/sbin/haproxy\"", &["2: binary: write the value without quotes"]),
+    (
+        "[haproxy]\nbinary =\u{a0}/x",
+        &["2: binary: the line has a no-break space (U+00A0): type a normal space"],
+    ),
+    ("[haproxy]\n\u{a0}binary = /x", &["2: the line has a no-break space (U+00A0): type a normal space"]),
+    ("[haproxy]\nbinary: /x", &["2: write `key = value`, not `key: value`"]),
+    (
+        "[haproxy]\nvrrp_instance VI_1 {\n}",
+        &[
+            "2: blocks in `{` and `}` are keepalived's: `vipd import keepalived.conf` translates them",
+            "3: blocks in `{` and `}` are keepalived's: `vipd import keepalived.conf` translates them",
+        ],
+    ),
+    ("[haproxy]\nnopreempt", &["2: write `preempt = no`"]),
+    (
+        "[haproxy]\nstop_timeout = 1s\nrestart_grace = 500 ms\nstart_timeout = soon",
+        &[
+            "2: stop_timeout = 1s is no number: write seconds without a unit: 0.1 to 3600 seconds",
+            "3: restart_grace = 500 ms is no number: write seconds without a unit: 0 to 3600 seconds",
+            "4: start_timeout = soon is no number of seconds: 0.1 to 3600 seconds",
+        ],
+    ),
+    (
+        "[vrrp A]\ninterface = eth0\nvirtual_router_id = 1\nnopreempt = yes\n\
+         virtual_ipaddress = 192.0.2.1/255.255.255.0, 192.0.2.2 192.0.2.3/24, 192.0.2.4/255.0.255.0",
+        &[
+            "4: `nopreempt` is keepalived's: write `preempt = no`",
+            "5: virtual_ipaddress: 192.0.2.1/255.255.255.0 has a netmask: write /24",
+            "5: virtual_ipaddress: `192.0.2.3/24` does not belong there: separate addresses by a comma",
+            "5: virtual_ipaddress: the prefix length of 192.0.2.4/255.0.255.0 is not 1 to 32",
+        ],
+    ),
     ("[haproxy]\n[vrrp]", &["2: [vrrp] has no name: e.g. [vrrp VI_1]"]),
     ("[haproxy]\n[global x]", &["2: [global x] takes no name: [global]"]),
     ("[haproxy]\n[vrrp a b]", &["2: `[vrrp a b]` is no section: `[section]` or `[section name]`"]),
@@ -142,7 +180,10 @@ const FILES: Table = &[
     ),
     ("[haproxy]\nbinary = haproxy", &["2: binary = haproxy is no absolute path: it must begin with `/`"]),
     ("[haproxy]\nstart_timeout = 0", &["2: start_timeout = 0 is out of range: 0.1 to 3600 seconds"]),
-    ("[haproxy]\nstop_timeout = 8s", &["2: stop_timeout = 8s is no number of seconds: 0.1 to 3600 seconds"]),
+    (
+        "[haproxy]\nstop_timeout = 8s",
+        &["2: stop_timeout = 8s is no number: write seconds without a unit: 0.1 to 3600 seconds"],
+    ),
     (
         "[haproxy]\nnonlocal_bind = maybe",
         &["2: nonlocal_bind = maybe is not known: yes, no, true, false, on, off"],
@@ -174,7 +215,7 @@ const FILES: Table = &[
             "1: [vrrp a] lacks `interface`: e.g. interface = eth0",
             "1: [vrrp a] lacks `virtual_ipaddress`: e.g. virtual_ipaddress = 192.0.2.10/24",
             "2: virtual_router_id = 0 is out of range: 1 to 255",
-            "3: advert_int = 1s is no number of seconds: 1 to 255 seconds",
+            "3: advert_int = 1s is no number: write seconds without a unit: 1 to 255 seconds",
             "4: priority = 256 is out of range: 1 to 255",
             "5: unknown key `foo` in [vrrp a]",
             "6: [vrrp b] lacks `interface`: e.g. interface = eth0",

@@ -60,7 +60,7 @@ impl Checks {
     /// One is to run as a user that does not exist.
     pub(crate) fn new(cfg: &config::Config) -> Result<Self, Fatal> {
         if let Some(error) = programs::unknown_user(cfg) {
-            return Err(Fatal(error));
+            return Err(Fatal(error.to_string()));
         }
         Ok(Checks { all: cfg.checks.iter().map(Run::new).collect(), last: 0 })
     }

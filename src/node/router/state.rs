@@ -12,7 +12,7 @@ use crate::vrrp::announce::Announcer;
 use crate::vrrp::authentication::Authentication;
 use crate::vrrp::faults::Faults;
 use crate::vrrp::foreign::Foreign;
-use crate::vrrp::machine::{Kind, Machine, Params, Why};
+use crate::vrrp::machine::{Kind, Machine, Master, Params, Why};
 use crate::vrrp::stats::Stats;
 use crate::wire::vrrp::GROUP_V4;
 use crate::wire::vrrp::GROUP_V6;
@@ -52,6 +52,8 @@ pub struct Router {
     pub foreign: Foreign,
     /// Another host announced one of its VIPs while it held that.
     pub contest: Option<Contest>,
+    /// The last accepted advert of a master, in any state, and when; `None` after its priority 0.
+    pub last_advert: Option<(Master, Time)>,
     /// When it entered its state, and why.
     pub since: Time,
     /// See `since`.
@@ -126,6 +128,7 @@ impl Router {
             stats: Stats::default(),
             foreign: Foreign::default(),
             contest: None,
+            last_advert: None,
             since: now,
             why: Why::Started,
             retired: false,

@@ -2,7 +2,8 @@
 //! `BLESS=1 cargo test` writes the files; look at the difference.
 
 use super::*;
-use crate::report::status::{Context, Form, exit_status, render};
+use crate::report::history::History;
+use crate::report::status::{Context, Form, answer, exit_status, render};
 use crate::report::{watch, words};
 use std::path::PathBuf;
 
@@ -10,7 +11,10 @@ const STRANGER: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
 fn golden(w: &World, name: &str) {
     let started = Time::from_nanos(101_000_000_000);
-    let c = Context { router_id: "node\"1\\", started, now: w.now };
+    let mut history = History::default();
+    w.events.iter().for_each(|e| history.note(&w.node, e, Duration::from_secs(1_795_356_000)));
+    let alert = Some(("[ALERT] (7) : \x1b[31m", Duration::from_secs(1_795_356_001)));
+    let c = Context { router_id: "node\"1\\", started, now: w.now, history: Some(&history), alert };
     for (form, ext) in [(Form::Plain, "txt"), (Form::Json, "json"), (Form::Metrics, "prom")] {
         let text = render(form, &w.node, &c).replace(env!("CARGO_PKG_VERSION"), "VERSION");
         let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/status/{name}.{ext}"));
@@ -59,7 +63,7 @@ fn hear_other(w: &mut World, priority: u8) {
 #[test]
 fn a_master_with_everything() {
     let mut w = full_master();
-    assert_eq!(exit_status(&w.node), 0);
+    assert_eq!(exit_status(&w.node, w.now), 0);
     w.run(ms(1000));
     w.garp(STRANGER);
     for _ in 0..4 {
@@ -69,7 +73,7 @@ fn a_master_with_everything() {
     // Once a second master is known, what it announces is no surprise.
     w.garp(STRANGER);
     w.run(ms(345));
-    assert_eq!(exit_status(&w.node), 4, "there are two masters");
+    assert_eq!(exit_status(&w.node, w.now), 4, "there are two masters");
     golden(&w, "master");
 }
 
@@ -85,7 +89,7 @@ fn backups_and_what_they_wait_for() {
     w.hear(PEER, 200);
     hear_other(&mut w, 200);
     w.run(ms(321));
-    assert_eq!(exit_status(&w.node), 3);
+    assert_eq!(exit_status(&w.node, w.now), 3);
     golden(&w, "backup");
 }
 
@@ -96,8 +100,73 @@ fn a_fault() {
     w.effects();
     w.settle();
     w.run(ms(65_000));
-    assert_eq!(exit_status(&w.node), 4);
+    assert_eq!(exit_status(&w.node, w.now), 4);
     golden(&w, "fault");
+}
+
+// ---- the verdict ----
+
+fn asked(w: &World, form: Form, name: Option<&str>) -> (u8, String) {
+    let c = Context { router_id: "n", started: w.now, now: w.now, history: None, alert: None };
+    answer(form, name, &w.node, &c)
+}
+
+#[test]
+fn the_verdict_of_a_master_a_backup_and_a_fault() {
+    let mut w = full_master();
+    let (status, text) = asked(&w, Form::Check, None);
+    assert_eq!(
+        (status, text.as_str()),
+        (0, "OK: this node serves 192.168.30.230, 192.168.30.31, 192.168.30.232\n")
+    );
+    let whole = asked(&w, Form::Plain, None).1;
+    assert_eq!(whole.lines().next(), text.lines().next(), "the first line of the status");
+    // Outranked: the other one serves the addresses.
+    w.hear(PEER, 200);
+    hear_other(&mut w, 200);
+    let ready = "OK: 192.168.30.117 serves 192.168.30.230, 192.168.30.31, 192.168.30.232; \
+                 this node is ready to take over\n";
+    assert_eq!(asked(&w, Form::Check, None), (0, ready.to_owned()));
+    // In FAULT it hears the master all the same.
+    w.node.supervise(w.now, supervisor::Input::Exited { pid: 77, exit: Exit::Code(1) });
+    w.effects();
+    w.run(ms(600));
+    w.hear(PEER, 200);
+    hear_other(&mut w, 200);
+    let (status, text) = asked(&w, Form::Check, None);
+    let serves = "FAULT: 192.168.30.117 serves 192.168.30.230, 192.168.30.31, 192.168.30.232; VI_";
+    assert!(status == 2 && text.starts_with(serves) && text.contains(": HAProxy is not ready"), "{text}");
+    assert!(asked(&w, Form::Plain, None).1.contains("  to do     see HAProxy below"), "what to do");
+    // Not for ever.
+    w.run(ms(3000));
+    let (status, text) = asked(&w, Form::Check, None);
+    assert!(status == 2 && text.starts_with("FAULT: no master is heard for 192.168.30.230, "), "{text}");
+}
+
+#[test]
+fn the_verdict_at_the_start() {
+    let mut w = World::new(&full());
+    w.begin(false);
+    let (status, text) = asked(&w, Form::Check, None);
+    assert!(status == 1 && text.starts_with("STARTING: no master is heard for 192.168.30.230"), "{text}");
+    assert!(text.contains("waiting for HAProxy"), "{text}");
+}
+
+#[test]
+fn a_name_selects_a_router_or_a_group() {
+    let w = full_master();
+    let (status, text) = asked(&w, Form::Plain, Some("VI_22"));
+    assert!(status == 0 && text.starts_with("OK: this node serves 192.168.30.232\n"), "{text}");
+    assert!(
+        text.contains("\nVI_22  MASTER") && !text.contains("\nVI_1 ") && !text.contains("HAProxy"),
+        "{text}"
+    );
+    let (_, text) = asked(&w, Form::Plain, Some("VG_1"));
+    assert!(text.contains("\nVI_22  MASTER") && text.contains("\nVI_1   MASTER"), "{text}");
+    assert_eq!(
+        asked(&w, Form::Plain, Some("VI_2")),
+        (2, "no virtual router or group has that name\n".to_owned())
+    );
 }
 
 #[test]
@@ -110,7 +179,7 @@ fn nothing_configured_but_one_router() {
 #[test]
 fn colour_is_nothing_but_colour() {
     let w = full_master();
-    let c = Context { router_id: "n", started: w.now, now: w.now };
+    let c = Context { router_id: "n", started: w.now, now: w.now, history: None, alert: None };
     let mut colour = render(Form::Colour, &w.node, &c);
     assert!(colour.contains("VI_22  \x1b[32mMASTER\x1b[0m for "), "{colour}");
     while let Some(start) = colour.find('\x1b') {
@@ -135,13 +204,26 @@ fn many_routers() {
     let mut w = World::new(&config(&text));
     w.begin(false);
     w.run(ms(5000));
-    let c = Context { router_id: "n", started: w.now, now: w.now };
+    let c = Context { router_id: "n", started: w.now, now: w.now, history: None, alert: None };
     for form in [Form::Plain, Form::Json, Form::Metrics] {
         let text = render(form, &w.node, &c);
         assert!(text.len() < 4 << 20, "{form:?}: {} octets", text.len());
     }
     let present = watch::present(&w.node, w.now, "2026-11-22T13:00:00.000Z");
     assert_eq!(present.lines().count(), 256);
+    // One line each.
+    let text = render(Form::Plain, &w.node, &c);
+    assert_eq!(text.lines().count(), 2 + 1 + 255 + 1, "{text}");
+    assert!(
+        text.starts_with("OK: this node serves 10.1.0.1, ") && text.contains(" and 1012 more\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("V7    MASTER for 1 s: 10.7.0.1, 10.7.0.2, 10.7.0.3, 10.7.0.4 served by this node\n"),
+        "{text}"
+    );
+    let one = asked(&w, Form::Plain, Some("V7")).1;
+    assert!(one.contains("VRID 7 on eth0"), "{one}");
 }
 
 // ---- split brain ----
@@ -165,10 +247,32 @@ fn a_second_master_is_told_once_counted_and_forgotten() {
         said(&w),
         ["VRRP_Instance(VI_1) split brain: 192.168.30.117 is also master, with priority 90"]
     );
-    assert_eq!(exit_status(&w.node), 4);
+    assert_eq!(exit_status(&w.node, w.now), 4);
     w.run(ms(2001));
-    assert_eq!(said(&w)[1..], ["VRRP_Instance(VI_1) the split brain with 192.168.30.117 is over after 9 s"]);
-    assert_eq!((exit_status(&w.node), w.node.routers[0].foreign.total), (0, ms(9000)));
+    // Its silence does not prove that it has given way.
+    assert_eq!(
+        said(&w)[1..],
+        ["VRRP_Instance(VI_1) no longer hears 192.168.30.117, which was also master for 9 s"]
+    );
+    assert_eq!((exit_status(&w.node, w.now), w.node.routers[0].foreign.total), (4, ms(9000)));
+    w.run(ms(120_000 - 2001 - 1000 - 1));
+    assert_eq!(exit_status(&w.node, w.now), 4);
+    w.run(ms(1));
+    assert_eq!(exit_status(&w.node, w.now), 0, "2 minutes after its last advert");
+}
+
+#[test]
+fn it_is_over_when_the_other_one_gives_way() {
+    let mut w = master(&one(""));
+    for _ in 0..4 {
+        w.hear(PEER, 90);
+        w.run(ms(1000));
+    }
+    w.hear([192, 168, 30, 118].into(), 0);
+    assert_eq!((said(&w).len(), exit_status(&w.node, w.now)), (1, 4), "somebody else's priority 0");
+    w.hear(PEER, 0);
+    assert_eq!(said(&w)[1..], ["VRRP_Instance(VI_1) the split brain with 192.168.30.117 is over after 3 s"]);
+    assert_eq!(exit_status(&w.node, w.now), 0);
 }
 
 #[test]
@@ -189,20 +293,52 @@ fn one_that_is_refused_is_a_second_master_too() {
 }
 
 #[test]
-fn neither_one_advert_nor_priority_0_nor_noise_is_a_second_master() {
+fn neither_one_advert_nor_priority_0_nor_our_own_is_a_second_master() {
     let mut w = master(&one(""));
     w.hear(PEER, 90);
     w.run(ms(4000));
     for _ in 0..5 {
         w.hear(PEER, 0);
-        // a wrong checksum
-        let mut bytes = packet(&w.node.routers[0].cfg, PEER, 90);
-        bytes[26] ^= 1;
-        w.node.packet(w.now, 0, &bytes);
+        let Some(IpAddr::V4(own)) = w.node.routers[0].src else { panic!("no address") };
+        w.hear(own, 90);
         w.run(ms(1000));
     }
-    assert_eq!((said(&w), exit_status(&w.node)), (vec![], 0));
+    assert_eq!((said(&w), exit_status(&w.node, w.now)), (vec![], 0));
     assert_eq!(w.node.routers[0].foreign.total, Duration::ZERO);
+}
+
+/// Whatever is wrong with its adverts, and even if they have a trailer that is not known here.
+#[test]
+fn adverts_that_are_refused_for_their_length_or_checksum_are_a_second_master() {
+    for (change, why) in [
+        (
+            &(|b: &mut Vec<u8>| b[26] ^= 1) as &dyn Fn(&mut Vec<u8>),
+            "invalid advert from 192.168.30.117: checksum",
+        ),
+        (&|b: &mut Vec<u8>| b.extend([0; 4]), "invalid advert from 192.168.30.117: length\n"),
+        (
+            &|b: &mut Vec<u8>| b.extend([0; 28]),
+            "invalid advert from 192.168.30.117: length: 28 octets too long: it is signed by auth_hmac",
+        ),
+    ] {
+        let mut w = master(&one(""));
+        for _ in 0..3 {
+            let mut bytes = packet(&w.node.routers[0].cfg, PEER, 90);
+            change(&mut bytes);
+            let len = u16::try_from(bytes.len()).expect("short");
+            bytes[2..4].copy_from_slice(&len.to_be_bytes());
+            bytes[10..12].fill(0);
+            let sum = crate::wire::checksum::ones_complement(&[&bytes[..20]]);
+            bytes[10..12].copy_from_slice(&sum.to_be_bytes());
+            w.node.packet(w.now, 0, &bytes);
+            w.effects();
+            w.run(ms(1000));
+        }
+        assert_eq!((said(&w).len(), exit_status(&w.node, w.now)), (1, 4), "{why}");
+        let refused = w.events.iter().find(|e| matches!(e, Event::Discarded { .. })).expect("refused");
+        let text = words::render(&w.node, refused).1;
+        assert!(text.contains(why), "{text}");
+    }
 }
 
 #[test]
@@ -239,7 +375,16 @@ fn another_host_that_announces_a_vip_is_told_once_and_answered_seldom() {
     let announced = w.did.iter().filter(|(_, d)| *d == Did::Announce(0)).count();
     assert_eq!((told, announced), (1, 3), "in 30 s");
     assert_eq!(w.node.routers[0].stats.foreign_announcements, 300);
+    assert_eq!(exit_status(&w.node, w.now), 4);
     w.run(ms(10_000));
+    let c = Context { router_id: "n", started: w.now, now: w.now, history: None, alert: None };
+    let text = render(Form::Plain, &w.node, &c);
+    assert!(
+        text.contains("SPLIT BRAIN: 192.168.30.230 is also announced by 02:00:00:00:00:09, 10 s ago\n"),
+        "{text}"
+    );
+    let metrics = render(Form::Metrics, &w.node, &c);
+    assert!(metrics.contains("\nvipd_vrrp_split_brain{name=\"VI_1\"} 1\n"), "{metrics}");
     w.garp(STRANGER);
     w.effects();
     let told: Vec<&Event> = w.events.iter().filter(|e| matches!(e, Event::VipContested { .. })).collect();
@@ -248,6 +393,10 @@ fn another_host_that_announces_a_vip_is_told_once_and_answered_seldom() {
         words::render(&w.node, told[0]).1,
         "VRRP_Instance(VI_1) another host, 02:00:00:00:00:09, announced 192.168.30.230 on eth0: announcing it again"
     );
+    w.run(ms(119_999));
+    assert_eq!(exit_status(&w.node, w.now), 4);
+    w.run(ms(1));
+    assert_eq!(exit_status(&w.node, w.now), 0, "2 minutes later");
 }
 
 /// Linux answers on any interface for an address of any: of two on one LAN, the other one answers a probe.
@@ -354,7 +503,7 @@ fn signed_adverts() {
         w.run(ms(1000));
     }
     golden(&w, "hmac-stale");
-    assert_eq!(exit_status(&w.node), 4, "split brain");
+    assert_eq!(exit_status(&w.node, w.now), 4, "split brain");
     let told: Vec<String> = w.events.iter().map(|e| words::render(&w.node, e).1).collect();
     for line in [
         "authentication clock skew 3 sec from 192.168.30.117 approaching window 5 sec",
@@ -368,7 +517,7 @@ fn signed_adverts() {
     w.node.set_wall_clock(w.now, Duration::from_secs(100));
     w.effects();
     assert_eq!(w.events.iter().filter(|e| **e == Event::ClockUnset).count(), 1);
-    let c = Context { router_id: "n", started: w.now, now: w.now };
+    let c = Context { router_id: "n", started: w.now, now: w.now, history: None, alert: None };
     for form in [Form::Plain, Form::Json, Form::Metrics] {
         let text = render(form, &w.node, &c);
         assert!(!text.contains("thirty-two") && !text.contains("0101"), "{text}");

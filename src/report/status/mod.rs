@@ -5,11 +5,13 @@ mod metrics;
 mod people;
 mod sink;
 mod value;
+mod verdict;
 mod walk;
 
 use crate::base::time::Time;
 use crate::haproxy::supervisor::{State, Supervisor};
 use crate::node::{Node, Router};
+use crate::report::history::History;
 use crate::report::words;
 use crate::vrrp::machine::Kind;
 use json::Json;
@@ -17,6 +19,10 @@ use metrics::Metrics;
 use people::people;
 use sink::Sink;
 use std::time::Duration;
+use verdict::Verdict;
+
+/// The exit status for a name that does not exist.
+const WRONG: u8 = 2;
 
 /// The form of a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +35,8 @@ pub enum Form {
     Json,
     /// The Prometheus text format.
     Metrics,
+    /// The verdict in one line, for probes.
+    Check,
 }
 
 /// What the node does not know.
@@ -40,33 +48,69 @@ pub struct Context<'a> {
     pub started: Time,
     /// The time.
     pub now: Time,
+    /// The last transitions.
+    pub history: Option<&'a History>,
+    /// HAProxy's last ALERT, and when, as time since 1970 UTC.
+    pub alert: Option<(&'a str, Duration)>,
 }
 
-/// Exit status of `vipd status`: 0 all master, 3 some backup, 4 any fault; a second master is one.
-pub fn exit_status(node: &Node) -> u8 {
-    let refused = |i: usize| node.addrs.of(i).any(|(e, _)| node.addrs.is_refused(e));
-    let fault = node.routers.iter().enumerate().any(|(n, i)| {
-        words::state(i.machine.kind(), i.faults) == "FAULT"
-            || (i.is_master() && (refused(n) || i.foreign.present().is_some()))
-    });
-    let backup = node.routers.iter().any(|i| !i.is_master());
-    match (fault, backup) {
-        (true, _) => 4,
-        (_, true) => 3,
-        _ => 0,
+/// The answer to `vipd status`: exit status and text. `name`: of a virtual router or a group; `None`: all.
+pub fn answer(form: Form, name: Option<&str>, node: &Node, c: &Context) -> (u8, String) {
+    let Some(scope) = scope(node, name) else {
+        return (WRONG, "no virtual router or group has that name\n".to_owned());
+    };
+    match form {
+        Form::Check => {
+            let verdict = worst(node, &scope, c.now);
+            let status = match verdict {
+                Verdict::Ok => 0,
+                Verdict::Starting => 1,
+                Verdict::Fault | Verdict::SplitBrain => 2,
+            };
+            (status, format!("{}: {}\n", verdict.word(), verdict::text(node, &scope, c.now)))
+        }
+        _ => (code(node, &scope, c.now), written(form, node, &scope, name.is_some(), c)),
     }
+}
+
+/// The virtual routers that a name stands for.
+fn scope(node: &Node, name: Option<&str>) -> Option<Vec<usize>> {
+    let Some(name) = name else { return Some((0..node.routers.len()).collect()) };
+    let router = node.routers.iter().position(|r| r.cfg.name == name).map(|i| vec![i]);
+    router.or_else(|| node.groups.iter().find(|g| g.name == name).map(|g| g.members.clone()))
+}
+
+fn worst(node: &Node, scope: &[usize], now: Time) -> Verdict {
+    let routers = scope.iter().filter_map(|i| Some((*i, node.routers.get(*i)?)));
+    routers.map(|(i, r)| verdict::of(node, i, r, now)).max().unwrap_or(Verdict::Ok)
+}
+
+/// 0 all master, 3 some backup, 4 any fault or split brain.
+fn code(node: &Node, scope: &[usize], now: Time) -> u8 {
+    if worst(node, scope, now) >= Verdict::Fault {
+        return 4;
+    }
+    let backup = scope.iter().filter_map(|i| node.routers.get(*i)).any(|r| !r.is_master());
+    if backup { 3 } else { 0 }
+}
+
+/// Exit status of `vipd status`: 0 all master, 3 some backup, 4 any fault or split brain.
+pub fn exit_status(node: &Node, now: Time) -> u8 {
+    let all: Vec<usize> = (0..node.routers.len()).collect();
+    code(node, &all, now)
 }
 
 /// The status in any form.
 pub fn render(form: Form, node: &Node, c: &Context) -> String {
-    match form {
-        Form::Plain | Form::Colour => people(node, c, form == Form::Colour),
-        Form::Json => walked(Sink::Json(Json::default()), node, c),
-        Form::Metrics => walked(Sink::Metrics(Metrics::default()), node, c),
-    }
+    answer(form, None, node, c).1
 }
 
-fn walked(mut sink: Sink, node: &Node, c: &Context) -> String {
+fn written(form: Form, node: &Node, scope: &[usize], detailed: bool, c: &Context) -> String {
+    let mut sink = match form {
+        Form::Json => Sink::Json(Json::default()),
+        Form::Metrics => Sink::Metrics(Metrics::default()),
+        _ => return people(node, scope, detailed, c, form == Form::Colour),
+    };
     walk::walk(&mut sink, node, c);
     match sink {
         Sink::Json(json) => json.out + "\n",
@@ -113,7 +157,7 @@ fn processes(h: &Supervisor) -> (Option<u32>, Option<u32>, Option<Time>, Option<
 
 /// The status for people, without colour.
 pub fn text(node: &Node, router_id: &str, started: Time, now: Time) -> String {
-    people(node, &Context { router_id, started, now }, false)
+    render(Form::Plain, node, &Context { router_id, started, now, history: None, alert: None })
 }
 
 /// `2 d 3 h`, `4 min 10 s`, `12 s`

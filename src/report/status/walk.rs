@@ -19,7 +19,10 @@ const SCHEMA: i64 = 1;
 pub(super) fn walk(out: &mut Sink, node: &Node, c: &Context) {
     out.open("", false, "vipd_");
     out.number("schema", SCHEMA);
-    out.number("status: 0 all master, 3 some backup, 4 any fault.", super::exit_status(node).into());
+    out.number(
+        "status: 0 all master, 3 some backup, 4 any fault or split brain.",
+        super::exit_status(node, c.now).into(),
+    );
     out.since("uptime_seconds: Time since vipd was started.", c.started, c.now);
     out.open("vipd", false, "");
     out.label("version", env!("CARGO_PKG_VERSION"));
@@ -232,6 +235,8 @@ fn foreign(out: &mut Sink, node: &Node, router: &Router, now: Time) {
         }
         None => out.null("foreign_master"),
     }
+    let split = router.is_contested(now);
+    out.flag("split_brain: Whether another host had its addresses within the last 2 minutes.", split);
     out.put("foreign_master_seconds: Time with a second master.", Value::Spent(router.foreign.total));
     match router.contest.and_then(|c| Some((c, node.addrs.entries.get(c.entry)?))) {
         Some((contest, vip)) => {

@@ -8,11 +8,12 @@ mod names;
 mod router;
 
 pub use names::{
-    errno, exit, failure, faults, group_state, haproxy_level, mac, refusal, resigned, state, tracked, why,
+    errno, exit, failure, faults, group_state, haproxy_level, io_error, mac, refusal, resigned, state, to_do,
+    tracked, why,
 };
 
 use crate::base::text::Write;
-use crate::check::Transition;
+use crate::check::{Failure, Transition};
 use crate::event::Event;
 use crate::node::Node;
 use crate::notify::notice::Notice;
@@ -82,7 +83,9 @@ fn write(out: &mut Out, event: &Event) -> Level {
         E::Odd { router, src, notes } => router::odd(out, *router, *src, notes),
         E::UnknownVrid { link, vrid, src, vip } => router::unknown_vrid(out, *link, *vrid, *src, *vip),
         E::SecondMaster { router, other } => router::second_master(out, *router, other),
-        E::SecondMasterGone { router, src, lasted } => router::second_gone(out, *router, *src, *lasted),
+        E::SecondMasterGone { router, src, lasted, over } => {
+            router::second_gone(out, *router, *src, *lasted, *over)
+        }
         E::SettingVips { router } => out.fixed(Info, *router, "setting protocol VIPs."),
         E::RemovingVips { router } => out.fixed(Info, *router, "removing protocol VIPs."),
         E::PriorityZero { router } => out.fixed(Info, *router, "sending 0 priority"),
@@ -110,19 +113,13 @@ fn write(out: &mut Out, event: &Event) -> Level {
         E::Announcing { entry } => vip::announcing(out, *entry),
         E::AnnounceFailed { entry, errno } => vip::announce_failed(out, *entry, *errno),
         E::Link { link, present, running } => changed(out, *link, *present, *running),
-        E::VmacMade { link: l } => {
-            say!(out, Info, "Success creating VMAC interface {}", link(out.node, *l))
-        }
+        E::VmacMade { link } => vmac_made(out, *link),
         E::VmacFailed { link, errno } => vmac_failed(out, *link, *errno),
         E::VmacForeign { link } => vmac_foreign(out, *link),
-        E::OpenFailed { link: l, errno: e } => {
-            say!(out, Error, "cannot open the sockets of {}: {}", link(out.node, *l), errno(*e))
-        }
+        E::OpenFailed { link, errno } => open_failed(out, *link, *errno),
         E::Haproxy(h) => haproxy::write(out, h),
         E::Check { check, said, output } => checked(out, *check, said, output),
-        E::HookFailed { notice: n, failure: f } => {
-            say!(out, Warn, "notify {} failed ({})", names::notice(n), failure(*f))
-        }
+        E::HookFailed { notice, failure } => hook_failed(out, notice, *failure),
         E::Mail { notice, said, text } => mail(out, notice, said, text),
         E::StartupDelay(d) => say!(out, Info, "startup_delay: taking part in {} s", d.as_secs()),
         E::Stopping { again: false } => say!(out, Info, "Stopping"),
@@ -140,6 +137,18 @@ fn changed(out: &mut Out, l: usize, present: bool, running: bool) -> Level {
         (_, true) => say!(out, Info, "Netlink reports {name} up"),
         (_, false) => say!(out, Warn, "Netlink reports {name} down"),
     }
+}
+
+fn vmac_made(out: &mut Out, l: usize) -> Level {
+    say!(out, Info, "Success creating VMAC interface {}", link(out.node, l))
+}
+
+fn open_failed(out: &mut Out, l: usize, e: i32) -> Level {
+    say!(out, Error, "cannot open the sockets of {}: {}", link(out.node, l), errno(e))
+}
+
+fn hook_failed(out: &mut Out, notice: &Notice, why: Failure) -> Level {
+    say!(out, Warn, "notify {} failed ({})", names::notice(notice), failure(why))
 }
 
 fn vmac_failed(out: &mut Out, l: usize, e: i32) -> Level {

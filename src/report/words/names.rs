@@ -4,7 +4,7 @@ use crate::base::exit::Exit;
 use crate::base::text::Write;
 use crate::check::Failure;
 use crate::haproxy::listeners::Refusal;
-use crate::node::{Node, Tracked};
+use crate::node::{Node, Router, Tracked};
 use crate::notify::notice::{Notice, Subject};
 use crate::vrrp::faults::Faults;
 use crate::vrrp::group;
@@ -74,6 +74,34 @@ pub fn faults(f: Faults) -> String {
     words.join(", ")
 }
 
+/// What ends each fault of a virtual router.
+pub fn to_do(router: &Router) -> Vec<String> {
+    let dev = &router.cfg.interface;
+    let one = |f: Faults| {
+        Some(match f {
+            Faults::NO_INTERFACE => {
+                format!("create {dev}, or correct `interface`; `ip link` lists those that exist")
+            }
+            Faults::LINK_DOWN => format!("check the cable and the switch, or `ip link set {dev} up`"),
+            Faults::NO_ADDRESS => {
+                format!("give {dev} an address to send from: `ip addr add ADDR/LEN dev {dev}`")
+            }
+            Faults::NO_SOURCE => {
+                format!("add the source address to {dev}, or correct mcast_src_ip or unicast_src_ip")
+            }
+            Faults::HAPROXY => "see HAProxy below; `vipd -t` checks its configuration".to_owned(),
+            Faults::SOCKET => "see the log; a missing capability or too few file descriptors?".to_owned(),
+            Faults::NOT_OWNER => format!("add the addresses to {dev} permanently, or set priority below 255"),
+            Faults::TRACKED_INTERFACE | Faults::CHECK => "see what it needs, in the next lines".to_owned(),
+            Faults::GROUP if router.faults.only(f) => "see the other members of the group".to_owned(),
+            Faults::VMAC | Faults::REFUSED => "see the log for the reason of the kernel".to_owned(),
+            Faults::UNSENT => format!("allow IP protocol 112 out of {dev}; see the log"),
+            _ => return None,
+        })
+    };
+    Faults::WORDS.iter().filter(|(f, _)| router.faults.has(*f)).filter_map(|(f, _)| one(*f)).collect()
+}
+
 /// Whole milliseconds; `as_millis` is a `u128`, whose formatting is large.
 pub(super) fn ms(d: &Duration) -> u64 {
     d.as_secs() * 1000 + u64::from(d.subsec_millis())
@@ -103,6 +131,11 @@ pub fn errno(number: i32) -> String {
     // std adds ` (os error 13)`.
     text.truncate(text.rfind('(').map_or(text.len(), |at| at.saturating_sub(1)));
     text
+}
+
+/// An error in the C library's words.
+pub fn io_error(e: &io::Error) -> String {
+    e.raw_os_error().map_or_else(|| e.to_string(), errno)
 }
 
 /// Why listening sockets are not held.

@@ -6,6 +6,7 @@ use crate::vrrp::foreign::Other;
 use crate::vrrp::group;
 use crate::vrrp::machine::{Kind, Note, Resigned, Why};
 use crate::vrrp::packet::{Discard, Notes};
+use crate::wire::auth_trailer;
 use log::Level::{self, Debug, Error, Info, Warn};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -80,7 +81,7 @@ pub(super) fn discarded(out: &mut Out, router: usize, src: IpAddr, why: Discard,
 }
 
 /// Why an advert is refused.
-fn refused(out: &mut Out, router: usize, src: IpAddr, why: Discard, theirs: i32) {
+fn refused(out: &mut Out, router: usize, src: IpAddr, why: Discard, detail: i32) {
     match why {
         Discard::AuthPass => write!(out, "received an invalid passwd from {src}!"),
         Discard::AuthType => {
@@ -103,8 +104,12 @@ fn refused(out: &mut Out, router: usize, src: IpAddr, why: Discard, theirs: i32)
         }
         Discard::Interval => {
             let mine = out.node.routers.get(router).map_or(0, |r| r.cfg.advert_int.as_secs());
-            write!(out, "advertisement interval mismatch mine={mine} sec rcved={theirs} sec from {src}")
+            write!(out, "advertisement interval mismatch mine={mine} sec rcved={detail} sec from {src}")
         }
+        Discard::Length if detail == i32::from(auth_trailer::LEN) => write!(
+            out,
+            "invalid advert from {src}: length: {detail} octets too long: it is signed by auth_hmac, which is not set here"
+        ),
         other => write!(out, "invalid advert from {src}: {}", other.name()),
     }
 }
@@ -169,9 +174,12 @@ pub(super) fn second_master(out: &mut Out, router: usize, other: &Other) -> Leve
     }
 }
 
-pub(super) fn second_gone(out: &mut Out, router: usize, src: IpAddr, lasted: Duration) -> Level {
+pub(super) fn second_gone(out: &mut Out, router: usize, src: IpAddr, lasted: Duration, over: bool) -> Level {
     let s = lasted.as_secs();
-    line!(out, Warn, router, "the split brain with {src} is over after {s} s")
+    if over {
+        return line!(out, Warn, router, "the split brain with {src} is over after {s} s");
+    }
+    line!(out, Warn, router, "no longer hears {src}, which was also master for {s} s")
 }
 
 pub(super) fn hand_over(out: &mut Out, router: usize, timeout: &Duration) -> Level {

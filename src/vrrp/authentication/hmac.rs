@@ -175,10 +175,11 @@ impl Hmac {
     // ---- the file ----
 
     /// Whether a mark is so far ahead of the file that the file must be written. It then counts as written.
-    pub fn must_save(&mut self) -> bool {
+    /// `resigns`: the last advert had priority 0, which must not hurry anybody a second time.
+    pub fn must_save(&mut self, resigns: bool) -> bool {
         let ahead = |m: &Mark| m.saved.is_none_or(|s| m.last.0.wrapping_sub(s.0) >= MARK_STEP);
         // Only the one that was heard last can be.
-        if !self.marks.last().is_some_and(ahead) {
+        if !resigns && !self.marks.last().is_some_and(ahead) {
             return false;
         }
         self.marks.iter_mut().for_each(|m| m.saved = Some(m.last));
@@ -323,8 +324,9 @@ mod tests {
             for n in 0..4 {
                 let at = NOW + secs(n);
                 assert_eq!(hear(&mut h, peer(1), Sequence::at(at), at), Ok(0));
-                assert!(h.must_save(), "before it is acted upon");
-                assert!(!h.must_save());
+                assert!(h.must_save(false), "before it is acted upon");
+                assert!(!h.must_save(false));
+                assert!(h.must_save(true), "priority 0 is always written");
                 file = Some(h.render());
             }
             let mut again = Hmac::new(h.cfg.clone());
@@ -346,7 +348,7 @@ mod tests {
         for ms in (0..10_000).step_by(10) {
             let at = NOW + Duration::from_millis(ms);
             assert_eq!(hear(&mut h, peer(1), Sequence::at(at), at), Ok(0));
-            writes += u32::from(h.must_save());
+            writes += u32::from(h.must_save(false));
         }
         assert!((38..=42).contains(&writes), "{writes}");
         // What is sent matters to the file only without a clock.

@@ -162,7 +162,7 @@ impl Authentication {
                         let preamble = &s.packet.preamble;
                         let pseudo = Pseudo { version: preamble.version.number(), vrid: preamble.vrid, src };
                         let skew = hmac.verify(trailer, &pseudo, s.message, s.wall)?;
-                        self.must_save |= hmac.must_save();
+                        self.must_save |= hmac.must_save(s.message.get(2) == Some(&0));
                         skew
                     }
                 };

@@ -343,6 +343,15 @@ fn width(family: &IpAddr) -> usize {
     if family.is_ipv4() { 4 } else { 16 }
 }
 
+/// By how many octets a message is longer than its version and its count of addresses make it; 0: it is not.
+pub fn excess(payload: &[u8], src: &IpAddr) -> i32 {
+    let Some(&[version_type, _, _, count, ..]) = payload.first_chunk::<8>() else { return 0 };
+    let version = if version_type >> 4 == 2 { Version::V2 } else { Version::V3 };
+    let list = usize::from(count).saturating_mul(width(src));
+    let len = usize::from(HEADER.saturating_add(auth_len(version))).saturating_add(list);
+    i32::try_from(payload.len().saturating_sub(len)).unwrap_or(0)
+}
+
 /// Octets of authentication data behind the addresses.
 fn auth_len(version: Version) -> u16 {
     match version {

@@ -3,11 +3,12 @@
 mod auth;
 mod router;
 
-use super::{Context, ago, haproxy_state, processes};
-use crate::base::text::Write;
+use super::{Context, ago, haproxy_state, processes, verdict, worst};
+use crate::base::text::{Write, escape};
 use crate::check::Check;
 use crate::haproxy::supervisor::Supervisor;
 use crate::node::{Group, Link, Node};
+use crate::report::watch::stamp;
 use crate::report::words;
 use crate::vrrp::machine::State as Vrrp;
 use std::time::Duration;
@@ -20,15 +21,31 @@ struct Page<'a> {
     colour: bool,
 }
 
-pub(super) fn people(node: &Node, c: &Context, colour: bool) -> String {
+/// Most virtual routers that are shown in full, unless one is asked for by name.
+const MAX_IN_FULL: usize = 8;
+
+/// `detailed`: `scope` was asked for by name.
+pub(super) fn people(node: &Node, scope: &[usize], detailed: bool, c: &Context, colour: bool) -> String {
     let mut page = Page { s: String::new(), node, c, colour };
+    page.state(worst(node, scope, c.now).word());
+    writeln!(page.s, ": {}", verdict::text(node, scope, c.now));
     let (version, up) = (env!("CARGO_PKG_VERSION"), ago(c.now.since(c.started)));
     writeln!(page.s, "{}: vipd {version}, up {up}", c.router_id);
-    (0..node.routers.len()).for_each(|i| page.router(i));
-    node.groups.iter().for_each(|g| page.group(g));
-    node.checks.iter().for_each(|c| page.check(c));
-    node.links.iter().for_each(|l| page.link(l));
-    node.haproxy.iter().for_each(|h| page.haproxy(h));
+    if detailed || scope.len() <= MAX_IN_FULL {
+        scope.iter().for_each(|i| page.router(*i));
+    } else {
+        page.s.push('\n');
+        scope.iter().filter_map(|i| node.routers.get(*i)).for_each(|r| page.summary(r));
+        page.s.push_str("vipd status NAME shows one of them in full\n");
+    }
+    let is_shown = |g: &&Group| !detailed || g.members.iter().any(|m| scope.contains(m));
+    node.groups.iter().filter(is_shown).for_each(|g| page.group(g));
+    if !detailed {
+        node.checks.iter().for_each(|c| page.check(c));
+        node.links.iter().for_each(|l| page.link(l));
+    }
+    node.haproxy.iter().filter(|_| !detailed).for_each(|h| page.haproxy(h));
+    page.transitions(scope);
     page.s
 }
 
@@ -36,7 +53,7 @@ impl Page<'_> {
     /// A state. Green is well, red is not.
     fn state(&mut self, word: &str) {
         let code = match word {
-            "MASTER" | "READY" | "up" => 32,
+            "OK" | "MASTER" | "READY" | "up" => 32,
             "BACKUP" => 36,
             "FAULT" | "DOWN" | "down" | "STALE" | "NOT SET" => 31,
             "SPLIT BRAIN" => 31,
@@ -63,6 +80,19 @@ impl Page<'_> {
         }
         if before != title {
             self.s.push('\n');
+        }
+    }
+
+    /// The last transitions, with the time of day.
+    fn transitions(&mut self, scope: &[usize]) {
+        let Some(history) = self.c.history else { return };
+        let name = |i: &usize| self.node.routers.get(*i).map(|r| r.cfg.name.as_str());
+        let all = history.last(|wanted| scope.iter().any(|i| name(i) == Some(wanted)));
+        if !all.is_empty() {
+            self.s.push_str("\nTransitions (UTC)\n");
+        }
+        for (name, t) in all {
+            writeln!(self.s, "  {}  {name} {}", stamp(t.at), t.text());
         }
     }
 
@@ -129,6 +159,12 @@ impl Page<'_> {
                 write!(self.s, ", last exit: {}", words::exit(e));
             }
             self.s.push('\n');
+        }
+        if let Some((line, at)) = self.c.alert {
+            self.row("alert");
+            let mut text = Vec::new();
+            escape(line, &mut text);
+            writeln!(self.s, "{} {}", stamp(at), String::from_utf8_lossy(&text));
         }
         if h.held_listeners() > 0 {
             self.row("sockets");

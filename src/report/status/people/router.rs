@@ -1,6 +1,7 @@
 //! One virtual router: a line with its state, then rows.
 
-use super::super::{ago, heard, reason};
+use super::super::verdict::Server;
+use super::super::{ago, heard, reason, verdict};
 use super::{Page, seconds, up};
 use crate::base::text::Write;
 use crate::config::Track;
@@ -13,6 +14,7 @@ impl Page<'_> {
     pub(super) fn router(&mut self, i: usize) {
         let Some(router) = self.node.routers.get(i) else { return };
         self.headline(router);
+        self.cures(router);
         self.settings(i, router);
         self.authentication(router);
         self.master(router);
@@ -42,6 +44,37 @@ impl Page<'_> {
             Kind::Init if !router.faults.none() => writeln!(self.s, " for {since}: {why}"),
             _ => writeln!(self.s, " for {since} ({why})"),
         }
+    }
+
+    /// What ends each fault.
+    fn cures(&mut self, router: &Router) {
+        for text in words::to_do(router) {
+            self.row("to do");
+            writeln!(self.s, "{text}");
+        }
+    }
+
+    /// One line: name, state, since when, who serves which addresses.
+    pub(super) fn summary(&mut self, router: &Router) {
+        let width = self.node.routers.iter().fold(0, |w, r| w.max(r.cfg.name.len()));
+        write!(self.s, "{:width$}  ", router.cfg.name);
+        self.state(words::state(router.machine.kind(), router.faults));
+        write!(self.s, " for {}: ", ago(self.c.now.since(router.since)));
+        let addresses: Vec<_> = router.cfg.held().map(|v| v.addr).collect();
+        verdict::list(&mut self.s, &addresses);
+        match verdict::server(router, self.c.now) {
+            Server::This => self.s.push_str(" served by this node"),
+            Server::Other(src) => write!(self.s, " served by {src}"),
+            Server::Unknown => self.s.push_str(", no master is heard"),
+        };
+        if router.is_contested(self.c.now) {
+            self.s.push_str(", ");
+            self.state("SPLIT BRAIN");
+        }
+        if !router.faults.none() {
+            write!(self.s, ", {}", words::faults(router.faults));
+        }
+        self.s.push('\n');
     }
 
     fn settings(&mut self, i: usize, router: &Router) {
@@ -144,26 +177,29 @@ impl Page<'_> {
         }
     }
 
-    /// Who else is or was master, and who announces our addresses.
+    /// Who else has the addresses, or had them.
     fn split_brain(&mut self, router: &Router) {
-        let f = &router.foreign;
-        if let Some(other) = f.last.filter(|_| f.present().is_some() || !f.total.is_zero()) {
+        let contested = router.is_contested(self.c.now);
+        for (rival, at) in router.rivals(self.c.now) {
             self.row("foreign");
-            if f.present().is_some() {
-                self.state("SPLIT BRAIN");
-                self.s.push_str(": ");
-            }
-            write!(self.s, "master {} with priority {}", other.src, other.priority);
-            if let Some(why) = other.refused {
-                write!(self.s, ", refused ({})", why.name());
-            }
-            writeln!(self.s, ", {} in all", seconds(f.total));
+            self.state("SPLIT BRAIN");
+            self.s.push_str(": ");
+            verdict::rival(&mut self.s, self.node, &rival);
+            write!(self.s, ", {} ago", ago(self.c.now.since(at)));
+            self.s.push('\n');
         }
-        let contest = router.contest.and_then(|c| Some((c, self.node.addrs.entries.get(c.entry)?)));
+        let f = &router.foreign;
+        if let Some(other) = f.last.filter(|_| !f.total.is_zero() && !contested) {
+            self.row("foreign");
+            let (src, priority, total) = (other.src, other.priority, seconds(f.total));
+            writeln!(self.s, "{src} was also master, with priority {priority}, {total} in all");
+        }
+        let entries = &self.node.addrs.entries;
+        let contest = router.contest.filter(|_| !contested).and_then(|c| Some((c, entries.get(c.entry)?)));
         if let Some((c, vip)) = contest {
             self.row("foreign");
-            let (by, ago) = (words::mac(c.mac), ago(self.c.now.since(c.heard)));
-            writeln!(self.s, "{} announced by {by}, another host, {ago} ago", vip.addr);
+            let (mac, ago) = (words::mac(c.mac), ago(self.c.now.since(c.heard)));
+            writeln!(self.s, "{} was announced by {mac}, another host, {ago} ago", vip.addr);
         }
     }
 }
