@@ -3,6 +3,7 @@
 
 pub mod auth;
 pub mod diff;
+pub mod fence;
 pub mod ini;
 #[cfg(feature = "import")]
 pub mod keepalived;
