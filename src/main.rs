@@ -15,7 +15,7 @@ use vipd::config::{Config, schema};
 use vipd::daemon::children::mailer;
 use vipd::daemon::logger;
 use vipd::haproxy::command;
-use vipd::preflight::{advice, programs};
+use vipd::preflight::{advice, fence, programs};
 use vipd::report::words;
 #[cfg(feature = "import")]
 use vipd::sys::dir;
@@ -212,6 +212,7 @@ fn check(cfg: &Config, file: &Path) -> u8 {
         return USAGE_ERROR;
     }
     eprint!("{}", advice::advice(cfg, file));
+    eprint!("{}", fence::advice(cfg, file));
     for (line, odd) in programs::warnings(cfg, file) {
         match line {
             0 => eprintln!("{}: warning: {odd}", file.display()),

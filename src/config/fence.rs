@@ -24,6 +24,19 @@ pub fn term(tick: Duration, advert_int: Duration, patience: Duration) -> Option<
     floor(tick, patience.saturating_sub(margin))
 }
 
+/// How long an address itself lives behind the fence, in seconds: so long that it is there as long as it is served,
+/// although it is renewed only when a quarter of that has passed ([`renewal`]).
+pub fn lifetime(term: Duration, advert_int: Duration) -> u32 {
+    const LEAST: u64 = 12;
+    let secs = (term + advert_int).as_secs().saturating_mul(4) / 3;
+    u32::try_from(secs.saturating_add(3).max(LEAST)).unwrap_or(u32::MAX)
+}
+
+/// The age at which an address that lives so many seconds is renewed.
+pub fn renewal(lifetime: u32) -> Duration {
+    Duration::from_secs(u64::from(lifetime)) / 4
+}
+
 /// What may be made of `rest` that the kernel said is left of a lease, or that was worked out from the last advert:
 /// one tick less, in whole ticks.
 pub fn rest(tick: Duration, rest: Duration) -> Option<Duration> {
@@ -77,6 +90,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_address_is_there_as_long_as_it_is_served() {
+        for interval in (10..41_000).step_by(10).map(ms) {
+            for n in 1..10 {
+                let Some(t) = term(ms(4), interval, interval * n) else { continue };
+                let l = lifetime(t, interval);
+                let oldest = renewal(l) + interval;
+                assert!(oldest + t + ms(30) < Duration::from_secs(u64::from(l)), "{interval:?} {n}");
+            }
+        }
+        assert_eq!(lifetime(ms(2976), ms(1000)), 12);
     }
 
     #[test]

@@ -259,8 +259,12 @@ pub struct Vip {
 /// `lease`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lease {
-    /// As long as the down timer of the backups allows.
+    /// `Fence` if the kernel can, else `Address`.
     Auto,
+    /// Milliseconds, kept by the kernel in nf_tables and renewed by the adverts themselves.
+    Fence,
+    /// The addresses' own lifetime, as long as the down timer of the backups allows.
+    Address,
     /// Whole seconds, 1 to 3600.
     Seconds(u32),
     /// Permanent addresses: nothing removes them when vipd is killed.

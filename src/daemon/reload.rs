@@ -67,6 +67,7 @@ impl Daemon {
             return Err((REFUSED, "vipd is stopping\n".to_owned()));
         }
         let (new, mut text) = self.read_new().map_err(|why| (WRONG, why))?;
+        self.prepare_fence(&new).map_err(|why| (REFUSED, format!("{why}\n")))?;
         let before = text.len();
         let old = std::mem::replace(&mut self.setup.config, new.clone());
         for (what, same) in [
@@ -134,6 +135,7 @@ impl Daemon {
         let changes = self.node.reconfigure(old, new, now);
         self.net.resize(self.node.links.len());
         self.recall_sequences();
+        self.settle_fence(new);
         self.node.reconfigure_haproxy(new.haproxy.as_ref(), files, now);
         changes
     }

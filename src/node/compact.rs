@@ -25,6 +25,7 @@ impl Node {
                 self.forget_vmac(link);
             }
         }
+        self.refence();
         self.renumber(&from);
         self.rewire();
         for name in names {

@@ -135,9 +135,9 @@ impl Node {
         }
         if a.priority != 0 && std::mem::take(&mut router.may_resume) {
             // Somebody else is master: whatever our lease says, nothing is resumed.
-            self.addrs.release(i);
+            self.release(i);
         }
-        let was_master = router.is_master();
+        let was_master = self.routers[i].is_master();
         let other = Other { src: a.src, priority: a.priority, refused: None };
         if self.passes_over(i, now, a.src, a.priority) {
             return self.second_master(now, i, other);

@@ -2,4 +2,5 @@
 
 pub mod advice;
 pub mod capabilities;
+pub mod fence;
 pub mod programs;

@@ -185,6 +185,7 @@ mod tests {
         let router = |vrid, v6, ah, vips: &[&str]| Router {
             key: Key::new(1, v6, vrid),
             ifindex: 1,
+            wire: 1,
             vrid,
             v6,
             ah,
@@ -284,6 +285,19 @@ mod tests {
                 _ => {}
             }));
             assert_eq!((gone, who), (1, Some(thread)));
+        });
+    }
+
+    #[test]
+    fn an_attempt_leaves_nothing() {
+        in_namespace(|| {
+            let mut n = Nft::open().unwrap();
+            let flags = flags(&mut n);
+            for _ in 0..3 {
+                assert_eq!(n.batch(|b| nft::attempt(b, flags)), Ok(()));
+                let tables = nft(&["list", "tables"], "").unwrap_or_default();
+                assert!(!tables.contains("attempt"), "{tables}");
+            }
         });
     }
 

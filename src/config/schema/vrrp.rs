@@ -226,6 +226,8 @@ fn lease(r: &mut Reader<'_, '_>, advert_int: Duration, adverts: u32, priority: u
     let leased = priority != 255;
     match entry.value {
         "auto" => return Lease::Auto,
+        "fence" => return Lease::Fence,
+        "address" => return Lease::Address,
         "off" => {
             if leased {
                 let text = format_args!(
@@ -252,8 +254,11 @@ fn lease(r: &mut Reader<'_, '_>, advert_int: Duration, adverts: u32, priority: u
         }
         found => {
             let wrong = if found.is_some() { "out of range" } else { "not known" };
-            let hint = Hint(nearest(entry.value, &["auto, off"]));
-            r.wrong(entry, format_args!("is {wrong}: auto, off, or 1 to 3600 whole seconds{hint}"));
+            let hint = Hint(nearest(entry.value, &["auto", "fence", "address", "off"]));
+            r.wrong(
+                entry,
+                format_args!("is {wrong}: auto, fence, address, off, or 1 to 3600 whole seconds{hint}"),
+            );
             Lease::Auto
         }
     }

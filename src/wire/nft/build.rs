@@ -68,6 +68,8 @@ enum Value<'a> {
 pub struct Batch<'a> {
     buf: &'a mut Vec<u8>,
     seq: u32,
+    /// The name of both tables.
+    pub(super) table: &'static str,
     /// Where the message that is being written, or was written last, starts; its list of expressions as well.
     message: usize,
     list: usize,
@@ -78,7 +80,7 @@ impl<'a> Batch<'a> {
     /// whole of it (EPERM, EOPNOTSUPP); its messages have those that follow.
     pub fn begin(buf: &'a mut Vec<u8>, seq: u32) -> Self {
         buf.clear();
-        let mut batch = Batch { buf, seq, message: 0, list: 0 };
+        let mut batch = Batch { buf, seq, table: TABLE, message: 0, list: 0 };
         batch.frame(BATCH_BEGIN);
         batch
     }
@@ -139,7 +141,7 @@ impl<'a> Batch<'a> {
     /// Adds a table, unless it is there with the same flags: 0 or [`super::OWNED`].
     pub fn table(&mut self, family: Family, flags: u32) {
         self.start(kind::NEWTABLE, CREATE, family);
-        name(self.buf, 1, TABLE);
+        name(self.buf, 1, self.table);
         self.int(2, flags);
         self.stop();
     }
@@ -147,7 +149,7 @@ impl<'a> Batch<'a> {
     /// Removes a table with all that is in it. ENOENT: there is none.
     pub fn del_table(&mut self, family: Family) {
         self.start(kind::DELTABLE, 0, family);
-        name(self.buf, 1, TABLE);
+        name(self.buf, 1, self.table);
         self.stop();
     }
 
@@ -158,7 +160,7 @@ impl<'a> Batch<'a> {
     /// `hook`: its number, the priority, and the interface if it is of one.
     pub(super) fn base_chain(&mut self, family: Family, chain: &str, hook: Option<(u32, i32, Option<&str>)>) {
         self.start(kind::NEWCHAIN, CREATE, family);
-        name(self.buf, 1, TABLE);
+        name(self.buf, 1, self.table);
         name(self.buf, 3, chain);
         if let Some((number, priority, dev)) = hook {
             let at = self.nest(4);
@@ -185,7 +187,7 @@ impl<'a> Batch<'a> {
             Elements::Leases => (TIMEOUT | DYNAMIC, MARK, 4),
         };
         self.start(kind::NEWSET, CREATE, family);
-        name(self.buf, 1, TABLE);
+        name(self.buf, 1, self.table);
         name(self.buf, 2, set);
         self.int(3, flags);
         self.int(4, key);
@@ -234,7 +236,7 @@ impl<'a> Batch<'a> {
         key: &[&[u8]],
     ) -> (usize, usize) {
         self.start(kind, flags, family);
-        name(self.buf, 1, TABLE);
+        name(self.buf, 1, self.table);
         name(self.buf, 2, set);
         let list = self.nest(3);
         let element = self.nest(1);
@@ -255,7 +257,7 @@ impl<'a> Batch<'a> {
     /// Starts a rule at the end of a chain: expressions follow, then `end_rule`.
     pub(super) fn rule(&mut self, family: Family, chain: &str) {
         self.start(kind::NEWRULE, CREATE | APPEND, family);
-        name(self.buf, 1, TABLE);
+        name(self.buf, 1, self.table);
         name(self.buf, 2, chain);
         self.list = self.nest(4);
     }
@@ -389,7 +391,7 @@ pub fn get_table(buf: &mut Vec<u8>, seq: u32, family: Family) {
 
 /// Appends a request for a lease: [`super::Msg::Element`], or an error of ENOENT.
 pub(super) fn get_lease(buf: &mut Vec<u8>, seq: u32, family: Family, set: &str) {
-    let mut batch = Batch { buf, seq: seq.wrapping_sub(1), message: 0, list: 0 };
+    let mut batch = Batch { buf, seq: seq.wrapping_sub(1), table: TABLE, message: 0, list: 0 };
     let (list, element) = batch.start_element(kind::GETSETELEM, 0, family, set, &[&[0; 4]]);
     batch.stop_element(list, element);
 }

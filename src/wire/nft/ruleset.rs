@@ -69,6 +69,8 @@ pub struct Router {
     pub key: Key,
     /// Where its adverts leave; 0: nowhere, and nothing renews its lease.
     pub ifindex: u32,
+    /// The interface whose egress they pass: the parent of a macvlan, else the same.
+    pub wire: u32,
     /// VRID of its adverts.
     pub vrid: u8,
     /// Their family.
@@ -126,6 +128,26 @@ pub fn replace(b: &mut Batch<'_>, flags: u32, plan: &Plan, rest: &dyn Fn(usize) 
             }
         }
     }
+}
+
+/// Makes all of it once, by another name, and removes it again: nothing of it is ever in force. It fails as `replace`
+/// would.
+pub fn attempt(b: &mut Batch<'_>, flags: u32) {
+    b.table = "vipd-attempt";
+    let (addr, ifindex) = (IpAddr::from([127, 0, 0, 1]), 1);
+    let router = Router {
+        key: Key(0),
+        ifindex,
+        wire: ifindex,
+        vrid: 1,
+        v6: false,
+        ah: false,
+        term: 1000,
+        vips: vec![(addr, ifindex)],
+    };
+    let devices = vec![Device { ifindex, name: "lo".to_owned() }];
+    replace(b, flags, &Plan { devices, routers: vec![router] }, &|_| Some(1000));
+    Family::BOTH.iter().for_each(|f| b.del_table(*f));
 }
 
 fn inet(b: &mut Batch<'_>) {
@@ -237,7 +259,8 @@ fn router(b: &mut Batch<'_>, f: Family, r: &Router) {
 
     b.rule(f, "adv");
     b.octet_is(at.saturating_add(1), r.vrid);
-    b.meta_is(Meta::Oif, &r.ifindex.to_ne_bytes());
+    let oif = if f == Family::Netdev { r.wire } else { r.ifindex };
+    b.meta_is(Meta::Oif, &oif.to_ne_bytes());
     let protocol = if r.v6 { libc::ETH_P_IPV6 } else { libc::ETH_P_IP };
     b.meta_is(Meta::Protocol, &(protocol as u16).to_be_bytes());
     b.meta_is(Meta::L4proto, &[if r.ah { AH } else { VRRP }]);

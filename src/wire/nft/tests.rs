@@ -75,6 +75,7 @@ fn one_address_or_key_of_two_routers_is_there_once() {
     let router = |vips: &[&str]| Router {
         key: Key::new(2, false, 51),
         ifindex: 2,
+        wire: 2,
         vrid: 51,
         v6: false,
         ah: false,
