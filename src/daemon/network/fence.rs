@@ -9,7 +9,7 @@ use crate::preflight::fence::wanted;
 use crate::report::words;
 use crate::sys::clock;
 use crate::sys::nft::Nft;
-use crate::wire::nft::{self, Device, Family, Msg, OWNED, Plan};
+use crate::wire::nft::{self, Family, Msg, OWNED, Plan};
 use nix::errno::Errno;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -131,13 +131,8 @@ impl Daemon {
         let Some(nft) = &mut self.net.fence.nft else { return Ok(()) };
         for _ in 0..TRIES {
             let (plan, rests) = self.node.fence_plan(clock::now());
-            let mut with_device = plan.clone();
-            if plan.devices.is_empty() {
-                // Shows whether the kernel can.
-                with_device.devices.push(Device { ifindex: 1, name: "lo".to_owned() });
-            }
             let flags = self.net.fence.flags;
-            nft.batch(|b| nft::replace(b, flags, &with_device, &|i| rests.get(i).copied().flatten()))?;
+            nft.batch(|b| nft::replace(b, flags, &plan, &|i| rests.get(i).copied().flatten()))?;
             self.net.fence.plan = plan;
             // Of what was heard by now most is our own doing.
             if nft.events_fd().is_none() || nft.events(|_| {}) && nft.is_intact() {

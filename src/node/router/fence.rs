@@ -190,21 +190,24 @@ impl Node {
         for l in self.links.iter().filter(|l| l.has_sockets && l.vmac.is_none()) {
             plan.devices.extend(l.ifindex.map(|ifindex| Device { ifindex, name: l.name.clone() }));
         }
-        // An address that is handed over is behind the lease of the one who serves it.
-        let mut order: Vec<usize> =
-            (0..self.routers.len()).filter(|i| self.addrs.fence(*i).is_some()).collect();
-        order.sort_by_key(|i| (self.routers[*i].lease.end.is_none(), self.routers[*i].retired));
+        if plan.devices.is_empty() {
+            // Shows whether the kernel can.
+            plan.devices.push(Device { ifindex: 1, name: "lo".to_owned() });
+        }
         let mut leases = vec![Lease::default(); self.routers.len()];
-        for i in order {
-            let Some(term) = self.addrs.fence(i) else { continue };
-            // A master that had none by now.
-            let by_advert = || self.routers[i].is_master().then(|| self.addrs.last_advert(i)).flatten();
-            let end = self.routers[i].lease.end.or_else(|| by_advert().map(|t| t + term));
-            let left = end.map(|end| end.since(now).min(term)).filter(|left| !left.is_zero());
-            leases[i].term = Some(term);
-            leases[i].end = end.map(|_| now + left.unwrap_or_default());
-            rests.push(left.map(ms).filter(|ms| *ms > 0));
-            plan.routers.push(self.planned(i, term));
+        // An address that is handed over is behind the lease of the one who serves it.
+        let rank = |r: &crate::node::Router| (r.lease.end.is_none(), r.retired);
+        for turn in [(false, false), (false, true), (true, false), (true, true)] {
+            for (i, r) in self.routers.iter().enumerate().filter(|(_, r)| rank(r) == turn) {
+                let Some(term) = self.addrs.fence(i) else { continue };
+                // A master that had none by now.
+                let last = self.addrs.last_advert(i).filter(|_| r.is_master());
+                let end = r.lease.end.or(last.map(|t| t + term));
+                let left = end.map(|end| end.since(now).min(term));
+                leases[i] = Lease { term: Some(term), end: left.map(|left| now + left) };
+                rests.push(left.map(ms).filter(|ms| *ms > 0));
+                plan.routers.push(self.planned(i, term));
+            }
         }
         for (r, lease) in self.routers.iter_mut().zip(leases) {
             r.lease = lease;
