@@ -377,6 +377,8 @@ pub struct Vrrp {
     pub garp: Garp,
     /// `lease`
     pub lease: Lease,
+    /// `accept`: whether packets for the VIPs are accepted (Accept_Mode, RFC 9568 §6.1).
+    pub accept: bool,
     /// `make_before_break`
     pub make_before_break: bool,
     /// `handover_timeout`, 0.01 to 3600 s; the default is min((N + 1) × advert_int, 5 s), N = `down_timer_adverts`.

@@ -199,6 +199,10 @@ mod tests {
                 router(52, true, false, &["2001:db8::1", "fe80::1"]),
                 router(53, false, true, &["192.0.2.3", "192.0.2.1"]),
             ],
+            refused: ["192.0.2.3", "fe80::1", "2001:db8::1"]
+                .iter()
+                .map(|v| (v.parse().unwrap(), 1))
+                .collect(),
         }
     }
 

@@ -18,6 +18,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("fence_follows_a_reload", reloaded),
     ("fence_follows_its_interface", interface),
     ("fence_falls_back", falls_back),
+    ("accept_no_answers_arp_alone", accepts_not),
     ("fence_goes_with_a_clean_stop", stopped),
 ];
 
@@ -340,6 +341,39 @@ fn interface(w: &World) -> Result<()> {
     Ok(())
 }
 
+/// With any lease: who asks for the MAC is told, and nobody can connect.
+fn accepts_not(w: &World) -> Result<()> {
+    for lease in ["fence", "address"] {
+        let r = router(100).v3().with(&format!("lease = {lease}\naccept = no"));
+        let one = Vipd::run(&w.one, None, &[r])?;
+        w.watcher.wait_holder(VIP, "node1", ELECTION)?;
+        one.wait_log("Sending gratuitous ARPs", secs(1))?;
+        let prober = Prober::start(&w.client, &[v4(VIP)])?;
+        let syn = Prober::start_tcp(&w.client, &[w.one.addr()], &[&w.one])?;
+        let from = Instant::now();
+        std::thread::sleep(ms(300));
+        always_one(&prober, from)?;
+        always_one(&syn, from)?;
+        let connects = || {
+            let text =
+                "import socket,sys; s = socket.socket(); s.settimeout(0.3); s.connect((sys.argv[1], 9))";
+            let out = w.client.output(Command::new("python3").args(["-c", text, VIP]));
+            out.map(|out| String::from_utf8_lossy(&out.stderr).into_owned())
+        };
+        let text = connects()?;
+        ensure!(text.contains("timed out"), "{lease}: {text}");
+        // A reload lets it accept.
+        let r = router(100).v3().with(&format!("lease = {lease}"));
+        w.one.write("vipd.ini", &Vipd::ini(&w.one, None, &[r]))?;
+        ensure!(one.cli(&["reload"])?.status.success(), "{lease}: not reloaded");
+        let text = connects()?;
+        ensure!(text.contains("refused"), "{lease}: {text}");
+        one.terminate();
+        one.wait_exit(secs(9))?;
+    }
+    Ok(())
+}
+
 /// A kernel without nf_tables.
 fn falls_back(w: &World) -> Result<()> {
     let start = |lease: &str| -> Result<Proc> {
@@ -351,7 +385,7 @@ fn falls_back(w: &World) -> Result<()> {
         Proc::start(&w.one, "vipd", cmd)
     };
     let insists = start("lease = fence")?;
-    insists.wait_log("lease = fence: nf_tables: Protocol not supported", secs(2))?;
+    insists.wait_log("lease = fence or accept = no: nf_tables: Protocol not supported", secs(2))?;
     let status = insists.wait_exit(secs(2))?;
     ensure!(status.code() == Some(1), "{status}");
     let auto = start("lease = auto")?;

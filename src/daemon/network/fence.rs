@@ -63,7 +63,7 @@ impl Daemon {
         self.remove_fence();
         self.node.set_fence(None);
         if insists {
-            return Err(Fatal(format!("lease = fence: {why}")));
+            return Err(Fatal(format!("lease = fence or accept = no: {why}")));
         }
         log::warn!(
             "no leases in milliseconds ({why}): the addresses' own lifetimes are used instead, in whole seconds; \
@@ -82,7 +82,11 @@ impl Daemon {
         let Err(e) = self.try_fence(&[]) else { return Ok(()) };
         self.remove_fence();
         self.node.set_fence(None);
-        if insists { Err(format!("lease = fence: nf_tables: {}", words::errno(e as i32))) } else { Ok(()) }
+        if insists {
+            Err(format!("lease = fence or accept = no: nf_tables: {}", words::errno(e as i32)))
+        } else {
+            Ok(())
+        }
     }
 
     /// At a reload, when it is done: nobody may want them any more.

@@ -209,6 +209,14 @@ impl Node {
                 plan.routers.push(self.planned(i, term));
             }
         }
+        for (i, _) in self.routers.iter().enumerate().filter(|(_, r)| !r.cfg.accept && !r.is_owner()) {
+            for (_, e) in self.addrs.of(i) {
+                let vip = (e.addr, self.links[e.link].ifindex.unwrap_or(0));
+                if !plan.refused.contains(&vip) {
+                    plan.refused.push(vip);
+                }
+            }
+        }
         for (r, lease) in self.routers.iter_mut().zip(leases) {
             r.lease = lease;
         }

@@ -19,6 +19,7 @@ const VERDICT: u32 = 0xffff_ff00;
 #[derive(Clone, Copy)]
 pub(super) enum Verdict {
     Drop = 0,
+    Accept = 1,
     Jump = -3,
     Goto = -4,
     Return = -5,
@@ -50,6 +51,8 @@ pub(super) const SECOND: u32 = 9;
 pub(super) enum Elements {
     /// Verdicts by key: nft's type of the key, and its octets.
     Verdicts(u32, u32),
+    /// Nothing but keys.
+    Keys(u32, u32),
     /// Leases: one element of 4 octets, with a timeout.
     Leases,
 }
@@ -184,6 +187,7 @@ impl<'a> Batch<'a> {
         const GC_MS: u32 = 10_000;
         let (flags, key, len) = match holds {
             Elements::Verdicts(key, len) => (MAP, *key, *len),
+            Elements::Keys(key, len) => (0, *key, *len),
             Elements::Leases => (TIMEOUT | DYNAMIC, MARK, 4),
         };
         self.start(kind::NEWSET, CREATE, family);
@@ -197,6 +201,7 @@ impl<'a> Batch<'a> {
                 self.int(6, VERDICT);
                 self.int(7, 16); // octets of struct nft_verdict
             }
+            Elements::Keys(..) => {}
             // An element that has ended is there until it is collected. No size: with one, it would count.
             Elements::Leases => self.int(12, GC_MS),
         }
@@ -210,6 +215,12 @@ impl<'a> Batch<'a> {
         let data = self.nest(2);
         self.verdict_data(Verdict::Goto, Some(chain));
         self.unnest(data);
+        self.stop_element(list, element);
+    }
+
+    /// A key of a set.
+    pub(super) fn key(&mut self, family: Family, set: &str, key: &[&[u8]]) {
+        let (list, element) = self.start_element(kind::NEWSETELEM, CREATE, family, set, key);
         self.stop_element(list, element);
     }
 
@@ -326,11 +337,10 @@ impl<'a> Batch<'a> {
         self.expression("bitwise", &[(1, register()), (2, register()), (3, len), (4, mask), (5, xor)]);
     }
 
-    /// Goes on if the register is not in a set.
-    pub(super) fn unless_in(&mut self, set: &str) {
-        const INVERTED: u32 = 1;
-        let (set, register) = (Value::Name(set), Value::Int(FIRST));
-        self.expression("lookup", &[(1, set), (2, register), (5, Value::Int(INVERTED))]);
+    /// Goes on if the register is in a set, or else if it is not.
+    pub(super) fn is_in(&mut self, set: &str, wanted: bool) {
+        let (set, register, inverted) = (Value::Name(set), Value::Int(FIRST), Value::Int(u32::from(!wanted)));
+        self.expression("lookup", &[(1, set), (2, register), (5, inverted)]);
     }
 
     /// The verdict that a map has for the register.

@@ -29,6 +29,17 @@
 //!               update @lKEY { 0 timeout T }
 //! ```
 //!
+//! Where addresses are not to be accepted, `inet` has these as well:
+//!
+//! ```text
+//!   set na4 ADDRESS; set na6 ADDRESS; set nal6 INTERFACE . ADDRESS
+//!   chain in: input, priority -300
+//!     ip daddr @na4 drop
+//!     icmpv6 type 135 accept, 136 accept
+//!     ip6 daddr @na6 drop
+//!     iif . ip6 daddr @nal6 drop
+//! ```
+//!
 //! prerouting before conntrack (-200) and postrouting after source NAT (100) also see what is translated to or from an
 //! address. `dead` asks the routing table: an address that another node holds is passed on by a router or a bridge.
 //! Neighbour advertisements need no rule of their own: the kernel sends them from the address itself. An advert of
@@ -90,6 +101,8 @@ pub struct Plan {
     pub devices: Vec<Device>,
     /// Virtual routers.
     pub routers: Vec<Router>,
+    /// Addresses that answer ARP and neighbour solicitations and nothing else, each with the index of its interface.
+    pub refused: Vec<(IpAddr, u32)>,
 }
 
 /// Octets before what an authentication header protects: next header (1), length (1), and so on up to the digest.
@@ -107,7 +120,10 @@ pub fn replace(b: &mut Batch<'_>, flags: u32, plan: &Plan, rest: &dyn Fn(usize) 
         b.table(family, flags);
         b.chain(family, "adv");
         match family {
-            Family::Inet => inet(b),
+            Family::Inet => {
+                inet(b);
+                refuse(b, &plan.refused);
+            }
             Family::Netdev => netdev(b, &plan.devices),
         }
         let mut seen: Vec<(IpAddr, u32)> = Vec::new();
@@ -146,17 +162,72 @@ pub fn attempt(b: &mut Batch<'_>, flags: u32) {
         vips: vec![(addr, ifindex)],
     };
     let devices = vec![Device { ifindex, name: "lo".to_owned() }];
-    replace(b, flags, &Plan { devices, routers: vec![router] }, &|_| Some(1000));
+    replace(b, flags, &Plan { devices, routers: vec![router], refused: vec![(addr, ifindex)] }, &|_| {
+        Some(1000)
+    });
     Family::BOTH.iter().for_each(|f| b.del_table(*f));
 }
 
-fn inet(b: &mut Batch<'_>) {
-    const ADDRESS: Elements = Elements::Verdicts(7, 4);
-    const ADDRESS_V6: Elements = Elements::Verdicts(8, 16);
-    const SCOPED: Elements = Elements::Verdicts(20 << 6 | 8, 20);
+/// nft's types of keys, and their octets: an IPv4 address, an IPv6 address, an interface and an IPv6 address.
+const ADDRESS: (u32, u32) = (7, 4);
+const ADDRESS_V6: (u32, u32) = (8, 16);
+const SCOPED: (u32, u32) = (20 << 6 | 8, 20);
+
+/// What is for one of these addresses is dropped, but for neighbour solicitations and advertisements.
+fn refuse(b: &mut Batch<'_>, addresses: &[(IpAddr, u32)]) {
     let f = Family::Inet;
-    for (set, holds) in [("vip4", ADDRESS), ("vip6", ADDRESS_V6), ("ll6", SCOPED)] {
-        b.set(f, set, &holds);
+    if addresses.is_empty() {
+        return;
+    }
+    for (set, (key, len)) in [("na4", ADDRESS), ("na6", ADDRESS_V6), ("nal6", SCOPED)] {
+        b.set(f, set, &Elements::Keys(key, len));
+    }
+    b.base_chain(f, "in", Some((1, -300, None)));
+    for kind in [135, 136] {
+        b.rule(f, "in");
+        b.meta_is(Meta::Nfproto, &[libc::NFPROTO_IPV6 as u8]);
+        b.meta_is(Meta::L4proto, &[libc::IPPROTO_ICMPV6 as u8]);
+        b.octet_is(0, kind);
+        b.verdict(Verdict::Accept, None);
+        b.end_rule();
+    }
+    for set in ["na4", "na6", "nal6"] {
+        b.rule(f, "in");
+        address_of(b, set == "na4", (set == "nal6").then_some(Meta::Iif), 16, 24);
+        b.is_in(set, true);
+        b.counter();
+        b.verdict(Verdict::Drop, None);
+        b.end_rule();
+    }
+    for (addr, ifindex) in addresses {
+        match addr {
+            IpAddr::V4(a) => b.key(f, "na4", &[&a.octets()]),
+            IpAddr::V6(a) if a.is_unicast_link_local() => {
+                b.key(f, "nal6", &[&ifindex.to_ne_bytes(), &a.octets()]);
+            }
+            IpAddr::V6(a) => b.key(f, "na6", &[&a.octets()]),
+        }
+    }
+}
+
+/// Loads an address of the packet, of IPv4 from offset `at4`, of IPv6 from `at6`, behind an interface if one is named.
+fn address_of(b: &mut Batch<'_>, v4: bool, interface: Option<Meta>, at4: u32, at6: u32) {
+    let nfproto = if v4 { libc::NFPROTO_IPV4 } else { libc::NFPROTO_IPV6 };
+    b.meta_is(Meta::Nfproto, &[nfproto as u8]);
+    match interface {
+        Some(interface) => {
+            b.meta(interface);
+            b.payload(Base::Network, at6, 16, SECOND);
+        }
+        None if v4 => b.network(at4, 4),
+        None => b.network(at6, 16),
+    }
+}
+
+fn inet(b: &mut Batch<'_>) {
+    let f = Family::Inet;
+    for (set, (key, len)) in [("vip4", ADDRESS), ("vip6", ADDRESS_V6), ("ll6", SCOPED)] {
+        b.set(f, set, &Elements::Verdicts(key, len));
     }
     b.chain(f, "dead");
     for source in [false, true] {
@@ -175,19 +246,9 @@ fn inet(b: &mut Batch<'_>) {
 
 /// The rules that look the address of a packet up: of IPv4 at offset `v4`, of IPv6 at `v6`.
 fn by_address(b: &mut Batch<'_>, chain: &str, interface: Meta, v4: u32, v6: u32) {
-    for (nfproto, set) in
-        [(libc::NFPROTO_IPV4, "vip4"), (libc::NFPROTO_IPV6, "vip6"), (libc::NFPROTO_IPV6, "ll6")]
-    {
+    for set in ["vip4", "vip6", "ll6"] {
         b.rule(Family::Inet, chain);
-        b.meta_is(Meta::Nfproto, &[nfproto as u8]);
-        match set {
-            "vip4" => b.network(v4, 4),
-            "vip6" => b.network(v6, 16),
-            _ => {
-                b.meta(interface);
-                b.payload(Base::Network, v6, 16, SECOND);
-            }
-        }
+        address_of(b, set == "vip4", (set == "ll6").then_some(interface), v4, v6);
         b.verdict_map(set);
         b.end_rule();
     }
@@ -227,7 +288,7 @@ fn router(b: &mut Batch<'_>, f: Family, r: &Router) {
 
     b.rule(f, &own);
     b.zero();
-    b.unless_in(&lease);
+    b.is_in(&lease, false);
     match f {
         Family::Inet => b.verdict(Verdict::Goto, Some("dead")),
         Family::Netdev => {
@@ -248,7 +309,7 @@ fn router(b: &mut Batch<'_>, f: Family, r: &Router) {
     b.end_rule();
     b.rule(f, &advert);
     b.zero();
-    b.unless_in(&lease);
+    b.is_in(&lease, false);
     b.counter();
     b.verdict(Verdict::Drop, None);
     b.end_rule();

@@ -83,7 +83,7 @@ fn one_address_or_key_of_two_routers_is_there_once() {
         vips: vips.iter().map(|v| (v.parse().unwrap(), 2)).collect(),
     };
     let bytes = |routers| {
-        let plan = Plan { devices: Vec::new(), routers };
+        let plan = Plan { routers, ..Plan::default() };
         let mut buf = Vec::new();
         let mut b = Batch::begin(&mut buf, 0);
         replace(&mut b, 0, &plan, &|_| Some(50));
