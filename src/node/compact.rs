@@ -25,7 +25,9 @@ impl Node {
                 self.forget_vmac(link);
             }
         }
-        self.refence();
+        if !names.is_empty() {
+            self.refence();
+        }
         self.renumber(&from);
         self.rewire();
         for name in names {

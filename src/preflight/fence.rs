@@ -26,7 +26,7 @@ fn refusal() -> Option<Errno> {
         Ok(nft) => nft,
         Err(e) => return Some(e),
     };
-    let attempt = |flags| nft.batch(|b| attempt(b, flags)).err();
+    let attempt = |flags| nft.batch(&|b| attempt(b, flags)).err();
     [OWNED, 0]
         .into_iter()
         .map(attempt)

@@ -70,7 +70,7 @@ impl Nft {
     /// The first error of the kernel: nothing was applied. EPERM without `CAP_NET_ADMIN`, or if the tables are another
     /// process's; EOPNOTSUPP if the kernel has no nf_tables or does not know a flag; ENOENT of what is not there, an
     /// expression or an interface too; EMSGSIZE if it is more than the socket may send.
-    pub fn batch(&mut self, build: impl FnOnce(&mut Batch<'_>)) -> nix::Result<()> {
+    pub fn batch(&mut self, build: &dyn Fn(&mut Batch<'_>)) -> nix::Result<()> {
         let whole = self.seq.wrapping_add(1);
         let mut batch = Batch::begin(&mut self.out, whole);
         build(&mut batch);
@@ -207,12 +207,12 @@ mod tests {
     }
 
     fn replace(n: &mut Nft, flags: u32, rest: Option<u64>) {
-        n.batch(|b| nft::replace(b, flags, &plan(), &|i| rest.filter(|_| i == 0))).unwrap();
+        n.batch(&|b| nft::replace(b, flags, &plan(), &|i| rest.filter(|_| i == 0))).unwrap();
     }
 
     /// The flags that this kernel has.
     fn flags(n: &mut Nft) -> u32 {
-        match n.batch(|b| nft::replace(b, OWNED, &Plan::default(), &|_| None)) {
+        match n.batch(&|b| nft::replace(b, OWNED, &Plan::default(), &|_| None)) {
             Err(Errno::EOPNOTSUPP) => 0,
             done => done.map(|()| OWNED).unwrap(),
         }
@@ -241,8 +241,8 @@ mod tests {
             let key = Key::new(1, false, 51);
             replace(&mut n, flags, None);
             assert_eq!(n.rest(key), Ok(None));
-            assert_eq!(n.batch(|b| nft::close(b, Family::Inet, key)), Err(Errno::ENOENT));
-            n.batch(|b| nft::open(b, key, 2976)).unwrap();
+            assert_eq!(n.batch(&|b| nft::close(b, Family::Inet, key)), Err(Errno::ENOENT));
+            n.batch(&|b| nft::open(b, key, 2976)).unwrap();
             let left = n.rest(key).unwrap().unwrap();
             assert!((2000..=2980).contains(&left), "{left}");
             // All is replaced, and this lease goes on.
@@ -250,23 +250,23 @@ mod tests {
             let left = n.rest(key).unwrap().unwrap();
             assert!((1000..=1504).contains(&left), "{left}");
             for f in Family::BOTH {
-                n.batch(|b| nft::reopen(b, f, key, 60_000)).unwrap();
+                n.batch(&|b| nft::reopen(b, f, key, 60_000)).unwrap();
             }
             assert!(n.rest(key).unwrap().unwrap() > 50_000);
             for f in Family::BOTH {
-                n.batch(|b| nft::close(b, f, key)).unwrap();
-                assert_eq!(n.batch(|b| nft::reopen(b, f, key, 1000)), Err(Errno::ENOENT));
+                n.batch(&|b| nft::close(b, f, key)).unwrap();
+                assert_eq!(n.batch(&|b| nft::reopen(b, f, key, 1000)), Err(Errno::ENOENT));
             }
             assert_eq!(n.rest(key), Ok(None));
             // A restart: what the one before left can be read, and is taken over.
-            n.batch(|b| nft::open(b, key, 60_000)).unwrap();
+            n.batch(&|b| nft::open(b, key, 60_000)).unwrap();
             drop(n);
             let mut n = Nft::open().unwrap();
             assert!(n.is_intact() && n.rest(key).unwrap().unwrap() > 50_000);
             replace(&mut n, flags, Some(60_000));
             // Nobody else can remove an owned table, and what was removed is noticed.
             let mut other = Nft::open().unwrap();
-            let removed = other.batch(|b| b.del_table(Family::Inet));
+            let removed = other.batch(&|b| b.del_table(Family::Inet));
             assert_eq!(removed, if flags == 0 { Ok(()) } else { Err(Errno::EPERM) });
             assert_eq!(n.is_intact(), flags != 0);
         });
@@ -280,7 +280,7 @@ mod tests {
             n.watch().unwrap();
             assert!(n.events(|m| panic!("{m:?}")));
             let mut other = Nft::open().unwrap();
-            other.batch(|b| b.del_table(Family::Netdev)).unwrap();
+            other.batch(&|b| b.del_table(Family::Netdev)).unwrap();
             let (mut gone, mut who) = (0, None);
             let thread = nix::unistd::gettid().as_raw() as u32;
             assert!(n.events(|m| match m {
@@ -298,7 +298,7 @@ mod tests {
             let mut n = Nft::open().unwrap();
             let flags = flags(&mut n);
             for _ in 0..3 {
-                assert_eq!(n.batch(|b| nft::attempt(b, flags)), Ok(()));
+                assert_eq!(n.batch(&|b| nft::attempt(b, flags)), Ok(()));
                 let tables = nft(&["list", "tables"], "").unwrap_or_default();
                 assert!(!tables.contains("attempt"), "{tables}");
             }
@@ -309,12 +309,12 @@ mod tests {
     fn nothing_is_applied_if_anything_is_refused() {
         in_namespace(|| {
             let mut n = Nft::open().unwrap();
-            let refused = n.batch(|b| {
+            let refused = n.batch(&|b| {
                 nft::replace(b, 0, &plan(), &|_| None);
                 nft::close(b, Family::Inet, Key::new(1, false, 51));
             });
             assert_eq!((refused, n.is_intact()), (Err(Errno::ENOENT), false));
-            let removed: Vec<_> = Family::BOTH.iter().map(|f| n.batch(|b| b.del_table(*f))).collect();
+            let removed: Vec<_> = Family::BOTH.iter().map(|f| n.batch(&|b| b.del_table(*f))).collect();
             assert_eq!(removed, [Err(Errno::ENOENT), Err(Errno::ENOENT)]);
         });
     }

@@ -136,7 +136,7 @@ impl Daemon {
         for _ in 0..TRIES {
             let (plan, rests) = self.node.fence_plan(clock::now());
             let flags = self.net.fence.flags;
-            nft.batch(|b| nft::replace(b, flags, &plan, &|i| rests.get(i).copied().flatten()))?;
+            nft.batch(&|b| nft::replace(b, flags, &plan, &|i| rests.get(i).copied().flatten()))?;
             self.net.fence.plan = plan;
             // Of what was heard by now most is our own doing.
             if nft.events_fd().is_none() || nft.events(|_| {}) && nft.is_intact() {
@@ -175,16 +175,16 @@ impl Daemon {
                 let left =
                     self.node.lease_left(router, now).filter(|_| self.node.may_open(router, decided, now));
                 if let Some(ms) = left.map(millis) {
-                    done = nft.batch(|b| nft::open(b, key, ms));
+                    done = nft.batch(&|b| nft::open(b, key, ms));
                 }
             }
             Op::Extend { key, until } => {
                 let ms = millis(until.since(now));
-                done = each(|f| nft.batch(|b| nft::reopen(b, f, key, ms)));
+                done = each(|f| nft.batch(&|b| nft::reopen(b, f, key, ms)));
             }
             // To delete what is not there costs the kernel some 15 ms. While a machine is suspended leases stand still.
             Op::Close { key, end } if now >= end + LATE && nft.rest(key) == Ok(None) => {}
-            Op::Close { key, .. } => done = each(|f| nft.batch(|b| nft::close(b, f, key))),
+            Op::Close { key, .. } => done = each(|f| nft.batch(&|b| nft::close(b, f, key))),
         }
         if let Err(e) = done {
             log::error!("nf_tables: {}", words::errno(e as i32));
@@ -200,7 +200,7 @@ impl Daemon {
     pub(crate) fn reopen(&mut self, router: usize, rest: Duration) {
         if let (Some(nft), Some(key)) = (&mut self.net.fence.nft, self.node.lease_key(router)) {
             // Without it the advert fails once more.
-            let _ = nft.batch(|b| nft::open(b, key, millis(rest)));
+            let _ = nft.batch(&|b| nft::open(b, key, millis(rest)));
         }
     }
 
@@ -235,7 +235,7 @@ impl Daemon {
 
     fn remove_tables(&mut self) {
         if let Some(nft) = &mut self.net.fence.nft
-            && let Err(e) = each(|f| nft.batch(|b| b.del_table(f)))
+            && let Err(e) = each(|f| nft.batch(&|b| b.del_table(f)))
             && e != Errno::EPERM
         {
             log::debug!("nf_tables: {}", words::errno(e as i32));
