@@ -18,7 +18,7 @@ use vipd::daemon::children::mailer;
 use vipd::daemon::logger;
 use vipd::haproxy::command;
 use vipd::preflight::surroundings::{self, Host};
-use vipd::preflight::{advice, programs};
+use vipd::preflight::{advice, fence, programs};
 use vipd::report::words;
 #[cfg(feature = "import")]
 use vipd::sys::dir;
@@ -290,6 +290,7 @@ fn check(cfg: &Config, file: &Path) -> u8 {
     }
     eprint!("{}", advice::advice(cfg, file));
     look_around(cfg, file);
+    eprint!("{}", fence::advice(cfg, file));
     for (line, odd) in programs::warnings(cfg, file) {
         match line {
             0 => eprintln!("{}: warning: {odd}", file.display()),

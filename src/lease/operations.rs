@@ -42,9 +42,10 @@ pub(super) struct Renewals {
 }
 
 impl Renewals {
-    /// An advert went out. `overdue`: leases of its router were not renewed for a while.
-    pub(super) fn advert_sent(&mut self, overdue: bool) {
-        self.advert_since = true;
+    /// An advert went out, after which a round is due soon (`renews`). `overdue`: leases of its router were not
+    /// renewed for a while.
+    pub(super) fn advert_sent(&mut self, renews: bool, overdue: bool) {
+        self.advert_since |= renews;
         self.overdue |= overdue;
     }
 
@@ -261,10 +262,10 @@ impl AddrBook {
         self.renewals.overdue || (self.renewals.advert_since && since >= RENEWAL_GAP) || since >= self.step()
     }
 
-    /// L/8 of the shortest lease, at least 0.25 s.
+    /// L/8 of the shortest lease, at least 0.25 s; behind the fence L/4.
     fn step(&self) -> Duration {
-        let shortest = self.held().filter_map(|e| self.terms(e.router).lease).min().unwrap_or(1);
-        (Duration::from_secs(u64::from(shortest)) / 8).max(RENEWAL_GAP)
+        let step = |e: &Entry| Some(self.leasing[e.router].renewal(self.terms(e.router).lease?).1);
+        self.held().filter_map(step).min().unwrap_or_default().max(RENEWAL_GAP)
     }
 
     fn held(&self) -> impl Iterator<Item = &Entry> {

@@ -24,7 +24,7 @@ impl Node {
             if resume {
                 self.step(j, now, Input::Resume);
             } else {
-                self.addrs.release(j);
+                self.release(j);
                 self.step(j, now, Input::Start);
             }
         }
@@ -33,6 +33,9 @@ impl Node {
     /// The peers have not given up on us: our last advert is at most d older than the last renewal.
     pub(super) fn is_still_leased(&self, i: usize, now: Time) -> bool {
         const MARGIN: Duration = Duration::from_millis(200);
+        if self.addrs.fence(i).is_some() {
+            return self.lease_left(i, now).is_some();
+        }
         let Some(age) = self.addrs.lease_age(i, now) else {
             return false;
         };

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// A turn may take this long: 250 virtual routers that become master together send 250 adverts.
-const SLOW_TURN: Duration = Duration::from_millis(50);
+pub(super) const SLOW_TURN: Duration = Duration::from_millis(50);
 /// At most one line in this time about adverts that cannot be sent to one place.
 const SEND_FAILED_QUIET: Duration = Duration::from_secs(10);
 
@@ -28,7 +28,7 @@ impl Node {
         }
     }
 
-    fn stalled(&mut self, i: usize, now: Time, last: Time) {
+    pub(super) fn stalled(&mut self, i: usize, now: Time, last: Time) {
         self.routers[i].stats.stalls += 1;
         self.emit(Event::Stalled { router: i, silence: now.since(last) });
         self.step(i, now, Input::Stall);
@@ -73,6 +73,9 @@ impl Node {
         i.auth.reserve(wall);
         if i.auth.must_save() {
             self.push(Effect::Remember { router, memory: Memory::Sequence });
+        }
+        if priority != 0 {
+            self.open_lease(router, now);
         }
         self.push(Effect::Advert { router, priority, decided: now });
     }
@@ -128,7 +131,11 @@ impl Node {
             if self.links[i.link].running {
                 i.flap_until = None;
             }
-        } else if i.is_master() && !i.machine.is_soliciting() {
+            return;
+        }
+        self.lease_renewed(router, before);
+        let i = &mut self.routers[router];
+        if i.is_master() && !i.machine.is_soliciting() {
             if i.machine.advertised() {
                 self.set_terms(router);
             }

@@ -24,6 +24,7 @@ pub use effect::{Effect, Memory};
 pub use interface::Link;
 pub use interface::vmac::{Vmac, VmacOp};
 pub use reload::{Change, What};
+pub use router::fence;
 pub use router::foreign::{Contest, Rival};
 pub use router::group::Group;
 pub use router::handover::Hold;
@@ -60,6 +61,8 @@ pub struct Node {
     pub haproxy: Option<Supervisor>,
     /// All checks, in the order of the file.
     pub checks: Vec<Check>,
+    /// How often somebody removed the tables of the leases.
+    pub fence_removals: u64,
     life: Life,
     /// Origin of the grid of all adverts.
     epoch: Time,
@@ -92,6 +95,7 @@ impl Node {
             addrs: AddrBook::default(),
             haproxy: cfg.haproxy.clone().map(|h| Supervisor::new(h, now)),
             checks: Vec::new(),
+            fence_removals: 0,
             life: Life::Starting,
             epoch: now,
             stale: false,
@@ -162,6 +166,7 @@ impl Node {
             at = earlier(at, router.announcer.deadline());
             at = earlier(at, self.hold_deadline(i));
             at = earlier(at, router.farewell_at());
+            at = earlier(at, self.hand_over_deadline(i));
             at = earlier(at, router.foreign.deadline());
             at = earlier(at, router.refused.until);
         }
@@ -214,6 +219,7 @@ impl Node {
                 self.tick_machine(i, now);
             }
             self.tick_farewell(i, now);
+            self.tick_hand_over(i, now);
             if self.routers[i].foreign.deadline().is_some_and(|t| now >= t) {
                 self.end_foreign(i, false);
             }

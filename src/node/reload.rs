@@ -54,6 +54,8 @@ impl Node {
 
     /// Takes a configuration up; at the start it is the first one. `checks` are those of the last one.
     pub(super) fn take_up(&mut self, checks: &[config::Check], new: &Config, now: Time) -> Vec<Change> {
+        // First of all: the leases are those of a shorter interval before anything is said of it.
+        self.refence();
         let from = self.match_instances(new, now);
         self.renumber(&from);
         self.new_checks(checks, new, now);

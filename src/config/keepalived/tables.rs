@@ -113,7 +113,7 @@ version native_ipv6 accept check_unicast_src promote_secondaries debug smtp_aler
 unicast_ttl ! vipd sends with a TTL of 255\n\
 notify_deleted notify_master_rx_lower_pri notify_priority_changes ! hooks are called for changes of state only\n\
 dont_track_primary = dont_track_primary = yes\n\
-no_accept ! the addresses are there to be served\n\
+no_accept = accept = no\n\
 strict_mode ! the firewall rules and the refusals of strict mode do not exist here; it also turns authentication off, as with keepalived\n\
 virtual_routes virtual_rules ! vipd moves no routes: a notify hook can do it\n\
 track_file ! a [check NAME] of type exec can read a file, and `track` it\n\

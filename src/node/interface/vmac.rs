@@ -119,6 +119,9 @@ impl Node {
         }
         if ours {
             self.addrs.link_is(i, Some(l.ifindex));
+            if self.links[i].ifindex.is_none() {
+                self.refence();
+            }
             let link = &mut self.links[i];
             (link.ifindex, link.mac, link.mtu) = (Some(l.ifindex), l.mac, l.mtu);
             if let Some(v) = &mut link.vmac {

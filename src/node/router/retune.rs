@@ -54,6 +54,7 @@ impl Node {
     pub(crate) fn set_terms(&mut self, i: usize) {
         let router = &self.routers[i];
         self.addrs.set_terms(i, &router.cfg, router.machine.lease_wait());
+        self.refence();
     }
 
     /// It leaves as in a stop, alone.
@@ -69,7 +70,7 @@ impl Node {
         let router = &mut self.routers[i];
         router.faults = Faults::default();
         if router.hold.is_none() {
-            self.addrs.release(i);
+            self.release(i);
         }
     }
 }

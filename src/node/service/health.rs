@@ -74,7 +74,7 @@ impl Node {
         if self.routers[i].hold.is_some() {
             self.end_hold(i, now);
         } else if !self.routers[i].may_resume {
-            self.addrs.release(i);
+            self.release(i);
         }
     }
 

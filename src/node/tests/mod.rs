@@ -3,6 +3,7 @@
 mod addresses;
 mod composed;
 mod farewell;
+mod fenced;
 mod flood;
 mod groups;
 mod handover;
@@ -34,6 +35,7 @@ use crate::vrrp::authentication::Authentication;
 use crate::vrrp::machine::{Input, Kind, Why};
 use crate::vrrp::packet::{Outgoing, encode};
 use crate::wire::arp::Arp;
+use crate::wire::nft;
 use crate::wire::rtnl::{self, IfName, Link as RtnlLink};
 use crate::wire::vrrp::GROUP_V4;
 use crate::wire::vrrp::GROUP_V6;
@@ -76,6 +78,7 @@ enum Did {
     Add(usize, Option<u32>),
     Renew(usize),
     Remove(usize),
+    Fence(fence::Op),
     Announce(usize),
     AnnounceSource(usize),
     Remember(Memory),
@@ -134,6 +137,8 @@ struct World {
     old_kernel: bool,
     /// How it answers to every new address.
     add_errno: i32,
+    /// The tables of the leases as they were last replaced.
+    plan: (nft::Plan, Vec<Option<u64>>),
 }
 
 impl World {
@@ -167,6 +172,7 @@ impl World {
             macvlan_errno: 0,
             old_kernel: false,
             add_errno: 0,
+            plan: Default::default(),
         };
         w.node.dump_starts();
         w.link(true);
@@ -225,6 +231,12 @@ impl World {
                         self.last_advert[router] = Some(self.now);
                         self.node.sent(router, priority, self.now);
                     }
+                }
+                Effect::Fence(op) => {
+                    if op == fence::Op::Replace {
+                        self.plan = self.node.fence_plan(self.now);
+                    }
+                    self.did(Did::Fence(op));
                 }
                 Effect::Addrs(ops) => self.addrs(ops),
                 Effect::Disconnect { .. } => self.resets += 1,

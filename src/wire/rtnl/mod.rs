@@ -15,8 +15,8 @@ mod parse;
 pub use build::{del_addr, dump_addrs, dump_links, new_addr, unanswered};
 pub use parse::messages;
 
-pub(super) use build::{begin, finish};
-pub(super) use parse::split;
+pub(super) use build::{attr, begin, finish};
+pub(super) use parse::{Attrs, Header, errno, split, u32_at};
 
 use crate::base::time::Time;
 use std::net::IpAddr;
