@@ -5,6 +5,8 @@ use super::*;
 use crate::config::schema;
 use crate::haproxy::supervisor::{Action, Input};
 use crate::sys::socket::Kind;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::SfdFlags;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
 };
@@ -108,6 +110,8 @@ impl World {
         });
         let mut daemon =
             Daemon::open(&config, &at("vipd.ini"), Rights::none()).unwrap_or_else(|e| panic!("{}", e.0));
+        // Without SIGCHLD: this daemon would reap the children of other tests in this process.
+        daemon.signals = SignalFd::with_flags(&SigSet::from(Signal::SIGUSR2), SfdFlags::all()).unwrap();
         daemon.begin().unwrap_or_else(|e| panic!("{}", e.0));
         let clients = [b"".as_slice(), b"watch\n"].map(|line| {
             let mut client = UnixStream::connect(at("control")).unwrap();
@@ -189,8 +193,7 @@ impl Drop for World {
     fn drop(&mut self) {
         let pids = std::fs::read_to_string(self.dir.join("pids")).unwrap_or_default();
         for pid in pids.lines().filter_map(|l| l.parse().ok()) {
-            let _ =
-                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
         }
         let _ = std::fs::remove_dir_all(&self.dir);
     }

@@ -125,9 +125,15 @@ mod tests {
         let one = connect(&wanted);
         assert!(one.is_some() && held.len() > 100);
         let ip = IpAddr::from([127, 0, 0, 77]);
-        let list = match Connections::list(&|addr| addr == ip) {
-            Err(Errno::ENOENT) => return, // not in this kernel
-            list => list.unwrap_or_else(|e| panic!("{e}")),
+        // A list that took too long on a busy machine is a part only.
+        let list = loop {
+            let list = match Connections::list(&|addr| addr == ip) {
+                Err(Errno::ENOENT) => return, // not in this kernel
+                list => list.unwrap_or_else(|e| panic!("{e}")),
+            };
+            if clock::now().since(list.started) < LONGEST / 2 {
+                break list;
+            }
         };
         assert_eq!(list.all.len(), 1);
         // Only a part, and the socket can be used again.
@@ -137,7 +143,7 @@ mod tests {
         assert_eq!(part.add(false, &|_| true), Ok(()));
         assert!(!part.all.is_empty());
         let before = part.all.len();
-        part.started = clock::now();
+        part.started = clock::now() + Duration::from_secs(60); // however busy the machine is
         assert_eq!(part.add(false, &|addr| addr == ip), Ok(()));
         assert_eq!(part.all.len(), before + 1);
         part.started = started;
