@@ -407,8 +407,9 @@ fn plain() -> &'static str {
     if colour { "colour" } else { "plain" }
 }
 
-/// Asks the daemon. The configuration may be wrong in all but its control_socket: the status is available all the
-/// same, and the daemon is to hear of what is wrong. A file that was named must exist: another daemon must not answer.
+/// Asks the daemon. The configuration may be wrong in all but its control_socket: the status is available all
+/// the same, and the daemon is to hear of what is wrong. A file that was named must exist: another daemon
+/// must not answer.
 fn ask(file: Option<&Path>, line: &str) -> u8 {
     let text = match (daemon::read_file(file.unwrap_or(Path::new(DEFAULT_FILE))), file) {
         (Ok(text), _) => text,

@@ -1,17 +1,17 @@
 //! The arithmetic of the fence: leases in milliseconds that the kernel keeps in nf_tables (`wire::nft`).
 //!
-//! I is the advert interval, N × I what a backup waits at the least. The kernel counts in ticks: a lease of T ends
-//! T after the advert that renewed it left, or up to one tick earlier. It ends late only if its clock of ticks
-//! stands still for a while: the CPU that drives it is a guest's that does not run, or has interrupts off. Another CPU
-//! makes up for that after 5 ticks (since Linux 5.18). Hence
+//! I is the advert interval, N × I what a backup waits at the least. The kernel counts in ticks: a lease of T
+//! ends T after the advert that renewed it left, or up to one tick earlier. It ends late only if its clock of
+//! ticks stands still for a while: the CPU that drives it is a guest's that does not run, or has interrupts
+//! off. Another CPU makes up for that after 5 ticks (since Linux 5.18). Hence
 //!
 //! ```text
 //! T = N × I - m, in whole ticks      m = 6 ticks, or I / 2 if that is less
 //! last advert + T + 5 ticks + 1 tick <= N × I
 //! ```
 //!
-//! and nothing answers for the addresses any more when a backup takes over, whatever became of this process. Where I
-//! is less than 12 ticks (48 ms at HZ = 250) that holds as long as the clock of ticks runs.
+//! and nothing answers for the addresses any more when a backup takes over, whatever became of this process.
+//! Where I is less than 12 ticks (48 ms at HZ = 250) that holds as long as the clock of ticks runs.
 
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ pub fn term(tick: Duration, advert_int: Duration, patience: Duration) -> Option<
     floor(tick, patience.saturating_sub(margin))
 }
 
-/// How long an address itself lives behind the fence, in seconds: so long that it is there as long as it is served,
-/// although it is renewed only when a quarter of that has passed ([`renewal`]).
+/// How long an address itself lives behind the fence, in seconds: so long that it is there as long as it is
+/// served, although it is renewed only when a quarter of that has passed ([`renewal`]).
 pub fn lifetime(term: Duration, advert_int: Duration) -> u32 {
     const LEAST: u64 = 12;
     let secs = (term + advert_int).as_secs().saturating_mul(4) / 3;
@@ -37,8 +37,8 @@ pub fn renewal(lifetime: u32) -> Duration {
     Duration::from_secs(u64::from(lifetime)) / 4
 }
 
-/// What may be made of `rest` that the kernel said is left of a lease, or that was worked out from the last advert:
-/// one tick less, in whole ticks.
+/// What may be made of `rest` that the kernel said is left of a lease, or that was worked out from the last
+/// advert: one tick less, in whole ticks.
 pub fn rest(tick: Duration, rest: Duration) -> Option<Duration> {
     floor(tick, rest.saturating_sub(tick))
 }

@@ -132,8 +132,8 @@ impl Daemon {
     }
 }
 
-/// A line of HAProxy's, with the pid of the process that printed it: into the log, and to the node. `alert` keeps
-/// the last one that tells of an error, with the time of day.
+/// A line of HAProxy's, with the pid of the process that printed it: into the log, and to the node. `alert`
+/// keeps the last one that tells of an error, with the time of day.
 fn said(node: &mut Node, alert: &mut Option<(String, Duration)>, now: Time) -> impl FnMut(u32, &str) {
     move |pid, line| {
         let level = words::haproxy_level(line);

@@ -90,7 +90,8 @@ impl Leasing {
         }
     }
 
-    /// The age at which a lease is renewed with the next advert, and the one at which it is renewed in any case.
+    /// The age at which a lease is renewed with the next advert, and the one at which it is renewed in any
+    /// case.
     pub(super) fn renewal(&self, lease: u32) -> (Duration, Duration) {
         if self.fence.is_none() {
             return (RENEWAL_GAP, Duration::from_secs(u64::from(lease)) / 8);

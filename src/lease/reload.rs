@@ -84,8 +84,8 @@ impl AddrBook {
         added
     }
 
-    /// Other terms of the leases; `wait` is what they may count by. What is held is renewed under them as soon
-    /// as that is allowed.
+    /// Other terms of the leases; `wait` is what they may count by. What is held is renewed under them as
+    /// soon as that is allowed.
     pub fn set_terms(&mut self, router: usize, v: &Vrrp, wait: Wait) {
         self.leasing[router].set_terms(v, wait, self.tick);
         self.renewals.at_once();

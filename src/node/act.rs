@@ -7,8 +7,8 @@ use crate::vrrp::machine::{Action, Input, Kind, Note, Why};
 use std::time::Duration;
 
 impl Node {
-    /// Starts, or resumes if the lease of a vipd that ran here an instant ago is still running, or after a flap: of a
-    /// group that must be so of all members.
+    /// Starts, or resumes if the lease of a vipd that ran here an instant ago is still running, or after a
+    /// flap: of a group that must be so of all members.
     pub(super) fn take_part(&mut self, i: usize, now: Time) {
         let all = self.group_or_self(i);
         let resumes = |j: usize| {

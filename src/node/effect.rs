@@ -22,7 +22,8 @@ pub enum Effect {
     Fence(fence::Op),
     /// Carry out a batch of address operations: `addrs_done`.
     Addrs(Vec<Op>),
-    /// Reset the TCP connections of a virtual router's addresses: they leave, and what is not told waits for ever.
+    /// Reset the TCP connections of a virtual router's addresses: they leave, and what is not told waits for
+    /// ever.
     Disconnect { router: usize },
     /// The same of one VIP that is not configured any more.
     DisconnectVip { entry: usize },
@@ -46,7 +47,8 @@ pub enum Effect {
     UnmakeAll,
     /// HAProxy; a start only if `may_spawn` still says so.
     Haproxy(supervisor::Action),
-    /// The HAProxy that was taken out of the configuration is gone: the next one is that of the configuration.
+    /// The HAProxy that was taken out of the configuration is gone: the next one is that of the
+    /// configuration.
     NewService,
     /// A check: `check_done`.
     Check { check: usize, action: check::Action },

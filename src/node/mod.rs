@@ -120,8 +120,8 @@ impl Node {
     /// The kernel has been read. `remembered[i]`: the state file says that virtual router i was master.
     pub fn begin(&mut self, now: Time, remembered: &[bool]) {
         for (router, remembered) in self.routers.iter_mut().zip(remembered) {
-            // An advert may be there already: then somebody else is master. And who does not know which sequence
-            // numbers are used up listens first.
+            // An advert may be there already: then somebody else is master. And who does not know which
+            // sequence numbers are used up listens first.
             let heard = router.stats.adverts_received > router.stats.priority_zero_received;
             router.may_resume = *remembered && !heard && router.auth.may_resume() && !router.is_owner();
         }
@@ -188,8 +188,8 @@ impl Node {
         earlier(at, self.haproxy.as_ref().and_then(|h| h.deadline(now)))
     }
 
-    /// Whether `tick` would make a backup master, or let a master that resigns go on because nobody has come: then what
-    /// has come since the sockets were read is read first.
+    /// Whether `tick` would make a backup master, or let a master that resigns go on because nobody has come:
+    /// then what has come since the sockets were read is read first.
     pub fn is_takeover_due(&self, now: Time) -> bool {
         let listens = |i: &Router| i.machine.kind() == Kind::Backup || i.machine.is_soliciting();
         let due = |i: usize| self.machine_deadline(i).is_some_and(|t| now >= t);

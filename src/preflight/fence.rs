@@ -8,7 +8,8 @@ use crate::wire::nft::{OWNED, attempt};
 use nix::errno::Errno;
 use std::path::Path;
 
-/// Whether a configuration has addresses that are served by such leases, if the kernel can; and whether it insists.
+/// Whether a configuration has addresses that are served by such leases, if the kernel can; and whether it
+/// insists.
 pub fn wanted(cfg: &Config) -> (bool, bool) {
     let has = |lease| cfg.vrrp.iter().any(|v| v.lease == lease && v.priority != 255);
     let insists = has(Lease::Fence) || cfg.vrrp.iter().any(refuses);

@@ -42,7 +42,8 @@ impl Host {
         })?;
         let dev = |ifindex| names.iter().find(|(i, _)| *i == ifindex).map(|(_, name)| name.clone());
         let addrs = found.iter().filter_map(|a| {
-            // Kernels before 5.18 do not tell who added an address: a leased one has an end and a host prefix.
+            // Kernels before 5.18 do not tell who added an address: a leased one has an end and a host
+            // prefix.
             let leased = a.valid != u32::MAX && a.prefix == if a.addr.is_ipv4() { 32 } else { 128 };
             let is_virtual = a.proto.map_or(leased, |p| p == TAG || p == KEEPALIVED);
             Some(HostAddr { dev: dev(a.ifindex)?, addr: a.addr, prefix: a.prefix, is_virtual })

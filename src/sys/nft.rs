@@ -1,7 +1,7 @@
 //! nfnetlink: one socket for changes and questions, one for what others do to the tables.
 //!
-//! A transaction is carried out within the send, and its answers are queued when that returns; so neither socket ever
-//! blocks.
+//! A transaction is carried out within the send, and its answers are queued when that returns; so neither
+//! socket ever blocks.
 
 use super::netlink::receive;
 use crate::wire::nft::{self, Batch, Family, Key, Msg};
@@ -67,9 +67,9 @@ impl Nft {
     ///
     /// # Errors
     ///
-    /// The first error of the kernel: nothing was applied. EPERM without `CAP_NET_ADMIN`, or if the tables are another
-    /// process's; EOPNOTSUPP if the kernel has no nf_tables or does not know a flag; ENOENT of what is not there, an
-    /// expression or an interface too; EMSGSIZE if it is more than the socket may send.
+    /// The first error of the kernel: nothing was applied. EPERM without `CAP_NET_ADMIN`, or if the tables
+    /// are another process's; EOPNOTSUPP if the kernel has no nf_tables or does not know a flag; ENOENT of
+    /// what is not there, an expression or an interface too; EMSGSIZE if it is more than the socket may send.
     pub fn batch(&mut self, build: &dyn Fn(&mut Batch<'_>)) -> nix::Result<()> {
         let whole = self.seq.wrapping_add(1);
         let mut batch = Batch::begin(&mut self.out, whole);
@@ -97,7 +97,8 @@ impl Nft {
         Err(Errno::ENOBUFS)
     }
 
-    /// What is left of a lease, in milliseconds; up to a tick too much. `None`: it has ended, or there never was one.
+    /// What is left of a lease, in milliseconds; up to a tick too much. `None`: it has ended, or there never
+    /// was one.
     pub fn rest(&mut self, key: Key) -> nix::Result<Option<u64>> {
         match self.ask(&|buf, seq| nft::get(buf, seq, key)) {
             Ok(Msg::Element { rest, .. }) => Ok(rest),
@@ -134,7 +135,8 @@ impl Nft {
         nixsock::sendto(self.requests.as_raw_fd(), &self.out, &kernel, MsgFlags::MSG_DONTWAIT).map(drop)
     }
 
-    /// Reads what others did: each removal of a table of ours, each change's author. Returns whether all was heard of.
+    /// Reads what others did: each removal of a table of ours, each change's author. Returns whether all was
+    /// heard of.
     pub fn events(&mut self, mut f: impl FnMut(&Msg)) -> bool {
         let Some(events) = &self.events else { return true };
         for _ in 0..MOST {

@@ -1,5 +1,5 @@
-//! Who answers for an address: somebody on the LAN asks by ARP every 10 ms, and each node by TCP if that is wanted,
-//! and listens to all.
+//! Who answers for an address: somebody on the LAN asks by ARP every 10 ms, and each node by TCP if that is
+//! wanted, and listens to all.
 
 use super::lan::Node;
 use super::{Board, Result, arp_request, ms, sys, tcp_syn};

@@ -1,5 +1,5 @@
-//! The fence: who answers for the addresses, by ARP and by TCP, when a vipd dies, stands still or comes back, and when
-//! somebody else removes its tables.
+//! The fence: who answers for the addresses, by ARP and by TCP, when a vipd dies, stands still or comes back,
+//! and when somebody else removes its tables.
 
 use super::life::wait_until;
 use super::*;
@@ -265,7 +265,8 @@ fn forwards(w: &World) -> Result<()> {
     Ok(())
 }
 
-/// Addresses come and go, the interval changes in both directions, a router moves to the address lease and back.
+/// Addresses come and go, the interval changes in both directions, a router moves to the address lease and
+/// back.
 fn reloaded(w: &World) -> Result<()> {
     let one = Vipd::run(&w.one, None, &[fenced(100, "0.2")])?;
     one.wait_log(words::MASTER, ELECTION)?;

@@ -1,5 +1,5 @@
-//! What becomes of each directive of keepalived 2.4 that needs no code of its own. Tables are texts, a line each:
-//! `KEYWORD... SIGN REST`. (A table of pointers costs a relocation for each.)
+//! What becomes of each directive of keepalived 2.4 that needs no code of its own. Tables are texts, a line
+//! each: `KEYWORD... SIGN REST`. (A table of pointers costs a relocation for each.)
 
 /// What becomes of a directive.
 pub(super) enum Rule {
@@ -11,8 +11,8 @@ pub(super) enum Rule {
     Key(&'static str),
     /// `=`: this line.
     Line(&'static str),
-    /// `n` and `s`: `KEY MIN MAX`, a whole number, or seconds with decimals; `N`: the whole number is a default of
-    /// every virtual router. Seconds are counted in milliseconds.
+    /// `n` and `s`: `KEY MIN MAX`, a whole number, or seconds with decimals; `N`: the whole number is a
+    /// default of every virtual router. Seconds are counted in milliseconds.
     Number { key: &'static str, decimals: usize, min: u64, max: u64, default: bool },
 }
 

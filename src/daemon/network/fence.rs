@@ -1,5 +1,5 @@
-//! The fence in the kernel: its tables of nf_tables, made and replaced as the node plans them, the leases in them
-//! opened and closed, and put back when somebody removes them.
+//! The fence in the kernel: its tables of nf_tables, made and replaced as the node plans them, the leases in
+//! them opened and closed, and put back when somebody removes them.
 
 use crate::base::time::Time;
 use crate::config::Config;
@@ -49,8 +49,8 @@ impl Fence {
 }
 
 impl Daemon {
-    /// At the start, when the kernel's interfaces are known: takes over what a vipd that is gone has left. `remembered`:
-    /// the virtual routers that the state files call master, whose leases run on.
+    /// At the start, when the kernel's interfaces are known: takes over what a vipd that is gone has left.
+    /// `remembered`: the virtual routers that the state files call master, whose leases run on.
     pub(crate) fn open_fence(&mut self, cfg: &Config, remembered: &[bool]) -> Result<(), Fatal> {
         let (wanted, insists) = wanted(cfg);
         if !wanted {
@@ -72,8 +72,8 @@ impl Daemon {
         Ok(())
     }
 
-    /// At a reload, before anything is changed: the new configuration may be the first one that wants leases in
-    /// nf_tables. `Err`: it insists on them, and the kernel cannot.
+    /// At a reload, before anything is changed: the new configuration may be the first one that wants leases
+    /// in nf_tables. `Err`: it insists on them, and the kernel cannot.
     pub(crate) fn prepare_fence(&mut self, new: &Config) -> Result<(), String> {
         let (wanted, insists) = wanted(new);
         if !wanted || self.net.fence.nft.is_some() {
@@ -146,7 +146,8 @@ impl Daemon {
         Ok(())
     }
 
-    /// The same, if that is something else than what is there, or (`anew`) in any case. What fails is tried again.
+    /// The same, if that is something else than what is there, or (`anew`) in any case. What fails is tried
+    /// again.
     pub(crate) fn replace_fence(&mut self, anew: bool) {
         if self.net.fence.nft.is_none()
             || !anew && self.net.fence.plan == self.node.fence_plan(clock::now()).0
@@ -182,7 +183,8 @@ impl Daemon {
                 let ms = millis(until.since(now));
                 done = each(|f| nft.batch(&|b| nft::reopen(b, f, key, ms)));
             }
-            // To delete what is not there costs the kernel some 15 ms. While a machine is suspended leases stand still.
+            // To delete what is not there costs the kernel some 15 ms. While a machine is suspended leases
+            // stand still.
             Op::Close { key, end } if now >= end + LATE && nft.rest(key) == Ok(None) => {}
             Op::Close { key, .. } => done = each(|f| nft.batch(&|b| nft::close(b, f, key))),
         }

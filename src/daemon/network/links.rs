@@ -101,8 +101,8 @@ impl Daemon {
         }
         let mut any = false;
         let mac = self.node.advert_mac(router);
-        // Behind the fence an advert leaves by the macvlan, which is up by now, and not as a frame: both tables
-        // see it. Nobody has to see priority 0, and the macvlan may be down already.
+        // Behind the fence an advert leaves by the macvlan, which is up by now, and not as a frame: both
+        // tables see it. Nobody has to see priority 0, and the macvlan may be down already.
         let fenced = priority != 0 && self.is_fenced(router);
         let from = self.node.routers[router].vmac.filter(|_| fenced && mac.is_some());
         for copy in 0..self.node.routers[router].targets.len() {
@@ -129,8 +129,8 @@ impl Daemon {
         }
     }
 
-    /// The advert in `out`: its source and destination, the source of its frame if that is not the interface's own,
-    /// and the macvlan that it leaves by if it does not as a frame.
+    /// The advert in `out`: its source and destination, the source of its frame if that is not the
+    /// interface's own, and the macvlan that it leaves by if it does not as a frame.
     fn send_advert(
         &self,
         link: usize,

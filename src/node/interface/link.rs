@@ -95,8 +95,8 @@ impl Node {
         }
     }
 
-    /// An interface is up again: the peers of unicast routers must not wait with their adverts until they have asked for
-    /// its address.
+    /// An interface is up again: the peers of unicast routers must not wait with their adverts until they
+    /// have asked for its address.
     fn announce_sources(&mut self, link: usize) {
         for router in 0..self.routers.len() {
             if self.routers[router].link == link {

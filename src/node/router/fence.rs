@@ -1,6 +1,7 @@
-//! The fence: leases that the kernel keeps in nf_tables (`wire::nft`). The addresses of a virtual router are served
-//! while its lease runs; each advert that leaves renews it. A master opens it before its first advert, whoever lets
-//! go closes it before the addresses are removed, and what becomes of this process in between does not matter.
+//! The fence: leases that the kernel keeps in nf_tables (`wire::nft`). The addresses of a virtual router are
+//! served while its lease runs; each advert that leaves renews it. A master opens it before its first advert,
+//! whoever lets go closes it before the addresses are removed, and what becomes of this process in between
+//! does not matter.
 
 use crate::base::time::Time;
 use crate::config::fence;
@@ -10,7 +11,8 @@ use crate::wire::nft::{Device, Key, Plan, Router};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// A hand-over makes a lease last so long from now at the most: if this process is killed meanwhile, nobody closes it.
+/// A hand-over makes a lease last so long from now at the most: if this process is killed meanwhile, nobody
+/// closes it.
 const HAND_OVER: Duration = Duration::from_secs(1);
 
 /// What is to be done with the kernel's tables.
@@ -61,7 +63,8 @@ impl Node {
         }
     }
 
-    /// At the start: what the kernel says is left of the lease of a virtual router that the state file calls master.
+    /// At the start: what the kernel says is left of the lease of a virtual router that the state file calls
+    /// master.
     pub fn lease_found(&mut self, i: usize, now: Time, left: Duration) {
         let rest = self.addrs.tick().and_then(|tick| fence::rest(tick, left));
         self.routers[i].lease.end = rest.map(|rest| now + rest);
@@ -102,7 +105,8 @@ impl Node {
         self.push(Effect::Fence(Op::Open { router: i, key, decided: now }));
     }
 
-    /// It lets go: nothing answers for its addresses any more, and what it holds is removed by the next `flush`.
+    /// It lets go: nothing answers for its addresses any more, and what it holds is removed by the next
+    /// `flush`.
     pub(crate) fn release(&mut self, i: usize) {
         self.close_lease(i);
         self.addrs.release(i);
@@ -118,8 +122,8 @@ impl Node {
         }
     }
 
-    /// The end of the lease of a router that keeps its addresses without adverts, if that comes before a successor does
-    /// or it gives up.
+    /// The end of the lease of a router that keeps its addresses without adverts, if that comes before a
+    /// successor does or it gives up.
     fn ends_while_waiting(&self, i: usize) -> Option<(Time, Time)> {
         let r = &self.routers[i];
         let soliciting = r.machine.deadline().filter(|_| r.machine.is_soliciting());
@@ -170,8 +174,8 @@ impl Node {
         r.is_master() && now.since(decided) < (r.cfg.advert_int / 4).max(SLOW_TURN)
     }
 
-    /// The kernel refused an advert, as it does without a lease: what may be left of that by the last advert that
-    /// went out. `None`: a backup may have taken over; this one is backup from now on.
+    /// The kernel refused an advert, as it does without a lease: what may be left of that by the last advert
+    /// that went out. `None`: a backup may have taken over; this one is backup from now on.
     pub fn lapsed(&mut self, i: usize, now: Time) -> Option<Duration> {
         let (tick, left) = (self.addrs.tick()?, self.lease_left(i, now));
         let rest = left.and_then(|left| fence::rest(tick, left));

@@ -46,7 +46,8 @@ impl Node {
         }
     }
 
-    /// Short leases without adverts, at once: what follows may be priority 0, after which the others hardly wait.
+    /// Short leases without adverts, at once: what follows may be priority 0, after which the others hardly
+    /// wait.
     pub(crate) fn hand_over(&mut self, router: usize, now: Time) {
         self.addrs.hand_over(router, now);
         self.tick_hand_over(router, now);

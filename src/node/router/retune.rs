@@ -50,7 +50,8 @@ impl Node {
         }
     }
 
-    /// A master's leases follow a longer interval when its backups have heard of it (`sent`), a shorter one at once.
+    /// A master's leases follow a longer interval when its backups have heard of it (`sent`), a shorter one
+    /// at once.
     pub(crate) fn set_terms(&mut self, i: usize) {
         let router = &self.routers[i];
         self.addrs.set_terms(i, &router.cfg, router.machine.lease_wait());
@@ -75,8 +76,8 @@ impl Node {
     }
 }
 
-/// Whether a virtual router is to go on with other values. Where it stands in the file does not matter, nor where its
-/// checks do.
+/// Whether a virtual router is to go on with other values. Where it stands in the file does not matter, nor
+/// where its checks do.
 pub(crate) fn is_changed(
     mut before: config::Vrrp,
     v: &config::Vrrp,

@@ -1,4 +1,5 @@
-//! Leases in nf_tables: when they are opened, made longer and closed, and what a node makes of what is left of one.
+//! Leases in nf_tables: when they are opened, made longer and closed, and what a node makes of what is left
+//! of one.
 
 use super::*;
 use crate::node::fence::Op;

@@ -265,7 +265,8 @@ impl World {
         }
     }
 
-    /// What the kernel has is what was added and not removed, the primary address, and what `there` and `others` hold.
+    /// What the kernel has is what was added and not removed, the primary address, and what `there` and
+    /// `others` hold.
     fn reread(&mut self) {
         self.did(Did::Reread);
         self.node.dump_starts();
@@ -362,7 +363,8 @@ impl World {
         for _ in 0..100_000 {
             match self.node.deadline(self.now) {
                 Some(t) if t <= until => {
-                    // A second turn at once may be needed. A third one that carries no addresses on is a busy loop.
+                    // A second turn at once may be needed. A third one that carries no addresses on is a busy
+                    // loop.
                     let moves = std::mem::replace(&mut batches, self.batches.len()) != self.batches.len();
                     idle = if t <= self.now && !moves { idle + 1 } else { 0 };
                     assert!(idle < 3, "spins: {:?} at {:?}", self.node.routers[0].machine.state(), self.now);

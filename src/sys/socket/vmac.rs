@@ -49,7 +49,8 @@ impl AsFd for Vmac {
     }
 }
 
-/// Sends whole adverts by a macvlan that is up, so that their source is its MAC. It has no address of its own.
+/// Sends whole adverts by a macvlan that is up, so that their source is its MAC. It has no address of its
+/// own.
 #[derive(Debug)]
 pub enum Out {
     /// IPv4, with their headers.

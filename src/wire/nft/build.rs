@@ -79,8 +79,8 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Empties the buffer. `seq` is the sequence number of the batch itself, which an error bears that is about the
-    /// whole of it (EPERM, EOPNOTSUPP); its messages have those that follow.
+    /// Empties the buffer. `seq` is the sequence number of the batch itself, which an error bears that is
+    /// about the whole of it (EPERM, EOPNOTSUPP); its messages have those that follow.
     pub fn begin(buf: &'a mut Vec<u8>, seq: u32) -> Self {
         buf.clear();
         let mut batch = Batch { buf, seq, table: TABLE, message: 0, list: 0 };

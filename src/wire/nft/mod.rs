@@ -1,15 +1,15 @@
-//! nf_tables over nfnetlink (linux/netfilter/nf_tables.h, nfnetlink.h) as byte code: what keeps the leases of virtual
-//! addresses. A change is a [`Batch`], which the kernel applies as a whole or not at all; one received datagram becomes
-//! a run of [`Msg`].
+//! nf_tables over nfnetlink (linux/netfilter/nf_tables.h, nfnetlink.h) as byte code: what keeps the leases of
+//! virtual addresses. A change is a [`Batch`], which the kernel applies as a whole or not at all; one
+//! received datagram becomes a run of [`Msg`].
 //!
 //! ```text
 //! nlmsghdr   as in rtnetlink; type = 10 << 8 | message; batches begin with type 16 and end with type 17
-//! nfgenmsg   0 family (1)    1 version 0 (1)   2 resource (2, big-endian): 10 of a batch's begin and end, else 0
+//! nfgenmsg   0 family (1)    1 version 0 (1)   2 resource (2, big-endian): 10 in begin and end, else 0
 //! attribute  as in rtnetlink; a nested one has bit 15 of its type set
 //! ```
 //!
-//! Integers in attributes are big-endian. Values that a rule compares are as the register holds them: interface
-//! indices and address types in the byte order of the host, octets of a packet as on the wire.
+//! Integers in attributes are big-endian. Values that a rule compares are as the register holds them:
+//! interface indices and address types in the byte order of the host, octets of a packet as on the wire.
 
 mod build;
 mod parse;
@@ -23,8 +23,9 @@ use super::rtnl::IfName;
 
 /// The name of both tables.
 pub const TABLE: &str = "vipd";
-/// The table is its socket's: no other process can change it (`NFT_TABLE_F_OWNER`, Linux 5.12), and it outlives the
-/// socket (`NFT_TABLE_F_PERSIST`, Linux 6.9). With the first alone it would end with the process, and the fence with it.
+/// The table is its socket's: no other process can change it (`NFT_TABLE_F_OWNER`, Linux 5.12), and it
+/// outlives the socket (`NFT_TABLE_F_PERSIST`, Linux 6.9). With the first alone it would end with the
+/// process, and the fence with it.
 pub const OWNED: u32 = 2 | 4;
 
 /// Protocol family of a table (linux/netfilter.h, `NFPROTO_*`).

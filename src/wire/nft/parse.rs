@@ -40,7 +40,8 @@ fn message(header: &Header, body: &[u8]) -> Msg {
     }
 }
 
-/// `NFTA_SET_ELEM_LIST_ELEMENTS` { `NFTA_LIST_ELEM` { `NFTA_SET_ELEM_EXPIRATION` (be64) } }, of the first element.
+/// `NFTA_SET_ELEM_LIST_ELEMENTS` { `NFTA_LIST_ELEM` { `NFTA_SET_ELEM_EXPIRATION` (be64) } }, of the first
+/// element.
 fn rest(mut attrs: Attrs<'_>) -> Option<u64> {
     let mut list = Attrs(attrs.find(|a| a.0 == 3)?.1);
     let mut element = Attrs(list.find(|a| a.0 == 1)?.1);

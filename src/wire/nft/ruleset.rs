@@ -1,9 +1,10 @@
 //! The tables that keep the leases.
 //!
-//! A *lease* is the only element of a set, with a timeout. While it is there, the addresses of one virtual router are
-//! served; without it everything that is for or from them is dropped, ARP with one of them as its sender too. An
-//! advert that leaves renews it, in both tables, without a system call; an advert that finds no lease is dropped
-//! (EPERM for the sender). KEY stands for a [`Key`] in hexadecimal, IF for an interface index in hexadecimal.
+//! A *lease* is the only element of a set, with a timeout. While it is there, the addresses of one virtual
+//! router are served; without it everything that is for or from them is dropped, ARP with one of them as its
+//! sender too. An advert that leaves renews it, in both tables, without a system call; an advert that finds
+//! no lease is dropped (EPERM for the sender). KEY stands for a [`Key`] in hexadecimal, IF for an interface
+//! index in hexadecimal.
 //!
 //! ```text
 //! table inet vipd                                       table netdev vipd
@@ -40,16 +41,17 @@
 //!     iif . ip6 daddr @nal6 drop
 //! ```
 //!
-//! prerouting before conntrack (-200) and postrouting after source NAT (100) also see what is translated to or from an
-//! address. `dead` asks the routing table: an address that another node holds is passed on by a router or a bridge.
-//! Neighbour advertisements need no rule of their own: the kernel sends them from the address itself. An advert of
-//! priority 0 leaves and renews nothing.
+//! prerouting before conntrack (-200) and postrouting after source NAT (100) also see what is translated to
+//! or from an address. `dead` asks the routing table: an address that another node holds is passed on by a
+//! router or a bridge. Neighbour advertisements need no rule of their own: the kernel sends them from the
+//! address itself. An advert of priority 0 leaves and renews nothing.
 
 use super::Family;
 use super::build::{Base, Batch, Elements, Meta, SECOND, Verdict, get_lease};
 use std::net::IpAddr;
 
-/// What tells the leases of two virtual routers apart: the interface of its adverts, their family, and the VRID.
+/// What tells the leases of two virtual routers apart: the interface of its adverts, their family, and the
+/// VRID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key(u64);
 
@@ -90,7 +92,8 @@ pub struct Router {
     pub ah: bool,
     /// The lease that an advert gives, in milliseconds; not 0.
     pub term: u64,
-    /// Its addresses, and the index of the interface of each. An address that an earlier router has as well is left out.
+    /// Its addresses, and the index of the interface of each. An address that an earlier router has as well
+    /// is left out.
     pub vips: Vec<(IpAddr, u32)>,
 }
 
@@ -101,17 +104,20 @@ pub struct Plan {
     pub devices: Vec<Device>,
     /// Virtual routers.
     pub routers: Vec<Router>,
-    /// Addresses that answer ARP and neighbour solicitations and nothing else, each with the index of its interface.
+    /// Addresses that answer ARP and neighbour solicitations and nothing else, each with the index of its
+    /// interface.
     pub refused: Vec<(IpAddr, u32)>,
 }
 
-/// Octets before what an authentication header protects: next header (1), length (1), and so on up to the digest.
+/// Octets before what an authentication header protects: next header (1), length (1), and so on up to the
+/// digest.
 const AH_LEN: u32 = 24;
 const VRRP: u8 = 112;
 const AH: u8 = 51;
 
-/// The tables as they are to be, in place of what is there: nothing in between is ever in force. `rest` is what is left
-/// of the lease of a router, by its index, in milliseconds. Both tables are replaced, or made, with these `flags`.
+/// The tables as they are to be, in place of what is there: nothing in between is ever in force. `rest` is
+/// what is left of the lease of a router, by its index, in milliseconds. Both tables are replaced, or made,
+/// with these `flags`.
 pub fn replace(b: &mut Batch<'_>, flags: u32, plan: &Plan, rest: &dyn Fn(usize) -> Option<u64>) {
     for family in Family::BOTH {
         // It may not be there, and to delete what is not there is an error.
@@ -146,8 +152,8 @@ pub fn replace(b: &mut Batch<'_>, flags: u32, plan: &Plan, rest: &dyn Fn(usize) 
     }
 }
 
-/// Makes all of it once, by another name, and removes it again: nothing of it is ever in force. It fails as `replace`
-/// would.
+/// Makes all of it once, by another name, and removes it again: nothing of it is ever in force. It fails as
+/// `replace` would.
 pub fn attempt(b: &mut Batch<'_>, flags: u32) {
     b.table = "vipd-attempt";
     let (addr, ifindex) = (IpAddr::from([127, 0, 0, 1]), 1);
@@ -210,7 +216,8 @@ fn refuse(b: &mut Batch<'_>, addresses: &[(IpAddr, u32)]) {
     }
 }
 
-/// Loads an address of the packet, of IPv4 from offset `at4`, of IPv6 from `at6`, behind an interface if one is named.
+/// Loads an address of the packet, of IPv4 from offset `at4`, of IPv6 from `at6`, behind an interface if one
+/// is named.
 fn address_of(b: &mut Batch<'_>, v4: bool, interface: Option<Meta>, at4: u32, at6: u32) {
     let nfproto = if v4 { libc::NFPROTO_IPV4 } else { libc::NFPROTO_IPV6 };
     b.meta_is(Meta::Nfproto, &[nfproto as u8]);

@@ -140,8 +140,8 @@ pub struct Link {
     pub running: bool,
     /// Hardware address, if it has six octets.
     pub mac: Option<[u8; 6]>,
-    /// Its neighbours are to be told (`IFLA_EVENT`): a bond has another active slave, a guest was moved to another
-    /// host.
+    /// Its neighbours are to be told (`IFLA_EVENT`): a bond has another active slave, a guest was moved to
+    /// another host.
     pub moved: bool,
     /// Index of the interface that it is a macvlan of; 0 if that is in another network namespace.
     pub macvlan_of: Option<u32>,
