@@ -38,8 +38,8 @@ pub enum Event {
     UnknownVrid { link: usize, vrid: u8, src: IpAddr, vip: Option<usize> },
     /// There are two masters. See `vrrp::foreign`.
     SecondMaster { router: usize, other: Other },
-    /// The second master is gone. `lasted`: from its first to its last advert. `over`: one of the two gave way;
-    /// otherwise this node only no longer hears it.
+    /// The second master is gone. `lasted`: from its first to its last advert. `over`: one of the two gave
+    /// way; otherwise this node only no longer hears it.
     SecondMasterGone { router: usize, src: IpAddr, lasted: Duration, over: bool },
     /// Another host announced a VIP that this node holds; this node announces it again.
     VipContested { entry: usize, mac: [u8; 6] },

@@ -6,16 +6,16 @@
 //! is no circle; `cargo test --test house` lists the arrows and fails on one that points upwards.
 //!
 //! ```text
-//! main                                          command line and exit status
-//! daemon                                        the loop: descriptors, ppoll, system calls, children, the log
-//! preflight  control                            what is looked at before the start; the control socket
-//! report                                        what people and programs are told: words, status, --watch
-//! node                                          all virtual routers, addresses, HAProxy and the node's life, pure
-//! event                                         what happened, as one enum
-//! notify                                        hooks and mail: who is told by a process of its own
-//! lease  haproxy  check  vrrp  sys              addresses; HAProxy; [check]; the protocol; system calls
-//! config  wire                                  the configuration and the import; every byte layout
-//! base                                          time, text, hash, exit, backoff, throttle
+//! main                                     command line and exit status
+//! daemon                                   the loop: descriptors, ppoll, system calls, children, the log
+//! preflight  control                       what is looked at before the start; the control socket
+//! report                                   what people and programs are told: words, status, --watch
+//! node                                     all virtual routers, addresses, HAProxy and the node's life, pure
+//! event                                    what happened, as one enum
+//! notify                                   hooks and mail: who is told by a process of its own
+//! lease  haproxy  check  vrrp  sys         addresses; HAProxy; [check]; the protocol; system calls
+//! config  wire                             the configuration and the import; every byte layout
+//! base                                     time, text, hash, exit, backoff, throttle
 //! ```
 //!
 //! `lease`, `haproxy`, `check`, `vrrp`, `event`, `notify`, `node`, `report`, `config`, `wire` and `base` are
@@ -39,8 +39,9 @@
 //!
 //! # Where to make the commonest changes
 //!
-//! - A key of vipd.ini: its type in `config/mod.rs`; its reader in `config/schema/`; `config/diff.rs` if a reload
-//!   cannot simply take it; its line in `rootfs/usr/share/man/man5/vipd.ini.5`. `config/tests` has every key.
+//! - A key of vipd.ini: its type in `config/mod.rs`; its reader in `config/schema/`; `config/diff.rs` if a
+//!   reload cannot simply take it; its line in `rootfs/usr/share/man/man5/vipd.ini.5`. `config/tests` has
+//!   every key.
 //! - A type of `[check]`: `config/schema/check.rs`; how an attempt is made in `daemon/children/checks.rs`.
 //! - An authentication method: `vrrp/authentication`, its byte layout in `wire/`, its keys in
 //!   `config/schema/vrrp.rs`.

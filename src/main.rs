@@ -18,7 +18,7 @@ use vipd::daemon::children::mailer;
 use vipd::daemon::logger;
 use vipd::haproxy::command;
 use vipd::preflight::surroundings::{self, Host};
-use vipd::preflight::{advice, programs};
+use vipd::preflight::{advice, fence, programs};
 use vipd::report::words;
 #[cfg(feature = "import")]
 use vipd::sys::dir;
@@ -290,6 +290,7 @@ fn check(cfg: &Config, file: &Path) -> u8 {
     }
     eprint!("{}", advice::advice(cfg, file));
     look_around(cfg, file);
+    eprint!("{}", fence::advice(cfg, file));
     for (line, odd) in programs::warnings(cfg, file) {
         match line {
             0 => eprintln!("{}: warning: {odd}", file.display()),
@@ -406,8 +407,9 @@ fn plain() -> &'static str {
     if colour { "colour" } else { "plain" }
 }
 
-/// Asks the daemon. The configuration may be wrong in all but its control_socket: the status is available all the
-/// same, and the daemon is to hear of what is wrong. A file that was named must exist: another daemon must not answer.
+/// Asks the daemon. The configuration may be wrong in all but its control_socket: the status is available all
+/// the same, and the daemon is to hear of what is wrong. A file that was named must exist: another daemon
+/// must not answer.
 fn ask(file: Option<&Path>, line: &str) -> u8 {
     let text = match (daemon::read_file(file.unwrap_or(Path::new(DEFAULT_FILE))), file) {
         (Ok(text), _) => text,

@@ -1,6 +1,7 @@
 //! `vipd import`: constructs of keepalived.conf, `tests/data/import/NN-name.conf`, each with what is right,
-//! `NN-name.want`: a line `;; in words`, `;; -i ID` if it needs one, and the whole output, `$BIN` for the directory of
-//! the programs. An output that begins with `vipd: ` is an error. keepalived 2.2.7 was asked what it makes of each.
+//! `NN-name.want`: a line `;; in words`, `;; -i ID` if it needs one, and the whole output, `$BIN` for the
+//! directory of the programs. An output that begins with `vipd: ` is an error. keepalived 2.2.7 was asked
+//! what it makes of each.
 #![cfg(feature = "import")]
 
 use std::os::unix::fs::PermissionsExt;

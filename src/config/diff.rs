@@ -5,8 +5,8 @@ use super::report::{Report, Shown};
 use super::{Config, Haproxy, Vrrp};
 use crate::base::text::Write;
 
-/// Whether two sections are one virtual router to its peers, so that one may become the other in place. Its name is
-/// not among what makes it one; nor are its addresses.
+/// Whether two sections are one virtual router to its peers, so that one may become the other in place. Its
+/// name is not among what makes it one; nor are its addresses.
 pub fn is_same_router(a: &Vrrp, b: &Vrrp) -> bool {
     let key = |v: &Vrrp| {
         ((v.vrid, v.version as u8, v.is_ipv6(), v.priority == 255), (v.unicast_peers.is_empty(), v.use_vmac))
@@ -43,8 +43,8 @@ impl<'a> Texts<'a> {
         Texts { old: read(old), new: read(new) }
     }
 
-    /// What has changed in `[kind name]`: `priority 100 -> 80; +192.168.30.231/24`. Empty: nothing. Secrets are not
-    /// shown.
+    /// What has changed in `[kind name]`: `priority 100 -> 80; +192.168.30.231/24`. Empty: nothing. Secrets
+    /// are not shown.
     pub fn section(&self, kind: &str, name: &str) -> String {
         let of = |all: &'_ [Section<'a>]| -> Vec<(&'a str, &'a str)> {
             let here = all.iter().filter(|s| s.kind == kind && s.name == name);

@@ -17,8 +17,9 @@ const AUTO_MAX: u32 = 16;
 /// something else wakes that CPU (1.4 s seen in all), which no busy machine shows (0.25 s). The check never
 /// runs twice within a second, so that any address added within the last second delays it by as much.
 ///
-/// IPv6 has a check of its own, made alike and deferrable as well, and is as late: 1.35 s at 1 s (1380 leases, 95 of
-/// 100 within 0.45 s), 0.76 s at 2 s, 2.0 s at 16 s, 2.1 s at 20 s; IPv4 beside it 1.14 s at 1 s and 2.1 s at 16 s.
+/// IPv6 has a check of its own, made alike and deferrable as well, and is as late: 1.35 s at 1 s (1380
+/// leases, 95 of 100 within 0.45 s), 0.76 s at 2 s, 2.0 s at 16 s, 2.1 s at 20 s; IPv4 beside it 1.14 s at 1
+/// s and 2.1 s at 16 s.
 pub fn lateness(seconds: u32) -> Duration {
     match seconds {
         0..=1 => Duration::from_millis(1700),

@@ -3,6 +3,7 @@
 
 pub mod auth;
 pub mod diff;
+pub mod fence;
 pub mod ini;
 #[cfg(feature = "import")]
 pub mod keepalived;
@@ -261,8 +262,12 @@ pub struct Vip {
 /// `lease`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lease {
-    /// As long as the down timer of the backups allows.
+    /// `Fence` if the kernel can, else `Address`.
     Auto,
+    /// Milliseconds, kept by the kernel in nf_tables and renewed by the adverts themselves.
+    Fence,
+    /// The addresses' own lifetime, as long as the down timer of the backups allows.
+    Address,
     /// Whole seconds, 1 to 3600.
     Seconds(u32),
     /// Permanent addresses: nothing removes them when vipd is killed.
@@ -378,6 +383,8 @@ pub struct Vrrp {
     pub garp: Garp,
     /// `lease`
     pub lease: Lease,
+    /// `accept`: whether packets for the VIPs are accepted (Accept_Mode, RFC 9568 §6.1).
+    pub accept: bool,
     /// `make_before_break`
     pub make_before_break: bool,
     /// `handover_timeout`, 0.01 to 3600 s; the default is min((N + 1) × advert_int, 5 s), N =

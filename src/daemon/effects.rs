@@ -27,6 +27,7 @@ impl Daemon {
             },
             Effect::Close { link } => self.net.sockets[link] = Sockets::default(),
             Effect::Advert { router, priority, decided } => self.advert(router, priority, decided),
+            Effect::Fence(op) => self.fence(op),
             Effect::Addrs(ops) => self.change_addresses(ops),
             Effect::Disconnect { router } => self.disconnect(router),
             Effect::DisconnectVip { entry } => self.disconnect_vips(&[entry]),

@@ -134,6 +134,7 @@ pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
         daemon.turn()?;
         if let Some(status) = daemon.exit {
             let _ = runtime::remove_socket(path);
+            daemon.remove_fence();
             return Ok(status);
         }
     }
@@ -192,6 +193,7 @@ impl Daemon {
         self.realtime.take();
         self.dump().map_err(|e| fatal("netlink", words::errno(e as i32)))?;
         self.run_effects();
+        self.open_fence(&cfg, &was_master)?;
         self.remove_leftovers(&named).map_err(|e| fatal("netlink", words::errno(e as i32)))?;
         for found in self.service.as_mut().map(Service::adopt).unwrap_or_default() {
             self.node.supervise(clock::now(), found);
@@ -231,6 +233,9 @@ impl Daemon {
         }
         self.realtime.tick(now);
         self.systemd.tick(now);
+        if self.net.fence.is_due(now) {
+            self.replace_fence(true);
+        }
         if self.node.is_takeover_due(now) {
             // This process may have stood still since ppoll returned, and the master's adverts wait.
             self.read_all_adverts();

@@ -19,6 +19,8 @@ use std::time::Duration;
 pub(crate) enum Source {
     /// The kernel's messages about links and addresses.
     Netlink,
+    /// Changes of others in nf_tables.
+    Fence,
     Signals,
     /// Another vipd that asks who holds the lock of the network namespace.
     Lone,

@@ -21,6 +21,7 @@ impl Daemon {
         let now = clock::now();
         match source {
             Source::Netlink => self.read_netlink(now)?,
+            Source::Fence => self.read_fence(),
             Source::Signals => self.read_signals(now),
             Source::Lone => self.lone.iter().for_each(Lone::answer),
             Source::Vrrp(link, kind) => self.read_adverts(link, kind),

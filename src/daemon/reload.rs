@@ -76,6 +76,7 @@ impl Daemon {
         let (bytes, new, mut text) = self.read_new().map_err(|why| (WRONG, why))?;
         let wrong = |why| (WRONG, format!("{}: {why}\n", self.setup.file.display()));
         text += &self.rights.suffice(&new, &self.setup.file).map_err(wrong)?;
+        self.prepare_fence(&new).map_err(|why| (REFUSED, format!("{why}\n")))?;
         let before = text.len();
         let new = Rc::new(new);
         let old = std::mem::replace(&mut self.setup.config, new.clone());
@@ -152,6 +153,7 @@ impl Daemon {
         let changes = self.node.reconfigure(old, new, now);
         self.net.resize(self.node.links.len());
         self.recall_sequences();
+        self.settle_fence(new);
         self.node.reconfigure_haproxy(new.haproxy.as_ref(), files, now);
         changes
     }

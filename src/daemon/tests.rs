@@ -222,6 +222,8 @@ fn kind(source: &Source) -> u8 {
         // These two are set up apart: they are there at other times than the others.
         Source::Haproxy(Haproxy::Pidfd(_)) => 16,
         Source::Haproxy(Haproxy::Listeners(_)) => 17,
+        // Where tables of nf_tables have no owner.
+        Source::Fence => 18,
     }
 }
 

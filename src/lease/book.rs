@@ -3,7 +3,7 @@
 use super::claim::{Claim, Leasing, Terms};
 use super::entry::{Entry, Want};
 use super::kernel::{IFA_F_SECONDARY, Seen, is_usable};
-use super::operations::{RENEWAL_GAP, Renewals};
+use super::operations::Renewals;
 use super::{EARLY, HANDOVER_LEASE, TAG};
 use crate::base::backoff::Backoff;
 use crate::base::time::Time;
@@ -24,12 +24,31 @@ pub struct AddrBook {
     /// The kernel keeps IFA_PROTO: some address has one. Those before 5.18 do not.
     pub(super) keeps_tags: bool,
     pub(super) renewals: Renewals,
+    /// The tick of the kernel, if it keeps leases in nf_tables.
+    pub(super) tick: Option<Duration>,
 }
 
 impl AddrBook {
     /// The lease terms of an instance as things stand.
     pub fn terms(&self, router: usize) -> Terms {
         self.leasing[router].terms()
+    }
+
+    /// The kernel keeps leases in nf_tables, and counts them in this tick; or it does not.
+    pub fn set_tick(&mut self, tick: Option<Duration>) {
+        self.tick = tick;
+        self.leasing.iter_mut().for_each(|l| l.set_tick(tick));
+        self.renewals.at_once();
+    }
+
+    /// The tick of those leases, if there are any.
+    pub fn tick(&self) -> Option<Duration> {
+        self.tick
+    }
+
+    /// The lease in nf_tables that an advert of `router` gives, if its addresses are served by such a lease.
+    pub fn fence(&self, router: usize) -> Option<Duration> {
+        self.leasing[router].fence
     }
 
     /// A link is that interface from now on, or none.
@@ -55,10 +74,12 @@ impl AddrBook {
         let l = &mut self.leasing[router];
         if !matches!(l.claim, Claim::Handover(_)) {
             l.claim = Claim::Advert(sent);
-            let is_due =
-                |e: &Entry| e.held.is_some_and(|h| h.lease.is_some() && sent.since(h.since) >= RENEWAL_GAP);
+            let (l, lazy) = (&self.leasing[router], self.leasing[router].fence.is_some());
+            let is_due = |e: &Entry| {
+                e.held.is_some_and(|h| h.lease.is_some_and(|s| sent.since(h.since) >= l.renewal(s).0))
+            };
             let overdue = self.of(router).any(|(_, e)| is_due(e));
-            self.renewals.advert_sent(overdue);
+            self.renewals.advert_sent(!lazy, overdue);
         }
     }
 

@@ -1,9 +1,10 @@
 //! What lets a virtual router renew, and the terms of its leases.
 
 use super::HANDOVER_LEASE;
+use super::operations::RENEWAL_GAP;
 use crate::base::time::Time;
-use crate::config;
 use crate::config::lease::{self, Wait};
+use crate::config::{self, fence};
 use std::time::Duration;
 
 /// What lets an instance renew.
@@ -29,6 +30,8 @@ pub(super) struct Leasing {
     pub(super) claim: Claim,
     /// The terms while this node is master, which follow from the above.
     by_advert: Terms,
+    /// The lease in nf_tables that an advert gives: the addresses are behind the fence.
+    pub(super) fence: Option<Duration>,
 }
 
 /// How long, and how fresh the claim must be.
@@ -49,12 +52,24 @@ impl Leasing {
         owner: false,
         claim: Claim::None,
         by_advert: Terms { lease: None, fresh: Duration::ZERO, safe: false },
+        fence: None,
     };
 
-    /// Other terms; the claim stays.
-    pub(super) fn set_terms(&mut self, v: &config::Vrrp, wait: Wait) {
+    /// Other terms; the claim stays. `tick`: of the kernel, if it keeps leases in nf_tables.
+    pub(super) fn set_terms(&mut self, v: &config::Vrrp, wait: Wait, tick: Option<Duration>) {
         (self.lease, self.wait, self.owner) = (v.lease, wait, v.priority == 255);
-        self.by_advert = self.compute();
+        self.set_tick(tick);
+    }
+
+    pub(super) fn set_tick(&mut self, tick: Option<Duration>) {
+        let wanted = matches!(self.lease, config::Lease::Auto | config::Lease::Fence) && !self.owner;
+        let Wait { advert_int, min_down_interval } = self.wait;
+        self.fence =
+            tick.filter(|_| wanted).and_then(|tick| fence::term(tick, advert_int, min_down_interval));
+        self.by_advert = match self.fence {
+            Some(fresh) => Terms { lease: Some(fence::lifetime(fresh, advert_int)), fresh, safe: false },
+            None => self.in_seconds(),
+        };
     }
 
     /// Whether the addresses are permanent (`lease = off`).
@@ -65,7 +80,8 @@ impl Leasing {
     /// The terms as things stand.
     pub(super) fn terms(&self) -> Terms {
         match self.claim {
-            Claim::Handover(_) => Terms {
+            // Behind the fence nobody is served by an address that is there for too long.
+            Claim::Handover(_) if self.fence.is_none() => Terms {
                 lease: (!self.is_off()).then_some(HANDOVER_LEASE),
                 fresh: Duration::from_secs(u64::from(HANDOVER_LEASE)),
                 safe: false,
@@ -74,13 +90,23 @@ impl Leasing {
         }
     }
 
-    fn compute(&self) -> Terms {
+    /// The age at which a lease is renewed with the next advert, and the one at which it is renewed in any
+    /// case.
+    pub(super) fn renewal(&self, lease: u32) -> (Duration, Duration) {
+        if self.fence.is_none() {
+            return (RENEWAL_GAP, Duration::from_secs(u64::from(lease)) / 8);
+        }
+        let age = fence::renewal(lease);
+        (age.saturating_sub(self.wait.advert_int).max(RENEWAL_GAP), age)
+    }
+
+    fn in_seconds(&self) -> Terms {
         let secs = match self.lease {
             config::Lease::Off => {
                 return Terms { lease: None, fresh: self.wait.min_down_interval, safe: false };
             }
             config::Lease::Seconds(s) => s,
-            config::Lease::Auto => lease::auto(self.wait.advert_int, self.wait.min_down_interval),
+            _ => lease::auto(self.wait.advert_int, self.wait.min_down_interval),
         };
         let fresh = lease::fresh(secs, self.wait.advert_int, self.wait.min_down_interval);
         // A renewal goes out with each advert in any case; where that is too long, the manual says so.

@@ -42,9 +42,10 @@ pub(super) struct Renewals {
 }
 
 impl Renewals {
-    /// An advert went out. `overdue`: leases of its router were not renewed for a while.
-    pub(super) fn advert_sent(&mut self, overdue: bool) {
-        self.advert_since = true;
+    /// An advert went out, after which a round is due soon (`renews`). `overdue`: leases of its router were
+    /// not renewed for a while.
+    pub(super) fn advert_sent(&mut self, renews: bool, overdue: bool) {
+        self.advert_since |= renews;
         self.overdue |= overdue;
     }
 
@@ -145,8 +146,9 @@ impl AddrBook {
         ops
     }
 
-    /// The last other address of its subnet has left the interface, and the VIP, which is there with a host prefix,
-    /// has no route to its own subnet: it leaves and comes back in an instant, with the prefix that brings one.
+    /// The last other address of its subnet has left the interface, and the VIP, which is there with a host
+    /// prefix, has no route to its own subnet: it leaves and comes back in an instant, with the prefix that
+    /// brings one.
     fn uncovered(&self, i: usize, now: Time) -> Option<[Op; 2]> {
         let e = &self.entries[i];
         let held = e.held.filter(|h| e.is_wanted() && h.prefix > e.prefix)?;
@@ -161,9 +163,9 @@ impl AddrBook {
         Some([remove, self.op(OpKind::Add, i, held.ifindex, prefix, terms.lease)])
     }
 
-    /// Renewals of what `router` holds for longer than its terms say. They go out ahead of an advert that makes
-    /// the others wait less: whatever becomes of this process then, no lease outlives their patience. None ends
-    /// later than before, so they need no claim.
+    /// Renewals of what `router` holds for longer than its terms say. They go out ahead of an advert that
+    /// makes the others wait less: whatever becomes of this process then, no lease outlives their patience.
+    /// None ends later than before, so they need no claim.
     pub fn shorten_now(&self, router: usize, now: Time) -> Vec<Op> {
         let lease = self.terms(router).lease;
         let mut ops = Vec::new();
@@ -261,10 +263,10 @@ impl AddrBook {
         self.renewals.overdue || (self.renewals.advert_since && since >= RENEWAL_GAP) || since >= self.step()
     }
 
-    /// L/8 of the shortest lease, at least 0.25 s.
+    /// L/8 of the shortest lease, at least 0.25 s; behind the fence L/4.
     fn step(&self) -> Duration {
-        let shortest = self.held().filter_map(|e| self.terms(e.router).lease).min().unwrap_or(1);
-        (Duration::from_secs(u64::from(shortest)) / 8).max(RENEWAL_GAP)
+        let step = |e: &Entry| Some(self.leasing[e.router].renewal(self.terms(e.router).lease?).1);
+        self.held().filter_map(step).min().unwrap_or_default().max(RENEWAL_GAP)
     }
 
     fn held(&self) -> impl Iterator<Item = &Entry> {

@@ -84,10 +84,10 @@ impl AddrBook {
         added
     }
 
-    /// Other terms of the leases; `wait` is what they may count by. What is held is renewed under them as soon
-    /// as that is allowed.
+    /// Other terms of the leases; `wait` is what they may count by. What is held is renewed under them as
+    /// soon as that is allowed.
     pub fn set_terms(&mut self, router: usize, v: &Vrrp, wait: Wait) {
-        self.leasing[router].set_terms(v, wait);
+        self.leasing[router].set_terms(v, wait, self.tick);
         self.renewals.at_once();
     }
 
@@ -108,6 +108,12 @@ impl AddrBook {
         let Some(e) = self.entries.get(entry) else { return false };
         let wants = |h: &Entry| h.is_wanted() && (h.addr, h.subnet_link) == (e.addr, e.subnet_link);
         self.entries.iter().enumerate().any(|(i, h)| i != entry && wants(h))
+    }
+
+    /// Whether another virtual router of this node has the same address.
+    pub fn is_shared(&self, entry: usize) -> bool {
+        let Some(e) = self.entries.get(entry) else { return false };
+        self.entries.iter().any(|h| h.router != e.router && h.addr == e.addr)
     }
 
     fn next_owner(&self, entry: usize) -> Option<usize> {

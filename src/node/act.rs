@@ -7,8 +7,8 @@ use crate::vrrp::machine::{Action, Input, Kind, Note, Why};
 use std::time::Duration;
 
 impl Node {
-    /// Starts, or resumes if the lease of a vipd that ran here an instant ago is still running, or after a flap: of a
-    /// group that must be so of all members.
+    /// Starts, or resumes if the lease of a vipd that ran here an instant ago is still running, or after a
+    /// flap: of a group that must be so of all members.
     pub(super) fn take_part(&mut self, i: usize, now: Time) {
         let all = self.group_or_self(i);
         let resumes = |j: usize| {
@@ -24,7 +24,7 @@ impl Node {
             if resume {
                 self.step(j, now, Input::Resume);
             } else {
-                self.addrs.release(j);
+                self.release(j);
                 self.step(j, now, Input::Start);
             }
         }
@@ -33,6 +33,9 @@ impl Node {
     /// The peers have not given up on us: our last advert is at most d older than the last renewal.
     pub(super) fn is_still_leased(&self, i: usize, now: Time) -> bool {
         const MARGIN: Duration = Duration::from_millis(200);
+        if self.addrs.fence(i).is_some() {
+            return self.lease_left(i, now).is_some();
+        }
         let Some(age) = self.addrs.lease_age(i, now) else {
             return false;
         };

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// A turn may take this long: 250 virtual routers that become master together send 250 adverts.
-const SLOW_TURN: Duration = Duration::from_millis(50);
+pub(super) const SLOW_TURN: Duration = Duration::from_millis(50);
 /// At most one line in this time about adverts that cannot be sent to one place.
 const SEND_FAILED_QUIET: Duration = Duration::from_secs(10);
 
@@ -28,7 +28,7 @@ impl Node {
         }
     }
 
-    fn stalled(&mut self, i: usize, now: Time, last: Time) {
+    pub(super) fn stalled(&mut self, i: usize, now: Time, last: Time) {
         self.routers[i].stats.stalls += 1;
         self.emit(Event::Stalled { router: i, silence: now.since(last) });
         self.step(i, now, Input::Stall);
@@ -44,7 +44,8 @@ impl Node {
             return !router.is_master() || router.machine.is_soliciting();
         }
         if !router.is_master() {
-            // It was given up earlier in this very turn, an owner's too, or is outranked and has one word left.
+            // It was given up earlier in this very turn, an owner's too, or is outranked and has one word
+            // left.
             return self.routers[i].may_send_farewell(decided, now);
         }
         if router.is_owner() {
@@ -74,11 +75,14 @@ impl Node {
         if i.auth.must_save() {
             self.push(Effect::Remember { router, memory: Memory::Sequence });
         }
+        if priority != 0 {
+            self.open_lease(router, now);
+        }
         self.push(Effect::Advert { router, priority, decided: now });
     }
 
-    /// An address may be added only behind a fresh advert; the next may be far. One that is about to be too old would
-    /// be so before the address is added.
+    /// An address may be added only behind a fresh advert; the next may be far. One that is about to be too
+    /// old would be so before the address is added.
     pub(super) fn advert_unless_fresh(&mut self, router: usize, now: Time) {
         let soon = now + self.addrs.terms(router).fresh / 2;
         if !self.addrs.may_renew(router, soon) {
@@ -87,9 +91,9 @@ impl Node {
         }
     }
 
-    /// An advert, its source and where it goes: over IPv4 the whole packet, over IPv6 what follows the header. `None`
-    /// without a source address, or if there are no more peers. `copy` counts the peers from 0: all copies of
-    /// an advert have one sequence number.
+    /// An advert, its source and where it goes: over IPv4 the whole packet, over IPv6 what follows the
+    /// header. `None` without a source address, or if there are no more peers. `copy` counts the peers from
+    /// 0: all copies of an advert have one sequence number.
     pub fn encode_advert(
         &mut self,
         router: usize,
@@ -128,7 +132,11 @@ impl Node {
             if self.links[i.link].running {
                 i.flap_until = None;
             }
-        } else if i.is_master() && !i.machine.is_soliciting() {
+            return;
+        }
+        self.lease_renewed(router, before);
+        let i = &mut self.routers[router];
+        if i.is_master() && !i.machine.is_soliciting() {
             if i.machine.advertised() {
                 self.set_terms(router);
             }
@@ -136,7 +144,8 @@ impl Node {
         }
     }
 
-    /// An advert could not be sent to one of the targets. If it was to none, nothing is renewed by it: `unsent`.
+    /// An advert could not be sent to one of the targets. If it was to none, nothing is renewed by it:
+    /// `unsent`.
     pub fn send_failed(&mut self, router: usize, copy: usize, now: Time, errno: i32) {
         let i = &mut self.routers[router];
         i.stats.send_errors += 1;

@@ -25,6 +25,9 @@ impl Node {
                 self.forget_vmac(link);
             }
         }
+        if !names.is_empty() {
+            self.refence();
+        }
         self.renumber(&from);
         self.rewire();
         for name in names {

@@ -1,6 +1,6 @@
 //! What the node asks of the daemon.
 
-use super::VmacOp;
+use super::{VmacOp, fence};
 use crate::base::time::Time;
 use crate::check;
 use crate::haproxy::supervisor;
@@ -18,9 +18,12 @@ pub enum Effect {
     /// Send an advert, a copy to each peer, if `may_advertise` still says so: `sent` if one went out, and
     /// `send_failed` for each that did not, `unsent` if none did.
     Advert { router: usize, priority: u8, decided: Time },
+    /// The leases in nf_tables.
+    Fence(fence::Op),
     /// Carry out a batch of address operations: `addrs_done`.
     Addrs(Vec<Op>),
-    /// Reset the TCP connections of a virtual router's addresses: they leave, and what is not told waits for ever.
+    /// Reset the TCP connections of a virtual router's addresses: they leave, and what is not told waits for
+    /// ever.
     Disconnect { router: usize },
     /// The same of one VIP that is not configured any more.
     DisconnectVip { entry: usize },
@@ -44,7 +47,8 @@ pub enum Effect {
     UnmakeAll,
     /// HAProxy; a start only if `may_spawn` still says so.
     Haproxy(supervisor::Action),
-    /// The HAProxy that was taken out of the configuration is gone: the next one is that of the configuration.
+    /// The HAProxy that was taken out of the configuration is gone: the next one is that of the
+    /// configuration.
     NewService,
     /// A check: `check_done`.
     Check { check: usize, action: check::Action },

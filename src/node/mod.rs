@@ -24,6 +24,7 @@ pub use effect::{Effect, Memory};
 pub use interface::Link;
 pub use interface::vmac::{Vmac, VmacOp};
 pub use reload::{Change, What};
+pub use router::fence;
 pub use router::foreign::{Contest, Rival};
 pub use router::group::Group;
 pub use router::handover::Hold;
@@ -60,6 +61,8 @@ pub struct Node {
     pub haproxy: Option<Supervisor>,
     /// All checks, in the order of the file.
     pub checks: Vec<Check>,
+    /// How often somebody removed the tables of the leases.
+    pub fence_removals: u64,
     life: Life,
     /// Origin of the grid of all adverts.
     epoch: Time,
@@ -92,6 +95,7 @@ impl Node {
             addrs: AddrBook::default(),
             haproxy: cfg.haproxy.clone().map(|h| Supervisor::new(h, now)),
             checks: Vec::new(),
+            fence_removals: 0,
             life: Life::Starting,
             epoch: now,
             stale: false,
@@ -116,8 +120,8 @@ impl Node {
     /// The kernel has been read. `remembered[i]`: the state file says that virtual router i was master.
     pub fn begin(&mut self, now: Time, remembered: &[bool]) {
         for (router, remembered) in self.routers.iter_mut().zip(remembered) {
-            // An advert may be there already: then somebody else is master. And who does not know which sequence
-            // numbers are used up listens first.
+            // An advert may be there already: then somebody else is master. And who does not know which
+            // sequence numbers are used up listens first.
             let heard = router.stats.adverts_received > router.stats.priority_zero_received;
             router.may_resume = *remembered && !heard && router.auth.may_resume() && !router.is_owner();
         }
@@ -162,6 +166,7 @@ impl Node {
             at = earlier(at, router.announcer.deadline());
             at = earlier(at, self.hold_deadline(i));
             at = earlier(at, router.farewell_at());
+            at = earlier(at, self.hand_over_deadline(i));
             at = earlier(at, router.foreign.deadline());
             at = earlier(at, router.refused.until);
         }
@@ -183,8 +188,8 @@ impl Node {
         earlier(at, self.haproxy.as_ref().and_then(|h| h.deadline(now)))
     }
 
-    /// Whether `tick` would make a backup master, or let a master that resigns go on because nobody has come: then what
-    /// has come since the sockets were read is read first.
+    /// Whether `tick` would make a backup master, or let a master that resigns go on because nobody has come:
+    /// then what has come since the sockets were read is read first.
     pub fn is_takeover_due(&self, now: Time) -> bool {
         let listens = |i: &Router| i.machine.kind() == Kind::Backup || i.machine.is_soliciting();
         let due = |i: usize| self.machine_deadline(i).is_some_and(|t| now >= t);
@@ -214,6 +219,7 @@ impl Node {
                 self.tick_machine(i, now);
             }
             self.tick_farewell(i, now);
+            self.tick_hand_over(i, now);
             if self.routers[i].foreign.deadline().is_some_and(|t| now >= t) {
                 self.end_foreign(i, false);
             }

@@ -1,4 +1,5 @@
-//! Who is told of state changes: hooks and mail. Nothing of it is urgent: it begins when a turn's work is done.
+//! Who is told of state changes: hooks and mail. Nothing of it is urgent: it begins when a turn's work is
+//! done.
 
 use super::{Effect, Node};
 use crate::base::time::{Time, earlier};
@@ -132,7 +133,8 @@ impl Node {
         actions.into_iter().for_each(|a| self.push(Effect::Hook(a)));
     }
 
-    /// When a turn's work is done: hooks and mails about what happened in it begin, and those that take too long end.
+    /// When a turn's work is done: hooks and mails about what happened in it begin, and those that take too
+    /// long end.
     pub(super) fn notify(&mut self, now: Time) {
         let Notify { hooks, outbox, mails: mailing, notices } = &mut self.notify;
         let mut said = Vec::new();

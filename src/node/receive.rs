@@ -138,9 +138,10 @@ impl Node {
         }
         if a.priority != 0 && std::mem::take(&mut router.may_resume) {
             // Somebody else is master: whatever our lease says, nothing is resumed.
-            self.addrs.release(i);
+            self.release(i);
         }
         let master = Master { src: a.src, priority: a.priority };
+        let router = &mut self.routers[i];
         router.last_advert = (a.priority != 0).then_some((master, now));
         let was_master = router.is_master();
         let other = Other { src: a.src, priority: a.priority, refused: None };

@@ -1,9 +1,9 @@
 //! Another configuration for a node that runs. What did not change does not notice.
 //!
-//! A virtual router is the same one if its peers would say so (`config::diff::is_same_router`): then everything changes
-//! in place, its name too. Else the old one leaves as in a stop, alone, and is forgotten when it holds nothing any
-//! more; a new one starts as a backup. An address that both have is handed from the one to the other
-//! without leaving the kernel.
+//! A virtual router is the same one if its peers would say so (`config::diff::is_same_router`): then
+//! everything changes in place, its name too. Else the old one leaves as in a stop, alone, and is forgotten
+//! when it holds nothing any more; a new one starts as a backup. An address that both have is handed from the
+//! one to the other without leaving the kernel.
 //!
 //! Indices of virtual routers, VIPs, interfaces and checks change here: no effect and no event may be queued.
 
@@ -33,8 +33,8 @@ pub enum What {
 }
 
 impl Node {
-    /// Whether a new configuration may be taken up now: nobody waits for an answer to priority 0, and nothing is
-    /// queued.
+    /// Whether a new configuration may be taken up now: nobody waits for an answer to priority 0, and nothing
+    /// is queued.
     pub fn may_reconfigure(&self) -> bool {
         let soliciting = self.routers.iter().any(|i| i.machine.is_soliciting());
         !soliciting && self.effects.is_empty() && self.events.is_empty()
@@ -45,7 +45,8 @@ impl Node {
         !matches!(self.life, Life::Starting | Life::Running)
     }
 
-    /// From `old` to `new`, if `may_reconfigure`. Effects follow. HAProxy is another matter: `reconfigure_haproxy`.
+    /// From `old` to `new`, if `may_reconfigure`. Effects follow. HAProxy is another matter:
+    /// `reconfigure_haproxy`.
     pub fn reconfigure(&mut self, old: &Config, new: &Config, now: Time) -> Vec<Change> {
         debug_assert!(self.may_reconfigure(), "indices change, and effects or events are queued");
         self.stale = true;
@@ -54,6 +55,8 @@ impl Node {
 
     /// Takes a configuration up; at the start it is the first one. `checks` are those of the last one.
     pub(super) fn take_up(&mut self, checks: &[config::Check], new: &Config, now: Time) -> Vec<Change> {
+        // First of all: the leases are those of a shorter interval before anything is said of it.
+        self.refence();
         let from = self.match_instances(new, now);
         self.renumber(&from);
         self.new_checks(checks, new, now);
@@ -103,7 +106,8 @@ impl Node {
         }
     }
 
-    /// The virtual routers in the order of the file, those that leave behind them. Returns which each one was.
+    /// The virtual routers in the order of the file, those that leave behind them. Returns which each one
+    /// was.
     fn match_instances(&mut self, new: &Config, now: Time) -> Vec<Option<usize>> {
         let mut old: Vec<(usize, Router)> =
             std::mem::take(&mut self.routers).into_iter().enumerate().collect();

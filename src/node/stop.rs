@@ -51,7 +51,7 @@ impl Node {
                     let by = (end - STOP_RESERVE.min(total / 2)).max(now);
                     match &mut self.routers[i].hold {
                         Some(h) => h.until = h.until.min(by),
-                        None => self.addrs.release(i),
+                        None => self.release(i),
                     }
                 }
             }

@@ -1,7 +1,8 @@
-//! One turn of the loop, as data: the daemon, the simulator, the fuzz target and the unit tests all play `TURN`.
+//! One turn of the loop, as data: the daemon, the simulator, the fuzz target and the unit tests all play
+//! `TURN`.
 //!
-//! A driver runs each step and then carries out all effects. Two steps are its own: in `Read` it reads what is
-//! ready, in `Log` it takes all events. What is asked for between two turns is followed by `SETTLE`.
+//! A driver runs each step and then carries out all effects. Two steps are its own: in `Read` it reads what
+//! is ready, in `Log` it takes all events. What is asked for between two turns is followed by `SETTLE`.
 
 use super::Node;
 use crate::base::time::Time;
@@ -11,7 +12,8 @@ use crate::base::time::Time;
 pub enum Step {
     /// Did this process run in time? If not, the addresses go before anything that was received is believed.
     CheckStall,
-    /// The driver reads what is ready; if a takeover is due then (`is_takeover_due`), it reads the adverts again.
+    /// The driver reads what is ready; if a takeover is due then (`is_takeover_due`), it reads the adverts
+    /// again.
     Read,
     /// Timers.
     Tick,
@@ -46,8 +48,8 @@ pub const SETTLE: &[Step] = TURN.split_at(2).1;
 /// The two clocks of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clocks {
-    /// Read before the sockets were: a process that stands still after that must not take for dead a master whose
-    /// adverts are queued.
+    /// Read before the sockets were: a process that stands still after that must not take for dead a master
+    /// whose adverts are queued.
     pub turn: Time,
     /// Read just now.
     pub fresh: Time,

@@ -1,8 +1,8 @@
-//! Programs that are told of state changes (`notify`), pure: one at a time for each virtual router and group, in
-//! order; the newest state wins. What is told is a [`Notice`], which mails carry, too.
+//! Programs that are told of state changes (`notify`), pure: one at a time for each virtual router and group,
+//! in order; the newest state wins. What is told is a [`Notice`], which mails carry, too.
 //!
-//! A subject that changes while its hooks run gets the newest state next, and what lies between is left out: a script
-//! that is slow is never behind, and the last that it hears is true.
+//! A subject that changes while its hooks run gets the newest state next, and what lies between is left out:
+//! a script that is slow is never behind, and the last that it hears is true.
 
 use super::notice::{Notice, Subject};
 use crate::base::time::{Time, earlier};
@@ -321,7 +321,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens: one at a time for each subject, few in all, and the last state is the last that is told.
+        /// Whatever happens: one at a time for each subject, few in all, and the last state is the last that
+        /// is told.
         #[test]
         fn order_and_bounds(steps in proptest::collection::vec((0u8..4, 0u8..12, 0u8..4), 1..300)) {
             let mut h = hooks(true);

@@ -22,8 +22,8 @@ const GRACE: Duration = Duration::from_secs(5);
 #[allow(missing_docs)] // the fields are named in the variants' comments
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Try to send mail number `id` about what happened that long ago, and say that `lost` ones were not sent:
-    /// answered by `done`.
+    /// Try to send mail number `id` about what happened that long ago, and say that `lost` ones were not
+    /// sent: answered by `done`.
     Send { job: u64, id: u64, notice: Notice, age: Duration, lost: u32 },
     /// Kill it; its exit is answered by `done` all the same.
     Kill { job: u64 },

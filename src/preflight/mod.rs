@@ -2,5 +2,6 @@
 
 pub mod advice;
 pub mod capabilities;
+pub mod fence;
 pub mod programs;
 pub mod surroundings;

@@ -1,6 +1,7 @@
-//! The clock of the loop, and the time of day for the log.
+//! The clock of the loop, the tick of the kernel's, and the time of day for the log.
 
 use crate::base::time::Time;
+use std::time::Duration;
 
 /// Reads CLOCK_BOOTTIME: monotonic, time in suspend included.
 pub fn now() -> Time {
@@ -19,6 +20,14 @@ pub fn monotonic_micros() -> u64 {
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut ts) };
     let micros = u64::try_from(ts.tv_nsec / 1000).unwrap_or(0);
     u64::try_from(ts.tv_sec).unwrap_or(0).saturating_mul(1_000_000).saturating_add(micros)
+}
+
+/// The tick of the kernel's timers (1/HZ): the resolution of CLOCK_MONOTONIC_COARSE.
+pub fn tick() -> Duration {
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `ts` is a valid timespec to write to; the call cannot fail with this clock.
+    unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut ts) };
+    Duration::from_nanos(u64::try_from(ts.tv_nsec).unwrap_or(0))
 }
 
 /// A calendar time in this machine's time zone.

@@ -8,6 +8,7 @@ pub mod diag;
 pub mod dir;
 pub mod lone;
 pub mod netlink;
+pub mod nft;
 pub mod ping;
 pub mod process;
 pub mod runtime;

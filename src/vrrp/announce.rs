@@ -23,15 +23,15 @@ pub struct Announcer {
     last_reannounce: Option<Time>,
     /// Further rounds of a new master with a virtual MAC.
     soon: [Option<Time>; 2],
-    /// With the round that is due, whoever else has the addresses is asked to say so: the first one of the second
-    /// burst, when the old master has left, and of each refresh.
+    /// With the round that is due, whoever else has the addresses is asked to say so: the first one of the
+    /// second burst, when the old master has left, and of each refresh.
     pub probes: bool,
 }
 
 impl Announcer {
     /// Became master: the first round goes out with the addresses, the rest is planned here.
-    /// With `vmac` the switches have a port to learn, so it is repeated soon: the first round may have gone out
-    /// beside the old master's last frames.
+    /// With `vmac` the switches have a port to learn, so it is repeated soon: the first round may have gone
+    /// out beside the old master's last frames.
     pub fn start(&mut self, now: Time, garp: &Garp, vmac: bool) {
         *self = Announcer {
             round: later_rounds(now + garp.interval, garp.master_repeat.saturating_sub(1)),

@@ -41,7 +41,8 @@ struct Period {
 }
 
 impl Foreign {
-    /// An advert of another master; `min_down_interval` is N × I. Whether a period of two masters begins with it.
+    /// An advert of another master; `min_down_interval` is N × I. Whether a period of two masters begins with
+    /// it.
     pub fn heard(&mut self, now: Time, min_down_interval: Duration, other: Other) -> bool {
         self.last = Some(other);
         let until = now + min_down_interval;
@@ -70,8 +71,8 @@ impl Foreign {
         self.contested
     }
 
-    /// It has been silent for long enough, or one of the two has given way: then it is `over`. Who the other was, and
-    /// how long there were two, if a period of two masters ends with it.
+    /// It has been silent for long enough, or one of the two has given way: then it is `over`. Who the other
+    /// was, and how long there were two, if a period of two masters ends with it.
     pub fn end(&mut self, over: bool) -> Option<(Other, Duration)> {
         if over {
             self.contested = None;

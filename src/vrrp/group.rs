@@ -1,11 +1,13 @@
 //! The rules of a sync group, pure: its virtual routers are master together or not at all.
 //!
-//! - A group becomes master when the down timers of *all* its members have run out: each would be master by itself.
-//!   So a living master that outranks it on one LAN keeps it away from all of them, and where two nodes outrank
-//!   each other (A on LAN 1, B on LAN 2) the one that is master stays it: nothing ever moves back and forth.
+//! - A group becomes master when the down timers of *all* its members have run out: each would be master by
+//!   itself. So a living master that outranks it on one LAN keeps it away from all of them, and where two
+//!   nodes outrank each other (A on LAN 1, B on LAN 2) the one that is master stays it: nothing ever moves
+//!   back and forth.
 //! - A master whose one member is outranked, stalls, faults or leaves does the same with all of them.
-//! - Two such groups can be master at once (a healed partition, two starts in one instant). The first advert ends it,
-//!   but where adverts cross, both give way. `Rivalry` sees to it that one stays, or comes back first.
+//! - Two such groups can be master at once (a healed partition, two starts in one instant). The first advert
+//!   ends it, but where adverts cross, both give way. `Rivalry` sees to it that one stays, or comes back
+//!   first.
 
 use super::machine::{Input, Kind, State as Vrrp};
 use crate::base::time::{Time, earlier};
@@ -68,8 +70,8 @@ pub fn passed_on(input: Input) -> Input {
     }
 }
 
-/// When those that wait for their successors let go, together: `each` says when it would by itself, if it heard of
-/// its own. `None`: nobody did.
+/// When those that wait for their successors let go, together: `each` says when it would by itself, if it
+/// heard of its own. `None`: nobody did.
 pub fn release_at(each: impl Iterator<Item = Option<Time>>) -> Option<Time> {
     let (mut first, mut last, mut overdue) = (None, None, false);
     for t in each {
@@ -81,8 +83,9 @@ pub fn release_at(each: impl Iterator<Item = Option<Time>>) -> Option<Time> {
     last.filter(|t| !overdue && *t < latest).or(Some(latest))
 }
 
-/// What keeps two groups that outrank each other on different LANs from giving way to each other at once, again
-/// and again. Both nodes agree on one member, the leader, and whoever outranks the other there has the say.
+/// What keeps two groups that outrank each other on different LANs from giving way to each other at once,
+/// again and again. Both nodes agree on one member, the leader, and whoever outranks the other there has the
+/// say.
 #[derive(Clone, Debug, Default)]
 pub struct Rivalry {
     /// As master: when a rival was first told, on the leader's LAN, to give way.
@@ -92,8 +95,8 @@ pub struct Rivalry {
 }
 
 impl Rivalry {
-    /// A master heard a rival: whether it stays one although that outranks it. Not on the leader's LAN, and only
-    /// for half an interval after the rival was told there: if it goes on it has not heard that.
+    /// A master heard a rival: whether it stays one although that outranks it. Not on the leader's LAN, and
+    /// only for half an interval after the rival was told there: if it goes on it has not heard that.
     pub fn stays(
         &mut self,
         now: Time,
@@ -118,8 +121,9 @@ impl Rivalry {
         self.gave_way = None;
     }
 
-    /// A member that is not master heard an advert. If that outranks it and is none of those that crossed ours,
-    /// somebody is master. A lower one says nothing yet: keepalived's on the other LANs may be a millisecond behind.
+    /// A member that is not master heard an advert. If that outranks it and is none of those that crossed
+    /// ours, somebody is master. A lower one says nothing yet: keepalived's on the other LANs may be a
+    /// millisecond behind.
     pub fn heard(&mut self, now: Time, leader: bool, outranked: bool, interval: Duration) {
         match &mut self.gave_way {
             Some((at, lost)) if now.since(*at) < interval / 4 => *lost |= leader && outranked,
@@ -128,9 +132,10 @@ impl Rivalry {
         }
     }
 
-    /// How much longer than its down timers the group waits. After both gave way in silence, both timers began at
-    /// once. `range` is the largest skew time: with that much more nobody meets a peer that does not know this rule
-    /// (keepalived), and with twice that the loser does not meet the winner, whatever their priorities are.
+    /// How much longer than its down timers the group waits. After both gave way in silence, both timers
+    /// began at once. `range` is the largest skew time: with that much more nobody meets a peer that does not
+    /// know this rule (keepalived), and with twice that the loser does not meet the winner, whatever their
+    /// priorities are.
     pub fn wait(&self, range: Duration) -> Duration {
         match self.gave_way {
             None => Duration::ZERO,

@@ -1,17 +1,17 @@
 //! Sequence numbers of the authentication header: none is accepted twice, and ours is above every other.
 //!
-//! keepalived has one counter for what it sends and what it hears: an advert must exceed it, and raises it. So
-//! whoever advertises must be above everything that a peer may have heard, and that is what [`Replay`] counts;
-//! but what it *accepts* is judged by sender, as two masters that were apart have two counters.
+//! keepalived has one counter for what it sends and what it hears: an advert must exceed it, and raises it.
+//! So whoever advertises must be above everything that a peer may have heard, and that is what [`Replay`]
+//! counts; but what it *accepts* is judged by sender, as two masters that were apart have two counters.
 //!
-//! keepalived forgets its counter when it ends, and begins at 1. It listens first, so it takes up the counter of
-//! the living master; where there is none, its low numbers are refused here until our own advert, at the
-//! end of the down timer at the latest, has told it the counter: it answers above that. The alternative, to believe low
-//! numbers after a silence, is what somebody who replays a dead master's adverts hopes for.
+//! keepalived forgets its counter when it ends, and begins at 1. It listens first, so it takes up the counter
+//! of the living master; where there is none, its low numbers are refused here until our own advert, at the
+//! end of the down timer at the latest, has told it the counter: it answers above that. The alternative, to
+//! believe low numbers after a silence, is what somebody who replays a dead master's adverts hopes for.
 //!
-//! vipd keeps a file under /run/vipd: a mark, above which nothing was ever sent, and what each sender sent, not
-//! more than [`STEP`] ago. Without one, what every sender sends first is believed. The mark alone would not do: it is
-//! ahead of everything, so a backup that was started twice would refuse the living master.
+//! vipd keeps a file under /run/vipd: a mark, above which nothing was ever sent, and what each sender sent,
+//! not more than [`STEP`] ago. Without one, what every sender sends first is believed. The mark alone would
+//! not do: it is ahead of everything, so a backup that was started twice would refuse the living master.
 
 use crate::base::text::Write;
 use std::net::IpAddr;

@@ -49,6 +49,7 @@ counters! {
     announcements: "Gratuitous ARPs and neighbour adverts sent.",
     became_master: "Times it became master.",
     stalls: "Times it was silent for too long.",
+    lapses: "Times its lease had ended before the next advert.",
     vips_deleted: "Addresses deleted by somebody else.",
     lower_adverts: "Adverts of lower priority heard as master.",
     foreign_announcements: "Announcements of its addresses by others.",

@@ -5,7 +5,7 @@
 //! IP header, 20 octets, protocol 51
 //!  0 next header 112   1 length 4 (words less two)   2 reserved, zero
 //!  4 SPI: the source address                         8 sequence number
-//! 12 ICV (12)                                       24 VRRP message, auth type 2, eight zero octets at its end
+//! 12 ICV (12)                                       24 VRRP message, auth type 2, eight zero octets last
 //! ```
 //!
 //! The ICV covers the IP header with type of service, fragment field and checksum zeroed (on unicast the TTL
@@ -33,9 +33,9 @@ pub struct Ah<'a> {
 }
 
 impl<'a> Ah<'a> {
-    /// Takes the header off `payload`, the payload of the IP packet `packet`; returns it and the message behind.
-    /// `None`: too short, not VRRP behind it, not its length. Options in the IP header are refused as well: some are covered
-    /// by the ICV and some are not, and nobody sends any.
+    /// Takes the header off `payload`, the payload of the IP packet `packet`; returns it and the message
+    /// behind. `None`: too short, not VRRP behind it, not its length. Options in the IP header are refused as
+    /// well: some are covered by the ICV and some are not, and nobody sends any.
     pub fn split(packet: &'a [u8], payload: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let ip = packet.first_chunk::<20>().filter(|ip| ip.first() == Some(&0x45))?;
         let (header, message) = payload.split_first_chunk::<24>()?;

@@ -74,8 +74,8 @@ pub fn gratuitous(mac: [u8; 6], vip: Ipv4Addr) -> [u8; 42] {
     ]
 }
 
-/// The Ethernet frame of a probe (RFC 5227 §2.1.1): asks whoever has `vip`, and tells nobody that somebody asks; no
-/// cache is changed by it.
+/// The Ethernet frame of a probe (RFC 5227 §2.1.1): asks whoever has `vip`, and tells nobody that somebody
+/// asks; no cache is changed by it.
 pub fn probe(mac: [u8; 6], vip: Ipv4Addr) -> [u8; 42] {
     let mut frame = gratuitous(mac, vip);
     if let Some(sender) = frame.get_mut(28..32) {

@@ -1,5 +1,6 @@
 //! sock_diag (sock_diag(7), linux/inet_diag.h) as byte code: which TCP connections an address has, and the
-//! request that resets one. Numbers are in the byte order of the host, ports and addresses in that of the network.
+//! request that resets one. Numbers are in the byte order of the host, ports and addresses in that of the
+//! network.
 //!
 //! ```text
 //! inet_diag_req_v2   0 family (1)   1 protocol (1)   2 extensions (1)   4 states (4)    8 sockid (48)
@@ -54,8 +55,8 @@ pub enum Msg {
     Other,
 }
 
-/// Appends a request for all TCP connections of sockets of one family: an IPv4 connection may belong to an IPv6
-/// socket.
+/// Appends a request for all TCP connections of sockets of one family: an IPv4 connection may belong to an
+/// IPv6 socket.
 pub fn list(buf: &mut Vec<u8>, seq: u32, v6_sockets: bool) {
     let start = begin(buf, SOCK_DIAG_BY_FAMILY, (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16, seq);
     let family = if v6_sockets { libc::AF_INET6 } else { libc::AF_INET };

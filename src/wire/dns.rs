@@ -1,5 +1,5 @@
-//! Questions to a name server (RFC 1035 §4), for the one name that mail needs. The C library's resolver is four times
-//! as large as all that delivers a mail.
+//! Questions to a name server (RFC 1035 §4), for the one name that mail needs. The C library's resolver is
+//! four times as large as all that delivers a mail.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,4 +1,5 @@
-//! ICMP echo (RFC 792, RFC 4443 §4): type (1), code (1), checksum (2), identifier (2), sequence number (2), data.
+//! ICMP echo (RFC 792, RFC 4443 §4): type (1), code (1), checksum (2), identifier (2), sequence number (2),
+//! data.
 
 use super::checksum;
 

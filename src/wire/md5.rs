@@ -1,4 +1,5 @@
-//! MD5 (RFC 1321) and HMAC-MD5 (RFC 2104): for the authentication header of VRRPv2, which knows nothing better.
+//! MD5 (RFC 1321) and HMAC-MD5 (RFC 2104): for the authentication header of VRRPv2, which knows nothing
+//! better.
 
 /// The integer parts of 2^32 × |sin(i + 1)| (RFC 1321 §3.4).
 #[rustfmt::skip]

@@ -22,6 +22,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod md5;
 pub mod ndp;
+pub mod nft;
 pub mod rtnl;
 pub mod sha256;
 pub mod vrrp;

@@ -1,4 +1,5 @@
-//! The numbers of VRRP below its messages: the IP protocol, the groups, and what an IP header says of a message.
+//! The numbers of VRRP below its messages: the IP protocol, the groups, and what an IP header says of a
+//! message.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,7 +1,8 @@
-//! Who answers for an address: somebody on the LAN asks by ARP every 10 ms, and listens to all.
+//! Who answers for an address: somebody on the LAN asks by ARP every 10 ms, and each node by TCP if that is
+//! wanted, and listens to all.
 
 use super::lan::Node;
-use super::{Board, Result, arp_request, ms, sys};
+use super::{Board, Result, arp_request, ms, sys, tcp_syn};
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -26,9 +27,18 @@ pub struct Prober {
 impl Prober {
     /// Starts to ask for each of these addresses.
     pub fn start(node: &Node, vips: &[Ipv4Addr]) -> Result<Prober> {
+        Prober::start_tcp(node, vips, &[])
+    }
+
+    /// The same, and to connect to a port of each of these nodes that nobody listens on.
+    pub fn start_tcp(node: &Node, vips: &[Ipv4Addr], nodes: &[&Node]) -> Result<Prober> {
         let (fd, index) = node.enter(|| -> Result<_> { Ok((replies()?, if_nametoindex("eth0")? as i32)) })?;
         let (asked, stop) = (Arc::new(Board::new()), Arc::new(AtomicBool::new(false)));
-        let questions: Vec<_> = vips.iter().map(|vip| (*vip, arp_request(node, *vip))).collect();
+        let frames = |vip: Ipv4Addr| {
+            let syns = nodes.iter().map(|to| tcp_syn(node, to.mac(), vip));
+            std::iter::once(arp_request(node, vip)).chain(syns).collect::<Vec<_>>()
+        };
+        let questions: Vec<_> = vips.iter().map(|vip| (*vip, frames(*vip))).collect();
         std::thread::spawn({
             let (asked, stop) = (asked.clone(), stop.clone());
             move || {
@@ -57,6 +67,21 @@ impl Prober {
     }
 }
 
+impl Prober {
+    /// For how long between two moments nobody answered, 10 ms for each question: all in all, and at a time.
+    pub fn nobody(&self, from: Instant, to: Instant) -> (Duration, Duration) {
+        self.asked.read(|asked| {
+            let (mut all, mut run, mut longest) = (0, 0, 0);
+            for (.., macs) in asked.iter().filter(|(at, ..)| (from..=to).contains(at)) {
+                run = if *macs == 0 { run + 1 } else { 0 };
+                all += u32::from(*macs == 0);
+                longest = longest.max(run);
+            }
+            (EVERY * all, EVERY * longest)
+        })
+    }
+}
+
 impl Drop for Prober {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -67,11 +92,11 @@ impl Drop for Prober {
 fn ask(
     fd: &OwnedFd,
     index: i32,
-    questions: &[(Ipv4Addr, Vec<u8>)],
+    questions: &[(Ipv4Addr, Vec<Vec<u8>>)],
     asked: &Board<(Instant, Ipv4Addr, usize)>,
 ) -> Result<()> {
     let start = Instant::now();
-    for (_, frame) in questions {
+    for frame in questions.iter().flat_map(|(_, frames)| frames) {
         sys::send_frame(fd.as_fd(), index, frame)?;
     }
     let mut macs = vec![BTreeSet::new(); questions.len()];
@@ -86,9 +111,11 @@ fn ask(
         };
         while let Ok(len) = recv(fd.as_raw_fd(), &mut buf, MsgFlags::MSG_DONTWAIT) {
             let Some(frame) = buf.get(..len).filter(|f| f.len() >= 42) else { continue };
-            let hit = questions.iter().position(|(vip, _)| frame[28..32] == vip.octets());
+            // Sender of ARP, source of IPv4.
+            let src = if frame[13] == 6 { &frame[28..32] } else { &frame[26..30] };
+            let hit = questions.iter().position(|(vip, _)| src == vip.octets());
             if let Some(macs) = hit.and_then(|i| macs.get_mut(i)) {
-                macs.insert(frame[22..28].to_vec());
+                macs.insert(frame[6..12].to_vec());
             }
         }
         if left < ms(1) {
@@ -100,13 +127,25 @@ fn ask(
     Ok(())
 }
 
-/// A socket for the ARP replies that come in.
+/// A socket for the ARP replies and the TCP segments that come in.
 fn replies() -> Result<OwnedFd> {
     let fd = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
     let op = |code: u16, k: u32| libc::sock_filter { code, jt: 0, jf: 0, k };
     let jeq = |k: u32, jf: u8| libc::sock_filter { code: 0x15, jt: 0, jf, k };
     let (load_half, ret) = (0x28, 0x06);
-    let program = [op(load_half, 12), jeq(0x0806, 3), op(load_half, 20), jeq(2, 1), op(ret, 64), op(ret, 0)];
+    let load_octet = 0x30;
+    let program = [
+        op(load_half, 12),
+        jeq(0x0806, 3),
+        op(load_half, 20),
+        jeq(2, 5),
+        op(ret, 64),
+        jeq(0x0800, 3),
+        op(load_octet, 23),
+        jeq(6, 1),
+        op(ret, 64),
+        op(ret, 0),
+    ];
     sys::attach_filter(fd.as_fd(), &program)?;
     Ok(fd)
 }

@@ -61,9 +61,9 @@ pub use late::{Jitter, bound, daemons_late, late, measure, standstill, words as 
 pub use load::{Burn, Scheduling, Timers};
 pub use proc::{Line, Log, Proc};
 pub use stall::{Freezer, Starvation};
-pub use sys::{attach_filter, realtime as with_priority};
+pub use sys::{attach_filter, realtime as with_priority, without_nfnetlink};
 pub use watcher::{Change, Watcher};
-pub use wire::{Advert, Capture, Seen, What, advert, arp_request, checksum};
+pub use wire::{Advert, Capture, Seen, What, advert, arp_request, checksum, tcp_syn};
 
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -14,6 +14,35 @@ pub fn die_with_parent(cmd: &mut Command) {
     unsafe { cmd.pre_exec(set) };
 }
 
+/// The child's sockets of NETLINK_NETFILTER fail as in a kernel that has none (EPROTONOSUPPORT).
+pub fn without_nfnetlink(cmd: &mut Command) {
+    const ERRNO: u32 = libc::SECCOMP_RET_ERRNO | libc::EPROTONOSUPPORT as u32;
+    let op = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let unless = |k: u32, jf: u8| libc::sock_filter { code: 0x15, jt: 0, jf, k };
+    let set = move || {
+        // seccomp_data: the number at 0, the arguments from 16, 8 octets each, little-endian here.
+        let mut program = [
+            op(0x20, 0),
+            unless(libc::SYS_socket as u32, 5),
+            op(0x20, 16),
+            unless(libc::AF_NETLINK as u32, 3),
+            op(0x20, 32),
+            unless(libc::NETLINK_NETFILTER as u32, 1),
+            op(0x06, ERRNO),
+            op(0x06, libc::SECCOMP_RET_ALLOW),
+        ];
+        let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+        // SAFETY: `filter` describes `program`, and both outlive the call; the kernel copies them.
+        let done = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+                | libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter)
+        };
+        if done == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+    };
+    // SAFETY: the closure runs between fork and exec and only makes system calls.
+    unsafe { cmd.pre_exec(set) };
+}
+
 /// Asks for real-time scheduling of this thread, so that what it observes is stamped when it happens
 /// and not when the machine has time. Not being allowed to is no error.
 pub fn realtime() {

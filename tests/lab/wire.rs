@@ -361,6 +361,18 @@ pub fn arp_request(node: &Node, target: Ipv4Addr) -> Vec<u8> {
     frame
 }
 
+/// The frame of a TCP connection request (SYN) in the name of that node, to port 9 of `target` at that MAC.
+pub fn tcp_syn(node: &Node, mac: [u8; 6], target: Ipv4Addr) -> Vec<u8> {
+    let mut tcp = vec![0x9c, 0x40, 0, 9, 0, 0, 0, 7, 0, 0, 0, 0, 0x50, 2, 4, 0, 0, 0, 0, 0];
+    let pseudo = [&node.addr().octets()[..], &target.octets(), &[0, 6, 0, 20], &tcp].concat();
+    tcp[16..18].copy_from_slice(&checksum(&pseudo).to_be_bytes());
+    let mut frame = mac.to_vec();
+    frame.extend(node.mac());
+    frame.extend([0x08, 0x00]);
+    frame.extend(ipv4_packet(node.addr(), target, 64, 6, &tcp));
+    frame
+}
+
 impl Node {
     /// Sends any octets as an IPv4 packet of protocol 112 to 224.0.0.18.
     pub fn inject(&self, src: Ipv4Addr, ttl: u8, message: &[u8]) -> Result<()> {

@@ -10,6 +10,7 @@ mod change;
 mod chaos;
 mod election;
 mod emulator;
+mod fence;
 mod flood;
 mod groups;
 mod haproxy;
@@ -104,6 +105,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     mail::TESTS,
     vmac::TESTS,
     flood::TESTS,
+    fence::TESTS,
     realtime::TESTS,
     import::TESTS,
     readme::TESTS,

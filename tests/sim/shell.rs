@@ -470,7 +470,7 @@ impl World {
                 p.half = Some(Half::Carry { ops, before: now });
             }
             // No connections and no checks here.
-            Effect::Disconnect { .. } | Effect::Check { .. } => {}
+            Effect::Disconnect { .. } | Effect::Check { .. } | Effect::Fence(_) => {}
             // Of a reload, which is not simulated.
             Effect::DisconnectVip { .. } | Effect::Forget { .. } | Effect::NewService => {}
             // And no virtual MAC.

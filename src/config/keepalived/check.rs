@@ -129,8 +129,8 @@ fn argv(script: &Node) -> Option<Vec<String>> {
     Some(argv)
 }
 
-/// `killall -0 haproxy`, `pidof haproxy`, `systemctl is-active haproxy`, `haproxy -c -f FILE`, a script whose name has
-/// `haproxy` in it, a process of that name. Not a name of the check alone, and not a container.
+/// `killall -0 haproxy`, `pidof haproxy`, `systemctl is-active haproxy`, `haproxy -c -f FILE`, a script whose
+/// name has `haproxy` in it, a process of that name. Not a name of the check alone, and not a container.
 fn looks_at_haproxy(check: &Node) -> bool {
     if check.keyword() != "vrrp_script" {
         return check.block.iter().any(|d| d.keyword() == "process" && program(d.word(1)) == "haproxy");

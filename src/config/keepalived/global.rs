@@ -50,8 +50,8 @@ fn version(out: &mut Out<'_>, d: &Node) {
     }
 }
 
-/// keepalived has one for ARP and one for neighbour advertisements, in seconds with six decimals, and pauses only if it
-/// is given.
+/// keepalived has one for ARP and one for neighbour advertisements, in seconds with six decimals, and pauses
+/// only if it is given.
 fn garp_interval(out: &mut Out<'_>, d: &Node) {
     match number(d.word(1), 6) {
         None | Some(0) => {

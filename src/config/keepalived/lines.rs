@@ -190,8 +190,8 @@ impl<'o, 'a> Lines<'o, 'a> {
         Ok(open)
     }
 
-    /// `${NAME}` anywhere, and `$NAME` before white space, `,`, `)` and the end. One that is not defined loses its
-    /// braces, which would be those of a block.
+    /// `${NAME}` anywhere, and `$NAME` before white space, `,`, `)` and the end. One that is not defined
+    /// loses its braces, which would be those of a block.
     fn expand(&mut self, at: Place, line: &str) -> String {
         let (mut out, mut rest, mut unknown) = (String::new(), line, Vec::new());
         while let Some((before, tail)) = rest.split_once('$') {

@@ -1,8 +1,9 @@
-//! `vipd import`: a keepalived.conf in, the equivalent vipd.ini out, with a comment for whatever is not carried over
-//! as it stands, and why. Pure: files and programs come through functions.
+//! `vipd import`: a keepalived.conf in, the equivalent vipd.ini out, with a comment for whatever is not
+//! carried over as it stands, and why. Pure: files and programs come through functions.
 //!
-//! The rule is that nothing is lost in silence. keepalived forgives a lot (the last of two keys counts, a value out of
-//! range falls back, an include may name nothing); the import does what keepalived does, and says so.
+//! The rule is that nothing is lost in silence. keepalived forgives a lot (the last of two keys counts, a
+//! value out of range falls back, an include may name nothing); the import does what keepalived does, and
+//! says so.
 
 mod addresses;
 mod check;
@@ -43,8 +44,8 @@ pub struct Outside<'a> {
 ///
 /// # Errors
 ///
-/// `file:line: what is wrong` where it cannot be taken apart, or lines for single nodes of which none is for this one.
-/// The message is harmless for a terminal.
+/// `file:line: what is wrong` where it cannot be taken apart, or lines for single nodes of which none is for
+/// this one. The message is harmless for a terminal.
 pub fn import(name: &str, text: &str, outside: &mut Outside<'_>) -> Result<String, String> {
     let tree = Tree::parse(name, text, outside).map_err(|e| text::clean(&e).into_owned())?;
     let mut out = Out::new(&tree, outside.program);

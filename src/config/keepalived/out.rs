@@ -88,8 +88,8 @@ impl<'a> Out<'a> {
         }
     }
 
-    /// vipd's name of a section that keepalived calls `name`: it is shorter and plainer. Scripts and processes are
-    /// checks alike, and may have the same name.
+    /// vipd's name of a section that keepalived calls `name`: it is shorter and plainer. Scripts and
+    /// processes are checks alike, and may have the same name.
     pub(super) fn name(&mut self, kind: &'static str, keyword: &str, name: &str) -> String {
         if let Some((.., own)) = self.names.iter().find(|(k, n, _)| *k == kind && *n == [keyword, name]) {
             return own.clone();
@@ -199,7 +199,8 @@ impl<'a> Out<'a> {
         self.key(key, &value);
     }
 
-    /// The directives of a block that count: keepalived takes the last of two, of some the first; lists add up.
+    /// The directives of a block that count: keepalived takes the last of two, of some the first; lists add
+    /// up.
     pub(super) fn settle<'n>(&mut self, block: &'n [Node], first: &str, lists: &str) -> Vec<&'n Node> {
         let is = |list: &str, d: &Node| list.split(' ').any(|w| w == d.keyword());
         let mut kept: Vec<&Node> = Vec::new();

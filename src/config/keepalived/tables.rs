@@ -1,5 +1,5 @@
-//! What becomes of each directive of keepalived 2.4 that needs no code of its own. Tables are texts, a line each:
-//! `KEYWORD... SIGN REST`. (A table of pointers costs a relocation for each.)
+//! What becomes of each directive of keepalived 2.4 that needs no code of its own. Tables are texts, a line
+//! each: `KEYWORD... SIGN REST`. (A table of pointers costs a relocation for each.)
 
 /// What becomes of a directive.
 pub(super) enum Rule {
@@ -11,8 +11,8 @@ pub(super) enum Rule {
     Key(&'static str),
     /// `=`: this line.
     Line(&'static str),
-    /// `n` and `s`: `KEY MIN MAX`, a whole number, or seconds with decimals; `N`: the whole number is a default of
-    /// every virtual router. Seconds are counted in milliseconds.
+    /// `n` and `s`: `KEY MIN MAX`, a whole number, or seconds with decimals; `N`: the whole number is a
+    /// default of every virtual router. Seconds are counted in milliseconds.
     Number { key: &'static str, decimals: usize, min: u64, max: u64, default: bool },
 }
 
@@ -113,7 +113,7 @@ version native_ipv6 accept check_unicast_src promote_secondaries debug smtp_aler
 unicast_ttl ! vipd sends with a TTL of 255\n\
 notify_deleted notify_master_rx_lower_pri notify_priority_changes ! hooks are called for changes of state only\n\
 dont_track_primary = dont_track_primary = yes\n\
-no_accept ! the addresses are there to be served\n\
+no_accept = accept = no\n\
 strict_mode ! the firewall rules and the refusals of strict mode do not exist here; it also turns authentication off, as with keepalived\n\
 virtual_routes virtual_rules ! vipd moves no routes: a notify hook can do it\n\
 track_file ! a [check NAME] of type exec can read a file, and `track` it\n\

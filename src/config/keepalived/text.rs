@@ -7,8 +7,9 @@ fn is_white(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\x0b' | '\x0c' | '\r' | '\n')
 }
 
-/// A line without its comment and the white space around it. `!` and `#` begin a comment anywhere outside double
-/// quotes; `\!` and `\#` stand for themselves. A backslash at the end stays: it continues a definition.
+/// A line without its comment and the white space around it. `!` and `#` begin a comment anywhere outside
+/// double quotes; `\!` and `\#` stand for themselves. A backslash at the end stays: it continues a
+/// definition.
 pub(super) fn decomment(line: &str) -> String {
     let mut out = String::new();
     let mut quoted = false;
@@ -66,8 +67,8 @@ fn text<'a>(text: Option<&'a str>, parts: &mut Vec<Part<'a>>) {
     parts.extend(text.map(|t| t.trim_matches(is_white)).filter(|t| !t.is_empty()).map(Part::Text));
 }
 
-/// The words of a line, and whether its quotes are in order. A double quote ends a word and begins one that may hold
-/// white space; an unmatched one ends the line.
+/// The words of a line, and whether its quotes are in order. A double quote ends a word and begins one that
+/// may hold white space; an unmatched one ends the line.
 pub(super) fn words(line: &str) -> (Vec<String>, bool) {
     let mut words = Vec::new();
     let mut rest = line.trim_start_matches(is_white);
@@ -85,8 +86,8 @@ pub(super) fn words(line: &str) -> (Vec<String>, bool) {
     (words, true)
 }
 
-/// Splits a command as keepalived does: single and double quotes anywhere in a word, a backslash before any character.
-/// `None`: a quote that is not closed.
+/// Splits a command as keepalived does: single and double quotes anywhere in a word, a backslash before any
+/// character. `None`: a quote that is not closed.
 fn quoted(line: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -166,7 +167,8 @@ pub(super) fn seconds(ms: u64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Whether a character may reach a terminal: neither a control character nor one that turns the writing round.
+/// Whether a character may reach a terminal: neither a control character nor one that turns the writing
+/// round.
 fn is_harmless(c: char) -> bool {
     !c.is_control()
         && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}')

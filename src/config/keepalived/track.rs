@@ -77,7 +77,8 @@ fn tracked(out: &mut Out<'_>, key: &str, name: &str, weight: i32) {
     }
 }
 
-/// The weight of an entry `NAME [weight N [reverse]]`, `own` if it names none. `None`: not tracked, which is told.
+/// The weight of an entry `NAME [weight N [reverse]]`, `own` if it names none. `None`: not tracked, which is
+/// told.
 fn weight(out: &mut Out<'_>, f: &Facts<'_>, t: &Node, own: (i32, bool)) -> Option<i32> {
     let (mut weight, mut reverse) = own;
     match (t.word(1), t.word(2)) {

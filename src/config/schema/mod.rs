@@ -79,8 +79,8 @@ pub fn parse(text: &str) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     finish(text, &|_| Err("cannot be read here".to_owned()), Report::default())
 }
 
-/// As [`parse`], from the octets of a file. A caller need not read more than [`ini::MAX_SIZE`] + 1 of them. Secrets
-/// in files of their own come through `files`.
+/// As [`parse`], from the octets of a file. A caller need not read more than [`ini::MAX_SIZE`] + 1 of them.
+/// Secrets in files of their own come through `files`.
 ///
 /// # Errors
 ///

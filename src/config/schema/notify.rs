@@ -8,7 +8,8 @@ use std::net::Ipv6Addr;
 
 /// Most recipients.
 const MAX_TO: usize = 32;
-/// Longest mail address and longest part of it before the `@` (RFC 5321 §4.5.3.1), and longest host name, in octets.
+/// Longest mail address and longest part of it before the `@` (RFC 5321 §4.5.3.1), and longest host name, in
+/// octets.
 const MAX_ADDRESS: usize = 254;
 const MAX_LOCAL: usize = 64;
 const MAX_HOST: usize = 253;
@@ -97,8 +98,8 @@ pub fn mail(r: &mut Reader<'_, '_>) -> Option<Mail> {
     Some(Mail { to, from: from.map(|entry| entry.value.to_owned()), server, port, connect_timeout })
 }
 
-/// Whether this is `local@domain` that needs no quoting anywhere (RFC 5321 §4.1.2: Dot-string, Domain or address
-/// literal); reports it if it is not.
+/// Whether this is `local@domain` that needs no quoting anywhere (RFC 5321 §4.1.2: Dot-string, Domain or
+/// address literal); reports it if it is not.
 fn address(r: &mut Reader<'_, '_>, line: u32, key: &str, text: &str) -> bool {
     let atom = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
     let good = text.rsplit_once('@').is_some_and(|(local, domain)| {

@@ -50,8 +50,8 @@ pub fn read(r: &mut Reader<'_, '_>, key: &str, list: Vec<(u32, &str)>, place: &P
     listed
 }
 
-/// Puts an IPv6 link-local address of the interface first (RFC 9568 §5.2.9, erratum 8300). Without one it is the
-/// EUI-64 of the virtual MAC 00:00:5e:00:02:VRID, which all nodes derive alike.
+/// Puts an IPv6 link-local address of the interface first (RFC 9568 §5.2.9, erratum 8300). Without one it is
+/// the EUI-64 of the virtual MAC 00:00:5e:00:02:VRID, which all nodes derive alike.
 pub fn link_local_first(listed: &mut Listed, line: u32, vrid: u8) {
     let own = |vip: &Vip| vip.dev.is_none() && is_link_local(vip.addr);
     let (vip, line) = match listed.vips.iter().position(own) {

@@ -24,7 +24,7 @@ pub const KEYS: Keys = Keys {
         v3_checksum_as_v2, track_haproxy, use_vmac, vmac_xmit_base, dont_track_primary, \
         garp_master_delay, garp_master_repeat, garp_master_refresh, \
         garp_master_refresh_repeat, garp_lower_prio_delay, garp_lower_prio_repeat, \
-        garp_interval, lease, make_before_break, handover_timeout, notify, notify_master, \
+        garp_interval, lease, accept, make_before_break, handover_timeout, notify, notify_master, \
         notify_backup, notify_fault, notify_stop",
     lists: "\
         virtual_ipaddress, virtual_ipaddress_excluded, unicast_peer, allowed_peers, \
@@ -153,6 +153,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
             interval: r.duration("garp_interval", 10, 10_000, 100),
         },
         lease: lease(&mut r, advert_int, down_timer_adverts, priority),
+        accept: r.boolean("accept", true),
         make_before_break: r.boolean("make_before_break", true),
         handover_timeout: r.optional_duration("handover_timeout", 10, 3_600_000).unwrap_or(handover),
     };
@@ -226,6 +227,8 @@ fn lease(r: &mut Reader<'_, '_>, advert_int: Duration, adverts: u32, priority: u
     let leased = priority != 255;
     match entry.value {
         "auto" => return Lease::Auto,
+        "fence" => return Lease::Fence,
+        "address" => return Lease::Address,
         "off" => {
             if leased {
                 let text = format_args!(
@@ -252,8 +255,11 @@ fn lease(r: &mut Reader<'_, '_>, advert_int: Duration, adverts: u32, priority: u
         }
         found => {
             let wrong = if found.is_some() { "out of range" } else { "not known" };
-            let hint = Hint(nearest(entry.value, &["auto, off"]));
-            r.wrong(entry, format_args!("is {wrong}: auto, off, or 1 to 3600 whole seconds{hint}"));
+            let hint = Hint(nearest(entry.value, &["auto", "fence", "address", "off"]));
+            r.wrong(
+                entry,
+                format_args!("is {wrong}: auto, fence, address, off, or 1 to 3600 whole seconds{hint}"),
+            );
             Lease::Auto
         }
     }

@@ -94,6 +94,7 @@ garp_lower_prio_delay = 0
 garp_lower_prio_repeat = 0
 garp_interval = 0.01
 lease = 3600
+accept = no
 make_before_break = no
 handover_timeout = 0.25
 notify = /bin/own ; # x
@@ -200,6 +201,7 @@ fn how_to_example_and_every_default() {
                 interval: Duration::from_millis(100),
             },
             lease: Lease::Auto,
+            accept: true,
             make_before_break: true,
             handover_timeout: Duration::from_secs(4),
         }],
@@ -322,6 +324,7 @@ fn every_key_is_read() {
             interval: ms(10),
         },
         lease: Lease::Seconds(3600),
+        accept: false,
         make_before_break: false,
         handover_timeout: ms(250),
     };

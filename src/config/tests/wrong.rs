@@ -289,12 +289,14 @@ const LINES: Table = &[
     ("garp_master_delay = -1", &["5: garp_master_delay = -1 is no number of seconds: 0 to 3600 seconds"]),
     ("garp_master_repeat = 0", &["5: garp_master_repeat = 0 is out of range: 1 to 100"]),
     ("garp_interval = 0", &["5: garp_interval = 0 is out of range: 0.01 to 10 seconds"]),
-    ("lease = 0", &["5: lease = 0 is out of range: auto, off, or 1 to 3600 whole seconds"]),
+    ("lease = 0", &["5: lease = 0 is out of range: auto, fence, address, off, or 1 to 3600 whole seconds"]),
     (
         "lease = atuo",
-        &["5: lease = atuo is not known: auto, off, or 1 to 3600 whole seconds (did you mean `auto`?)"],
+        &[
+            "5: lease = atuo is not known: auto, fence, address, off, or 1 to 3600 whole seconds (did you mean `auto`?)",
+        ],
     ),
-    ("lease = 1.5", &["5: lease = 1.5 is not known: auto, off, or 1 to 3600 whole seconds"]),
+    ("lease = 1.5", &["5: lease = 1.5 is not known: auto, fence, address, off, or 1 to 3600 whole seconds"]),
     ("handover_timeout = 0", &["5: handover_timeout = 0 is out of range: 0.01 to 3600 seconds"]),
     ("notify = true # x", &["5: notify = true is no absolute path: it must begin with `/`"]),
     ("notify_master = up", &["5: notify_master = up is no absolute path: it must begin with `/`"]),

@@ -42,8 +42,10 @@ pub(crate) struct Sockets {
     pub unknown_vrid: Option<socket::UnknownVrid>,
     pub unknown_vrid_after: Option<Time>,
     pub arp: Option<socket::Arp>,
-    /// The only socket of a macvlan.
+    /// A macvlan has this one and the next.
     pub vmac: Option<socket::Vmac>,
+    /// To send adverts from a macvlan.
+    pub out: Option<socket::Out>,
     pub vrrp_v6: Option<socket::V6>,
     pub unknown_vrid_v6: Option<socket::V6>,
     pub neighbours: Option<socket::V6>,
@@ -59,9 +61,10 @@ impl Daemon {
         }
         let Some(l) = self.node.links.get(link) else { return Err(Errno::ENODEV) };
         if let Some(vmac) = l.vmac {
+            let out = Some(socket::Out::open(&l.name, ifindex, vmac.is_v6())?);
             let vmac = Some(self.open_vmac(ifindex, l, &vmac)?);
             quiet_arp(&l.name);
-            self.net.sockets[link] = Sockets { vmac, ..Sockets::default() };
+            self.net.sockets[link] = Sockets { vmac, out, ..Sockets::default() };
             return Ok(());
         }
         let mut sockets = Sockets { arp: Some(socket::Arp::open(ifindex)?), ..Sockets::default() };
@@ -98,16 +101,21 @@ impl Daemon {
         }
         let mut any = false;
         let mac = self.node.advert_mac(router);
+        // Behind the fence an advert leaves by the macvlan, which is up by now, and not as a frame: both
+        // tables see it. Nobody has to see priority 0, and the macvlan may be down already.
+        let fenced = priority != 0 && self.is_fenced(router);
+        let from = self.node.routers[router].vmac.filter(|_| fenced && mac.is_some());
         for copy in 0..self.node.routers[router].targets.len() {
             let advert = self.node.encode_advert(router, priority, copy, before, &mut self.net.out);
-            let s = &self.net.sockets[link];
-            let sent = match (advert, &s.vrrp, &s.vrrp_v6, mac) {
-                (None, ..) => Err(Errno::EADDRNOTAVAIL),
-                (Some((src, _)), _, _, Some(mac)) => self.send_from(link, mac, src),
-                (Some((_, IpAddr::V4(to))), Some(s), ..) => s.send(to, &self.net.out),
-                (Some((IpAddr::V6(src), IpAddr::V6(to))), _, Some(s), _) => s.send(src, to, &self.net.out),
-                _ => Err(Errno::ENODEV),
-            };
+            let mut sent = self.send_advert(link, advert, mac, from);
+            // Without a lease the kernel drops what comes by IP, and what comes as a frame.
+            if fenced && matches!(sent, Err(Errno::EPERM | Errno::ENOBUFS)) {
+                match self.node.lapsed(router, clock::now()) {
+                    Some(rest) => self.reopen(router, rest),
+                    None => return,
+                }
+                sent = self.send_advert(link, advert, mac, from);
+            }
             match sent {
                 Ok(()) => any = true,
                 Err(e) => self.node.send_failed(router, copy, before, e as i32),
@@ -118,6 +126,28 @@ impl Daemon {
             self.node.sent(router, priority, before);
         } else {
             self.node.unsent(router, before);
+        }
+    }
+
+    /// The advert in `out`: its source and destination, the source of its frame if that is not the
+    /// interface's own, and the macvlan that it leaves by if it does not as a frame.
+    fn send_advert(
+        &self,
+        link: usize,
+        advert: Option<(IpAddr, IpAddr)>,
+        mac: Option<[u8; 6]>,
+        from: Option<usize>,
+    ) -> nix::Result<()> {
+        let (s, packet) = (&self.net.sockets[link], &self.net.out);
+        if let (Some((src, to)), Some(out)) = (advert, from.and_then(|l| self.net.sockets[l].out.as_ref())) {
+            return out.send(src, to, packet);
+        }
+        match (advert, &s.vrrp, &s.vrrp_v6, mac) {
+            (None, ..) => Err(Errno::EADDRNOTAVAIL),
+            (Some((src, _)), _, _, Some(mac)) => self.send_from(link, mac, src),
+            (Some((_, IpAddr::V4(to))), Some(s), ..) => s.send(to, packet),
+            (Some((IpAddr::V6(src), IpAddr::V6(to))), _, Some(s), _) => s.send(src, to, packet),
+            _ => Err(Errno::ENODEV),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The daemon's side of the network: sockets of each interface, macvlans, the kernel's tables.
 
+pub(crate) mod fence;
 pub(crate) mod links;
 pub(crate) mod tables;
 pub(crate) mod vmac;
@@ -11,6 +12,7 @@ use crate::sys::batch::Batch;
 use crate::sys::diag::Connections;
 use crate::sys::netlink::Netlink;
 use crate::sys::socket::{Kind, Vrrp};
+use fence::Fence;
 use links::Sockets;
 use std::os::fd::AsFd;
 
@@ -20,6 +22,8 @@ const MAX_PACKET: usize = 9216;
 /// Descriptors and buffers.
 pub(super) struct Network {
     pub(super) netlink: Netlink,
+    /// The leases in nf_tables.
+    pub(super) fence: Fence,
     /// Of each link of the node, by its index.
     pub(super) sockets: Vec<Sockets>,
     /// Receives one packet.
@@ -41,6 +45,7 @@ impl Network {
     pub(super) fn open() -> nix::Result<Self> {
         Ok(Network {
             netlink: Netlink::open(TAG)?,
+            fence: Fence::default(),
             sockets: Vec::new(),
             buf: vec![0; MAX_PACKET],
             batch: Batch::default(),
@@ -75,12 +80,16 @@ impl Network {
     /// The next deadline: reading tables again, or sockets that are polled again.
     pub(super) fn deadline(&self, now: Time) -> Option<Time> {
         let resume = |s: &Sockets| s.unknown_vrid_after.filter(|t| *t > now);
-        self.sockets.iter().fold(self.reread_at, |at, s| earlier(at, resume(s)))
+        let at = earlier(self.reread_at, self.fence.retry_at());
+        self.sockets.iter().fold(at, |at, s| earlier(at, resume(s)))
     }
 
     /// Adds what is to be waited for.
     pub(super) fn poll<'a>(&'a self, now: Time, set: &mut PollSet<'a>) {
         set.add(self.netlink.as_fd(), Source::Netlink);
+        if let Some(fd) = self.fence.events_fd() {
+            set.add(fd, Source::Fence);
+        }
         for (link, sockets) in self.sockets.iter().enumerate() {
             sockets.poll(link, now, set);
         }

@@ -68,6 +68,7 @@ impl Node {
             self.open(i);
         }
         if came {
+            self.refence();
             self.vmac_parent_came(i);
             if self.links[i].has_v6_vips && self.life != Life::Starting {
                 // If it was renamed to this, the kernel does not tell its addresses of IPv6 again.
@@ -94,8 +95,8 @@ impl Node {
         }
     }
 
-    /// An interface is up again: the peers of unicast routers must not wait with their adverts until they have asked for
-    /// its address.
+    /// An interface is up again: the peers of unicast routers must not wait with their adverts until they
+    /// have asked for its address.
     fn announce_sources(&mut self, link: usize) {
         for router in 0..self.routers.len() {
             if self.routers[router].link == link {
@@ -125,6 +126,7 @@ impl Node {
         let link = &mut self.links[i];
         if let Some(ifindex) = link.ifindex.take() {
             self.addrs.link_gone(ifindex);
+            self.refence();
         }
         self.addrs.link_is(i, None);
         let link = &mut self.links[i];

@@ -1,5 +1,5 @@
-//! The interfaces of a node: what the kernel says of them, what they are used for, and the macvlans of virtual MAC
-//! addresses.
+//! The interfaces of a node: what the kernel says of them, what they are used for, and the macvlans of
+//! virtual MAC addresses.
 
 pub(crate) mod link;
 pub(crate) mod vmac;
@@ -39,8 +39,8 @@ pub struct Link {
     pub has_v6_vips: bool,
     /// Whether any advert, of either family, goes to the group.
     pub multicast: bool,
-    /// Packets refused before it was known whose they are, and those with a VRID that nobody here has; of these
-    /// only some are looked at.
+    /// Packets refused before it was known whose they are, and those with a VRID that nobody here has; of
+    /// these only some are looked at.
     pub bogus: Discards,
     /// Packets that were lost because they came faster than they were read; for the status.
     pub overruns: u64,

@@ -1,5 +1,5 @@
-//! `use_vmac`: the virtual MAC (RFC 9568 §7.3) on a macvlan that vipd makes for each such virtual router. It is a
-//! link of the node like any other, on which the VIPs live.
+//! `use_vmac`: the virtual MAC (RFC 9568 §7.3) on a macvlan that vipd makes for each such virtual router. It
+//! is a link of the node like any other, on which the VIPs live.
 //!
 //! It is up only while this node is master or hands over: two nodes never answer with one MAC, and a backup
 //! sends no frame with it. A frame whose source is the MAC of a macvlan that is up goes to that macvlan only
@@ -40,8 +40,8 @@ enum State {
     Asked,
     /// It was made and is yet to be seen.
     Made,
-    /// It exists, and is up or down, or soon will be; `None`: what the kernel tells is not what was last asked
-    /// for, which may be old news.
+    /// It exists, and is up or down, or soon will be; `None`: what the kernel tells is not what was last
+    /// asked for, which may be old news.
     Present { up: Option<bool> },
     /// Something was refused, or its name is taken.
     Failed { retry_at: Time },
@@ -119,6 +119,9 @@ impl Node {
         }
         if ours {
             self.addrs.link_is(i, Some(l.ifindex));
+            if self.links[i].ifindex.is_none() {
+                self.refence();
+            }
             let link = &mut self.links[i];
             (link.ifindex, link.mac, link.mtu) = (Some(l.ifindex), l.mac, l.mtu);
             if let Some(v) = &mut link.vmac {
@@ -135,7 +138,8 @@ impl Node {
         } else if parent.is_none() {
             self.set_state(i, State::Undecided);
         } else if is_it || l.group == macvlan::GROUP {
-            // Left by keepalived with all that is on it, or by a vipd with another configuration: it makes room.
+            // Left by keepalived with all that is on it, or by a vipd with another configuration: it makes
+            // room.
             self.unmake(l.ifindex);
             self.set_state(i, State::Absent);
         } else {
@@ -146,8 +150,8 @@ impl Node {
         }
     }
 
-    /// The parent of macvlans has another MTU. Below 1280 octets there is no IPv6, and a macvlan follows its parent
-    /// down, but not up again; and if it did, what was set for its IPv6 would be lost.
+    /// The parent of macvlans has another MTU. Below 1280 octets there is no IPv6, and a macvlan follows its
+    /// parent down, but not up again; and if it did, what was set for its IPv6 would be lost.
     pub(crate) fn remake_vmacs(&mut self, parent: usize) {
         for i in 0..self.links.len() {
             if self.links[i].vmac.is_some_and(|v| v.parent == parent) {

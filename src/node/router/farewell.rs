@@ -1,11 +1,12 @@
-//! The last advert of a master that was outranked. Where two were masters, cut off from each other, and the better one
-//! is the first to advertise when the network is whole again, the other falls silent at once: the winner would never
-//! learn that there were two, and the clients would go on asking whoever announced the addresses last. So who is
-//! outranked and does not hear the winner announce advertises once more: the winner answers that as every lower advert,
-//! and announces. keepalived does the same where it is told to (`vrrp_higher_prio_send_advert`), without waiting.
+//! The last advert of a master that was outranked. Where two were masters, cut off from each other, and the
+//! better one is the first to advertise when the network is whole again, the other falls silent at once: the
+//! winner would never learn that there were two, and the clients would go on asking whoever announced the
+//! addresses last. So who is outranked and does not hear the winner announce advertises once more: the winner
+//! answers that as every lower advert, and announces. keepalived does the same where it is told to
+//! (`vrrp_higher_prio_send_advert`), without waiting.
 //!
-//! Nothing is decided by it: it is lower than what the winner sends, says the same interval, and goes out before
-//! any backup can have given the winner up. A master that has just taken over announces within a few
+//! Nothing is decided by it: it is lower than what the winner sends, says the same interval, and goes out
+//! before any backup can have given the winner up. A master that has just taken over announces within a few
 //! milliseconds, so a preemption sees none of this; with a virtual MAC there is nothing to learn.
 
 use crate::base::time::Time;
@@ -23,8 +24,8 @@ impl Router {
         self.outranked.map(|t| t + WAIT.min(self.cfg.advert_int / 2))
     }
 
-    /// Whether it may be told now, which is once. Whoever hears it must neither give way to it nor learn anything, and
-    /// the winner must be the master still: until I after its advert nobody else can be.
+    /// Whether it may be told now, which is once. Whoever hears it must neither give way to it nor learn
+    /// anything, and the winner must be the master still: until I after its advert nobody else can be.
     pub(crate) fn may_send_farewell(&mut self, decided: Time, now: Time) -> bool {
         if self.farewell_at().is_none_or(|t| decided < t) {
             return false; // an advert of the mastership itself

@@ -1,7 +1,7 @@
 //! A flap of the interface that is shorter than what the backups wait: the mastership goes on where it was.
 //!
-//! The adverts of the last N × I reached everybody, and priority 0 could reach nobody while there was no link. So
-//! nobody else can be master yet, as after a quick restart.
+//! The adverts of the last N × I reached everybody, and priority 0 could reach nobody while there was no
+//! link. So nobody else can be master yet, as after a quick restart.
 
 use crate::base::time::Time;
 use crate::node::Node;

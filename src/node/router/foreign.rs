@@ -12,7 +12,8 @@ const SETTLING: Duration = Duration::from_secs(1);
 /// A VIP is announced again at most this often because somebody else announced it (RFC 5227 DEFEND_INTERVAL);
 /// and after such a silence the next one is told again.
 const DEFEND: Duration = Duration::from_secs(10);
-/// How long a master counts as contested after it last heard another one. Hosts repeat their announcements each minute.
+/// How long a master counts as contested after it last heard another one. Hosts repeat their announcements
+/// each minute.
 const CONTESTED: Duration = Duration::from_secs(120);
 
 /// Another host announces a VIP that is held here.

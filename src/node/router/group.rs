@@ -100,7 +100,8 @@ impl Node {
         if self.routers[i].machine.kind() != Kind::Backup {
             return self.step(i, now, Input::Tick);
         }
-        // Who could not send lately goes first: if it still cannot, nobody is preempted in vain on the other LANs.
+        // Who could not send lately goes first: if it still cannot, nobody is preempted in vain on the other
+        // LANs.
         let all = self.group_or_self(i);
         for failed in [true, false] {
             for &j in &all {
@@ -155,7 +156,8 @@ impl Node {
         }
     }
 
-    /// An advert for `i`: whether it is to be passed over, because the rival that sent it is about to give way.
+    /// An advert for `i`: whether it is to be passed over, because the rival that sent it is about to give
+    /// way.
     pub(crate) fn passes_over(&mut self, i: usize, now: Time, src: IpAddr, priority: u8) -> bool {
         let router = &self.routers[i];
         let (p, min_down_interval) = (&router.machine.params, router.machine.min_down_interval());
@@ -171,8 +173,8 @@ impl Node {
             && g.rivalry.stays(now, leader, outranked, p.advert_int, min_down_interval)
     }
 
-    /// Groups keep their state by name. Where somebody joins one and one of the members follows somebody and another
-    /// is master, that one hands over: they are masters together or not at all.
+    /// Groups keep their state by name. Where somebody joins one and one of the members follows somebody and
+    /// another is master, that one hands over: they are masters together or not at all.
     pub(crate) fn regroup(&mut self, from: &[Option<usize>], new: &Config, now: Time) {
         let before = std::mem::take(&mut self.groups);
         for router in &mut self.routers {

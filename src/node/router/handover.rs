@@ -46,9 +46,11 @@ impl Node {
         }
     }
 
-    /// Short leases without adverts, at once: what follows may be priority 0, after which the others hardly wait.
+    /// Short leases without adverts, at once: what follows may be priority 0, after which the others hardly
+    /// wait.
     pub(crate) fn hand_over(&mut self, router: usize, now: Time) {
         self.addrs.hand_over(router, now);
+        self.tick_hand_over(router, now);
         self.shorten(router, now);
     }
 
@@ -79,7 +81,7 @@ impl Node {
             self.emit(Event::RemovingVips { router });
         }
         self.silence_vmac(router);
-        self.addrs.release(router);
+        self.release(router);
         let ops = self.addrs.removals_now(now);
         self.push_addrs(ops);
     }

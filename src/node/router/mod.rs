@@ -1,6 +1,8 @@
-//! The virtual routers of a node: their state, and what they have to do with their group, their successor and others.
+//! The virtual routers of a node: their state, and what they have to do with their group, their successor and
+//! others.
 
 pub(crate) mod farewell;
+pub mod fence;
 pub(crate) mod flap;
 pub(crate) mod foreign;
 pub(crate) mod group;

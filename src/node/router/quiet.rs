@@ -25,7 +25,8 @@ impl Quiet {
         self.accepted = Some(now);
     }
 
-    /// Whether to say what a machine noted. With the right password it can be made to note 100,000 things a second.
+    /// Whether to say what a machine noted. With the right password it can be made to note 100,000 things a
+    /// second.
     pub fn may_note(&mut self, note: &Note, now: Time) -> bool {
         let slot = match note {
             Note::HigherAdvert(_) => return true, // it is backup then

@@ -1,4 +1,5 @@
-//! A kernel that accepts none of a master's addresses: a master without them serves nobody, and keeps whoever could.
+//! A kernel that accepts none of a master's addresses: a master without them serves nobody, and keeps whoever
+//! could.
 
 use crate::base::backoff::Backoff;
 use crate::base::time::Time;
@@ -8,7 +9,8 @@ use std::time::Duration;
 /// FAULT for so long after the first refusal, and twice as long after each one that follows, up to 320 s.
 const FIRST: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(320);
-/// After that it takes over where nobody else is master, and preempts only when so many times that have passed.
+/// After that it takes over where nobody else is master, and preempts only when so many times that have
+/// passed.
 const ASIDE: u32 = 6;
 /// Refusals in a row, with 0.25 s and an advert in between: a lack of memory may be over by then.
 const TRIES: u8 = 3;
@@ -47,8 +49,8 @@ impl Node {
         }
     }
 
-    /// Ends what has lasted long enough. Whether the kernel has changed its mind shows only when nobody else is master:
-    /// to try would cost the clients of another one.
+    /// Ends what has lasted long enough. Whether the kernel has changed its mind shows only when nobody else
+    /// is master: to try would cost the clients of another one.
     pub(crate) fn tick_refused(&mut self, now: Time) {
         for i in 0..self.routers.len() {
             if self.routers[i].refused.until.is_some_and(|t| now >= t) {

@@ -35,7 +35,8 @@ impl Node {
         Some(all)
     }
 
-    /// How long to wait for a successor: the skew time of a backup of priority 1. Members of a group wait alike.
+    /// How long to wait for a successor: the skew time of a backup of priority 1. Members of a group wait
+    /// alike.
     pub(crate) fn resign_wait(&self, all: &[usize]) -> Duration {
         let skew = |i: &usize| {
             let p = &self.routers[*i].machine.params;

@@ -50,10 +50,12 @@ impl Node {
         }
     }
 
-    /// A master's leases follow a longer interval when its backups have heard of it (`sent`), a shorter one at once.
+    /// A master's leases follow a longer interval when its backups have heard of it (`sent`), a shorter one
+    /// at once.
     pub(crate) fn set_terms(&mut self, i: usize) {
         let router = &self.routers[i];
         self.addrs.set_terms(i, &router.cfg, router.machine.lease_wait());
+        self.refence();
     }
 
     /// It leaves as in a stop, alone.
@@ -69,13 +71,13 @@ impl Node {
         let router = &mut self.routers[i];
         router.faults = Faults::default();
         if router.hold.is_none() {
-            self.addrs.release(i);
+            self.release(i);
         }
     }
 }
 
-/// Whether a virtual router is to go on with other values. Where it stands in the file does not matter, nor where its
-/// checks do.
+/// Whether a virtual router is to go on with other values. Where it stands in the file does not matter, nor
+/// where its checks do.
 pub(crate) fn is_changed(
     mut before: config::Vrrp,
     v: &config::Vrrp,

@@ -3,6 +3,7 @@
 use crate::base::throttle::Throttle;
 use crate::base::time::Time;
 use crate::config;
+use crate::node::router::fence::Lease;
 use crate::node::router::quiet::Quiet;
 use crate::node::router::refused::Refused;
 use crate::node::router::unsent::Unsent;
@@ -76,6 +77,8 @@ pub struct Router {
     pub targets: Vec<Target>,
     /// How its adverts are authenticated.
     pub auth: Authentication,
+    /// Its lease in nf_tables.
+    pub lease: Lease,
 }
 
 /// Where adverts go.
@@ -139,6 +142,7 @@ impl Router {
             quiet: Quiet::default(),
             ip_id: 1,
             auth: Authentication::new(&cfg.auth),
+            lease: Lease::default(),
             cfg,
         }
     }

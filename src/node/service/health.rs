@@ -74,7 +74,7 @@ impl Node {
         if self.routers[i].hold.is_some() {
             self.end_hold(i, now);
         } else if !self.routers[i].may_resume {
-            self.addrs.release(i);
+            self.release(i);
         }
     }
 
@@ -193,7 +193,8 @@ impl Node {
         }
         self.announce_source(i);
         // With its last IPv6 address an interface may lose the memberships of all sockets (MTU below 1280,
-        // `disable_ipv6`): new ones join again. The old ones are closed first, as that would take theirs away.
+        // `disable_ipv6`): new ones join again. The old ones are closed first, as that would take theirs
+        // away.
         if v6 && before.is_none() && self.links[link].sockets == Sockets::Open {
             self.push(Effect::Close { link });
             self.open(link);

@@ -31,7 +31,8 @@ fn a_late_renewal_cuts_no_connection() {
     assert_eq!(w.resets, 1, "it moves");
 }
 
-/// `garp_lower_prio_repeat` rules what follows an advert of somebody else, and not what follows a change of our own.
+/// `garp_lower_prio_repeat` rules what follows an advert of somebody else, and not what follows a change of
+/// our own.
 #[test]
 fn a_new_mac_is_announced_whatever_is_done_about_lower_adverts() {
     let mut w = master(&one("garp_lower_prio_repeat = 0\ngarp_master_delay = 0\ngarp_master_repeat = 2"));

@@ -393,8 +393,8 @@ fn unicast_copies_have_a_checksum_each() {
     assert_eq!(hear(carrier), Kind::Backup);
 }
 
-/// An MTU below 1280, or `disable_ipv6`, takes the memberships of open sockets away, and the old sockets would take
-/// those of the new ones along.
+/// An MTU below 1280, or `disable_ipv6`, takes the memberships of open sockets away, and the old sockets
+/// would take those of the new ones along.
 #[test]
 fn who_has_a_link_local_address_again_joins_again() {
     let mut w = world(&six(""));

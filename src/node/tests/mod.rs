@@ -3,6 +3,7 @@
 mod addresses;
 mod composed;
 mod farewell;
+mod fenced;
 mod flood;
 mod groups;
 mod handover;
@@ -34,6 +35,7 @@ use crate::vrrp::authentication::Authentication;
 use crate::vrrp::machine::{Input, Kind, Why};
 use crate::vrrp::packet::{Outgoing, encode};
 use crate::wire::arp::Arp;
+use crate::wire::nft;
 use crate::wire::rtnl::{self, IfName, Link as RtnlLink};
 use crate::wire::vrrp::GROUP_V4;
 use crate::wire::vrrp::GROUP_V6;
@@ -76,6 +78,7 @@ enum Did {
     Add(usize, Option<u32>),
     Renew(usize),
     Remove(usize),
+    Fence(fence::Op),
     Announce(usize),
     AnnounceSource(usize),
     Remember(Memory),
@@ -134,6 +137,8 @@ struct World {
     old_kernel: bool,
     /// How it answers to every new address.
     add_errno: i32,
+    /// The tables of the leases as they were last replaced.
+    plan: (nft::Plan, Vec<Option<u64>>),
 }
 
 impl World {
@@ -167,6 +172,7 @@ impl World {
             macvlan_errno: 0,
             old_kernel: false,
             add_errno: 0,
+            plan: Default::default(),
         };
         w.node.dump_starts();
         w.link(true);
@@ -226,6 +232,12 @@ impl World {
                         self.node.sent(router, priority, self.now);
                     }
                 }
+                Effect::Fence(op) => {
+                    if op == fence::Op::Replace {
+                        self.plan = self.node.fence_plan(self.now);
+                    }
+                    self.did(Did::Fence(op));
+                }
                 Effect::Addrs(ops) => self.addrs(ops),
                 Effect::Disconnect { .. } => self.resets += 1,
                 Effect::DisconnectVip { .. } => self.resets += 1,
@@ -253,7 +265,8 @@ impl World {
         }
     }
 
-    /// What the kernel has is what was added and not removed, the primary address, and what `there` and `others` hold.
+    /// What the kernel has is what was added and not removed, the primary address, and what `there` and
+    /// `others` hold.
     fn reread(&mut self) {
         self.did(Did::Reread);
         self.node.dump_starts();
@@ -350,7 +363,8 @@ impl World {
         for _ in 0..100_000 {
             match self.node.deadline(self.now) {
                 Some(t) if t <= until => {
-                    // A second turn at once may be needed. A third one that carries no addresses on is a busy loop.
+                    // A second turn at once may be needed. A third one that carries no addresses on is a busy
+                    // loop.
                     let moves = std::mem::replace(&mut batches, self.batches.len()) != self.batches.len();
                     idle = if t <= self.now && !moves { idle + 1 } else { 0 };
                     assert!(idle < 3, "spins: {:?} at {:?}", self.node.routers[0].machine.state(), self.now);

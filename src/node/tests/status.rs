@@ -493,8 +493,8 @@ fn signed_adverts() {
     hear(&mut w, 3, 200);
     assert_eq!(w.node.routers[0].stats.adverts_received, 1);
     golden(&w, "hmac");
-    // The clock of this machine is set back by an hour: the master's adverts are refused, and both are master; the status
-    // says so.
+    // The clock of this machine is set back by an hour: the master's adverts are refused, and both are
+    // master; the status says so.
     w.node.set_wall_clock(w.now, wall - Duration::from_secs(3600));
     w.run(ms(4000));
     assert_eq!(w.kind(), Kind::Master);

@@ -1,5 +1,6 @@
-//! Mail about state changes, pure: the message (RFC 5322) and the dialogue that delivers it (RFC 5321), octets in,
-//! octets out. A child process of vipd holds it (`post`), since looking a name up blocks. [`outbox`] decides when.
+//! Mail about state changes, pure: the message (RFC 5322) and the dialogue that delivers it (RFC 5321),
+//! octets in, octets out. A child process of vipd holds it (`post`), since looking a name up blocks.
+//! [`outbox`] decides when.
 //!
 //! No TLS and no authentication: `smtp_server` is a relay on this machine or in this network.
 
@@ -61,7 +62,8 @@ impl Job {
     }
 }
 
-/// Header and body. All of it is printable ASCII in the end: no name can forge a header or need a character set.
+/// Header and body. All of it is printable ASCII in the end: no name can forge a header or need a character
+/// set.
 pub fn compose(job: &Job, subject: &str, date: &str, id: &str, body: &str) -> String {
     let mut s = String::new();
     let mut field = |name: &str, value: &str| {
@@ -150,8 +152,8 @@ impl<'a> Dialogue<'a> {
         Dialogue { job, helo, step: Step::Greeting, line, lines: 0, accepted: 0, refused }
     }
 
-    /// Takes what the server sent, and adds to `out` what it is to be sent; `Some`: that was the last, and then the
-    /// connection is closed.
+    /// Takes what the server sent, and adds to `out` what it is to be sent; `Some`: that was the last, and
+    /// then the connection is closed.
     pub fn received(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Option<End> {
         for octet in octets {
             if *octet != b'\n' {
@@ -245,8 +247,8 @@ fn failed(class: u8, told: String) -> End {
     if class == b'4' { End::Later(told) } else { End::Refused(told) }
 }
 
-/// The message as it goes over the wire: CRLF, a dot more where a line begins with one, and a dot alone at the end
-/// (RFC 5321 §4.5.2).
+/// The message as it goes over the wire: CRLF, a dot more where a line begins with one, and a dot alone at
+/// the end (RFC 5321 §4.5.2).
 fn stuff(message: &str, out: &mut Vec<u8>) {
     for line in message.lines() {
         if line.starts_with('.') {

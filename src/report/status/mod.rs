@@ -126,6 +126,15 @@ pub fn reason(router: &Router) -> String {
     }
 }
 
+/// What keeps the addresses from being served by two.
+fn lease(node: &Node, i: usize) -> &'static str {
+    match node.addrs.fence(i) {
+        Some(_) => "fence",
+        None if node.addrs.terms(i).lease.is_some() => "address",
+        None => "off",
+    }
+}
+
 /// Whether anything was ever heard of this VRID from anybody, refused or not.
 fn heard(router: &Router) -> bool {
     router.stats.adverts_received > 0 || router.stats.discards.all().any(|(_, n)| n > 0)

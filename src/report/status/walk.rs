@@ -24,6 +24,7 @@ pub(super) fn walk(out: &mut Sink, node: &Node, c: &Context) {
         super::exit_status(node, c.now).into(),
     );
     out.since("uptime_seconds: Time since vipd was started.", c.started, c.now);
+    out.count("fence_removals: Times somebody removed the tables of the leases.", node.fence_removals);
     out.open("vipd", false, "");
     out.label("version", env!("CARGO_PKG_VERSION"));
     out.label("router_id", c.router_id);
@@ -119,6 +120,8 @@ fn router(out: &mut Sink, node: &Node, i: usize, router: &Router, now: Time) {
     out.address("source", router.src);
     authentication(out, node, router, now);
     timers(out, router, now);
+    out.text("lease", super::lease(node, i));
+    out.seconds("lease_seconds: Left of the lease in nf_tables.", node.lease_left(i, now));
     out.flag("heard: Whether any advert was ever heard.", heard(router));
     addresses(out, node, i, now);
     foreign(out, node, router, now);

@@ -4,7 +4,7 @@ mod v6;
 mod vmac;
 
 pub use v6::V6;
-pub use vmac::Vmac;
+pub use vmac::{Out, Vmac};
 
 use super::owned;
 use crate::wire::ah;

@@ -1,7 +1,7 @@
 //! IPv6: adverts, and neighbour advertisements of other hosts. A raw IPv6 socket delivers and takes what
 //! follows the IPv6 header; the header's fields travel as control messages.
 
-use super::{filter, owned, receive_buffer, set, stmt, vrid_filter};
+use super::{DROP, filter, owned, receive_buffer, set, stmt, vrid_filter};
 use crate::wire::ndp::NEIGHBOUR_ADVERTISEMENT;
 use crate::wire::vrrp::GROUP_V6;
 use crate::wire::vrrp::IpInfo;
@@ -45,11 +45,7 @@ impl V6 {
         filter(&s.fd, &vrid_filter(&[LOAD_VRID], vrids, listed))?;
         // Receive only the groups that this socket has joined; kernels before 4.20 have no such option.
         let _ = s.set(IPV6_MULTICAST_ALL, 0);
-        s.set(libc::IPV6_MULTICAST_HOPS, 255)?;
-        s.set(libc::IPV6_UNICAST_HOPS, 255)?;
-        s.set(libc::IPV6_MULTICAST_LOOP, 0)?;
-        s.set(libc::IPV6_TCLASS, TRAFFIC_CLASS)?;
-        s.set(libc::IPV6_MULTICAST_IF, i32::try_from(ifindex).map_err(|_| Errno::EINVAL)?)?;
+        s.set_sending(ifindex)?;
         let group = libc::ipv6_mreq { ipv6mr_multiaddr: in6(GROUP_V6), ipv6mr_interface: ifindex };
         if multicast {
             set(&s.fd, libc::IPPROTO_IPV6, libc::IPV6_ADD_MEMBERSHIP, &group)?;
@@ -66,6 +62,25 @@ impl V6 {
         }
         set(&s.fd, libc::IPPROTO_ICMPV6, ICMPV6_FILTER, &blocked)?;
         Ok(s)
+    }
+
+    /// To send adverts by an interface that need not have their source address. It hears nothing.
+    pub fn sender(ifname: &str, ifindex: u32) -> nix::Result<Self> {
+        const IPV6_FREEBIND: libc::c_int = 78;
+        let s = V6::open(ifname, ifindex, libc::c_int::from(PROTOCOL))?;
+        filter(&s.fd, &[stmt(libc::BPF_RET | libc::BPF_K, DROP)])?;
+        s.set(IPV6_FREEBIND, 1)?;
+        s.set_sending(ifindex)?;
+        Ok(s)
+    }
+
+    fn set_sending(&self, ifindex: u32) -> nix::Result<()> {
+        self.set(libc::IPV6_MULTICAST_HOPS, 255)?;
+        self.set(libc::IPV6_UNICAST_HOPS, 255)?;
+        self.set(libc::IPV6_MULTICAST_LOOP, 0)?;
+        self.set(libc::IPV6_TCLASS, TRAFFIC_CLASS)?;
+        self.set(libc::IPV6_MULTICAST_IF, i32::try_from(ifindex).map_err(|_| Errno::EINVAL)?)?;
+        Ok(())
     }
 
     fn open(ifname: &str, ifindex: u32, protocol: libc::c_int) -> nix::Result<Self> {

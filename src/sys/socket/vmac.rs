@@ -1,9 +1,11 @@
 //! Adverts that arrive on the macvlan of a virtual MAC.
 
-use super::{ACCEPT, DROP, bind_packet, filter, jump, packet_socket, set, stmt};
+use super::{ACCEPT, DROP, V6, bind_packet, filter, group, jump, owned, packet_socket, set, stmt};
 use crate::wire::vrrp::PROTOCOL;
 use nix::errno::Errno;
-use nix::sys::socket::{self as nixsock, MsgFlags};
+use nix::sys::socket::{self as nixsock, MsgFlags, SockaddrIn};
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// linux/filter.h: an offset into the link-level header.
@@ -44,6 +46,46 @@ impl Vmac {
 impl AsFd for Vmac {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// Sends whole adverts by a macvlan that is up, so that their source is its MAC. It has no address of its
+/// own.
+#[derive(Debug)]
+pub enum Out {
+    /// IPv4, with their headers.
+    V4(OwnedFd),
+    /// IPv6, without.
+    V6(V6),
+}
+
+impl Out {
+    /// Opens it for the macvlan of that name.
+    pub fn open(ifname: &str, ifindex: u32, v6: bool) -> nix::Result<Self> {
+        if v6 {
+            return Ok(Out::V6(V6::sender(ifname, ifindex)?));
+        }
+        // SAFETY: plain system call without pointers.
+        let fd = owned(unsafe {
+            let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+            libc::socket(libc::AF_INET, kind, libc::IPPROTO_RAW)
+        })?;
+        nixsock::setsockopt(&fd, nixsock::sockopt::BindToDevice, &OsString::from(ifname))?;
+        set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, &0i32)?;
+        set(&fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &group(ifindex)?)?;
+        Ok(Out::V4(fd))
+    }
+
+    /// Sends one. EPERM: it has no lease.
+    pub fn send(&self, src: IpAddr, dst: IpAddr, packet: &[u8]) -> nix::Result<()> {
+        match (self, src, dst) {
+            (Out::V4(fd), _, IpAddr::V4(dst)) => {
+                let to = SockaddrIn::from(SocketAddrV4::new(dst, 0));
+                nixsock::sendto(fd.as_raw_fd(), packet, &to, MsgFlags::MSG_DONTWAIT).map(drop)
+            }
+            (Out::V6(s), IpAddr::V6(src), IpAddr::V6(dst)) => s.send(src, dst, packet),
+            _ => Err(Errno::EINVAL),
+        }
     }
 }
 

@@ -1,8 +1,9 @@
-//! The interval that a backup learns from a master's adverts (RFC 9568 §6.4.2, Active_Adver_Interval), within bounds.
+//! The interval that a backup learns from a master's adverts (RFC 9568 §6.4.2, Active_Adver_Interval), within
+//! bounds.
 //!
-//! The RFC has every single advert change it at once. One forged frame could then make a backup wait for two minutes
-//! (40.95 s × 3), or take over within 30 ms (0.01 s × 3). So a longer interval counts up to a multiple of our own, and
-//! a shorter one from the second advert in a row that the same master sends with it.
+//! The RFC has every single advert change it at once. One forged frame could then make a backup wait for two
+//! minutes (40.95 s × 3), or take over within 30 ms (0.01 s × 3). So a longer interval counts up to a
+//! multiple of our own, and a shorter one from the second advert in a row that the same master sends with it.
 
 use super::Machine;
 use crate::config::Version;
@@ -24,8 +25,8 @@ pub struct Told {
 }
 
 impl Machine {
-    /// The interval to count by, after an advert that said `new`. `last`: the interval counted by so far, and what the
-    /// advert before it said.
+    /// The interval to count by, after an advert that said `new`. `last`: the interval counted by so far, and
+    /// what the advert before it said.
     pub(super) fn learned(&self, last: Option<(Duration, Told)>, new: Option<Told>) -> Duration {
         let own = self.params.advert_int;
         let Some(new) = new.filter(|_| self.params.version == Version::V3) else { return own };

@@ -30,8 +30,9 @@
 //! | Soliciting | Tick, nobody came, forced  | Release(Now) Entered Resigned            | Backup |
 //! | Soliciting | Leave, Fault, Stall, Yield | as a master, but no second Advert(0)     |        |
 //!
-//! *Soliciting* is a master that was told to resign: backups are silent, so whether there is one is found out by
-//! priority 0. It keeps the addresses and answers nothing until somebody takes over. `resign` has what comes of it.
+//! *Soliciting* is a master that was told to resign: backups are silent, so whether there is one is found out
+//! by priority 0. It keeps the addresses and answers nothing until somebody takes over. `resign` has what
+//! comes of it.
 //!
 //! A lower advert is answered in both versions, as keepalived does: RFC 9568 asks for it, RFC 3768 is
 //! silent, and the other master is gone the sooner.
@@ -309,7 +310,8 @@ impl Machine {
         self.promised.unwrap_or(self.params.wait()).min_down_interval
     }
 
-    /// What a lease may count by: the shorter one of what the backups wait now and what they are about to be told.
+    /// What a lease may count by: the shorter one of what the backups wait now and what they are about to be
+    /// told.
     pub fn lease_wait(&self) -> Wait {
         let own = self.params.wait();
         self.promised.filter(|p| p.min_down_interval < own.min_down_interval).unwrap_or(own)
@@ -397,8 +399,8 @@ impl Machine {
         self.state = State::Backup { down_at, interval, told, preempt_at: None, master, lower: None };
     }
 
-    /// A master that has become weaker sends no advert for it, as in keepalived: a backup's down timer runs from
-    /// the last advert that it accepted, so it would not preempt the sooner.
+    /// A master that has become weaker sends no advert for it, as in keepalived: a backup's down timer runs
+    /// from the last advert that it accepted, so it would not preempt the sooner.
     fn set_priority(&mut self, now: Time, priority: u8) {
         let old = std::mem::replace(&mut self.params.priority, priority);
         let p = &self.params;
@@ -449,8 +451,8 @@ impl Machine {
         let State::Backup { interval, told, .. } = self.state else { return };
         let learned = self.learned(told.map(|t| (interval, t)), Some(new));
         let next_down = self.down_interval(learned);
-        // Once in N × I: who sends a higher advert and priority 0 in turn must not make a master, with all that it has
-        // to announce, of every two packets. The timer does not need it.
+        // Once in N × I: who sends a higher advert and priority 0 in turn must not make a master, with all
+        // that it has to announce, of every two packets. The timer does not need it.
         let hurries = self.last_priority_zero_takeover.is_none_or(|t| now >= t + self.min_down_interval());
         let State::Backup { down_at, interval, told, preempt_at, master, lower } = &mut self.state else {
             return;
@@ -458,8 +460,9 @@ impl Machine {
         if heard.priority == 0 {
             self.better_master = self.better_master.filter(|(m, _)| m.src != heard.src);
             // Only the master that was heard can resign; anybody else's priority 0 is a forgery or noise.
-            // Where all that was heard is a master about to be preempted, that one may; but there may be another
-            // master, to be respected, who is heard within an interval: this node has just begun to listen.
+            // Where all that was heard is a master about to be preempted, that one may; but there may be
+            // another master, to be respected, who is heard within an interval: this node has just begun to
+            // listen.
             let unheard = if master.is_none() { *interval } else { Duration::ZERO };
             match master.as_mut().or(lower.as_mut()) {
                 Some(m) if m.src == heard.src => {
@@ -490,8 +493,8 @@ impl Machine {
         } else {
             *preempt_at = None;
         }
-        // A lower master that is accepted, during preempt_delay or without preempt, may only be deaf to a better one, which
-        // is master still when the lower one leaves.
+        // A lower master that is accepted, during preempt_delay or without preempt, may only be deaf to a
+        // better one, which is master still when the lower one leaves.
         let gives_way = |m: Master| m.src == heard.src || (m.priority, m.src) < (heard.priority, heard.src);
         self.better_master = match *master {
             Some(m) if m.priority != 0 && !gives_way(m) => Some((m, *down_at)),

@@ -1,5 +1,5 @@
-//! Handing over on command: a master asks by priority 0 whether there is a successor, and stays what it is until
-//! somebody takes over.
+//! Handing over on command: a master asks by priority 0 whether there is a successor, and stays what it is
+//! until somebody takes over.
 
 use super::{Action, Input, Machine, Master, Release, State, Why};
 use crate::base::time::Time;
@@ -83,7 +83,8 @@ impl Machine {
         self.follow_lower(now);
     }
 
-    /// A master of lower priority that was being preempted is followed from now on, as if it had just been heard.
+    /// A master of lower priority that was being preempted is followed from now on, as if it had just been
+    /// heard.
     pub(super) fn follow_lower(&mut self, now: Time) {
         let State::Backup { interval, lower: Some(m), .. } = self.state else { return };
         let down = now + self.down_interval(interval);

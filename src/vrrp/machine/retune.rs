@@ -22,9 +22,9 @@ pub struct Tuning {
 impl Machine {
     /// Takes other parameters up; not while it solicits.
     ///
-    /// A master tells of another interval at once, as the next advert may be later than the backups wait, which count
-    /// by the old one. A backup's down timer only ever becomes longer here: in version 2 the other node's
-    /// adverts are refused until it has the same interval, and that is what the time is for.
+    /// A master tells of another interval at once, as the next advert may be later than the backups wait,
+    /// which count by the old one. A backup's down timer only ever becomes longer here: in version 2 the
+    /// other node's adverts are refused until it has the same interval, and that is what the time is for.
     pub fn retune(&mut self, now: Time, t: Tuning, out: &mut Vec<Action>) {
         let old = (self.params.advert_int, self.params.down_timer_adverts);
         let wait = self.promised.unwrap_or(self.params.wait());

@@ -101,7 +101,7 @@ pub fn finish(buf: &mut [u8], start: usize) {
 }
 
 /// Appends an attribute, its value in parts, then padding.
-pub(super) fn attr(buf: &mut Vec<u8>, kind: u16, value: &[&[u8]]) {
+pub fn attr(buf: &mut Vec<u8>, kind: u16, value: &[&[u8]]) {
     let len = value.iter().fold(4, |len: usize, part| len.saturating_add(part.len()));
     buf.extend_from_slice(&(len as u16).to_ne_bytes());
     buf.extend_from_slice(&kind.to_ne_bytes());

@@ -15,8 +15,8 @@ mod parse;
 pub use build::{del_addr, dump_addrs, dump_links, new_addr, unanswered};
 pub use parse::messages;
 
-pub(super) use build::{begin, finish};
-pub(super) use parse::split;
+pub(super) use build::{attr, begin, finish};
+pub(super) use parse::{Attrs, Header, errno, split, u32_at};
 
 use crate::base::time::Time;
 use std::net::IpAddr;
@@ -140,8 +140,8 @@ pub struct Link {
     pub running: bool,
     /// Hardware address, if it has six octets.
     pub mac: Option<[u8; 6]>,
-    /// Its neighbours are to be told (`IFLA_EVENT`): a bond has another active slave, a guest was moved to another
-    /// host.
+    /// Its neighbours are to be told (`IFLA_EVENT`): a bond has another active slave, a guest was moved to
+    /// another host.
     pub moved: bool,
     /// Index of the interface that it is a macvlan of; 0 if that is in another network namespace.
     pub macvlan_of: Option<u32>,

@@ -42,7 +42,7 @@ impl Iterator for Messages<'_> {
 pub struct Header {
     pub kind: u16,
     flags: u16,
-    seq: u32,
+    pub seq: u32,
 }
 
 /// The first message: header, body, and what comes after it. `None` if it is cut off.
@@ -73,7 +73,7 @@ fn message(header: &Header, body: &[u8]) -> Msg {
 }
 
 /// Netlink carries errors as negative numbers.
-fn errno(raw: u32) -> i32 {
+pub fn errno(raw: u32) -> i32 {
     (raw as i32).saturating_neg().max(0)
 }
 
@@ -183,7 +183,7 @@ fn ip(family: u8, value: &[u8]) -> Option<IpAddr> {
 }
 
 /// Attributes as (type without its two flag bits, value); ends at the first malformed one.
-struct Attrs<'a>(&'a [u8]);
+pub struct Attrs<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Attrs<'a> {
     type Item = (u16, &'a [u8]);
@@ -201,6 +201,6 @@ fn u16_at(data: &[u8], at: usize) -> Option<u16> {
     data.get(at..)?.first_chunk().map(|b| u16::from_ne_bytes(*b))
 }
 
-fn u32_at(data: &[u8], at: usize) -> Option<u32> {
+pub fn u32_at(data: &[u8], at: usize) -> Option<u32> {
     data.get(at..)?.first_chunk().map(|b| u32::from_ne_bytes(*b))
 }

@@ -1,9 +1,10 @@
-//! What the kernel says: of interfaces and addresses, and of connections.
+//! What the kernel says: of interfaces and addresses, of connections, and of nf_tables.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use vipd::base::time::Time;
 use vipd::wire::diag;
+use vipd::wire::nft;
 use vipd::wire::rtnl::{self, AddrSpec, Lifetime, Msg};
 
 fuzz_target!(|data: &[u8]| {
@@ -19,6 +20,12 @@ fuzz_target!(|data: &[u8]| {
         }
         if let Msg::Link(l) = msg {
             assert!(l.name.as_str().len() <= 15);
+        }
+    }
+    for (n, msg) in nft::messages(data).enumerate() {
+        assert!(n < most);
+        if let nft::Msg::Generation { name, .. } = msg {
+            assert!(name.as_str().len() <= 15);
         }
     }
     let mut requests = Vec::new();

@@ -125,7 +125,22 @@ fn netlink(corpus: &Corpus) -> std::io::Result<()> {
     corpus.add(&link)?;
     let mut diag = vec![92, 0, 0, 0, 20, 0, 2, 0, 7, 0, 0, 0, 0, 0, 0, 0, 10, 1, 0, 0];
     diag.resize(92, 1);
-    corpus.add(&[&diag])
+    corpus.add(&[&diag])?;
+    let element: [&[u8]; 6] = [
+        &64u32.to_ne_bytes(),
+        &[12, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 7],
+        &[9, 0, 1, 0, b'v', b'i', b'p', b'd', 0, 0, 0, 0],
+        &[32, 0, 3, 0x80, 28, 0, 1, 0x80, 12, 0, 1, 0x80],
+        &[8, 0, 1, 0, 0, 0, 0, 0],
+        &[12, 0, 5, 0, 0, 0, 0, 0, 0, 0, 5, 220],
+    ];
+    corpus.add(&element)?;
+    let gone: [&[u8]; 3] = [
+        &32u32.to_ne_bytes(),
+        &[2, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 7],
+        &[9, 0, 1, 0, b'v', b'i', b'p', b'd', 0, 0, 0, 0],
+    ];
+    corpus.add(&gone)
 }
 
 const EVERYTHING: &str = "\

@@ -345,8 +345,8 @@ fn split_priorities_are_stable_whoever_comes_first() {
     }
 }
 
-/// Takeovers that meet to the microsecond: both give way, and then one does not come back at the same time. One LAN
-/// may be slower, as keepalived is with the second of its adverts.
+/// Takeovers that meet to the microsecond: both give way, and then one does not come back at the same time.
+/// One LAN may be slower, as keepalived is with the second of its adverts.
 #[test]
 fn crossing_adverts_end_in_one_master_and_that_is_the_leaders() {
     for latency in [[60, 60], [1500, 60], [60, 1500]] {
@@ -369,8 +369,8 @@ fn crossing_adverts_end_in_one_master_and_that_is_the_leaders() {
     }
 }
 
-/// The rival's two adverts arrive one after the other, and an answer to the first is on its way when the second
-/// comes.
+/// The rival's two adverts arrive one after the other, and an answer to the first is on its way when the
+/// second comes.
 #[test]
 fn the_leader_that_answered_first_does_not_give_way_to_the_other_lan() {
     for phase in (50..1000).step_by(50) {
@@ -392,8 +392,8 @@ fn the_leader_that_answered_first_does_not_give_way_to_the_other_lan() {
     }
 }
 
-/// Any priorities, losses, cut cables and restarts; then peace. A group is never split within a node, and comes to
-/// rest on one.
+/// Any priorities, losses, cut cables and restarts; then peace. A group is never split within a node, and
+/// comes to rest on one.
 #[test]
 fn whatever_happens_one_node_has_all_in_the_end() {
     for seed in 0..60u64 {
@@ -485,7 +485,8 @@ fn of_two_groups_the_better_one_announces_on_both_lans_whoever_advertises_first(
 
 #[test]
 fn adverts_lost_on_one_lan_only() {
-    // (priorities, who is master then): the backup hears the master on the other LAN, and what it hears decides.
+    // (priorities, who is master then): the backup hears the master on the other LAN, and what it hears
+    // decides.
     for lan in 0..2 {
         for (a, b) in [([150, 150], [100, 100]), ([150, 100], [100, 150])] {
             for one_way in [false, true] {

@@ -426,7 +426,8 @@ fn not_while_it_stops() {
     assert!(w.node.is_stopping());
 }
 
-/// Whatever is changed, in any order, at any time: nothing panics, and what is configured is there in the end.
+/// Whatever is changed, in any order, at any time: nothing panics, and what is configured is there in the
+/// end.
 #[test]
 fn a_thousand_reloads() {
     let mut seed = 1u64;

@@ -162,6 +162,14 @@ impl Page<'_> {
 
     fn addresses(&mut self, i: usize) {
         let (node, addrs) = (self.node, &self.node.addrs);
+        if let Some(term) = addrs.fence(i) {
+            self.row("lease");
+            write!(self.s, "{} in nf_tables, ", seconds(term));
+            match node.lease_left(i, self.c.now) {
+                Some(left) => writeln!(self.s, "{} left", seconds(left)),
+                None => writeln!(self.s, "none runs"),
+            };
+        }
         let width = addrs.of(i).map(|(_, vip)| shown(node, vip).len()).max().unwrap_or(0);
         for (e, vip) in addrs.of(i) {
             self.row("address");

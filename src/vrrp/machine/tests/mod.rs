@@ -177,8 +177,8 @@ fn backup_rows() {
         assert_eq!(go(&mut m, at(800), advert(HIGH, 0)), [Noted(gone)]);
         assert_eq!(m.deadline(), Some(at(800) + skew(&p, learned(v))));
 
-        // a lower master that is being preempted resigns: no reason to wait for the rest of the down timer, but for
-        // an interval, in which another master is heard if there is one
+        // a lower master that is being preempted resigns: no reason to wait for the rest of the down timer,
+        // but for an interval, in which another master is heard if there is one
         let mut m = fresh();
         go(&mut m, at(500), advert(LOW, 50));
         go(&mut m, at(600), advert(LOW, 0));
