@@ -38,18 +38,21 @@ struct Period {
     until: Time,
     /// More than one advert.
     told: bool,
+    /// Of more than one source.
+    several: bool,
 }
 
 impl Foreign {
     /// An advert of another master; `min_down_interval` is N × I. Whether a period of two masters begins with
     /// it.
     pub fn heard(&mut self, now: Time, min_down_interval: Duration, other: Other) -> bool {
-        self.last = Some(other);
+        let before = self.last.replace(other);
         let until = now + min_down_interval;
         let Some(p) = &mut self.period else {
-            self.period = Some(Period { since: now, heard: now, until, told: false });
+            self.period = Some(Period { since: now, heard: now, until, told: false, several: false });
             return false;
         };
+        p.several |= before.is_some_and(|b| b.src != other.src);
         self.total += now.since(p.heard);
         (p.heard, p.until) = (now, until);
         self.contested = Some(now);
@@ -59,6 +62,11 @@ impl Foreign {
     /// The other master, while there are two.
     pub fn present(&self) -> Option<Other> {
         self.last.filter(|_| self.period.as_ref().is_some_and(|p| p.told))
+    }
+
+    /// Whether it is over when `src` gives way: no other source advertised in this period.
+    pub fn is_alone(&self, src: IpAddr) -> bool {
+        self.last.is_some_and(|last| last.src == src) && self.period.as_ref().is_none_or(|p| !p.several)
     }
 
     /// When it counts as gone.
@@ -102,6 +110,19 @@ mod tests {
         assert_eq!(f.end(false), None);
         assert_eq!((f.deadline(), f.total), (None, Duration::ZERO));
         assert_eq!(f.last, Some(OTHER));
+    }
+
+    #[test]
+    fn of_two_that_advertise_one_that_gives_way_ends_nothing() {
+        let (mut f, wait) = (Foreign::default(), Duration::from_secs(3));
+        f.heard(at(0), wait, OTHER);
+        assert!(f.is_alone(OTHER.src));
+        f.heard(at(1000), wait, Other { src: IpAddr::from([192, 168, 30, 10]), ..OTHER });
+        f.heard(at(2000), wait, OTHER);
+        assert!(!f.is_alone(OTHER.src));
+        f.end(false);
+        f.heard(at(60_000), wait, OTHER);
+        assert!(f.is_alone(OTHER.src), "another period");
     }
 
     #[test]

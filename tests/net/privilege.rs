@@ -259,7 +259,7 @@ fn believes_nobody(w: &World) -> Result<()> {
     mode(&dir, 0o700)?;
     // Links where its files go: what they lead to stays as it is.
     let (victim, state) = (w.one.write("victim", "mine\n")?, dir.join("control.vrrp.VI_51"));
-    for name in ["control", "control.vrrp.VI_51", "control.vrrp.VI_51.new", "control.haproxy"] {
+    for name in ["control.vrrp.VI_51", "control.vrrp.VI_51.new", "control.haproxy"] {
         symlink(&victim, dir.join(name))?;
     }
     let one = Vipd::start(&w.one, &ini)?;

@@ -238,7 +238,7 @@ fn carries_250_routers(w: &World) -> Result<()> {
     settled("node1", Instant::now())?;
     let pss = pss_kib(one.pid())?;
     println!("250 virtual routers: PSS {pss} KiB");
-    ensure!(pss < 1536, "PSS {pss} KiB");
+    ensure!(pss < 1792, "PSS {pss} KiB");
     one.terminate();
     settled("node2", Instant::now())?;
     ensure!(one.wait_exit(secs(10))?.success(), "the stop was not clean");

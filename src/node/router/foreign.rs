@@ -75,7 +75,7 @@ impl Node {
         }
         if other.priority == 0 {
             // It gives way.
-            if i.foreign.last.is_some_and(|last| last.src == other.src) {
+            if i.foreign.is_alone(other.src) {
                 self.end_foreign(router, true);
             }
         } else if i.foreign.heard(now, i.machine.min_down_interval(), other) {

@@ -282,7 +282,8 @@ impl Notes {
 /// Whether it went where this virtual router hears.
 fn check_destination(info: &IpInfo, expect: &Expect) -> Result<(), Discard> {
     let is_for_us = match expect.unicast {
-        true => Some(info.dst) == expect.own_addr,
+        // Before the own address is known, at the start, the kernel has told that it is for this host.
+        true => !info.dst.is_multicast() && expect.own_addr.is_none_or(|own| own == info.dst),
         false => info.dst.is_multicast(),
     };
     if is_for_us { Ok(()) } else { Err(Discard::Destination) }
