@@ -133,7 +133,9 @@ fn story(router: &Router, octet: u8, data: &[u8]) {
                 forged[at] ^= step[2] | 1;
                 assert!(router.hear(&mut receiver, router.src(10 + n), &forged, wall).is_err());
                 assert!(router.hear(&mut receiver, router.src(10 + (n ^ 1)), bytes, wall).is_err());
-                assert!(router.hear(&mut receiver, router.src(10 + n), &bytes[..bytes.len() - 28], wall).is_err());
+                assert!(
+                    router.hear(&mut receiver, router.src(10 + n), &bytes[..bytes.len() - 28], wall).is_err()
+                );
             }
             5 => {
                 let file = receiver.render();

@@ -22,7 +22,9 @@ fuzz_target!(|text: &[u8]| {
             for g in &cfg.groups {
                 assert!(g.members.iter().all(|m| *m < cfg.vrrp.len()));
             }
-            let Ok((again, _)) = schema::parse_bytes(text, &|_| Err("no file".to_owned())) else { panic!("good once, bad twice") };
+            let Ok((again, _)) = schema::parse_bytes(text, &|_| Err("no file".to_owned())) else {
+                panic!("good once, bad twice")
+            };
             assert_eq!(again.vrrp.len(), cfg.vrrp.len());
             warnings
         }
