@@ -39,11 +39,14 @@ pub const PHASES: [Phase; 4] = [
             "stands_a_flood",
         ],
     },
-    // A router with an advert each 100 ms beside an attack; many clients, none of which may be refused.
+    // A router with an advert each 100 ms beside an attack; many clients, none of which may be refused; leases in
+    // nf_tables, whose every change waits for all CPUs and for namespaces that are being removed.
     Phase {
         threads: 4,
         names: &[
+            "accept_no_",
             "attack_",
+            "fence_",
             "kill_9_of_haproxy_refuses_nobody",
             "a_crash_amid_a_change_of_binds_swallows_nobody",
             "a_give_up_swallows_nobody",

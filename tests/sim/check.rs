@@ -43,7 +43,7 @@ use crate::shell::{Packet, Proc, Stage};
 use crate::world::World;
 use std::net::IpAddr;
 use vipd::base::time::Time;
-use vipd::config::Track;
+use vipd::config::{Auth, Track};
 use vipd::event::Event;
 use vipd::lease::{Op, OpKind};
 use vipd::node::Memory;
@@ -62,6 +62,8 @@ pub struct Facts {
     takeover: u64,
     /// The last adverts that have to be respected, one of each machine, as they arrived.
     bindings: Vec<Binding>,
+    /// The number of the newest advert of each machine that arrived.
+    newest: std::collections::BTreeMap<usize, u64>,
     /// The last renewal while handing over, and the first.
     hold_op: Option<u64>,
     hold_since: Option<u64>,
@@ -233,6 +235,14 @@ impl World {
         let lower = (packet.priority, IpAddr::V4(primary(packet.from))) < (params.priority, params.own);
         let dismissed = router.is_master() && p.still <= self.now && lower;
         let f = &mut host.facts[packet.router];
+        let newest = f.newest.entry(packet.from).or_default();
+        // A signed one that is no newer than the last is a replay, and refused.
+        let signed = matches!(router.cfg.auth, Auth::Hmac(_));
+        let replayed = signed && packet.priority != 0 && packet.id <= *newest;
+        *newest = packet.id.max(*newest);
+        if replayed {
+            return;
+        }
         if packet.priority == 0 {
             f.bindings.retain(|b| b.from != packet.from);
         } else if !dismissed && (!router.cfg.preempt || packet.priority >= params.priority) {

@@ -257,8 +257,8 @@ impl World {
                 p.turns = (t / (100 * MS), 0);
             }
             p.turns.1 += 1;
-            if p.turns.1 > 1000 {
-                self.fail(h, "spins: a thousand turns in 0.1 s".into());
+            if p.turns.1 > 400 {
+                self.fail(h, "spins: 400 turns in 0.1 s".into());
             }
         }
         while p.stage != Stage::Wait && !p.exit && self.violation.is_none() {
