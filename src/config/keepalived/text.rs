@@ -174,6 +174,12 @@ fn is_harmless(c: char) -> bool {
         && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
 }
 
+/// At most `most` characters of a text.
+pub(super) fn cut(text: &str, most: usize) -> &str {
+    let end = text.char_indices().nth(most).map_or(text.len(), |(end, _)| end);
+    text.get(..end).unwrap_or(text)
+}
+
 /// Whether a text can stand in vipd.ini as it is. U+FFFD is what was no UTF-8.
 pub(super) fn is_plain(text: &str) -> bool {
     text.chars().all(|c| (is_harmless(c) || c == '\t') && c != '\u{fffd}')

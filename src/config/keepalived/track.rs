@@ -5,23 +5,28 @@ use super::out::Out;
 use super::parse::Node;
 use super::router::Facts;
 
-const KINDS: [&str; 3] = ["track_interface", "track_script", "track_process"];
-
 /// Writes `track_interface`, `track` and `track_haproxy`.
 pub(super) fn write(out: &mut Out<'_>, checks: &Checks<'_>, f: &Facts<'_>) {
-    let mut entries: Vec<(&str, &Node)> = Vec::new();
-    let group = f.group.map_or(&[][..], |g| &g.block);
-    for d in f.node.block.iter().chain(group).filter(|d| KINDS.contains(&d.keyword())) {
-        entries.extend(d.block.iter().map(|t| (d.keyword(), t)));
+    let mut lists = Vec::new();
+    for n in [Some(f.node), f.group].into_iter().flatten() {
+        lists.extend(n.all("track_interface track_script track_process"));
     }
     let mut haproxy = false;
-    for (i, (kind, t)) in entries.iter().enumerate() {
-        if entries.iter().take(i).any(|(k, before)| k == kind && before.keyword() == t.keyword()) {
-            out.dropped(t, "given twice: keepalived takes the first, and so does vipd.ini");
-        } else if *kind == "track_interface" {
-            interface(out, f, t);
-        } else {
-            haproxy |= script(out, checks, f, kind, t, haproxy);
+    let mut before = Vec::new();
+    for list in lists {
+        let kind = list.keyword();
+        for t in &list.block {
+            let one = (kind, t.keyword());
+            if before.contains(&one) {
+                out.dropped(t, "given twice: keepalived takes the first, and so does vipd.ini");
+                continue;
+            }
+            before.push(one);
+            if kind == "track_interface" {
+                interface(out, f, t);
+            } else {
+                haproxy |= script(out, checks, f, kind, t, haproxy);
+            }
         }
     }
     if has_haproxy(checks) && !haproxy {
@@ -60,7 +65,7 @@ fn script(out: &mut Out<'_>, checks: &Checks<'_>, f: &Facts<'_>, kind: &str, t: 
     if check.haproxy {
         match weight {
             0 => out.key("track_haproxy", "yes"),
-            _ => out.key("track_haproxy", &format!("weight {weight}")),
+            _ => out.key("track_haproxy", &["weight ", &weight.to_string()].concat()),
         }
         out.line(&["# instead of ", name]);
     } else {
@@ -73,7 +78,7 @@ fn script(out: &mut Out<'_>, checks: &Checks<'_>, f: &Facts<'_>, kind: &str, t: 
 fn tracked(out: &mut Out<'_>, key: &str, name: &str, weight: i32) {
     match weight {
         0 => out.key(key, name),
-        _ => out.key(key, &format!("{name} weight {weight}")),
+        _ => out.key(key, &[name, " weight ", &weight.to_string()].concat()),
     }
 }
 
@@ -110,9 +115,7 @@ fn weight(out: &mut Out<'_>, f: &Facts<'_>, t: &Node, own: (i32, bool)) -> Optio
         out.dropped(t, "with priority 255 keepalived tracks nothing that has a weight");
         return None;
     }
-    let in_group =
-        f.group.is_some_and(|g| !g.block.iter().any(|d| d.keyword() == "sync_group_tracking_weight"));
-    if weight != 0 && in_group {
+    if weight != 0 && f.group.is_some_and(|g| !g.has("sync_group_tracking_weight")) {
         out.told(t, "keepalived ignores weights in a sync group without `sync_group_tracking_weight`: a failure means FAULT");
         weight = 0;
     }
