@@ -47,14 +47,14 @@ impl<'t> Checks<'t> {
     /// What `track_script` or `track_process` names.
     pub(super) fn find(&self, kind: &str, name: &str) -> Option<&Check<'t>> {
         let script = kind == "track_script";
-        let mut found = self.all.iter().filter(|c| (c.node.keyword() == "vrrp_script") == script);
+        let mut found = self.all.iter().filter(|c| c.node.is("vrrp_script") == script);
         found.find(|c| c.node.word(1) == name)
     }
 }
 
 /// Whether a router or a group tracks it.
 fn is_tracked(out: &Out<'_>, check: &Node) -> bool {
-    let kind = if check.keyword() == "vrrp_script" { "track_script" } else { "track_process" };
+    let kind = if check.is("vrrp_script") { "track_script" } else { "track_process" };
     let users = out.tree.root.all("vrrp_instance vrrp_sync_group");
     users.iter().any(|n| n.entries(kind).iter().any(|t| t.keyword() == check.word(1)))
 }
@@ -66,7 +66,7 @@ pub(super) fn write<'t>(out: &mut Out<'t>, checks: &mut Checks<'t>) {
         let again = checks.written.iter().any(|w| w.word(1) == node.word(1) && w.keyword() == node.keyword());
         if again {
             out.dropped(node, "the name is taken: the first one counts");
-        } else if if node.keyword() == "vrrp_script" { script(out, node) } else { process(out, node) } {
+        } else if if node.is("vrrp_script") { script(out, node) } else { process(out, node) } {
             checks.written.push(node);
         }
     }
@@ -137,7 +137,7 @@ fn argv(script: &Node) -> Option<Vec<String>> {
 /// `killall -0 haproxy`, `pidof haproxy`, `systemctl is-active haproxy`, `haproxy -c -f FILE`, a script whose
 /// name has `haproxy` in it, a process of that name. Not a name of the check alone, and not a container.
 fn looks_at_haproxy(check: &Node) -> bool {
-    if check.keyword() != "vrrp_script" {
+    if !check.is("vrrp_script") {
         return check.all("process").iter().any(|d| program(d.word(1)) == "haproxy");
     }
     let Some(argv) = argv(check) else { return false };

@@ -77,7 +77,7 @@ fn alerts(out: &Out<'_>, defs: &[&Node]) -> (bool, bool) {
     for n in out.tree.root.all("vrrp_instance vrrp_sync_group") {
         let own = n.last("smtp_alert").map_or(default, on);
         any |= own;
-        all &= own || n.keyword() == "vrrp_sync_group";
+        all &= own || n.is("vrrp_sync_group");
     }
     (any, all)
 }
@@ -98,7 +98,7 @@ fn mail(out: &mut Out<'_>, defs: &[&Node]) {
         out.comment("`smtp_alert` is set for some virtual routers only: vipd sends mail about all or none");
     }
     let mut to: Vec<&str> = Vec::new();
-    for d in defs.iter().filter(|d| d.keyword() == "notification_email").flat_map(|d| &d.block) {
+    for d in defs.iter().filter(|d| d.is("notification_email")).flat_map(|d| &d.block) {
         for word in &d.words {
             let why = match plain(word) {
                 Some(one) if to.len() < MAX_TO && !to.contains(&one) => {

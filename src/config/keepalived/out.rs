@@ -168,7 +168,7 @@ impl<'a> Out<'a> {
             self.dropped(d, "no command, or an unclosed quote: keepalived ignores it, too");
             return None;
         };
-        if !rest.is_empty() && d.keyword() == "script" {
+        if !rest.is_empty() && d.is("script") {
             self.told(
                 d,
                 "keepalived takes only the first word of a command without quotes; here are all of them",

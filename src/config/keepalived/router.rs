@@ -168,7 +168,7 @@ fn preempt_delay(out: &mut Out<'_>, f: &Facts<'_>, d: &Node) {
 
 /// The last of `preempt` and `nopreempt` counts.
 fn is_nopreempt(router: &Node) -> bool {
-    router.last("preempt nopreempt").is_some_and(|d| d.keyword() == "nopreempt")
+    router.last("preempt nopreempt").is_some_and(|d| d.is("nopreempt"))
 }
 
 fn preempt(out: &mut Out<'_>, f: &Facts<'_>) {
