@@ -384,7 +384,12 @@ fn included(pattern: &str) -> std::io::Result<Vec<(String, String)>> {
             dir::files(parent, head, tail)?
         }
     };
-    files.into_iter().map(|f| Ok((f.display().to_string(), text(&f)?))).collect()
+    let mut read = Vec::new();
+    for file in files {
+        let text = text(&file)?;
+        read.push((file.display().to_string(), text));
+    }
+    Ok(read)
 }
 
 /// An executable file of that name in one of PATH's directories.

@@ -2,7 +2,7 @@
 
 use super::out::Out;
 use super::parse::{Node, find, is_one};
-use super::text::{self, number, seconds};
+use super::text::{self, number, seconds, signed};
 use crate::base::text::split_once;
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ pub(super) struct Check<'t> {
     /// Only looks whether HAProxy runs: vipd does that itself.
     pub(super) haproxy: bool,
     /// Weight, and whether it is reversed.
-    pub(super) weight: (i32, bool),
+    pub(super) weight: (i64, bool),
 }
 
 /// All of them.
@@ -37,7 +37,7 @@ impl<'t> Checks<'t> {
             }
             let haproxy = looks_at_haproxy(node);
             let weight = node.last("weight");
-            let number = weight.and_then(|d| d.word(1).parse::<i32>().ok()).unwrap_or(0).clamp(-253, 253);
+            let number = weight.and_then(|d| signed(d.word(1))).unwrap_or(0).clamp(-253, 253);
             let reverse = weight.is_some_and(|d| d.word(2) == "reverse");
             checks.all.push(Check { node, haproxy, weight: (number, reverse) });
         }
@@ -79,11 +79,11 @@ fn haproxy(out: &mut Out<'_>, checks: &Checks<'_>) {
     out.begin("haproxy");
     let mut names = Vec::new();
     for c in checks.all.iter().filter(|c| c.haproxy) {
-        names.push(c.node.word(1));
+        names.push(c.node.word(1).to_owned());
     }
     out.line(&[
         "# instead of ",
-        &names.join(", "),
+        &text::join(&names, ", "),
         ": vipd starts HAProxy itself, asks it whether it is well, and",
     ]);
     out.comment("starts it again; disable the service that starts it now");
@@ -107,7 +107,7 @@ fn haproxy(out: &mut Out<'_>, checks: &Checks<'_>) {
     if config.is_empty() {
         config.push("/etc/haproxy/haproxy.cfg".to_owned());
     }
-    out.key("config", &config.join(", "));
+    out.key("config", &text::join(&config, ", "));
 }
 
 /// Whether a program has `haproxy` in its name.
@@ -175,7 +175,7 @@ fn script(out: &mut Out<'_>, s: &Node) -> bool {
     }
     times(out, &block);
     if let Some(d) = find(&block, "weight")
-        && !d.word(1).parse().is_ok_and(|n: i32| (-253..=253).contains(&n))
+        && !signed(d.word(1)).is_some_and(|n| (-253..=253).contains(&n))
     {
         out.told(d, "a weight is -253 to 253: the nearest one, or none");
     }
@@ -244,8 +244,9 @@ fn socket(word: &str) -> Option<String> {
     let (host, port) = word.strip_prefix("</dev/tcp/")?.split_once('/')?;
     let host = if host == "localhost" { "127.0.0.1" } else { host };
     let addr: IpAddr = host.parse().ok()?;
-    let port = port.parse::<u16>().ok().filter(|port| *port != 0)?;
-    Some(std::net::SocketAddr::new(addr, port).to_string())
+    let port = number(port, 0).filter(|port| (1..=65535).contains(port))?.to_string();
+    let host = addr.to_string();
+    Some(if addr.is_ipv6() { ["[", &host, "]:", &port].concat() } else { [&host, ":", &port].concat() })
 }
 
 /// A `vrrp_track_process`: vipd looks with `pidof`. Whether there is one.
@@ -257,12 +258,11 @@ fn process(out: &mut Out<'_>, p: &Node) -> bool {
     };
     let simple = name.words.len() == 2 && block.iter().all(|d| d.is("process weight full_command"));
     let Some(pidof) = out.program("pidof").filter(|_| simple) else {
-        let mut why = String::new();
+        let mut all = Vec::new();
         for d in block {
-            let comma = if why.is_empty() { "" } else { ", " };
-            why.extend([comma, d.keyword()]);
+            all.push(d.keyword().to_owned());
         }
-        why.push_str(": write a [check NAME] of type exec that looks for the process");
+        let why = text::join(&all, ", ") + ": write a [check NAME] of type exec that looks for the process";
         out.dropped(p, &why);
         return false;
     };

@@ -3,7 +3,7 @@
 use super::out::Out;
 use super::parse::{Node, find};
 use super::tables::GLOBAL;
-use super::text::{number, seconds, truth};
+use super::text::{join, number, seconds, truth};
 
 /// Most recipients of a mail.
 const MAX_TO: usize = 32;
@@ -97,12 +97,12 @@ fn mail(out: &mut Out<'_>, defs: &[&Node]) {
     if !every {
         out.comment("`smtp_alert` is set for some virtual routers only: vipd sends mail about all or none");
     }
-    let mut to: Vec<&str> = Vec::new();
+    let mut to: Vec<String> = Vec::new();
     for d in defs.iter().filter(|d| d.is("notification_email")).flat_map(|d| &d.block) {
         for word in &d.words {
             let why = match plain(word) {
-                Some(one) if to.len() < MAX_TO && !to.contains(&one) => {
-                    to.push(one);
+                Some(one) if to.len() < MAX_TO && !to.iter().any(|other| other == one) => {
+                    to.push(one.to_owned());
                     continue;
                 }
                 Some(_) => ": given twice, or more than 32 recipients",
@@ -114,7 +114,7 @@ fn mail(out: &mut Out<'_>, defs: &[&Node]) {
     if to.is_empty() {
         return out.dropped(first, "no recipient is left");
     }
-    out.key("notification_email", &to.join(", "));
+    out.key("notification_email", &join(&to, ", "));
     let (host, port) = (server.word(1), server.word(2));
     let value = match port {
         "" => host.to_owned(),
@@ -123,7 +123,7 @@ fn mail(out: &mut Out<'_>, defs: &[&Node]) {
     };
     out.key("smtp_server", &value);
     if let Some(from) = find(defs, "notification_email_from") {
-        let text = from.words.get(1..).unwrap_or_default().join(" ");
+        let text = join(from.words.get(1..).unwrap_or_default(), " ");
         match plain(&text) {
             Some(one) => out.key("notification_email_from", one),
             None => out.dropped(from, "not a mail address of the form local@domain: left out"),

@@ -3,6 +3,7 @@
 use super::out::Out;
 use super::parse::{Node, Tree};
 use super::tables::GROUP;
+use super::text::join;
 
 /// The names in a group's list. keepalived takes the first list.
 fn listed(group: &Node) -> Vec<&str> {
@@ -49,12 +50,11 @@ pub(super) fn write(out: &mut Out<'_>, n: &Node) {
             ": no such virtual router, or one of another group: keepalived ignores it, too",
         ]);
     }
-    let mut list = String::new();
+    let mut ours = Vec::new();
     for name in members {
-        let comma = if list.is_empty() { "" } else { ", " };
-        list.extend([comma, &out.name("vrrp", "vrrp_instance", name)]);
+        ours.push(out.name("vrrp", "vrrp_instance", name));
     }
-    out.key("members", &list);
+    out.key("members", &join(&ours, ", "));
     for d in &n.block {
         out.by(GROUP, d);
     }

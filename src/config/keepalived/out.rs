@@ -2,7 +2,7 @@
 
 use super::parse::{Node, Tree};
 use super::tables::{Rule, rule};
-use super::text::{self, clean, cut, is_plain, number, seconds};
+use super::text::{self, clean, cut, is_plain, join, number, seconds};
 use crate::base::text::Write;
 
 /// The configuration, as far as it is translated.
@@ -65,7 +65,7 @@ impl<'a> Out<'a> {
     /// A directive and a remark.
     pub(super) fn told(&mut self, n: &Node, what: &str) {
         let secret = n.is("auth_pass key");
-        let words = if secret { n.keyword().to_owned() } else { n.words.join(" ") };
+        let words = if secret { n.keyword().to_owned() } else { join(&n.words, " ") };
         let at = self.tree.place(n.at);
         self.line(&["# ", &at, ": `", cut(&words, 120), "`: ", what]);
     }

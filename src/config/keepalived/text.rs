@@ -23,7 +23,8 @@ pub(super) fn decomment(line: &str) -> String {
                     continue;
                 }
                 Some(next) => {
-                    out.extend([c, next]);
+                    out.push(c);
+                    out.push(next);
                     continue;
                 }
                 None => {}
@@ -159,6 +160,25 @@ pub(super) fn number(text: &str, decimals: usize) -> Option<u64> {
         sum = sum.checked_mul(10)?.checked_add(fraction.next().map_or(0, |b| u64::from(b - b'0')))?;
     }
     Some(sum)
+}
+
+/// A whole number with or without a sign.
+pub(super) fn signed(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let size = i64::try_from(number(digits, 0)?).ok()?;
+    Some(if text.starts_with('-') { -size } else { size })
+}
+
+/// Words with something between them.
+pub(super) fn join(words: &[String], by: &str) -> String {
+    let mut text = String::new();
+    for (i, word) in words.iter().enumerate() {
+        if i > 0 {
+            text.push_str(by);
+        }
+        text.push_str(word);
+    }
+    text
 }
 
 /// A number of milliseconds as seconds: `0.5`.

@@ -4,6 +4,7 @@ use super::check::{Checks, has_haproxy};
 use super::out::Out;
 use super::parse::Node;
 use super::router::Facts;
+use super::text::signed;
 
 /// Writes `track_interface`, `track` and `track_haproxy`.
 pub(super) fn write(out: &mut Out<'_>, checks: &Checks<'_>, f: &Facts<'_>) {
@@ -75,7 +76,7 @@ fn script(out: &mut Out<'_>, checks: &Checks<'_>, f: &Facts<'_>, kind: &str, t: 
     check.haproxy
 }
 
-fn tracked(out: &mut Out<'_>, key: &str, name: &str, weight: i32) {
+fn tracked(out: &mut Out<'_>, key: &str, name: &str, weight: i64) {
     match weight {
         0 => out.key(key, name),
         _ => out.key(key, &[name, " weight ", &weight.to_string()].concat()),
@@ -84,13 +85,13 @@ fn tracked(out: &mut Out<'_>, key: &str, name: &str, weight: i32) {
 
 /// The weight of an entry `NAME [weight N [reverse]]`, `own` if it names none. `None`: not tracked, which is
 /// told.
-fn weight(out: &mut Out<'_>, f: &Facts<'_>, t: &Node, own: (i32, bool)) -> Option<i32> {
+fn weight(out: &mut Out<'_>, f: &Facts<'_>, t: &Node, own: (i64, bool)) -> Option<i64> {
     let (mut weight, mut reverse) = own;
     match (t.word(1), t.word(2)) {
         ("", _) => {}
         ("weight", n) if !n.is_empty() => {
-            match n.parse::<i32>() {
-                Ok(n) if (-254..=254).contains(&n) => weight = n.clamp(-253, 253),
+            match signed(n) {
+                Some(n) if (-254..=254).contains(&n) => weight = n.clamp(-253, 253),
                 _ => {
                     out.told(t, "a weight is -253 to 253: keepalived takes the weight of the script, or none")
                 }
