@@ -3,7 +3,7 @@
 # What can be said on the command line (make TARGET=aarch64-unknown-linux-musl ...):
 # TARGET, ROUTE, CC: see .build/static.sh, which chooses the toolchain; empty means what this machine has.
 export TARGET ROUTE
-# SMALL=1 leaves `vipd import` out, which no router needs: 28 KB
+# SMALL=1 leaves out what a router can do without: `vipd import` and mail
 export SMALL
 # vipd is for router images and initramfs: its size is a feature, and it has a limit that fails the build.
 export SIZE_BUDGET ?= 640000

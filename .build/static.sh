@@ -110,13 +110,17 @@ knows() { echo | RUSTC_BOOTSTRAP=1 "${rustc:-rustc}" "$@" --print cfg >/dev/null
 # A panic aborts at once, without Rust's message, where the compiler knows how (1.91): 57 KB. See
 # src/sys/crash.rs. Where LLVM knows how (22): blocks in the order of the shortest jumps, 4 KB; no function
 # with a large frame within another, whose offsets it would make long, 2 KB; a jump table only where it is
-# shorter than comparing, 1 KB.
+# shorter than comparing, 1 KB; sequences of instructions that are there often as functions, 6 KB; no load on
+# both sides of a branch in place of one behind it, equal ends of branches once, a call cheaper than what it
+# would be replaced by, 2 KB.
 build_small() {
     small=
     if knows -Zunstable-options -Cpanic=immediate-abort; then
         small="'-Zunstable-options','-Cpanic=immediate-abort',"
     fi
     shape='-apply-ext-tsp-for-size -inline-max-stacksize=256 -min-jump-table-entries=9'
+    shape="$shape -enable-machine-outliner=always -enable-pre=false -enable-load-pre=false"
+    shape="$shape -tail-merge-size=2 -tail-merge-threshold=2000 -inline-instr-cost=4"
     if knows "-Cllvm-args=$shape"; then small="$small'-Cllvm-args=$shape',"; fi
     RUSTC_BOOTSTRAP=1 build --config 'unstable.build-std=["std","panic_abort"]' \
         --config 'unstable.build-std-features=["optimize_for_size"]'

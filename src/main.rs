@@ -14,6 +14,7 @@ use vipd::config::diff::Texts;
 use vipd::config::keepalived;
 use vipd::config::report::{Hint, nearest};
 use vipd::config::{Config, schema};
+#[cfg(feature = "mail")]
 use vipd::daemon::children::mailer;
 use vipd::daemon::logger;
 use vipd::haproxy::command;
@@ -72,6 +73,7 @@ enum Command {
     Import(PathBuf, Option<String>),
     Print(String),
     /// Hidden: the child that vipd starts for a mail.
+    #[cfg(feature = "mail")]
     SendMail,
 }
 
@@ -108,6 +110,7 @@ fn carry_out(line: Line) -> u8 {
             say(text.as_bytes());
             0
         }
+        #[cfg(feature = "mail")]
         Command::SendMail => mailer::run(),
         Command::Status | Command::Reload | Command::Resign => ask(line.file.as_deref(), &line.request()),
         Command::Check => load(file).map_or(USAGE_ERROR, |cfg| check(&cfg, file)),
@@ -165,6 +168,7 @@ fn command_line() -> Result<Line, Wrong> {
             (_, Short('t')) => line.command = Command::Check,
             (_, Short('h') | Long("help")) => return Ok(line.print(USAGE)),
             (_, Short('V') | Long("version")) => return Ok(line.print(VERSION)),
+            #[cfg(feature = "mail")]
             (_, Long("send-mail")) => line.command = Command::SendMail,
             (Command::Resign, Long("for")) => {
                 line.no_preempt_for = args.value()?.string()?;
@@ -380,7 +384,12 @@ fn included(pattern: &str) -> std::io::Result<Vec<(String, String)>> {
             dir::files(parent, head, tail)?
         }
     };
-    files.into_iter().map(|f| Ok((f.display().to_string(), text(&f)?))).collect()
+    let mut read = Vec::new();
+    for file in files {
+        let text = text(&file)?;
+        read.push((file.display().to_string(), text));
+    }
+    Ok(read)
 }
 
 /// An executable file of that name in one of PATH's directories.

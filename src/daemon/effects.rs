@@ -55,10 +55,11 @@ impl Daemon {
                 let done = self.jobs.hook(&self.node, action);
                 self.job_done(clock::now(), done);
             }
-            Effect::Mail(action) => {
+            Effect::Mail(action) if cfg!(feature = "mail") => {
                 let done = self.jobs.mail(&self.node, action);
                 self.job_done(clock::now(), done);
             }
+            Effect::Mail(_) => {} // Nobody asks for it.
             Effect::Exit(status) => self.exit = Some(status),
         }
     }

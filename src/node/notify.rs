@@ -31,10 +31,16 @@ impl Notify {
     /// Another configuration; what waits is sent by its rules.
     pub(super) fn reconfigure(&mut self, cfg: &Config, now: Time) {
         self.hooks.global = !cfg.global.notify.is_empty();
-        self.mails = cfg.global.mail.is_some();
-        if let Some(m) = &cfg.global.mail {
+        let mail = cfg.global.mail.as_ref().filter(|_| cfg!(feature = "mail"));
+        self.mails = mail.is_some();
+        if let Some(m) = mail {
             self.outbox.get_or_insert_with(|| Outbox::new(now)).set_timeout(m.connect_timeout);
         }
+    }
+
+    /// `None`, and with it no code for mails, if this vipd is built without.
+    fn outbox(&mut self) -> Option<&mut Outbox> {
+        if cfg!(feature = "mail") { self.outbox.as_mut() } else { None }
     }
 
     /// Keeps it until the turn is over, if there is anybody to tell.
@@ -51,7 +57,8 @@ impl Notify {
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
-        earlier(self.hooks.deadline(), self.outbox.as_ref().and_then(Outbox::deadline))
+        let outbox = self.outbox.as_ref().filter(|_| cfg!(feature = "mail"));
+        earlier(self.hooks.deadline(), outbox.and_then(Outbox::deadline))
     }
 }
 
@@ -136,20 +143,20 @@ impl Node {
     /// When a turn's work is done: hooks and mails about what happened in it begin, and those that take too
     /// long end.
     pub(super) fn notify(&mut self, now: Time) {
-        let Notify { hooks, outbox, mails: mailing, notices } = &mut self.notify;
         let mut said = Vec::new();
-        for (notice, own) in notices.drain(..) {
-            let outbox = outbox.as_mut().filter(|_| *mailing && notice.state != State::Stop);
+        for (notice, own) in std::mem::take(&mut self.notify.notices) {
+            let mails = self.notify.mails && notice.state != State::Stop;
+            let outbox = self.notify.outbox().filter(|_| mails);
             if let Some(said_now) = outbox.and_then(|o| o.notify(notice.clone(), now)) {
                 said.push((notice.clone(), said_now));
             }
             if notice.subject != Subject::Haproxy {
-                hooks.notify(notice, own);
+                self.notify.hooks.notify(notice, own);
             }
         }
         let (mut runs, mut mails) = (Vec::new(), Vec::new());
-        hooks.tick(now, &mut runs);
-        if let Some(o) = outbox {
+        self.notify.hooks.tick(now, &mut runs);
+        if let Some(o) = self.notify.outbox() {
             o.tick(now, &mut mails);
         }
         runs.into_iter().for_each(|a| self.push(Effect::Hook(a)));
@@ -169,7 +176,7 @@ impl Node {
 
     /// An attempt to send a mail ended; `text`: what the child said of it.
     pub fn mail_done(&mut self, now: Time, job: u64, outcome: Outcome, text: String) {
-        let done = self.notify.outbox.as_mut().and_then(|o| o.done(job, outcome, now));
+        let done = self.notify.outbox().and_then(|o| o.done(job, outcome, now));
         if let Some((notice, said)) = done {
             self.emit(Event::Mail { notice, said, text });
         }

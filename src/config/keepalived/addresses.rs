@@ -1,7 +1,7 @@
 //! The addresses of a virtual router: virtual ones, its own, its peers.
 
 use super::out::Out;
-use super::parse::Node;
+use super::parse::{Node, is_one};
 use super::router::Facts;
 use std::net::IpAddr;
 
@@ -18,43 +18,51 @@ pub(super) fn address(word: &str) -> Option<IpAddr> {
     len.is_none_or(|len| len.parse::<u8>().is_ok_and(|n| (1..=most).contains(&n))).then_some(addr)
 }
 
-/// The entries of all blocks of a kind.
-pub(super) fn entries<'n>(router: &'n Node, keyword: &str) -> impl Iterator<Item = &'n Node> {
-    router.block.iter().filter(move |d| d.keyword() == keyword).flat_map(|d| &d.block)
+/// The address of a node, of the family of the virtual addresses; otherwise that is told.
+fn node_address(out: &mut Out<'_>, f: &Facts<'_>, d: &Node, word: &str) -> Option<IpAddr> {
+    let addr = word.parse::<IpAddr>().ok();
+    let unfit = match addr {
+        None => "not an address: keepalived ignores it, too",
+        Some(addr) if addr.is_ipv6() != f.v6 => "not of the family of the virtual addresses",
+        _ => return addr,
+    };
+    out.dropped(d, unfit);
+    None
 }
 
 /// Writes `virtual_ipaddress` and `virtual_ipaddress_excluded`.
 pub(super) fn virtual_ones(out: &mut Out<'_>, f: &Facts<'_>) {
-    let mut held: Vec<(IpAddr, String)> = Vec::new();
+    let mut held = Vec::new();
     let mut advertised = 0;
     for key in ["virtual_ipaddress", "virtual_ipaddress_excluded"] {
-        for e in entries(f.node, key) {
+        for e in f.node.entries(key) {
             let Some(addr) = address(e.keyword()) else {
                 out.dropped(e, "not an address: keepalived ignores it, too");
                 continue;
             };
             let (value, dev) = entry(out, f, e, addr);
-            if held.contains(&(addr, dev.clone())) {
+            let one = (addr, dev);
+            if held.contains(&one) {
                 out.dropped(e, "given twice: once is enough");
                 continue;
             }
-            held.push((addr, dev));
-            let mut key = key;
-            if key == "virtual_ipaddress" {
-                if addr.is_ipv6() != f.v6 {
-                    out.told(
-                        e,
-                        "not of the family of the first address: keepalived ignores it; vipd holds it, but does not advertise it",
-                    );
-                    key = "virtual_ipaddress_excluded";
-                } else if advertised == MAX_ADVERTISED {
-                    out.told(e, "beyond the 255 of an advert: keepalived excludes it, too");
-                    key = "virtual_ipaddress_excluded";
-                } else {
-                    advertised += 1;
-                }
+            held.push(one);
+            let why = if key != "virtual_ipaddress" {
+                ""
+            } else if addr.is_ipv6() != f.v6 {
+                "not of the family of the first address: keepalived ignores it; vipd holds it, but does not advertise it"
+            } else if advertised == MAX_ADVERTISED {
+                "beyond the 255 of an advert: keepalived excludes it, too"
+            } else {
+                advertised += 1;
+                ""
+            };
+            if why.is_empty() {
+                out.key(key, &value);
+            } else {
+                out.told(e, why);
+                out.key("virtual_ipaddress_excluded", &value);
             }
-            out.key(key, &value);
         }
     }
     if advertised == 0 {
@@ -63,26 +71,26 @@ pub(super) fn virtual_ones(out: &mut Out<'_>, f: &Facts<'_>) {
 }
 
 /// One entry as vipd writes it, and its device.
-fn entry(out: &mut Out<'_>, f: &Facts<'_>, e: &Node, addr: IpAddr) -> (String, String) {
+fn entry<'n>(out: &mut Out<'_>, f: &Facts<'n>, e: &'n Node, addr: IpAddr) -> (String, &'n str) {
     let mut value = e.keyword().to_owned();
-    let (mut dev, mut label) = (f.interface.to_owned(), "");
+    let (mut dev, mut label) = (f.interface, "");
     let mut words = e.words.iter().skip(1).map(String::as_str);
     while let Some(w) = words.next() {
         match w {
             "dev" => {
-                words.next().unwrap_or_default().clone_into(&mut dev);
-                value.extend([" dev ", &dev]);
+                dev = words.next().unwrap_or_default();
+                value.extend([" dev ", dev]);
             }
             "label" => label = words.next().unwrap_or_default(),
-            // What vipd does in any case, or what has no bearing.
-            "brd" | "broadcast" | "scope" | "preferred_lft" => {
-                let _ = words.next();
-            }
-            "nodad" | "-nodad" | "noprefixroute" | "no_track" | "home" | "mngtmpaddr" => {}
             "peer" => {
                 let _ = words.next();
                 out.told(e, "vipd sets no `peer` address");
             }
+            // What vipd does in any case, or what has no bearing.
+            _ if is_one(w, "brd broadcast scope preferred_lft") => {
+                let _ = words.next();
+            }
+            _ if is_one(w, "nodad -nodad noprefixroute no_track home mngtmpaddr") => {}
             _ if address(w).is_some() => {
                 out.told(e, "one address a line: keepalived ignores the second, so it is left out");
             }
@@ -90,7 +98,7 @@ fn entry(out: &mut Out<'_>, f: &Facts<'_>, e: &Node, addr: IpAddr) -> (String, S
         }
     }
     if !label.is_empty() {
-        let tag = label.strip_prefix(dev.as_str()).and_then(|rest| rest.strip_prefix(':')).unwrap_or("");
+        let tag = label.strip_prefix(dev).and_then(|rest| rest.strip_prefix(':')).unwrap_or("");
         if tag.is_empty() || label.len() > MAX_LABEL || addr.is_ipv6() || f.vmac {
             out.told(e, "the label is left out: vipd takes DEVICE:TAG of at most 15 octets, for IPv4, without use_vmac");
         } else {
@@ -102,74 +110,64 @@ fn entry(out: &mut Out<'_>, f: &Facts<'_>, e: &Node, addr: IpAddr) -> (String, S
 
 /// Whether an address is one of the virtual ones.
 fn is_virtual(router: &Node, addr: IpAddr) -> bool {
-    let held = |key: &str| entries(router, key).any(|e| address(e.keyword()) == Some(addr));
-    held("virtual_ipaddress") || held("virtual_ipaddress_excluded")
+    let vips = router.entries("virtual_ipaddress virtual_ipaddress_excluded");
+    vips.iter().any(|e| address(e.keyword()) == Some(addr))
 }
 
 /// Writes `mcast_src_ip` or `unicast_src_ip`, and the peers. keepalived has one source: the last counts.
 pub(super) fn transport(out: &mut Out<'_>, f: &Facts<'_>) {
-    let is_source = |d: &&Node| matches!(d.keyword(), "mcast_src_ip" | "unicast_src_ip");
-    let mut own = None;
-    let last = f.node.block.iter().rfind(is_source);
-    for d in f.node.block.iter().filter(is_source) {
-        if last.is_some_and(|last| !std::ptr::eq(last, d)) {
-            out.dropped(d, "another source address follows: keepalived takes the last, and so does vipd.ini");
-            continue;
-        }
-        let addr = d.word(1).parse::<IpAddr>().ok();
-        let unfit = match addr {
-            None => "not an address: keepalived ignores it, too",
-            Some(addr) if addr.is_ipv6() != f.v6 => "not of the family of the virtual addresses",
-            Some(addr) if is_virtual(f.node, addr) => {
-                "a virtual address: vipd sends from an address that this node always has"
-            }
-            Some(IpAddr::V6(addr)) if !f.unicast && !addr.is_unicast_link_local() => {
-                "not link-local, as the source of IPv6 multicast adverts must be: vipd takes that of the interface"
-            }
-            Some(addr) => {
-                own = Some(addr);
-                out.key(if f.unicast { "unicast_src_ip" } else { "mcast_src_ip" }, d.word(1));
-                continue;
-            }
-        };
-        out.dropped(d, unfit);
+    let mut sources = f.node.all("mcast_src_ip unicast_src_ip");
+    let last = sources.pop();
+    for d in sources {
+        out.dropped(d, "another source address follows: keepalived takes the last, and so does vipd.ini");
     }
+    let own = last.and_then(|d| source(out, f, d));
     peers(out, f, own);
+}
+
+fn source(out: &mut Out<'_>, f: &Facts<'_>, d: &Node) -> Option<IpAddr> {
+    let addr = node_address(out, f, d, d.word(1))?;
+    let unfit = match addr {
+        _ if is_virtual(f.node, addr) => {
+            "a virtual address: vipd sends from an address that this node always has"
+        }
+        IpAddr::V6(addr) if !f.unicast && !addr.is_unicast_link_local() => {
+            "not link-local, as the source of IPv6 multicast adverts must be: vipd takes that of the interface"
+        }
+        _ => {
+            out.key(if f.unicast { "unicast_src_ip" } else { "mcast_src_ip" }, d.word(1));
+            return Some(addr);
+        }
+    };
+    out.dropped(d, unfit);
+    None
 }
 
 /// Writes `unicast_peer`. `own`: the source, if one is configured.
 fn peers(out: &mut Out<'_>, f: &Facts<'_>, own: Option<IpAddr>) {
     let mut peers: Vec<IpAddr> = Vec::new();
-    for p in entries(f.node, "unicast_peer") {
-        let addr = p.keyword().parse::<IpAddr>().ok();
-        let unfit = match addr {
-            None => "not an address: keepalived ignores it, too",
-            Some(addr) if addr.is_ipv6() != f.v6 => "not of the family of the virtual addresses",
-            Some(addr) if Some(addr) == own => "this is the node itself: only the others are peers",
-            Some(addr) if peers.contains(&addr) => "given twice: once is enough",
-            Some(addr) if is_virtual(f.node, addr) => "a virtual address: no peer sends adverts from one",
-            Some(addr) => {
-                peers.push(addr);
-                out.key("unicast_peer", p.keyword());
-                if p.words.len() > 1 {
-                    let second = p.words.iter().skip(1).any(|w| address(w).is_some());
-                    out.told(
-                        p,
-                        if second {
-                            "one peer a line: keepalived takes the first, and so does vipd.ini"
-                        } else {
-                            "vipd takes only adverts with a TTL of 255"
-                        },
-                    );
+    for p in f.node.entries("unicast_peer") {
+        let Some(addr) = node_address(out, f, p, p.keyword()) else { continue };
+        let remark = if Some(addr) == own {
+            "this is the node itself: only the others are peers"
+        } else if peers.contains(&addr) {
+            "given twice: once is enough"
+        } else if is_virtual(f.node, addr) {
+            "a virtual address: no peer sends adverts from one"
+        } else {
+            peers.push(addr);
+            out.key("unicast_peer", p.keyword());
+            match p.words.get(1..) {
+                None | Some([]) => continue,
+                Some(words) if words.iter().any(|w| address(w).is_some()) => {
+                    "one peer a line: keepalived takes the first, and so does vipd.ini"
                 }
-                continue;
+                _ => "vipd takes only adverts with a TTL of 255",
             }
         };
-        out.dropped(p, unfit);
+        out.told(p, remark);
     }
-    if f.node.block.iter().any(|d| matches!(d.keyword(), "unicast_peer" | "unicast_src_ip"))
-        && peers.is_empty()
-    {
+    if peers.is_empty() && f.node.has("unicast_peer unicast_src_ip") {
         out.comment("there is no `unicast_peer`: keepalived falls back to multicast, and so does vipd.ini");
     }
     if f.strict && !peers.is_empty() {

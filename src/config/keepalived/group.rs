@@ -3,16 +3,20 @@
 use super::out::Out;
 use super::parse::{Node, Tree};
 use super::tables::GROUP;
+use super::text::join;
 
 /// The names in a group's list. keepalived takes the first list.
 fn listed(group: &Node) -> Vec<&str> {
-    let list = group.block.iter().find(|d| d.keyword() == "group");
-    list.into_iter().flat_map(|d| &d.block).flat_map(|m| &m.words).map(String::as_str).collect()
+    let mut names = Vec::new();
+    for line in group.first("group").map_or(&[][..], |list| &list.block) {
+        names.extend(line.words.iter().map(String::as_str));
+    }
+    names
 }
 
 /// The group of a virtual router: the first that names it.
 pub(super) fn of<'t>(tree: &'t Tree, router: &str) -> Option<&'t Node> {
-    tree.nodes.iter().find(|n| n.keyword() == "vrrp_sync_group" && listed(n).contains(&router))
+    tree.root.all("vrrp_sync_group").into_iter().find(|n| listed(n).contains(&router))
 }
 
 /// Whether a router is the one that carries the group's hooks: its first member.
@@ -25,8 +29,9 @@ pub(super) fn write(out: &mut Out<'_>, n: &Node) {
     let tree = out.tree;
     let mut members: Vec<&str> = Vec::new();
     let mut wrong = Vec::new();
+    let routers = tree.root.all("vrrp_instance");
     for name in listed(n) {
-        let exists = tree.nodes.iter().any(|r| r.keyword() == "vrrp_instance" && r.word(1) == name);
+        let exists = routers.iter().any(|r| r.word(1) == name);
         let first = of(tree, name).is_some_and(|g| g.at == n.at && g.word(1) == n.word(1));
         if exists && first && !members.contains(&name) {
             members.push(name);
@@ -45,9 +50,11 @@ pub(super) fn write(out: &mut Out<'_>, n: &Node) {
             ": no such virtual router, or one of another group: keepalived ignores it, too",
         ]);
     }
-    let members: Vec<String> =
-        members.into_iter().map(|name| out.name("vrrp", "vrrp_instance", name)).collect();
-    out.key("members", &members.join(", "));
+    let mut ours = Vec::new();
+    for name in members {
+        ours.push(out.name("vrrp", "vrrp_instance", name));
+    }
+    out.key("members", &join(&ours, ", "));
     for d in &n.block {
         out.by(GROUP, d);
     }

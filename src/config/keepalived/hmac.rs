@@ -1,29 +1,23 @@
 //! The blocks `auth_hmac` of a `vrrp_instance`: two of them are one.
 
 use super::out::Out;
-use super::parse::Node;
+use super::parse::{Node, find};
+use super::tables::HMAC;
+use crate::base::text::Write;
 
 /// Writes `auth_hmac_key` and the others.
 pub(super) fn write(out: &mut Out<'_>, router: &Node, strict: bool) {
-    let mut all: Vec<Node> = Vec::new();
-    for n in router.block.iter().filter(|d| d.keyword() == "auth_hmac") {
-        all.extend_from_slice(&n.block);
-    }
-    let all = out.settle(&all, "", "key");
-    let monotonic = all.iter().any(|d| d.keyword() == "anti_replay" && d.word(1) == "monotonic");
+    let all = out.settle(&router.all("auth_hmac"), "", "key");
+    let monotonic = find(&all, "anti_replay").is_some_and(|d| d.word(1) == "monotonic");
     for d in all {
-        match (d.keyword(), d.word(1)) {
-            ("key", id) => {
+        match d.keyword() {
+            "key" => {
                 let value = key(out, d.word(2));
-                out.key("auth_hmac_key", &[id, " ", &value].concat());
+                out.key("auth_hmac_key", &[d.word(1), " ", &value].concat());
             }
-            ("active_key", id) => out.key("auth_hmac_active_key", id),
-            ("anti_replay", how) => out.key("auth_hmac_anti_replay", how),
-            ("time_window", _) if monotonic => out.dropped(d, "it has no meaning with monotonic"),
-            ("time_window", window) => out.key("auth_hmac_time_window", window),
-            ("mode", mode) if strict && mode != "enforce" => out.dropped(d, "strict mode makes it enforce"),
-            ("mode", mode) => out.key("auth_hmac_mode", mode),
-            _ => out.dropped(d, "keepalived 2.4 has no such directive here. Is it misspelt?"),
+            "time_window" if monotonic => out.dropped(d, "it has no meaning with monotonic"),
+            "mode" if strict && d.word(1) != "enforce" => out.dropped(d, "strict mode makes it enforce"),
+            _ => out.by(HMAC, d),
         }
     }
 }
@@ -31,19 +25,21 @@ pub(super) fn write(out: &mut Out<'_>, router: &Node, strict: bool) {
 /// A key with the octets that keepalived makes of it.
 fn key(out: &mut Out<'_>, value: &str) -> String {
     if let Some(digits) = value.strip_prefix("hex:") {
-        let odd = digits.len() % 2 == 1;
-        let Some((pairs, last)) =
-            digits.len().checked_sub(1).filter(|_| odd).and_then(|n| digits.split_at_checked(n))
-        else {
-            return value.to_owned();
-        };
-        out.comment("keepalived takes the last digit of this key for an octet of its own");
-        return ["hex:", pairs, "0", last].concat();
+        let mut value = value.to_owned();
+        // An odd number of them; the last one may be no ASCII, which vipd refuses.
+        if digits.len() % 2 == 1 && value.is_char_boundary(value.len() - 1) {
+            out.comment("keepalived takes the last digit of this key for an octet of its own");
+            value.insert(value.len() - 1, '0');
+        }
+        return value;
     }
     // Spaces, which were quoted, would not survive at the end of a line.
     if value.bytes().all(|b| b.is_ascii_graphic()) {
         return value.to_owned();
     }
-    let digit = |n: u8| char::from_digit(n.into(), 16).unwrap_or('0');
-    "hex:".chars().chain(value.bytes().flat_map(|b| [digit(b >> 4), digit(b & 15)])).collect()
+    let mut hex = "hex:".to_owned();
+    for b in value.bytes() {
+        write!(hex, "{b:02x}");
+    }
+    hex
 }

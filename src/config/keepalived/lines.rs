@@ -1,6 +1,6 @@
 //! keepalived.conf line by line: includes, definitions (`$NAME=value`), lines for one node (`@ID`), `~SEQ`.
 
-use super::text::{decomment, number};
+use super::text::{cut, decomment, join, signed};
 use super::{Outside, Place};
 
 /// Definitions of a file with all that it includes.
@@ -72,7 +72,7 @@ impl<'o, 'a> Lines<'o, 'a> {
         if self.nodes.is_empty() || self.nodes.contains(id) {
             return Ok(());
         }
-        let nodes = self.nodes.join(", @");
+        let nodes = join(&self.nodes, ", @");
         if !self.outside.id_given {
             return Err(format!(
                 "there are lines for single nodes (@{nodes}), and this host is `{id}`: name one with `-i ID`"
@@ -86,9 +86,9 @@ impl<'o, 'a> Lines<'o, 'a> {
         let file = self.files.len();
         self.files.push(name.to_owned());
         let mut open = Open::Nothing;
-        for (i, line) in text.trim_start_matches('\u{feff}').split('\n').enumerate() {
+        for (i, line) in text.strip_prefix('\u{feff}').unwrap_or(text).split('\n').enumerate() {
             let at = (file, i + 1);
-            let raw = line.trim_end_matches('\r');
+            let raw = line.strip_suffix('\r').unwrap_or(line);
             let line = decomment(raw);
             if open == Open::Nothing {
                 if !line.is_empty() {
@@ -162,14 +162,13 @@ impl<'o, 'a> Lines<'o, 'a> {
     }
 
     fn note(&mut self, at: Place, line: &str, what: &str) {
-        let line: String = line.chars().take(120).collect();
-        self.notes.push((at, format!("`{line}`: {what}")));
+        self.notes.push((at, ["`", cut(line, 120), "`: ", what].concat()));
     }
 
     /// `ID rest` or `^ID rest`: the rest, if the line is for this node.
     fn for_this_node<'l>(&mut self, line: &'l str) -> Option<&'l str> {
         let (id, others) = line.strip_prefix('^').map_or((line, false), |line| (line, true));
-        let (id, rest) = id.split_once([' ', '\t'])?;
+        let (id, rest) = id.split_at_checked(id.bytes().position(|b| matches!(b, b' ' | b'\t'))?)?;
         if !self.nodes.iter().any(|n| n == id) && self.nodes.len() < MAX_DEFINITIONS {
             self.nodes.push(id.to_owned());
         }
@@ -201,7 +200,7 @@ impl<'o, 'a> Lines<'o, 'a> {
                 None => {
                     let end = tail.find(|c: char| !is_name_char(c)).unwrap_or(tail.len());
                     let (name, behind) = tail.split_at(end);
-                    if !behind.is_empty() && !behind.starts_with([' ', '\t', ',', ')']) {
+                    if !matches!(behind.bytes().next(), None | Some(b' ' | b'\t' | b',' | b')')) {
                         out.push('$');
                         rest = tail;
                         continue;
@@ -213,7 +212,8 @@ impl<'o, 'a> Lines<'o, 'a> {
             match known.filter(|v| behind.is_empty() || !v.contains('\n')) {
                 Some(value) => out.push_str(value.trim_start_matches('\n')),
                 None if tail.starts_with('{') => {
-                    out.extend(["$", name]);
+                    out.push('$');
+                    out.push_str(name);
                     unknown.push(name);
                 }
                 None => {
@@ -229,7 +229,7 @@ impl<'o, 'a> Lines<'o, 'a> {
         }
         out.push_str(rest);
         for name in unknown {
-            self.note(at, line, &format!("${{{name}}} is not defined: write its value"));
+            self.note(at, line, &["${", name, "} is not defined: write its value"].concat());
         }
         out
     }
@@ -245,7 +245,7 @@ impl<'o, 'a> Lines<'o, 'a> {
             None => pattern.to_owned(),
         };
         match (self.outside.include)(&path) {
-            Err(e) => self.note(at, line, &format!("{e}: keepalived goes on without it, too")),
+            Err(e) => self.note(at, line, &[&e, ": keepalived goes on without it, too"].concat()),
             Ok(files) if files.is_empty() => {
                 self.note(at, line, "no such file: keepalived goes on without it, too");
             }
@@ -275,7 +275,7 @@ fn definition(line: &str) -> Option<(&str, &str)> {
 fn included(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("include")?;
     let rest = rest.strip_prefix(['r', 'm', 'w', 'b', 'a']).unwrap_or(rest);
-    rest.strip_prefix([' ', '\t']).map(str::trim_ascii)
+    rest.starts_with([' ', '\t']).then(|| rest.trim_ascii())
 }
 
 /// `(NAME, [FIRST, [STEP,]] LAST) TEXT` behind `~SEQ`; `x` before it: hexadecimal.
@@ -284,9 +284,8 @@ fn sequence(spec: &str) -> Option<(&str, Vec<String>, &str)> {
     let (spec, text) = spec.trim_ascii_start().strip_prefix('(')?.split_once(')')?;
     let (name, numbers) = spec.split_once(',')?;
     let mut given = Vec::new();
-    for n in numbers.split(',').map(str::trim_ascii) {
-        let size = i64::try_from(number(n.strip_prefix('-').unwrap_or(n), 0)?).ok()?;
-        given.push(if n.starts_with('-') { -size } else { size });
+    for n in numbers.split(',') {
+        given.push(signed(n.trim_ascii())?);
     }
     let (first, step, last) = match given[..] {
         [last] => (1, 1, last),

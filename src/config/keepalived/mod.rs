@@ -20,7 +20,7 @@ mod track;
 
 use check::Checks;
 use out::Out;
-use parse::{Node, Tree};
+use parse::Tree;
 
 /// Where a directive is: the file, an index, and the line.
 type Place = (usize, usize);
@@ -55,38 +55,24 @@ pub fn import(name: &str, text: &str, outside: &mut Outside<'_>) -> Result<Strin
         out.line(&["# ", &place, ": ", note]);
     }
     global::write(&mut out);
-    let mut checks = Checks::new(&out);
+    let mut checks = Checks::new(&mut out);
     check::write(&mut out, &mut checks);
-    let routers = all(&tree, "vrrp_instance");
-    for (i, n) in routers.iter().enumerate() {
-        if routers.iter().take(i).any(|first| first.word(1) == n.word(1)) {
+    let mut names = Vec::new();
+    for n in tree.root.all("vrrp_instance") {
+        if names.contains(&n.word(1)) {
             out.dropped(n, "the name is taken: keepalived ignores the second one, too");
         } else {
+            names.push(n.word(1));
             router::write(&mut out, &checks, n);
         }
     }
-    for n in all(&tree, "vrrp_sync_group") {
+    for n in tree.root.all("vrrp_sync_group") {
         group::write(&mut out, n);
     }
-    for n in &tree.nodes {
-        if !matches!(
-            n.keyword(),
-            "global_defs"
-                | "vrrp_script"
-                | "vrrp_track_process"
-                | "vrrp_process"
-                | "vrrp_instance"
-                | "vrrp_sync_group"
-        ) {
-            out.by(tables::OTHER, n);
-        }
+    for n in &tree.root.block {
+        out.by(tables::OTHER, n);
     }
     Ok(out.text)
-}
-
-/// All directives of a kind at the top.
-fn all<'t>(tree: &'t Tree, keyword: &str) -> Vec<&'t Node> {
-    tree.nodes.iter().filter(|n| n.keyword() == keyword).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use super::parse::{Node, Tree};
 use super::tables::{Rule, rule};
-use super::text::{self, clean, is_plain, number, seconds};
+use super::text::{self, clean, cut, is_plain, join, number, seconds};
+use crate::base::text::Write;
 
 /// The configuration, as far as it is translated.
 pub(super) struct Out<'a> {
@@ -12,8 +13,8 @@ pub(super) struct Out<'a> {
     pub(super) text: String,
     /// Keys of global_defs that are defaults of every virtual router: key and value.
     pub(super) defaults: Vec<(&'static str, String)>,
-    /// Names of sections: kind, what keepalived calls it after its own kind, what vipd calls it.
-    names: Vec<(&'static str, [String; 2], String)>,
+    /// Names of sections: kind, keepalived's keyword and name, vipd's name.
+    names: Vec<(&'static str, String, String)>,
     /// `script_user`: who runs commands that name nobody.
     pub(super) user: String,
     /// `vrrp_version`
@@ -38,7 +39,9 @@ impl<'a> Out<'a> {
 
     /// Everything passes here: no control character of the file reaches a terminal.
     pub(super) fn line(&mut self, parts: &[&str]) {
-        parts.iter().for_each(|p| self.text.push_str(&clean(p)));
+        for part in parts {
+            self.text.push_str(&clean(part));
+        }
         self.text.push('\n');
     }
 
@@ -61,11 +64,10 @@ impl<'a> Out<'a> {
 
     /// A directive and a remark.
     pub(super) fn told(&mut self, n: &Node, what: &str) {
-        let secret = matches!(n.keyword(), "auth_pass" | "key");
-        let words = if secret { n.keyword().to_owned() } else { n.words.join(" ") };
-        let words: String = words.chars().take(120).collect();
+        let secret = n.is("auth_pass key");
+        let words = if secret { n.keyword().to_owned() } else { join(&n.words, " ") };
         let at = self.tree.place(n.at);
-        self.line(&["# ", &at, ": `", &words, "`: ", what]);
+        self.line(&["# ", &at, ": `", cut(&words, 120), "`: ", what]);
     }
 
     /// What is not carried over, and why.
@@ -91,17 +93,22 @@ impl<'a> Out<'a> {
     /// vipd's name of a section that keepalived calls `name`: it is shorter and plainer. Scripts and
     /// processes are checks alike, and may have the same name.
     pub(super) fn name(&mut self, kind: &'static str, keyword: &str, name: &str) -> String {
-        if let Some((.., own)) = self.names.iter().find(|(k, n, _)| *k == kind && *n == [keyword, name]) {
+        let theirs = [keyword, " ", name].concat();
+        if let Some((.., own)) = self.names.iter().find(|(k, n, _)| *k == kind && *n == theirs) {
             return own.clone();
         }
-        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-        let mut own: String = name.chars().map(|c| if good(c) { c } else { '_' }).take(32).collect();
+        let mut own = String::new();
+        for c in cut(name, 32).chars() {
+            let good = c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+            own.push(if good { c } else { '_' });
+        }
         let mut count = 1;
         while own.is_empty() || self.names.iter().any(|(k, _, o)| *k == kind && *o == own) {
             count += 1;
-            own = own.chars().take(26).chain(format!("_{count}").chars()).collect();
+            own.truncate(26);
+            write!(own, "_{count}");
         }
-        self.names.push((kind, [keyword.to_owned(), name.to_owned()], own.clone()));
+        self.names.push((kind, theirs, own.clone()));
         own
     }
 
@@ -128,7 +135,6 @@ impl<'a> Out<'a> {
 
     /// A number, moved into vipd's range. Where keepalived takes none, its default counts, which is vipd's.
     pub(super) fn number(&mut self, d: &Node, decimals: usize, min: u64, max: u64) -> Option<String> {
-        let scale = if decimals == 0 { 1 } else { 1000 };
         let Some(n) = number(d.word(1), decimals) else {
             self.dropped(
                 d,
@@ -137,11 +143,18 @@ impl<'a> Out<'a> {
             return None;
         };
         let within = n.clamp(min, max);
-        let show = |n| if scale == 1 { format!("{n}") } else { seconds(n) };
+        let show = |n: u64| if decimals == 0 { n.to_string() } else { seconds(n) };
         if within != n {
-            self.told(d, &format!("vipd takes {} to {}", show(min), show(max)));
+            self.told(d, &["vipd takes ", &show(min), " to ", &show(max)].concat());
         }
         Some(show(within))
+    }
+
+    /// A key whose value is such a number.
+    pub(super) fn number_key(&mut self, key: &str, d: &Node, decimals: usize, min: u64, max: u64) {
+        if let Some(value) = self.number(d, decimals, min, max) {
+            self.key(key, &value);
+        }
     }
 
     /// The absolute path of a program, as PATH has it.
@@ -155,7 +168,7 @@ impl<'a> Out<'a> {
             self.dropped(d, "no command, or an unclosed quote: keepalived ignores it, too");
             return None;
         };
-        if !rest.is_empty() && d.keyword() == "script" {
+        if !rest.is_empty() && d.is("script") {
             self.told(
                 d,
                 "keepalived takes only the first word of a command without quotes; here are all of them",
@@ -199,23 +212,23 @@ impl<'a> Out<'a> {
         self.key(key, &value);
     }
 
-    /// The directives of a block that count: keepalived takes the last of two, of some the first; lists add
+    /// The directives of blocks that count: keepalived takes the last of two, of some the first; lists add
     /// up.
-    pub(super) fn settle<'n>(&mut self, block: &'n [Node], first: &str, lists: &str) -> Vec<&'n Node> {
-        let is = |list: &str, d: &Node| list.split(' ').any(|w| w == d.keyword());
+    pub(super) fn settle<'n>(&mut self, blocks: &[&'n Node], first: &str, lists: &str) -> Vec<&'n Node> {
         let mut kept: Vec<&Node> = Vec::new();
-        for d in block {
+        for d in blocks.iter().flat_map(|n| &n.block) {
             match kept.iter().position(|k| k.keyword() == d.keyword()) {
-                Some(_) if is(first, d) => {
+                Some(_) if d.is(first) => {
                     self.dropped(d, "given twice: keepalived takes the first, and so does vipd.ini");
+                    continue;
                 }
-                Some(i) if !is(lists, d) => {
+                Some(i) if !d.is(lists) => {
                     let before = kept.remove(i);
                     self.dropped(before, "given twice: keepalived takes the last, and so does vipd.ini");
-                    kept.push(d);
                 }
-                _ => kept.push(d),
+                _ => {}
             }
+            kept.push(d);
         }
         kept
     }

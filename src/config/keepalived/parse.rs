@@ -9,8 +9,19 @@ const MAX_DEPTH: usize = 8;
 /// Directives and braces of a file with all that it includes.
 const MAX_ITEMS: usize = 262_144;
 
+/// Whether a word is one of a list, a text with a space between words.
+pub(super) fn is_one(word: &str, list: &str) -> bool {
+    list.split(' ').any(|one| one == word)
+}
+
+/// The first directive of a kind.
+#[inline(never)]
+pub(super) fn find<'n>(block: &[&'n Node], keyword: &str) -> Option<&'n Node> {
+    block.iter().copied().find(|d| d.keyword() == keyword)
+}
+
 /// One directive.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub(super) struct Node {
     /// The file it is in, an index, and the line.
     pub(super) at: Place,
@@ -23,27 +34,69 @@ pub(super) struct Node {
 }
 
 impl Node {
+    // Not inlined, all that is called everywhere: 20 octets for each call.
+
     /// The keyword.
+    #[inline(never)]
     pub(super) fn keyword(&self) -> &str {
         self.word(0)
     }
 
     /// Word `i`, the keyword being 0; empty if there is none.
+    #[inline(never)]
     pub(super) fn word(&self, i: usize) -> &str {
         self.words.get(i).map_or("", String::as_str)
     }
 
+    /// Whether its keyword is one of a list.
+    #[inline(never)]
+    pub(super) fn is(&self, list: &str) -> bool {
+        is_one(self.keyword(), list)
+    }
+
+    /// The directives of its block whose keyword is one of a list.
+    pub(super) fn all(&self, list: &str) -> Vec<&Node> {
+        self.block.iter().filter(|d| d.is(list)).collect()
+    }
+
+    /// The first whose keyword is one of a list.
+    #[inline(never)]
+    pub(super) fn first(&self, list: &str) -> Option<&Node> {
+        self.all(list).first().copied()
+    }
+
+    /// The last whose keyword is one of a list.
+    #[inline(never)]
+    pub(super) fn last(&self, list: &str) -> Option<&Node> {
+        self.all(list).pop()
+    }
+
+    /// Whether there is any.
+    #[inline(never)]
+    pub(super) fn has(&self, list: &str) -> bool {
+        !self.all(list).is_empty()
+    }
+
+    /// What is in the blocks of those whose keyword is one of a list.
+    pub(super) fn entries(&self, list: &str) -> Vec<&Node> {
+        let mut entries = Vec::new();
+        for d in self.all(list) {
+            entries.extend(&d.block);
+        }
+        entries
+    }
+
     /// Whether this is one of the directives whose value is a command.
     pub(super) fn is_command(&self) -> bool {
-        self.keyword() == "script" || self.keyword().starts_with("notify") && self.keyword() != "notify_fifo"
+        self.is("script") || self.keyword().starts_with("notify") && !self.is("notify_fifo")
     }
 }
 
 /// A file and what it includes, taken apart.
 #[derive(Default)]
 pub(super) struct Tree {
-    /// The directives.
-    pub(super) nodes: Vec<Node>,
+    /// Its block has the directives at the top.
+    pub(super) root: Node,
     /// What keepalived would complain of, too, or what cannot be expanded.
     pub(super) notes: Vec<(Place, String)>,
     files: Vec<String>,
@@ -63,7 +116,7 @@ impl Tree {
     /// `file:line: what is wrong`: it is too long or too deep, or it is not known which node it is for.
     pub(super) fn parse(name: &str, text: &str, outside: &mut Outside<'_>) -> Result<Self, String> {
         let Lines { files, lines, notes, .. } = Lines::read(name, text, outside)?;
-        let mut tree = Tree { files, notes, nodes: Vec::new() };
+        let mut tree = Tree { files, notes, root: Node::default() };
         let mut items = Vec::new();
         for line in lines {
             tree.items(&line, &mut items);
@@ -71,9 +124,9 @@ impl Tree {
                 return Err(format!("{}: too long", tree.place(line.at)));
             }
         }
-        let mut nodes = Vec::new();
-        tree.block(&mut items.into_iter(), None, 0, &mut nodes)?;
-        tree.nodes = nodes;
+        let mut top = Vec::new();
+        tree.block(&mut items.into_iter(), None, 0, &mut top)?;
+        tree.root.block = top;
         Ok(tree)
     }
 

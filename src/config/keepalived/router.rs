@@ -2,7 +2,7 @@
 
 use super::check::Checks;
 use super::out::Out;
-use super::parse::Node;
+use super::parse::{Node, find};
 use super::tables::ROUTER;
 use super::text::{number, seconds, truth};
 use super::{addresses, group, hmac, track};
@@ -33,28 +33,25 @@ pub(super) struct Facts<'n> {
 
 impl<'n> Facts<'n> {
     fn new(out: &Out<'n>, node: &'n Node) -> Self {
-        let last = |key: &str| node.block.iter().rfind(|d| d.keyword() == key);
-        let first =
-            addresses::entries(node, "virtual_ipaddress").find_map(|e| addresses::address(e.keyword()));
-        let v6 = first.is_some_and(|a| a.is_ipv6());
-        let version = node.block.iter().find(|d| d.keyword() == "version").map(|d| d.word(1));
-        let version = version.filter(|v| matches!(*v, "2" | "3")).unwrap_or(&out.version);
-        let mut states = node.block.iter().filter(|d| d.keyword() == "state");
-        let state = last("state").is_some();
-        let master = states.any(|d| d.word(1) == "MASTER");
-        let owner = last("priority").map_or(master, |d| number(d.word(1), 0) == Some(OWNER));
-        let strict = last("strict_mode").and_then(|d| truth(d.word(1))).unwrap_or(out.strict);
+        let vips = node.entries("virtual_ipaddress");
+        let v6 = vips.iter().find_map(|e| addresses::address(e.keyword())).is_some_and(|a| a.is_ipv6());
+        let version = node.first("version").map_or("", |d| d.word(1));
+        let version = if matches!(version, "2" | "3") { version } else { &out.version };
+        let states = node.all("state");
+        let master = states.iter().any(|d| d.word(1) == "MASTER");
+        let owner = node.last("priority").map_or(master, |d| number(d.word(1), 0) == Some(OWNER));
+        let strict = node.last("strict_mode").and_then(|d| truth(d.word(1))).unwrap_or(out.strict);
         Facts {
             node,
-            interface: last("interface").map_or("", |d| d.word(1)),
+            interface: node.last("interface").map_or("", |d| d.word(1)),
             group: group::of(out.tree, node.word(1)),
             v6,
             v3: v6 || version == "3",
             owner,
-            master: if strict || !state { owner } else { master },
+            master: if strict || states.is_empty() { owner } else { master },
             strict,
-            unicast: addresses::entries(node, "unicast_peer").next().is_some(),
-            vmac: last("use_vmac").is_some(),
+            unicast: !node.entries("unicast_peer").is_empty(),
+            vmac: node.has("use_vmac"),
         }
     }
 }
@@ -66,28 +63,28 @@ pub(super) fn write(out: &mut Out<'_>, checks: &Checks<'_>, n: &Node) {
     if f.v3 {
         out.key("version", "3");
     }
-    let block = out.settle(&n.block, FIRST, LISTS);
+    let block = out.settle(&[n], FIRST, LISTS);
     for d in &block {
         one(out, &f, d);
     }
-    if f.owner && !block.iter().any(|d| d.keyword() == "priority") {
+    if f.owner && find(&block, "priority").is_none() {
         out.key("priority", "254");
         out.comment(
             "keepalived makes `state MASTER` without a priority the owner, 255; in vipd an owner's addresses are permanent ones",
         );
     }
-    preempt(out, &f, &block);
+    preempt(out, &f);
     addresses::transport(out, &f);
     addresses::virtual_ones(out, &f);
     authentication(out, &f);
     track::write(out, checks, &f);
-    hooks(out, &f, &block);
-    let own = |key: &str| block.iter().any(|d| d.keyword() == key);
+    hooks(out, &f);
     for (key, value) in out.defaults.clone() {
-        match key {
-            _ if own(key) => {}
-            "v3_checksum_as_v2" => checksum(out, &f, &value),
-            _ => out.key(key, &value),
+        if find(&block, key).is_none() {
+            match key {
+                "v3_checksum_as_v2" => checksum(out, &f, &value),
+                _ => out.key(key, &value),
+            }
         }
     }
 }
@@ -111,37 +108,33 @@ fn one(out: &mut Out<'_>, f: &Facts<'_>, d: &Node) {
             if d.words.len() > 1 {
                 out.told(d, "vipd chooses the name of the device");
             }
-            let base = f.node.block.iter().any(|d| d.keyword() == "vmac_xmit_base");
-            if base || f.unicast {
+            if f.unicast || f.node.has("vmac_xmit_base") {
                 out.key("vmac_xmit_base", "yes");
             }
         }
         "vmac_xmit_base" if !f.vmac => out.dropped(d, "it has no meaning without `use_vmac`"),
         "v3_checksum_as_v2" => checksum(out, f, value),
-        "vmac_xmit_base" | "nopreempt" | "preempt" | "mcast_src_ip" | "unicast_src_ip" | "unicast_peer" => {}
-        "virtual_ipaddress" | "virtual_ipaddress_excluded" | "authentication" | "auth_hmac" => {}
-        "track_interface" | "track_script" | "track_process" => {}
-        "notify" | "notify_master" | "notify_backup" | "notify_fault" | "notify_stop" => {}
         _ => out.by(ROUTER, d),
     }
 }
 
 /// keepalived adds the addresses of an owner; vipd's owner has them as permanent ones.
 fn priority(out: &mut Out<'_>, d: &Node) {
-    match number(d.word(1), 0) {
+    let value = match number(d.word(1), 0) {
         Some(OWNER) => {
             out.told(
                 d,
                 "keepalived adds the addresses of an owner; in vipd an owner's addresses are permanent ones, so this is 254",
             );
-            out.key("priority", "254");
+            254
         }
-        Some(n @ 1..OWNER) => out.key("priority", &n.to_string()),
+        Some(n @ 1..OWNER) => n,
         _ => {
             out.told(d, "not 1 to 255: keepalived falls back to 100, and so does vipd.ini");
-            out.key("priority", "100");
+            100
         }
-    }
+    };
+    out.key("priority", &value.to_string());
 }
 
 /// Version 2 has whole seconds up to 255, version 3 hundredths up to 40.95; keepalived rounds.
@@ -149,11 +142,13 @@ fn advert_int(out: &mut Out<'_>, f: &Facts<'_>, d: &Node) {
     let Some(ms) = number(d.word(1), 3).filter(|ms| (10..=255_000).contains(ms)) else {
         return out.dropped(d, "not 0.01 to 255: keepalived falls back to 1 second, and so does vipd.ini");
     };
-    let (step, most) = if f.v3 { (10, 40_950) } else { (1000, 255_000) };
+    let (step, most, what) = match f.v3 {
+        true => (10, 40_950, "rounded, as keepalived does"),
+        false => (1000, 255_000, "version 2 has whole seconds: rounded, as keepalived does"),
+    };
     let rounded = ((ms + step / 2) / step * step).clamp(step, most);
     if rounded != ms {
-        let what = if f.v3 { "rounded" } else { "version 2 has whole seconds: rounded" };
-        out.told(d, &format!("{what}, as keepalived does"));
+        out.told(d, what);
     }
     out.key("advert_int", &seconds(rounded));
 }
@@ -166,29 +161,24 @@ fn preempt_delay(out: &mut Out<'_>, f: &Facts<'_>, d: &Node) {
     } else if is_nopreempt(f.node) {
         "keepalived ignores it with `nopreempt`"
     } else {
-        if let Some(value) = out.number(d, 3, 0, 1_000_000) {
-            out.key("preempt_delay", &value);
-        }
-        return;
+        return out.number_key("preempt_delay", d, 3, 0, 1_000_000);
     };
     out.dropped(d, why);
 }
 
 /// The last of `preempt` and `nopreempt` counts.
 fn is_nopreempt(router: &Node) -> bool {
-    let last = router.block.iter().rfind(|d| matches!(d.keyword(), "preempt" | "nopreempt"));
-    last.is_some_and(|d| d.keyword() == "nopreempt")
+    router.last("preempt nopreempt").is_some_and(|d| d.is("nopreempt"))
 }
 
-fn preempt(out: &mut Out<'_>, f: &Facts<'_>, block: &[&Node]) {
-    let Some(d) = block.iter().rfind(|d| d.keyword() == "nopreempt") else { return };
-    if !is_nopreempt(f.node) {
-        return out.key("preempt", "yes");
-    }
-    if f.master || f.owner {
+fn preempt(out: &mut Out<'_>, f: &Facts<'_>) {
+    let Some(d) = f.node.last("nopreempt") else { return };
+    let nopreempt = is_nopreempt(f.node);
+    let ignored = f.master || f.owner;
+    if nopreempt && ignored {
         out.told(d, "keepalived ignores it with `state MASTER` and with priority 255");
     }
-    out.key("preempt", if f.master || f.owner { "yes" } else { "no" });
+    out.key("preempt", if nopreempt && !ignored { "no" } else { "yes" });
 }
 
 fn checksum(out: &mut Out<'_>, f: &Facts<'_>, value: &str) {
@@ -201,63 +191,66 @@ fn checksum(out: &mut Out<'_>, f: &Facts<'_>, value: &str) {
 
 /// `auth_type` and `auth_pass`. keepalived goes on without authentication where it does not like it.
 fn authentication(out: &mut Out<'_>, f: &Facts<'_>) {
-    let hmac = f.node.block.iter().any(|d| d.keyword() == "auth_hmac");
     let mut last = [None, None];
-    for a in addresses::entries(f.node, "authentication") {
+    for a in f.node.entries("authentication") {
         match a.keyword() {
             "auth_type" if matches!(a.word(1), "PASS" | "AH") => last[0] = Some(a),
             "auth_type" => out.dropped(a, "neither PASS nor AH: keepalived ignores it, too"),
             "auth_pass" => last[1] = Some(a),
-            _ => out.dropped(a, "keepalived 2.4 has no such directive here. Is it misspelt?"),
+            _ => out.by("", a),
         }
     }
     let why = match last {
         _ if f.strict => "keepalived sends none in strict mode",
         _ if f.v3 => "version 3 has none",
-        _ if hmac => "auth_hmac excludes it, with keepalived as well",
+        _ if f.node.has("auth_hmac") => "auth_hmac excludes it, with keepalived as well",
         [None, _] => "there is no auth_type: keepalived sends none",
         [Some(a), Some(p)] if !p.word(1).is_empty() => {
             out.key("auth_type", a.word(1));
-            if !p.block.is_empty() {
-                out.told(p, "a brace outside quotes ends the password; keepalived misreads what follows");
-            }
-            // Better no configuration than none of the authentication: without its password it is refused.
-            if p.word(1).starts_with("file:") {
-                out.told(
-                    p,
-                    "vipd takes `file:` for the path of a file that holds the password: write it into one",
-                );
-            } else {
-                out.key("auth_pass", p.word(1));
-            }
+            password(out, p);
             ""
         }
         _ => "there is no password: keepalived sends none",
     };
-    if !why.is_empty() && f.node.block.iter().any(|d| d.keyword() == "authentication") {
+    if !why.is_empty() && f.node.has("authentication") {
         out.line(&["# no authentication: ", why]);
     }
     hmac::write(out, f.node, f.strict);
 }
 
+fn password(out: &mut Out<'_>, d: &Node) {
+    if !d.block.is_empty() {
+        out.told(d, "a brace outside quotes ends the password; keepalived misreads what follows");
+    }
+    // Better no configuration than none of the authentication: without its password it is refused.
+    if d.word(1).starts_with("file:") {
+        out.told(d, "vipd takes `file:` for the path of a file that holds the password: write it into one");
+    } else {
+        out.key("auth_pass", d.word(1));
+    }
+}
+
 /// `notify` and the hooks for one state. Those of a sync group go to its first member.
-fn hooks(out: &mut Out<'_>, f: &Facts<'_>, block: &[&Node]) {
-    const KEYS: [&str; 5] = ["notify", "notify_master", "notify_backup", "notify_fault", "notify_stop"];
+fn hooks(out: &mut Out<'_>, f: &Facts<'_>) {
     let group = f.group.filter(|g| group::is_first(g, f.node.word(1)));
-    for key in KEYS {
-        let own = block.iter().copied().find(|d| d.keyword() == key);
-        let shared =
-            group.and_then(|g| g.block.iter().find(|d| d.keyword() == key)).filter(|_| key != "notify");
-        if let (Some(_), Some(shared)) = (own, shared) {
-            out.dropped(
-                shared,
-                "the first member of the sync group has one of its own: move this one to another member",
-            );
-        }
-        let Some(d) = own.or(shared) else { continue };
-        if own.is_none() {
-            out.told(d, "from the sync group, whose members change state together");
-        }
+    for key in "notify notify_master notify_backup notify_fault notify_stop".split(' ') {
+        let own = f.node.first(key);
+        let shared = group.filter(|_| key != "notify").and_then(|g| g.first(key));
+        let d = match (own, shared) {
+            (None, None) => continue,
+            (Some(own), None) => own,
+            (Some(own), Some(shared)) => {
+                out.dropped(
+                    shared,
+                    "the first member of the sync group has one of its own: move this one to another member",
+                );
+                own
+            }
+            (None, Some(shared)) => {
+                out.told(shared, "from the sync group, whose members change state together");
+                shared
+            }
+        };
         if let Some(argv) = out.command(d) {
             out.command_key(key, d, &argv);
         }

@@ -55,6 +55,7 @@ fn sign(sign: &str, rest: &'static str) -> Option<Rule> {
 /// `global_defs`
 pub(super) const GLOBAL: &str = "\
 router_id > \n\
+notification_email notification_email_from smtp_server smtp_connect_timeout smtp_alert smtp_alert_vrrp - \n\
 lvs_id > router_id\n\
 vrrp_startup_delay s startup_delay 0 3600\n\
 vrrp_rt_priority n realtime_priority 0 99\n\
@@ -90,6 +91,7 @@ smtp_alert_checker checker_log_all_failures checker_process_name lvs_process_nam
 
 /// What stands beside the sections that are translated.
 pub(super) const OTHER: &str = "\
+global_defs vrrp_script vrrp_track_process vrrp_process vrrp_instance vrrp_sync_group - \n\
 virtual_server virtual_server_group SSL ssl ! vipd balances nothing: that is HAProxy's part\n\
 static_ipaddress static_routes static_rules track_group ! it belongs to the network configuration of the machine\n\
 vrrp_track_file track_file ! a [check NAME] of type exec can read a file\n\
@@ -109,7 +111,9 @@ garp_master_refresh n garp_master_refresh 0 86400\n\
 garp_master_refresh_repeat n garp_master_refresh_repeat 1 100\n\
 garp_lower_prio_delay n garp_lower_prio_delay 0 3600\n\
 garp_lower_prio_repeat n garp_lower_prio_repeat 0 100\n\
-version native_ipv6 accept check_unicast_src promote_secondaries debug smtp_alert - \n\
+version native_ipv6 accept check_unicast_src promote_secondaries debug smtp_alert vmac_xmit_base nopreempt preempt - \n\
+mcast_src_ip unicast_src_ip unicast_peer virtual_ipaddress virtual_ipaddress_excluded authentication auth_hmac - \n\
+track_interface track_script track_process notify notify_master notify_backup notify_fault notify_stop - \n\
 unicast_ttl ! vipd sends with a TTL of 255\n\
 notify_deleted notify_master_rx_lower_pri notify_priority_changes ! hooks are called for changes of state only\n\
 dont_track_primary = dont_track_primary = yes\n\
@@ -124,6 +128,13 @@ use_ipvlan use_vmac_addr ! only `use_vmac` exists, without a value\n\
 vrf ! start vipd in the VRF: `ip vrf exec NAME vipd`\n\
 lvs_sync_daemon_interface ! vipd balances nothing: that is HAProxy's part\n\
 track_src_ip linkbeat_use_polling kernel_rx_buf_size old_unicast_checksum skip_check_adv_addr timer_expired_backup thread_timer_expired garp_extra_if vmac_garp_intvl lower_prio_no_advert higher_prio_send_advert owner_ignore_adverts unicast_fault_no_peer ! vipd decides that itself";
+
+/// `auth_hmac`
+pub(super) const HMAC: &str = "\
+active_key > auth_hmac_active_key\n\
+anti_replay > auth_hmac_anti_replay\n\
+time_window > auth_hmac_time_window\n\
+mode > auth_hmac_mode";
 
 /// `vrrp_sync_group`
 pub(super) const GROUP: &str = "\

@@ -23,7 +23,8 @@ pub(super) fn decomment(line: &str) -> String {
                     continue;
                 }
                 Some(next) => {
-                    out.extend([c, next]);
+                    out.push(c);
+                    out.push(next);
                     continue;
                 }
                 None => {}
@@ -161,6 +162,25 @@ pub(super) fn number(text: &str, decimals: usize) -> Option<u64> {
     Some(sum)
 }
 
+/// A whole number with or without a sign.
+pub(super) fn signed(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let size = i64::try_from(number(digits, 0)?).ok()?;
+    Some(if text.starts_with('-') { -size } else { size })
+}
+
+/// Words with something between them.
+pub(super) fn join(words: &[String], by: &str) -> String {
+    let mut text = String::new();
+    for (i, word) in words.iter().enumerate() {
+        if i > 0 {
+            text.push_str(by);
+        }
+        text.push_str(word);
+    }
+    text
+}
+
 /// A number of milliseconds as seconds: `0.5`.
 pub(super) fn seconds(ms: u64) -> String {
     let text = format!("{}.{:03}", ms / 1000, ms % 1000);
@@ -172,6 +192,12 @@ pub(super) fn seconds(ms: u64) -> String {
 fn is_harmless(c: char) -> bool {
     !c.is_control()
         && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
+}
+
+/// At most `most` characters of a text.
+pub(super) fn cut(text: &str, most: usize) -> &str {
+    let end = text.char_indices().nth(most).map_or(text.len(), |(end, _)| end);
+    text.get(..end).unwrap_or(text)
 }
 
 /// Whether a text can stand in vipd.ini as it is. U+FFFD is what was no UTF-8.

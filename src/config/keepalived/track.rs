@@ -4,24 +4,30 @@ use super::check::{Checks, has_haproxy};
 use super::out::Out;
 use super::parse::Node;
 use super::router::Facts;
-
-const KINDS: [&str; 3] = ["track_interface", "track_script", "track_process"];
+use super::text::signed;
 
 /// Writes `track_interface`, `track` and `track_haproxy`.
 pub(super) fn write(out: &mut Out<'_>, checks: &Checks<'_>, f: &Facts<'_>) {
-    let mut entries: Vec<(&str, &Node)> = Vec::new();
-    let group = f.group.map_or(&[][..], |g| &g.block);
-    for d in f.node.block.iter().chain(group).filter(|d| KINDS.contains(&d.keyword())) {
-        entries.extend(d.block.iter().map(|t| (d.keyword(), t)));
+    let mut lists = Vec::new();
+    for n in [Some(f.node), f.group].into_iter().flatten() {
+        lists.extend(n.all("track_interface track_script track_process"));
     }
     let mut haproxy = false;
-    for (i, (kind, t)) in entries.iter().enumerate() {
-        if entries.iter().take(i).any(|(k, before)| k == kind && before.keyword() == t.keyword()) {
-            out.dropped(t, "given twice: keepalived takes the first, and so does vipd.ini");
-        } else if *kind == "track_interface" {
-            interface(out, f, t);
-        } else {
-            haproxy |= script(out, checks, f, kind, t, haproxy);
+    let mut before = Vec::new();
+    for list in lists {
+        let kind = list.keyword();
+        for t in &list.block {
+            let one = (kind, t.keyword());
+            if before.contains(&one) {
+                out.dropped(t, "given twice: keepalived takes the first, and so does vipd.ini");
+                continue;
+            }
+            before.push(one);
+            if kind == "track_interface" {
+                interface(out, f, t);
+            } else {
+                haproxy |= script(out, checks, f, kind, t, haproxy);
+            }
         }
     }
     if has_haproxy(checks) && !haproxy {
@@ -60,7 +66,7 @@ fn script(out: &mut Out<'_>, checks: &Checks<'_>, f: &Facts<'_>, kind: &str, t: 
     if check.haproxy {
         match weight {
             0 => out.key("track_haproxy", "yes"),
-            _ => out.key("track_haproxy", &format!("weight {weight}")),
+            _ => out.key("track_haproxy", &["weight ", &weight.to_string()].concat()),
         }
         out.line(&["# instead of ", name]);
     } else {
@@ -70,22 +76,22 @@ fn script(out: &mut Out<'_>, checks: &Checks<'_>, f: &Facts<'_>, kind: &str, t: 
     check.haproxy
 }
 
-fn tracked(out: &mut Out<'_>, key: &str, name: &str, weight: i32) {
+fn tracked(out: &mut Out<'_>, key: &str, name: &str, weight: i64) {
     match weight {
         0 => out.key(key, name),
-        _ => out.key(key, &format!("{name} weight {weight}")),
+        _ => out.key(key, &[name, " weight ", &weight.to_string()].concat()),
     }
 }
 
 /// The weight of an entry `NAME [weight N [reverse]]`, `own` if it names none. `None`: not tracked, which is
 /// told.
-fn weight(out: &mut Out<'_>, f: &Facts<'_>, t: &Node, own: (i32, bool)) -> Option<i32> {
+fn weight(out: &mut Out<'_>, f: &Facts<'_>, t: &Node, own: (i64, bool)) -> Option<i64> {
     let (mut weight, mut reverse) = own;
     match (t.word(1), t.word(2)) {
         ("", _) => {}
         ("weight", n) if !n.is_empty() => {
-            match n.parse::<i32>() {
-                Ok(n) if (-254..=254).contains(&n) => weight = n.clamp(-253, 253),
+            match signed(n) {
+                Some(n) if (-254..=254).contains(&n) => weight = n.clamp(-253, 253),
                 _ => {
                     out.told(t, "a weight is -253 to 253: keepalived takes the weight of the script, or none")
                 }
@@ -110,9 +116,7 @@ fn weight(out: &mut Out<'_>, f: &Facts<'_>, t: &Node, own: (i32, bool)) -> Optio
         out.dropped(t, "with priority 255 keepalived tracks nothing that has a weight");
         return None;
     }
-    let in_group =
-        f.group.is_some_and(|g| !g.block.iter().any(|d| d.keyword() == "sync_group_tracking_weight"));
-    if weight != 0 && in_group {
+    if weight != 0 && f.group.is_some_and(|g| !g.has("sync_group_tracking_weight")) {
         out.told(t, "keepalived ignores weights in a sync group without `sync_group_tracking_weight`: a failure means FAULT");
         weight = 0;
     }

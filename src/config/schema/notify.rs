@@ -67,6 +67,15 @@ pub fn unused_user(sections: &[Section<'_>], report: &mut Report) {
 pub fn mail(r: &mut Reader<'_, '_>) -> Option<Mail> {
     const TO: &str = "notification_email";
     const FROM: &str = "notification_email_from";
+    if !cfg!(feature = "mail") {
+        for key in [TO, FROM, "smtp_server", "smtp_connect_timeout"] {
+            if r.has(key) {
+                let line = r.line(key);
+                r.report.error(line, format_args!("{key}: this vipd was built without mail"));
+            }
+        }
+        return None;
+    }
     let mut to: Vec<String> = Vec::new();
     for (line, one) in r.list(TO) {
         if to.iter().any(|other| other == one) {
