@@ -6,7 +6,7 @@ export TARGET ROUTE
 # SMALL=1 leaves out what a router can do without: `vipd import` and mail
 export SMALL
 # vipd is for router images and initramfs: its size is a feature, and it has a limit that fails the build.
-export SIZE_BUDGET ?= 640000
+export SIZE_BUDGET ?= 614400
 # who plays the other node in the demo: vipd or keepalived
 PEER ?= vipd
 # `make install`: where, and for which init: busybox, openrc, systemd; none: all three as examples
