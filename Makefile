@@ -6,6 +6,7 @@ export TARGET ROUTE
 # SMALL=1 leaves out what a router can do without: `vipd import` and mail
 export SMALL
 # vipd is for router images and initramfs: its size is a feature, and it has a limit that fails the build.
+# The aim is 512,000 bytes. Until the program is back there, the limit keeps it from growing further.
 export SIZE_BUDGET ?= 614400
 # who plays the other node in the demo: vipd or keepalived
 PEER ?= vipd
@@ -54,7 +55,7 @@ check: ## formatting, lints, comments, imports, shell scripts; fuzz targets wher
 	! $(CXX) --version >/dev/null 2>&1 || $(CARGO) check --quiet --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz
 	! command -v shellcheck >/dev/null || shellcheck $(scripts)
 
-test: deps all ## every test, on the static program: 4 min, most of it spent waiting for timers; 3 min more from nothing
+test: deps all ## every test, on the static program: 5.5 min, most of it spent waiting for timers; 3 min more from nothing
 	@$(with_vipd) CARGO='$(CARGO)' tests/run.sh
 
 demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 30 s after the build

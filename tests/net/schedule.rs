@@ -39,8 +39,8 @@ pub const PHASES: [Phase; 4] = [
             "stands_a_flood",
         ],
     },
-    // A router with an advert each 100 ms beside an attack; many clients, none of which may be refused; leases in
-    // nf_tables, whose every change waits for all CPUs and for namespaces that are being removed.
+    // A router with an advert each 100 ms beside an attack; many clients, none of which may be refused;
+    // leases in nf_tables, whose every change waits for all CPUs and for namespaces that are being removed.
     Phase {
         threads: 4,
         names: &[

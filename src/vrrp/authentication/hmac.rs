@@ -22,8 +22,8 @@ use std::time::Duration;
 const SENDERS: usize = 255;
 /// A mark is written again when it is ahead of the file by this: 1/4 s.
 const MARK_STEP: u64 = 1 << 30;
-/// How far the file is ahead of what is sent: 4 s. A restart goes on behind what the file says, and what a machine
-/// sends after it lost the file, with its clock, is refused for as long.
+/// How far the file is ahead of what is sent: 4 s. A restart goes on behind what the file says, and what a
+/// machine sends after it lost the file, with its clock, is refused for as long.
 const SENT_STEP: u64 = 4 << 32;
 
 /// The highest sequence of one sender.
