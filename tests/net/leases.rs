@@ -425,8 +425,11 @@ fn refused(w: &World) -> Result<()> {
     w.capture.wait_advert("node2", VRID, Instant::now() + secs(6), secs(8))?;
     w.holds(GLOBAL, "node2")?;
     ensure!(status()?.contains("does not preempt for"), "{}", status()?);
+    let mark = one.log().mark();
     w.one.ip("link del vrrp6.51")?;
     w.watcher.wait_holder(GLOBAL, "node1", ELECTION)?;
+    // The log comes after the addresses.
+    one.log().wait_from(mark, words::MASTER, secs(1))?;
     ensure!(one.log().grep(words::MASTER).len() == 2, "it flapped");
     drop(two);
     Ok(())
