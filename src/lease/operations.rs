@@ -49,9 +49,9 @@ impl Renewals {
         self.overdue |= overdue;
     }
 
-    /// The next round is due at once.
+    /// A round is due at once, from the first entry on: one that is under way began under other terms.
     pub(super) fn at_once(&mut self) {
-        self.last = None;
+        (self.last, self.next) = (None, None);
     }
 
     fn begin(&mut self, now: Time) {

@@ -301,3 +301,26 @@ fn the_last_address_of_the_subnet_leaves() {
     book.flush(now, &mut ops, &mut out);
     assert_eq!(ops, [], "once");
 }
+
+/// What is handed over in the middle of a round has its short lease in the next batches, all of it.
+#[test]
+fn a_hand_over_amid_a_round_begins_another_one() {
+    let (mut book, start) = master_of(1000);
+    let mut now = start;
+    while book.deadline(now) == Some(now) || book.of(0).any(|(e, _)| !book.is_held(e)) {
+        carry_out(&mut book, now);
+        now += Duration::from_millis(1);
+    }
+    now += Duration::from_millis(300);
+    book.advert_sent(0, now);
+    carry_out(&mut book, now);
+    assert_eq!(book.deadline(now), Some(now), "a round is under way");
+    book.hand_over(0, now);
+    let mut renewed = 0;
+    for batch in 0..4 {
+        let (ops, _) = carry_out(&mut book, now);
+        assert_eq!(ops.first().map(|op| op.entry), Some(320 * batch));
+        renewed += ops.iter().filter(|op| op.kind == OpKind::Replace && op.lease == Some(1)).count();
+    }
+    assert_eq!(renewed, 1000);
+}
