@@ -2,6 +2,7 @@
 # deps.sh: what the tests and the demo need.
 # deps.sh check: what `make check` needs; who cannot install it goes without.
 # deps.sh toolchain: Debian's Rust, for a static vipd (see static.sh).
+# deps.sh haproxy: what builds a static HAProxy (see haproxy.sh).
 # Installs what is missing if we are root, says what it installed, and leaves no service behind.
 # shellcheck disable=SC2086  # lists of packages are split on purpose
 set -eu
@@ -21,6 +22,8 @@ alpine='keepalived haproxy tcpdump iproute2 util-linux procps-ng nftables busybo
 missing=
 if [ "${1:-}" = toolchain ]; then
     missing='rustc-web cargo-web rust-web-src musl-dev gcc libc6-dev'
+elif [ "${1:-}" = haproxy ]; then
+    for x in dpkg-source=dpkg-dev musl-gcc=musl-tools; do command -v "${x%=*}" >/dev/null || missing="$missing ${x#*=}"; done
 elif [ "${1:-}" = check ]; then
     command -v shellcheck >/dev/null || missing=shellcheck
     [ -z "$missing" ] || [ "$(id -u)" = 0 ] || { echo "shellcheck is missing: shell scripts are not checked"; exit 0; }
