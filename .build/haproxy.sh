@@ -1,7 +1,7 @@
 #!/bin/sh
 # haproxy.sh: builds target/haproxy-static/haproxy, a static HAProxy for images, from the source of Debian's
-# package: 2 min, nothing if it is there. It has no TLS, Lua or regular expressions of PCRE: it serves the test
-# images. HAPROXY=FILE names another static one, which is copied in its place.
+# package: 2 min, nothing if it is there. It has no TLS, Lua or PCRE: it serves the test images. HAPROXY=FILE
+# names another static one, which is copied in its place.
 # Needs the network, dpkg-dev and musl-tools (installed if we are root); /etc/apt stays as it is.
 set -eu
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
@@ -44,8 +44,8 @@ apt update
 (cd "$work/src" && apt source --download-only haproxy)
 dpkg-source -x "$work"/src/*.dsc "$work/haproxy" >>"$work/log" 2>&1 || { cat "$work/log" >&2; die "cannot unpack"; }
 
-# musl-gcc knows musl's headers only, and HAProxy wants those of the kernel behind them. A relative path, because
-# HAProxy keeps its compiler flags in the program.
+# musl-gcc knows musl's headers only, and HAProxy wants those of the kernel behind them. A relative path,
+# because HAProxy keeps its compiler flags in the program.
 mkdir "$work/kernel"
 ln -s /usr/include/linux /usr/include/asm-generic /usr/include/mtd "$work/kernel/"
 ln -s "/usr/include/$(gcc -print-multiarch)/asm" "$work/kernel/asm"
