@@ -23,6 +23,13 @@ SECONDS ?= 10
 FUZZ ?= 0
 # seeds of the simulator in the soak; `make test` plays 20,000
 SEEDS ?= 1000000
+# `make oci`: a static HAProxy of yours, a bundle of CA certificates
+export HAPROXY CA
+# What packages and images take for the time of their files.
+ifndef SOURCE_DATE_EPOCH
+SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.toml)
+endif
+export SOURCE_DATE_EPOCH
 CARGO ?= cargo
 
 # Tests and demo drive the program that is shipped, not a debug build of it.
@@ -33,7 +40,7 @@ man = $(DESTDIR)$(PREFIX)/share/man
 # The init files name /usr/sbin/vipd; with another PREFIX they have to say so.
 put = sed 's|/usr/sbin/vipd|$(PREFIX)/sbin/vipd|g'
 
-.PHONY: all help deps check test demo bench soak fuzz install init-none init-busybox init-openrc init-systemd uninstall clean
+.PHONY: all help deps check test demo bench soak fuzz install init-none init-busybox init-openrc init-systemd uninstall oci clean
 # `deps` and `all` may both run apt-get; cargo uses all cores anyway.
 .NOTPARALLEL:
 
@@ -41,7 +48,7 @@ all: ## build target/vipd, static, and prove it: 1 to 2 min from nothing (std in
 	@.build/static.sh
 
 help: ## this list: at once
-	@sed -n 's/^\([a-z]*\):[^#]*## /  \1|/p' Makefile | while IFS='|' read -r t d; do printf '%-12s %s\n' "$$t" "$$d"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  \1|/p' Makefile | while IFS='|' read -r t d; do printf '%-12s %s\n' "$$t" "$$d"; done
 
 deps: ## install what test and demo need (root): 10 s; nothing, and at once, if all is there
 	@.build/deps.sh
@@ -117,6 +124,9 @@ uninstall: ## what install has put there, but neither /etc/vipd.ini nor /etc/ini
 	rm -f $(DESTDIR)$(PREFIX)/sbin/vipd $(DESTDIR)/etc/init.d/vipd $(DESTDIR)$(PREFIX)/lib/systemd/system/vipd.service
 	rm -f $(man)/man8/vipd.8 $(man)/man5/vipd.ini.5 $(man)/man7/vipd-*.7
 	rm -rf $(share)
+
+oci: all ## target/vipd-oci.tar, an OCI image from scratch with vipd and a static HAProxy; HAPROXY= CA=: 2 s after the builds, HAProxy's 2 min
+	@.build/oci.sh
 
 clean: ## remove target/: at once
 	rm -rf target

@@ -1,7 +1,6 @@
 #!/bin/sh
 # haproxy.sh: builds target/haproxy-static/haproxy, a static HAProxy for images, from the source of Debian's
-# package: 2 min, nothing if it is there. It has no TLS, Lua or PCRE: it serves the test images. HAPROXY=FILE
-# names another static one, which is copied in its place.
+# package: 2 min, nothing if it is there. It has no TLS, Lua or PCRE: it serves the test images.
 # Needs the network, dpkg-dev and musl-tools (installed if we are root); /etc/apt stays as it is.
 set -eu
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
@@ -18,10 +17,6 @@ prove() {
     case $(readelf -dW "$1") in *NEEDED*) die "$1 is not static: it NEEDs libraries" ;; esac
 }
 
-if [ -n "${HAPROXY:-}" ]; then
-    prove "$HAPROXY"
-    cmp -s "$HAPROXY" "$out/haproxy" || { cp "$HAPROXY" "$out/.new" && mv -f "$out/.new" "$out/haproxy"; }
-fi
 if [ -x "$out/haproxy" ]; then exit 0; fi
 
 .build/deps.sh haproxy
