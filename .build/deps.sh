@@ -3,6 +3,8 @@
 # deps.sh check: what `make check` needs; who cannot install it goes without.
 # deps.sh toolchain: Debian's Rust, for a static vipd (see static.sh).
 # deps.sh haproxy: what builds a static HAProxy (see haproxy.sh).
+# deps.sh image: what `make image` puts together (see image.sh), without HAProxy's build.
+# deps.sh vm: what `make vm-test` runs it with.
 # Installs what is missing if we are root, says what it installed, and leaves no service behind.
 # shellcheck disable=SC2086  # lists of packages are split on purpose
 set -eu
@@ -15,22 +17,32 @@ tests='keepalived=keepalived haproxy=haproxy tcpdump=tcpdump ip=iproute2 unshare
        busybox=busybox-static readelf=binutils strace=strace curl=curl cc=gcc mandoc=mandoc aiosmtpd=python3-aiosmtpd
        /usr/lib/python3/dist-packages/jsonschema=python3-jsonschema
        /usr/lib/python3/dist-packages/prometheus_client=python3-prometheus-client'
+image='busybox=busybox-static nft=nftables cpio=cpio zstd=zstd sfdisk=fdisk mkfs.vfat=dosfstools mcopy=mtools
+       syslinux=syslinux /usr/lib/SYSLINUX.EFI=syslinux-efi /usr/lib/syslinux/modules/efi64=syslinux-common'
+vm='qemu-system-x86_64=qemu-system-x86 ip=iproute2 unshare=util-linux mcopy=mtools cpio=cpio python3=python3'
 # Alpine: by package, since busybox answers to `ip`, `ps` and `unshare` as well, but with less in them.
 alpine='keepalived haproxy tcpdump iproute2 util-linux procps-ng nftables busybox-static binutils strace curl gcc musl-dev
         mandoc py3-jsonschema py3-prometheus-client'
 
 missing=
+look_up() {
+    for x in "$@"; do command -v "${x%=*}" >/dev/null || missing="$missing ${x#*=}"; done
+}
 if [ "${1:-}" = toolchain ]; then
     missing='rustc-web cargo-web rust-web-src musl-dev gcc libc6-dev'
 elif [ "${1:-}" = haproxy ]; then
-    for x in dpkg-source=dpkg-dev musl-gcc=musl-tools; do command -v "${x%=*}" >/dev/null || missing="$missing ${x#*=}"; done
+    look_up dpkg-source=dpkg-dev musl-gcc=musl-tools
+elif [ "${1:-}" = image ]; then
+    look_up $image
+elif [ "${1:-}" = vm ]; then
+    look_up $vm
 elif [ "${1:-}" = check ]; then
     command -v shellcheck >/dev/null || missing=shellcheck
     [ -z "$missing" ] || [ "$(id -u)" = 0 ] || { echo "shellcheck is missing: shell scripts are not checked"; exit 0; }
 elif command -v apk >/dev/null; then
     for p in $alpine; do apk info -e "$p" >/dev/null || missing="$missing $p"; done
 else
-    for x in $tests; do command -v "${x%=*}" >/dev/null || missing="$missing ${x#*=}"; done
+    look_up $tests
 fi
 missing=${missing# }
 [ -n "$missing" ] || exit 0
