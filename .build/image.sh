@@ -8,7 +8,7 @@
 #   BUSYBOX        a static busybox (the one in PATH)
 #   INITRD_BUDGET  bytes that the initrd may have (5242880)
 set -eu
-export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin" MTOOLS_SKIP_CHECK=1 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-0}
+export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin" MTOOLS_SKIP_CHECK=1 SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-0}"
 umask 022
 cd "$(dirname "$0")/.."
 die() { echo "$0: $*" >&2; exit 1; }
