@@ -42,7 +42,7 @@ man = $(DESTDIR)$(PREFIX)/share/man
 # The init files name /usr/sbin/vipd; with another PREFIX they have to say so.
 put = sed 's|/usr/sbin/vipd|$(PREFIX)/sbin/vipd|g'
 
-.PHONY: all help deps check test demo bench soak fuzz image install init-none init-busybox init-openrc init-systemd uninstall oci clean
+.PHONY: all help deps check test demo bench soak fuzz image install init-none init-busybox init-openrc init-systemd uninstall oci container-test clean
 # `deps` and `all` may both run apt-get; cargo uses all cores anyway.
 .NOTPARALLEL:
 
@@ -133,6 +133,10 @@ uninstall: ## what install has put there, but neither /etc/vipd.ini nor /etc/ini
 
 oci: all ## target/vipd-oci.tar, an OCI image from scratch with vipd and a static HAProxy; HAPROXY= CA=: 2 s after the builds, HAProxy's 2 min
 	@.build/oci.sh
+
+container-test: oci ## pairs of containers on this machine's Docker engine, with Compose (root): stop, kill, pause, crash: 1.5 min
+	@.build/deps.sh
+	@tests/containers.sh
 
 clean: ## remove target/: at once
 	rm -rf target
