@@ -257,7 +257,12 @@ companion() {
     back
     docker kill --signal KILL "$net-haproxy-a" >/dev/null
     await 10 "b answers" answers b
-    pass "beside HAProxy in another container: HAProxy killed, the other node answers"
+    # What is started anew has another network; the one that vipd is in has lost its interface.
+    docker start "$net-haproxy-a" >/dev/null
+    await 10 "a is in FAULT" is a FAULT
+    docker restart "$net-a" >/dev/null
+    back
+    pass "beside HAProxy in another container: HAProxy killed, the other node answers; both started anew, master again"
     drop "$net-a" "$net-b" "$net-haproxy-a" "$net-haproxy-b"
 }
 
