@@ -4,8 +4,8 @@
 # and init/compose.yaml. Wants root and a running engine. It has names of its own, so two may run at once, and
 # removes what it made, also when it is interrupted.
 #
-# The client asks again and again with a fresh ARP request each time; tcpdump sees who answers. "Nobody answers
-# twice" is about the MACs of ARP replies and of SYN-ACKs: nodes A and B make A..AB..B and never A..ABAB..B.
+# The client asks again and again with a fresh ARP request each time; tcpdump sees who answers. That nobody
+# answers twice is read from the MACs of ARP replies and of SYN-ACKs: "a b", never "a b a b".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 image=target/vipd-oci.tar
