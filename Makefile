@@ -14,6 +14,8 @@ PEER ?= vipd
 DESTDIR ?=
 PREFIX ?= /usr
 INIT ?= none
+# what `make bench` runs: names from BENCH=list, --rounds N; empty: everything
+BENCH ?=
 # the soak's parts (all; `make soak PART=help` names them), random seed, and how many of each
 PART ?=
 SEED ?= 1
@@ -70,8 +72,8 @@ test: deps all ## every test, on the static program: 5.5 min, most of it spent w
 demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 30 s after the build
 	$(with_vipd) $(CARGO) run --locked --release --example demo -- --peer $(PEER)
 
-bench: deps all ## measure failover, memory, load, a flood, vipd beside keepalived: 4 min
-	$(with_vipd) $(CARGO) run --locked --release --example bench
+bench: deps all ## vipd beside keepalived, 15 rounds, with pictures: 2 h; BENCH=quick 4 min; BENCH=list
+	$(with_vipd) $(CARGO) run --quiet --locked --release --example bench -- $(BENCH)
 
 soak: deps all ## a million seeds of the simulator, a table of faults, kills and stalls of real processes, ten million adverts, leaks, 20 min of chaos: 115 min; PART= SEEDS= SEED= COUNT= FUZZ=
 	test -n '$(PART)' || SEEDS=$(SEEDS) $(CARGO) test --locked --profile sim --test sim seeds

@@ -1,6 +1,9 @@
 //! Bad packets, as many as somebody on the LAN can send: 100,000 a second, of every kind in turn.
 
-use super::*;
+use super::VIP;
+use super::figures::{KINDS, Table, millis};
+use super::lab::*;
+use std::time::{Duration, Instant};
 
 const RATE: u32 = 100_000;
 const FLOOD: Duration = secs(10);
@@ -8,7 +11,17 @@ const FLOOD: Duration = secs(10);
 const FAST: u8 = 52;
 const INTERVAL: Duration = Duration::from_millis(100);
 
-pub fn figures(kind: Kind) -> Result<Vec<(&'static str, f64)>> {
+/// One flood for each daemon.
+pub fn round(table: &mut Table) -> Result<()> {
+    for kind in KINDS {
+        for (what, value) in figures(kind)? {
+            table.add(what, kind, None, value);
+        }
+    }
+    Ok(())
+}
+
+fn figures(kind: Kind) -> Result<Vec<(&'static str, f64)>> {
     let lan = Lan::pair()?;
     let (watcher, capture) = (Watcher::start(&lan)?, Capture::start(&lan)?);
     let nodes = [lan.node("node1"), lan.node("node2")];
@@ -37,7 +50,7 @@ pub fn figures(kind: Kind) -> Result<Vec<(&'static str, f64)>> {
     let end = Instant::now();
     let adverts = capture.all(start, |s| s.node == "node1" && s.at < end && s.advert(FAST).is_some());
     let mut late: Vec<f64> =
-        adverts.windows(2).map(|p| ms((p[1].at - p[0].at).saturating_sub(INTERVAL))).collect();
+        adverts.windows(2).map(|p| millis((p[1].at - p[0].at).saturating_sub(INTERVAL))).collect();
     late.sort_by(f64::total_cmp);
     let nth =
         |percent: usize| late.get(late.len() * percent / 100).or(late.last()).copied().unwrap_or(f64::NAN);
@@ -85,4 +98,13 @@ fn rss(pid: i32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:"));
     line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Time on a CPU (the first field of schedstat).
+fn cpu(pids: &[i32]) -> Duration {
+    let one = |pid: &i32| -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+        text.split_whitespace().next()?.parse().ok()
+    };
+    Duration::from_nanos(pids.iter().filter_map(one).sum())
 }

@@ -1,43 +1,133 @@
-//! vipd and keepalived side by side, in one run on one machine: what a client of the address notices, how
-//! long two nodes or none hold it, and what each costs. Prints figures and ratios; asserts nothing.
+//! vipd and keepalived side by side on one machine, in alternation, several times: what a client of the
+//! address notices, for how long two nodes or none answer for it, and what each costs. It asserts nothing: it
+//! prints medians, ranges and ratios, keeps each figure in `target/bench/`, and draws pictures of them.
+//!
+//! ```text
+//! bench                        15 rounds of every scenario, 5 of the costs: about 2 hours
+//! bench quick                  3 rounds of the most telling ones: 4 minutes
+//! bench kill cut --rounds 5    these alone; `bench list` names them
+//! ```
+//!
+//! `KEEPALIVED=` and `HAPROXY=` name other programs than those on the path.
 
+mod cost;
+mod figures;
 mod flood;
+mod floor;
 #[path = "../lab/mod.rs"]
 mod lab;
+mod machine;
+mod pair;
+mod plot;
+mod scenarios;
 
+use figures::Table;
 use lab::*;
+use pair::Pair;
+use scenarios::{SCENARIOS, Scenario};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const VIP: &str = "192.168.30.230";
 const SERVICE: &str = "192.168.30.230:5000";
+const VRID: u8 = 51;
+/// Where figures and pictures go.
+const OUT: &str = "target/bench";
+/// What `bench quick` runs, with one advert a second.
+const QUICK: &[&str] = &["stop", "preemption", "cut", "kill", "haproxy", "cost-1", "cost-250", "size"];
 
-const fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
+/// What is measured without a client.
+struct Cost {
+    name: &'static str,
+    what: &'static str,
+    round: fn(&mut Table) -> Result<()>,
 }
 
-/// One line of the table; figures in the unit that it names.
-struct Row {
-    what: &'static str,
-    figures: Vec<f64>,
+const COSTS: &[Cost] = &[
+    Cost { name: "cost-1", what: "CPU, memory, system calls of 1 router", round: |t| cost::round(1, t) },
+    Cost { name: "cost-100", what: "the same of 100", round: |t| cost::round(100, t) },
+    Cost { name: "cost-250", what: "the same of 250", round: |t| cost::round(250, t) },
+    Cost { name: "cost-haproxy", what: "CPU with HAProxy, all processes", round: cost::with_haproxy },
+    Cost { name: "takeover", what: "takeover of 250 routers", round: cost::takeover },
+    Cost { name: "spawn", what: "spawn to first advert", round: cost::spawn },
+    Cost { name: "late", what: "lateness of adverts, idle and busy", round: cost::lateness },
+    Cost { name: "flood", what: "100,000 bad packets a second", round: flood::round },
+    Cost { name: "size", what: "bytes of the program", round: cost::size },
+];
+
+struct Options {
+    names: Vec<String>,
+    rounds: Option<u32>,
+    quick: bool,
+}
+
+impl Options {
+    fn parse() -> std::result::Result<Options, String> {
+        let mut options = Options { names: Vec::new(), rounds: None, quick: false };
+        let mut args = std::env::args().skip(1);
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "quick" => options.quick = true,
+                "--rounds" => {
+                    let n = args.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+                    options.rounds = Some(n.ok_or("--rounds needs a number above 0")?);
+                }
+                name if SCENARIOS.iter().any(|s| s.name == name) || COSTS.iter().any(|c| c.name == name) => {
+                    options.names.push(arg);
+                }
+                _ => return Err(format!("{arg}: no such scenario\n{}", list())),
+            }
+        }
+        Ok(options)
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        match (self.names.is_empty(), self.quick) {
+            (false, _) => self.names.iter().any(|n| n == name),
+            (true, quick) => !quick || QUICK.contains(&name),
+        }
+    }
+
+    fn rounds(&self, usual: u32) -> u32 {
+        self.rounds.unwrap_or(if self.quick { 3 } else { usual })
+    }
+}
+
+fn list() -> String {
+    let scenarios = SCENARIOS.iter().map(|s| format!("  {:<16}{}\n", s.name, s.what));
+    let costs = COSTS.iter().map(|c| format!("  {:<16}{}\n", c.name, c.what));
+    scenarios.chain(costs).collect()
 }
 
 fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [option, role, count, own] = &args[..]
+        && option == floor::OPTION
+    {
+        let numbers = count.parse().ok().zip(own.parse().ok());
+        if let Some(Err(e)) = numbers.map(|(count, own)| floor::run(role, count, own)) {
+            eprintln!("{e}");
+        }
+        return ExitCode::FAILURE; // it is killed, else it never ends
+    }
+    if args.iter().any(|a| a == "list" || a == "help" || a == "--help") {
+        print!("{}", list());
+        return ExitCode::SUCCESS;
+    }
+    let options = match Options::parse() {
+        Ok(options) => options,
+        Err(e) => {
+            eprintln!("{e}");
+            return ExitCode::from(2);
+        }
+    };
     if let Isolation::Impossible(why) = isolate() {
         println!("no namespaces: {why}");
         return ExitCode::FAILURE;
     }
-    match table() {
-        Ok(rows) => {
-            println!("\n{:<58} {:>10} {:>12} {:>16}", "", "vipd", "keepalived", "vipd/keepalived");
-            for Row { what, figures } in rows {
-                let [v, k] = figures[..] else { continue };
-                let ratio = if k > 0.0 { format!("{:.3}", v / k) } else { "-".to_owned() };
-                println!("{what:<58} {v:>10.1} {k:>12.1} {ratio:>16}");
-            }
-            ExitCode::SUCCESS
-        }
+    match measure_all(&options) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             println!("{e}");
             ExitCode::FAILURE
@@ -45,189 +135,83 @@ fn main() -> ExitCode {
     }
 }
 
-fn table() -> Result<Vec<Row>> {
-    let mut rows: Vec<Row> = Vec::new();
-    for kind in [Kind::Vipd, Kind::Keepalived] {
-        println!("{kind:?} ...");
-        for (what, figure) in figures(kind)? {
-            match rows.iter_mut().find(|r| r.what == what) {
-                Some(row) => row.figures.push(figure),
-                None => rows.push(Row { what, figures: vec![figure] }),
+fn measure_all(options: &Options) -> Result<()> {
+    let about = machine::about();
+    for (name, value) in &about {
+        println!("{name:<12} {value}");
+    }
+    std::fs::create_dir_all(OUT)?;
+    let (lateness, begun) = (machine::Lateness::start(), Instant::now());
+    let (mut table, mut lost) = (Table::default(), Vec::new());
+    for scenario in SCENARIOS.iter().filter(|s| options.wants(s.name)) {
+        // In quick mode with one advert a second alone, which is the first.
+        let intervals = if options.quick { &scenario.intervals[..1] } else { scenario.intervals };
+        for advert_int in intervals {
+            for round in 1..=options.rounds(15) {
+                println!("{}, advert_int {advert_int}, round {round}", scenario.what);
+                if let Err(e) = round_of(scenario, advert_int, round, &mut table) {
+                    lost.push(format!("{}, advert_int {advert_int}, round {round}: {e}", scenario.what));
+                }
             }
         }
     }
-    Ok(rows)
-}
-
-fn figures(kind: Kind) -> Result<Vec<(&'static str, f64)>> {
-    if std::env::args().any(|a| a == "flood") {
-        return flood::figures(kind);
-    }
-    let mut out = stop_and_return(kind)?;
-    out.extend(kill(kind)?);
-    out.extend(cut(kind)?);
-    out.extend(cost(kind, 1)?);
-    out.extend(cost(kind, 250)?);
-    out.extend(flood::figures(kind)?);
-    let program = match kind {
-        Kind::Vipd => vipd_path()?,
-        Kind::Keepalived => Path::new("/usr/sbin/keepalived").to_owned(),
-    };
-    out.push((
-        "size of the program, KiB (keepalived: without its libraries)",
-        std::fs::metadata(program)?.len() as f64 / 1024.0,
-    ));
-    Ok(out)
-}
-
-fn ms(d: Duration) -> f64 {
-    d.as_secs_f64() * 1000.0
-}
-
-struct Pair {
-    lan: Lan,
-    watcher: Watcher,
-    capture: Capture,
-    client: Client,
-    one: Daemon,
-    _two: Daemon,
-    _haproxys: Vec<Haproxy>,
-}
-
-fn router(priority: u8) -> Router {
-    Router::new(51, priority, "192.168.30.230/24")
-}
-
-fn start(kind: Kind, node: &Node, priority: u8, haproxys: &mut Vec<Haproxy>) -> Result<Daemon> {
-    let cfg = haproxy_cfg(node, SERVICE)?;
-    Ok(match kind {
-        Kind::Vipd => Daemon::Vipd(Vipd::run(node, Some(&cfg), &[router(priority)])?),
-        Kind::Keepalived => {
-            haproxys.push(Haproxy::start(node, &cfg)?);
-            Daemon::start(kind, node, &[router(priority)])?
+    for cost in COSTS.iter().filter(|c| options.wants(c.name)) {
+        let once = options.quick || cost.name == "size";
+        let rounds = if once { 1 } else { options.rounds(5) };
+        for round in 1..=rounds {
+            println!("{} {round}/{rounds}", cost.what);
+            (cost.round)(&mut table)?;
         }
-    })
-}
-
-fn pair(kind: Kind) -> Result<Pair> {
-    let lan = Lan::pair()?;
-    let (watcher, capture) = (Watcher::start(&lan)?, Capture::start(&lan)?);
-    let mut haproxys = Vec::new();
-    let one = start(kind, &lan.node("node1"), 100, &mut haproxys)?;
-    let two = start(kind, &lan.node("node2"), 99, &mut haproxys)?;
-    let client = Client::start_with(&lan.node("client"), SERVICE, Duration::from_millis(4), secs(5))?;
-    watcher.wait_holder(VIP, "node1", secs(8))?;
-    client.wait_answer_by("node1", secs(3))?;
-    Ok(Pair { lan, watcher, capture, client, one, _two: two, _haproxys: haproxys })
-}
-
-/// Time in which two nodes held the address after `since`.
-fn overlap(p: &Pair, since: Instant) -> Duration {
-    p.watcher
-        .overlaps(VIP)
-        .iter()
-        .filter(|(_, to, _)| *to > since)
-        .map(|(from, to, _)| *to - (*from).max(since))
-        .sum()
-}
-
-fn stop_and_return(kind: Kind) -> Result<Vec<(&'static str, f64)>> {
-    let mut p = pair(kind)?;
-    let t = Instant::now();
-    p.one.terminate();
-    p.client.wait_answer_by("node2", secs(8))?;
-    p.one.wait_exit(secs(10))?;
-    p.client.wait_answer(secs(2))?;
-    let stop = p.client.report(t, Instant::now())?;
-    let t = Instant::now();
-    let node = p.lan.node("node1");
-    // keepalived's HAProxy was never stopped
-    p.one = match kind {
-        Kind::Vipd => start(kind, &node, 100, &mut Vec::new())?,
-        Kind::Keepalived => Daemon::start(kind, &node, &[router(100)])?,
-    };
-    p.client.wait_answer_by("node1", secs(10))?;
-    std::thread::sleep(secs(1)); // the requests that hang in the preemption come to their end
-    let back = p.client.report(t, Instant::now())?;
-    Ok(vec![
-        ("graceful stop: longest silence, ms", ms(stop.silence)),
-        (
-            "graceful stop: failed requests and SYNs sent again",
-            (stop.failures() + stop.syn_retransmits) as f64,
+    }
+    let late = figures::millis(lateness.worst());
+    let tail = format!(
+        "{:.0} s; an idle thread was late by {late:.1} ms at the most",
+        begun.elapsed().as_secs_f64()
+    );
+    println!("\n{}\n{tail}", table.text());
+    std::fs::write(
+        Path::new(OUT).join("figures.json"),
+        format!(
+            "{{\n  \"machine\": {{\n{},\n    \"lateness\": {}\n  }},\n  \"rows\": [\n{}\n  ]\n}}\n",
+            machine::json(&about),
+            figures::quoted(&tail),
+            table.json()
         ),
-        ("preemption: longest silence, ms", ms(back.silence)),
-        ("preemption: failed requests and SYNs sent again", (back.failures() + back.syn_retransmits) as f64),
-    ])
+    )?;
+    let pictures = [
+        ("silence", "The longest silence that the client noticed, each round", ": longest silence, ms", "ms"),
+        ("nobody", "No node answered for the address, each round", ": no node answered, ms", "ms"),
+        ("cpu", "CPU in 10 s, each round", ": CPU, ms in 10 s", "ms"),
+        ("late", "Adverts each 100 ms: late by at most, each round", "late by at most, ms", "ms"),
+        ("memory", "Anonymous memory, each round", ": anonymous memory, KiB", "KiB"),
+    ];
+    for (name, title, ending, unit) in pictures {
+        if let Some(svg) = plot::distribution(title, ending, unit, &table) {
+            std::fs::write(Path::new(OUT).join(format!("{name}.svg")), svg)?;
+        }
+    }
+    println!("figures and pictures: {OUT}/");
+    ensure!(
+        lost.is_empty(),
+        "rounds that came to nothing, of which nothing is in the table:\n{}",
+        lost.join("\n")
+    );
+    Ok(())
 }
 
-fn kill(kind: Kind) -> Result<Vec<(&'static str, f64)>> {
-    let p = pair(kind)?;
-    let t = Instant::now();
-    // All of its processes: keepalived's parent would tell its child, or start it again.
-    p.one.kill_tree();
-    p.watcher.wait_change(VIP, "node2", true, t, secs(8))?;
-    p.client.wait_answer_by("node2", secs(8))?;
-    std::thread::sleep(secs(3));
-    let report = p.client.report(t, Instant::now())?;
-    Ok(vec![
-        ("kill -9: two holders in the 3 s after the takeover, ms", ms(overlap(&p, t))),
-        ("kill -9: no holder, ms", ms(p.watcher.longest_gap(VIP, t))),
-        ("kill -9: longest silence, ms", ms(report.silence)),
-    ])
-}
-
-fn cut(kind: Kind) -> Result<Vec<(&'static str, f64)>> {
-    let p = pair(kind)?;
-    let last = p.capture.wait_advert("node1", 51, Instant::now(), secs(3))?.at;
-    let t = Instant::now();
-    p.lan.node("node1").cut()?;
-    let first = p.capture.wait_advert("node2", 51, t, secs(8))?.at;
-    p.client.wait_answer_by("node2", secs(8))?;
-    Ok(vec![("cable cut: last advert to the successor's first, ms (theory 3613.3)", ms(first - last))])
-}
-
-/// PSS and CPU time of a master of `count` virtual routers.
-fn cost(kind: Kind, count: u8) -> Result<Vec<(&'static str, f64)>> {
-    let lan = Lan::new(&[("node1", "192.168.30.116/16")])?;
-    let watcher = Watcher::start(&lan)?;
-    let node = lan.node("node1");
-    let routers: Vec<Router> =
-        (1..=count).map(|i| Router::new(i, 100, &format!("192.168.40.{i}/16"))).collect();
-    let daemon = Daemon::start(kind, &node, &routers)?;
-    watcher.wait_holder(&format!("192.168.40.{count}"), "node1", secs(20))?;
-    // Over the second burst of announcements and a while of nothing but adverts.
-    let pids = node.pids(if kind == Kind::Vipd { "vipd" } else { "keepalived" });
-    std::thread::sleep(secs(8));
-    let before = cpu(&pids);
-    std::thread::sleep(secs(10));
-    let used = cpu(&pids) - before;
-    ensure!(daemon.is_alive(), "it has died");
-    let pss: u64 = pids.iter().map(|pid| pss(*pid)).sum();
-    Ok(if count == 1 {
-        vec![("1 virtual router: PSS, KiB", pss as f64), ("1 virtual router: CPU, ms in 10 s", ms(used))]
-    } else {
-        vec![
-            ("250 virtual routers: PSS, KiB", pss as f64),
-            ("250 virtual routers: CPU, ms in 10 s", ms(used)),
-        ]
-    })
-}
-
-/// Nanoseconds on a CPU (the first field of schedstat).
-fn cpu(pids: &[i32]) -> Duration {
-    let one = |pid: &i32| -> Option<u64> {
-        std::fs::read_to_string(format!("/proc/{pid}/schedstat"))
-            .ok()?
-            .split_whitespace()
-            .next()?
-            .parse()
-            .ok()
-    };
-    Duration::from_nanos(pids.iter().filter_map(one).sum())
-}
-
-fn pss(pid: i32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = text.lines().find_map(|l| l.strip_prefix("Pss:"));
-    line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+/// Both pairs stand ready, and what happens comes to one after the other. The picture is of the last round.
+fn round_of(scenario: &Scenario, advert_int: &'static str, round: u32, table: &mut Table) -> Result<()> {
+    let mut strips = Vec::new();
+    // All figures of a round or none.
+    let mut figures = Table::default();
+    for mut pair in Pair::both(advert_int)? {
+        let seen = scenario.run(&mut pair, round, &mut figures)?;
+        strips.push(plot::Strip::of(&pair, &seen));
+    }
+    bury_later();
+    table.append(figures);
+    let title = format!("{}, advert_int {advert_int}: the last round", scenario.what);
+    let name = format!("{}-{advert_int}.svg", scenario.name);
+    std::fs::write(Path::new(OUT).join(name), plot::scenario(&title, &strips))?;
+    Ok(())
 }

@@ -82,6 +82,16 @@ impl Prober {
     }
 }
 
+impl Prober {
+    /// Each question between two moments: when, and how many answered.
+    pub fn samples(&self, from: Instant, to: Instant) -> Vec<(Instant, usize)> {
+        self.asked.read(|asked| {
+            let hits = asked.iter().filter(|(at, ..)| (from..=to).contains(at));
+            hits.map(|(at, _, macs)| (*at, *macs)).collect()
+        })
+    }
+}
+
 impl Drop for Prober {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);

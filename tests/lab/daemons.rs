@@ -263,7 +263,7 @@ impl Keepalived {
             let _ = std::fs::remove_file(&file);
             file
         };
-        let mut cmd = Command::new("keepalived");
+        let mut cmd = Command::new(keepalived_path());
         cmd.args(["-n", "-l", "-D", "-P", "-G", "-f"]).arg(path);
         cmd.arg("-p")
             .arg(pid("keepalived.pid"))
@@ -327,6 +327,11 @@ impl Deref for Daemon {
             Daemon::Keepalived(daemon) => daemon,
         }
     }
+}
+
+/// The keepalived to use: `$KEEPALIVED`, or the one on the path.
+pub fn keepalived_path() -> String {
+    std::env::var("KEEPALIVED").unwrap_or_else(|_| "keepalived".to_owned())
 }
 
 /// The HAProxy to use: `$HAPROXY`, or Debian's.

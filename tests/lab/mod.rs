@@ -51,7 +51,7 @@ pub use arp::Prober;
 pub use client::{Client, Report, Request};
 pub use daemons::{
     Daemon, Haproxy, Keepalived, Kind, Occupant, Router, Vipd, haproxy_cfg, haproxy_path, haproxy_start_time,
-    vipd_path,
+    keepalived_path, vipd_path,
 };
 pub use flood::{Flood, Target, bad_frames};
 pub use host::Host;
@@ -60,8 +60,8 @@ pub use lan::{Lan, Node, bury_later};
 pub use late::{Jitter, bound, daemons_late, late, measure, standstill, words as lateness};
 pub use load::{Burn, Scheduling, Timers};
 pub use proc::{Line, Log, Proc};
-pub use stall::{Freezer, Starvation};
-pub use sys::{attach_filter, realtime as with_priority, without_nfnetlink};
+pub use stall::{Freezer, Group, Starvation};
+pub use sys::{attach_filter, realtime as with_priority, vrrp_socket, without_nfnetlink};
 pub use watcher::{Change, Watcher};
 pub use wire::{Advert, Capture, Seen, What, advert, arp_request, checksum, tcp_syn};
 

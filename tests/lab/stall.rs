@@ -9,17 +9,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// A control group (version 2) that freezes what is in it.
-pub struct Freezer {
-    group: PathBuf,
+/// A control group (version 2), and processes in it.
+pub struct Group {
+    path: PathBuf,
     /// The group that they come from, as this program does.
     home: PathBuf,
     pids: Vec<i32>,
 }
 
-impl Freezer {
-    /// Makes it and moves the processes there; `Err` if this machine has none.
-    pub fn start(pids: &[i32]) -> Result<Freezer> {
+impl Group {
+    /// Makes it and moves the processes there; what they start from now on is in it as well. `Err` if this
+    /// machine has no such groups.
+    pub fn start(pids: &[i32]) -> Result<Group> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let mounts = std::fs::read_to_string("/proc/mounts")?;
         let root =
@@ -34,33 +35,61 @@ impl Freezer {
         let own = std::fs::read_to_string("/proc/self/cgroup")?;
         let home = own.lines().find_map(|l| l.strip_prefix("0::/")).unwrap_or_default();
         let (root, pids) = (Path::new(&root), pids.to_vec());
-        let freezer = Freezer { group: root.join(name), home: root.join(home), pids };
-        std::fs::create_dir(&freezer.group)
-            .map_err(|e| Error(format!("{}: {e}", freezer.group.display())))?;
-        freezer.put(&freezer.group)?;
-        std::fs::write(freezer.group.join("cgroup.freeze"), "1")?;
-        Ok(freezer)
+        let group = Group { path: root.join(name), home: root.join(home), pids };
+        std::fs::create_dir(&group.path).map_err(|e| Error(format!("{}: {e}", group.path.display())))?;
+        put(&group.path, &group.pids)?;
+        Ok(group)
     }
 
-    fn put(&self, group: &Path) -> Result<()> {
-        for pid in &self.pids {
-            std::fs::write(group.join("cgroup.procs"), pid.to_string())?;
+    /// The time on a CPU of all that is or was in it.
+    pub fn cpu(&self) -> Result<Duration> {
+        let text = std::fs::read_to_string(self.path.join("cpu.stat"))?;
+        let micros = text.lines().find_map(|l| l.strip_prefix("usage_usec ")?.parse().ok());
+        micros.map(Duration::from_micros).ok_or_else(|| Error(format!("cpu.stat: {text}")))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Whoever is in it now, those that have ended apart.
+        let now = std::fs::read_to_string(self.path.join("cgroup.procs")).unwrap_or_default();
+        let pids: Vec<i32> = now.lines().filter_map(|l| l.parse().ok()).collect();
+        let done = put(&self.home, &pids).and_then(|()| Ok(std::fs::remove_dir(&self.path)?));
+        // What somebody is still in, or a run that was killed, the next run sweeps away.
+        if done.is_err() {
+            eprintln!("lab: {} stays for now", self.path.display());
         }
-        Ok(())
+    }
+}
+
+fn put(group: &Path, pids: &[i32]) -> Result<()> {
+    for pid in pids {
+        std::fs::write(group.join("cgroup.procs"), pid.to_string())?;
+    }
+    Ok(())
+}
+
+/// A [`Group`] that stands still.
+pub struct Freezer(Group);
+
+impl Freezer {
+    /// Freezes these processes.
+    pub fn start(pids: &[i32]) -> Result<Freezer> {
+        let freezer = Freezer(Group::start(pids)?);
+        std::fs::write(freezer.0.path.join("cgroup.freeze"), "1")?;
+        Ok(freezer)
     }
 
     /// They run again.
     pub fn thaw(&self) -> Result<()> {
-        Ok(std::fs::write(self.group.join("cgroup.freeze"), "0")?)
+        Ok(std::fs::write(self.0.path.join("cgroup.freeze"), "0")?)
     }
 }
 
 impl Drop for Freezer {
     fn drop(&mut self) {
-        let done = self.thaw().and_then(|()| self.put(&self.home));
-        // What somebody is still in, or a run that was killed, the next run sweeps away.
-        if done.and_then(|()| Ok(std::fs::remove_dir(&self.group)?)).is_err() {
-            eprintln!("lab: {} stays for now", self.group.display());
+        if let Err(e) = self.thaw() {
+            eprintln!("lab: a group stays frozen: {e}");
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io::{Error, Result};
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -89,6 +89,17 @@ pub fn tcp_retransmits(fd: BorrowedFd) -> u32 {
         )
     };
     if rc == 0 { info.tcpi_total_retrans } else { 0 }
+}
+
+/// A raw socket for VRRP (IP protocol 112), for which nix has no name.
+pub fn vrrp_socket() -> Result<OwnedFd> {
+    // SAFETY: no pointers are passed.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 112) };
+    if fd < 0 {
+        return Err(Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Attaches a classic BPF program to a socket.
