@@ -39,12 +39,13 @@ CARGO ?= cargo
 # Tests and demo drive the program that is shipped, not a debug build of it.
 with_vipd = VIPD='$(CURDIR)/target/vipd'
 scripts = .ci/run .build/*.sh tests/*.sh tests/fuzz/*.sh $(addprefix rootfs/,init etc/init.d/rcS usr/sbin/config usr/share/udhcpc/default.script)
+version = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 share = $(DESTDIR)$(PREFIX)/share/vipd
 man = $(DESTDIR)$(PREFIX)/share/man
 # The init files name /usr/sbin/vipd; with another PREFIX they have to say so.
 put = sed 's|/usr/sbin/vipd|$(PREFIX)/sbin/vipd|g'
 
-.PHONY: all help deps check test demo bench soak fuzz image install init-none init-busybox init-openrc init-systemd uninstall oci container-test clean
+.PHONY: all help deps check test demo bench soak fuzz image install init-none init-busybox init-openrc init-systemd uninstall oci container-test dist deb clean
 # `deps` and `all` may both run apt-get; cargo uses all cores anyway.
 .NOTPARALLEL:
 
@@ -139,6 +140,14 @@ oci: all ## target/vipd-oci.tar, an OCI image from scratch with vipd and a stati
 container-test: oci ## pairs of containers on this machine's Docker engine, with Compose (root): stop, kill, pause, crash: 1.5 min
 	@.build/deps.sh
 	@tests/containers.sh
+
+# As the last commit has it: the same commit gives the same bytes.
+dist: ## target/vipd-VERSION.tar.gz, the source: at once
+	@git -c tar.umask=0022 archive --prefix=vipd-$(version)/ HEAD | gzip -9n >target/vipd-$(version).tar.gz
+	@wc -c target/vipd-$(version).tar.gz && sha256sum target/vipd-$(version).tar.gz
+
+deb: all ## target/vipd_VERSION_ARCH.deb, for Debian and its like; lintian judges it if it is installed: 5 s after the build
+	@.build/deb.sh
 
 clean: ## remove target/: at once
 	rm -rf target
