@@ -1,6 +1,6 @@
 #!/bin/sh
-# deb.sh: installs, upgrades, removes and purges the package that `make deb` has made, with a copy of this
-# machine's files in between (overlay mounts in a mount namespace: what is written is gone). Wants root, Debian.
+# deb.sh: installs, upgrades, removes and purges the package that `make deb` has made. What it writes is gone
+# afterwards (overlay mounts in a mount namespace). Wants root and Debian.
 set -eu
 cd "$(dirname "$0")/.."
 if [ "${1:-}" != inside ]; then exec unshare --mount --propagation private "$0" inside; fi
