@@ -46,7 +46,11 @@ impl Node {
         if !router.is_master() {
             // It was given up earlier in this very turn, an owner's too, or is outranked and has one word
             // left.
-            return self.routers[i].may_send_farewell(decided, now);
+            let may = self.routers[i].may_send_farewell(decided, now);
+            if !may {
+                self.end_last_word(i);
+            }
+            return may;
         }
         if router.is_owner() {
             return true;
@@ -135,6 +139,7 @@ impl Node {
             return;
         }
         self.lease_renewed(router, before);
+        self.end_last_word(router);
         let i = &mut self.routers[router];
         if i.is_master() && !i.machine.is_soliciting() {
             if i.machine.advertised() {

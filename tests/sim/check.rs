@@ -54,6 +54,8 @@ use vipd::vrrp::machine::{Kind, Master, Why};
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     pub sent_id: u64,
+    /// The last advert of any that did not say goodbye.
+    pub left: Option<u64>,
     /// The last advert of a master: when, and its number.
     last_sent: Option<u64>,
     last_id: u64,
@@ -173,9 +175,13 @@ impl World {
         let (min_down_interval, race) = (self.plan.routers[r].min_down_interval(), self.race(r));
         let router = &p.node.routers[r];
         let unsent = self.hosts[h].unsent;
+        let fenced = self.is_fenced(h, r);
         let f = &mut self.hosts[h].facts[r];
         f.sent_id += 1;
         let id = f.sent_id;
+        if priority != 0 {
+            f.has_left(local);
+        }
         if priority != 0 && !router.is_master() && self.mutant != Mutant::Sleepwalks {
             let own = Master { src: router.machine.params.own, priority };
             let rank = |m: Master| (m.priority, m.src);
@@ -190,6 +196,7 @@ impl World {
             return id;
         }
         let reigned = std::mem::replace(&mut f.reigns, priority != 0);
+        let last = f.last_sent;
         if priority == 0 {
             return id;
         }
@@ -201,6 +208,10 @@ impl World {
         }
         // A question whether there is a successor, and nobody came: the mastership goes on.
         let same = f.term == Some(router.since);
+        // The kernel lets no advert pass that comes after the end of the lease.
+        let ended = fenced
+            && last.is_some_and(|s| local >= s + min_down_interval)
+            && (same && !router.machine.is_soliciting() || !same && router.why == Why::Resumed);
         let unlawful = router.why == Why::Resumed && f.term.is_some() && !reigned && !same;
         f.hold_since = None;
         // Between `may_advertise` and the send; or a master whose adverts could not be sent, and who has
@@ -216,6 +227,9 @@ impl World {
         (f.term, f.last_sent, f.last_id) = (Some(router.since), Some(local), id);
         if unlawful {
             self.fail(h, format!("V{r} resumes although it had let go"));
+        }
+        if ended {
+            self.fail(h, format!("V{r} advertises after its lease"));
         }
         if let Some(b) = binding {
             let (why, ms) = (router.why, (local - b.at) / MS);
@@ -275,6 +289,7 @@ impl World {
         let local = self.local(h, t);
         let router = &self.plan.routers[r];
         let (leased, handover) = (router.leased, router.handover);
+        let fenced = self.is_fenced(h, r);
         let fresh = p.node.addrs.terms(r).fresh.as_nanos() as u64;
         let f = &mut self.hosts[h].facts[r];
         let soliciting = p.node.routers[r].machine.is_soliciting();
@@ -295,7 +310,7 @@ impl World {
         } else {
             (f.hold_op, f.hold_since) = (None, None);
             let age = f.last_sent.map(|s| local - s);
-            if leased && age.is_none_or(|a| a > fresh + MS) {
+            if leased && !fenced && age.is_none_or(|a| a > fresh + MS) {
                 f.window = t + 5 * MS;
                 if !p.caught {
                     let age = age.map(|a| a / MS);
@@ -306,28 +321,34 @@ impl World {
                 }
             }
         }
-        if !was {
+        self.lease_ends_in_time(h, p, t, r);
+        if !was && self.answers(h, t, r, op.addr) {
             self.appears(h, t, r, op.addr);
         }
     }
 
-    /// A machine has a VIP that it did not have.
-    fn appears(&mut self, h: usize, t: u64, r: usize, addr: IpAddr) {
-        if self.rests(t) {
+    /// A machine answers for a VIP for which it did not.
+    pub fn appears(&mut self, h: usize, t: u64, r: usize, addr: IpAddr) {
+        // Where ticks can stand still for as long as a lease, one ends now and then and is opened again.
+        let lapses = self.is_fenced(h, r) && !self.is_safe(h, r);
+        if self.rests(t) && !lapses {
             self.fail(h, format!("at rest: {addr} is added"));
         }
-        let router = &self.plan.routers[r];
-        if !router.safe() || self.plan.spread > 400_000 {
+        if self.plan.spread > 400_000 {
             return;
         }
-        for y in (0..self.hosts.len()).filter(|y| *y != h) {
+        for y in 0..self.hosts.len() {
+            if y == h || !self.is_safe(y, r) {
+                continue;
+            }
             let other = &self.hosts[y];
             let handing = other.facts[r].hold_op.is_some()
                 || other.proc.as_ref().is_some_and(|p| {
                     let router = &p.node.routers[r];
                     router.hold.is_some() || router.machine.is_soliciting()
                 });
-            if !self.connected(h, y) || !other.kernel.has_tagged(addr) || handing {
+            let removed = other.kernel.fence.removed.is_some();
+            if !self.connected(h, y) || !self.answers(y, t, r, addr) || handing || removed {
                 continue;
             }
             let (mine, theirs) = (&self.hosts[h].facts[r], &other.facts[r]);
@@ -344,7 +365,8 @@ impl World {
     pub fn vanished(&mut self, h: usize, t: u64, addr: IpAddr) {
         let IpAddr::V4(a) = addr else { return };
         let Some(r) = (a.octets()[3] as usize).checked_sub(200).map(|n| n / 4) else { return };
-        if self.rests(t) {
+        let served = !self.is_fenced(h, r) || self.has_lease(h, t, r);
+        if self.rests(t) && served {
             self.fail(h, format!("at rest: {addr} is gone"));
         }
         self.outlives(h, t, r, addr);
@@ -360,7 +382,7 @@ impl World {
             (None, Some(at)) => (at + router.outlives(), "advert"),
             _ => return,
         };
-        if router.leased && local > bound + MS && t > f.window {
+        if router.leased && !self.is_fenced(h, r) && local > bound + MS && t > f.window {
             let ms = (local - bound) / MS;
             self.fail(h, format!("{addr} outlived its last {what}: {ms} ms more than it may"));
         }
@@ -413,6 +435,7 @@ impl World {
                 }
             }
         }
+        self.watch_fence(h, p, t);
         if p.caught || p.first_turn {
             (p.caught, p.first_turn) = (false, false);
         }
@@ -454,6 +477,14 @@ impl World {
         let each = self.plan.machines[h].cfg.vrrp.iter().enumerate();
         each.map(|(r, v)| {
             let f = &host.facts[r];
+            if self.is_fenced(h, r) {
+                let interval = self.plan.routers[r].interval;
+                let master = f.killed.is_some() && host.memory[r] == Some(Memory::Master);
+                return master
+                    && host.kernel.fence.removed.is_none()
+                    && interval >= 100 * MS
+                    && self.lease_lasts(h, r, 30 * MS);
+            }
             let recent = f.killed.is_some_and(|k| self.now < k + 400 * MS);
             let fresh = f.last_sent.is_some_and(|s| self.local(h, self.now) < s + 1400 * MS);
             recent
@@ -564,13 +595,17 @@ impl World {
                     let lost = |h: usize| {
                         self.hosts[h].proc.is_none() && (!leased || self.plan.machines[h].owner && r == 0)
                     };
-                    let has = |h: &usize| self.hosts[*h].kernel.has(addr) && !lost(*h);
+                    let has = |h: &usize| match self.is_fenced(*h, r) {
+                        true => *h == m || self.answers(*h, self.now, r, addr),
+                        false => self.hosts[*h].kernel.has(addr) && !lost(*h),
+                    };
                     let holders: Vec<usize> = part.iter().copied().filter(has).collect();
                     if holders != [m] {
                         let text = format!("at rest, {when}: {addr} is on {holders:?}, master is node{m}");
                         return self.fail(m, text);
                     }
                     self.asks_the_right_one(m, addr);
+                    self.master_answers(m, r, addr);
                 }
             }
         }

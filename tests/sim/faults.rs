@@ -33,6 +33,7 @@ impl World {
                 h.memory.fill(None);
                 h.sequences.fill(None);
                 h.kernel.addrs.clear();
+                h.kernel.fence.reset();
                 h.kernel.check += 1;
                 let fast = (i128::from(now) * i128::from(rate) / 1_000_000_000) as i64;
                 h.clock = 5 * SEC as i64 - now as i64 - fast;
@@ -85,6 +86,7 @@ impl World {
                     self.at(self.now + 50 * US, Ev::Netlink { h: host, msg });
                 }
             }
+            Fault::Flush { host } => self.flush_ruleset(host),
             Fault::HaproxyDies { host } => self.kill_haproxy(host),
             Fault::HaproxyHangs { host } => {
                 if self.hosts[host].haproxy.serves() {

@@ -5,6 +5,7 @@
 //! timer be is bounded by what was measured (src/config/lease.rs): 1.7 s for a lease of 1 s, 2.25 s for 2 to
 //! 16 s.
 
+use crate::fence::Fence;
 use crate::rng::Rng;
 use std::net::{IpAddr, Ipv4Addr};
 use vipd::lease::{Op, OpKind, TAG};
@@ -12,7 +13,7 @@ use vipd::wire::rtnl;
 
 pub const ETH0: u32 = 2;
 const HZ: u64 = 250;
-const JIFFY: u64 = 1_000_000_000 / HZ;
+pub const JIFFY: u64 = 1_000_000_000 / HZ;
 
 /// How busy the CPU is that runs the timer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,6 +48,7 @@ pub struct Kernel {
     /// Local time of the next check, and its number: an older one that is still queued does not count.
     pub check_at: Option<u64>,
     pub check: u64,
+    pub fence: Fence,
 }
 
 /// The most that was measured, in nanoseconds.

@@ -10,6 +10,7 @@
 
 mod check;
 mod faults;
+mod fence;
 mod forger;
 mod haproxy;
 mod kernel;

@@ -50,6 +50,20 @@ pub enum Mutant {
     Credulous,
     /// What was heard before is forgotten.
     ForgetsMarks,
+    /// A lease in nf_tables is one tick too long.
+    TermTooLong,
+    /// It is renewed by an advert that did not go out.
+    RenewsUnsent,
+    /// It is closed when the addresses have been removed, not before.
+    ClosesLate,
+    /// More is made of what was left of it than that.
+    RestTooLong,
+    /// What was left of another one is taken for it.
+    ForeignRest,
+    /// The kernel does not refuse an advert whose lease has ended.
+    LetsLateAdvertsPass,
+    /// Tables that somebody removed stay away.
+    LeavesTablesGone,
 }
 
 impl Mutant {
@@ -79,6 +93,13 @@ impl Mutant {
         ("spins", Mutant::Spins, "spins"),
         ("credulous", Mutant::Credulous, "was believed"),
         ("forgets-marks", Mutant::ForgetsMarks, "was believed"),
+        ("term-too-long", Mutant::TermTooLong, "outlasts"),
+        ("renews-unsent", Mutant::RenewsUnsent, "outlasts"),
+        ("closes-late", Mutant::ClosesLate, "still answers"),
+        ("rest-too-long", Mutant::RestTooLong, "outlasts"),
+        ("foreign-rest", Mutant::ForeignRest, "outlasts"),
+        ("lets-late-adverts-pass", Mutant::LetsLateAdvertsPass, "after its lease"),
+        ("leaves-tables-gone", Mutant::LeavesTablesGone, "are not back"),
     ];
 
     pub fn named(name: &str) -> Option<Mutant> {

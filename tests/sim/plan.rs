@@ -56,6 +56,8 @@ pub struct Machine {
     pub latency: u64,
     pub starts: u64,
     pub owner: bool,
+    /// Its kernel keeps leases in nf_tables, and they are wanted.
+    pub fence: bool,
     /// How far its wall clock is ahead of the slowest.
     pub skew: u64,
 }
@@ -128,6 +130,10 @@ pub enum Fault {
     DeleteVip {
         host: usize,
     },
+    /// Somebody flushes nf_tables.
+    Flush {
+        host: usize,
+    },
     HaproxyDies {
         host: usize,
     },
@@ -189,7 +195,10 @@ impl Plan {
     pub fn new(rng: &mut Rng) -> Self {
         // Of its own, so that a seed means what it did without.
         let mut own = Rng::new(rng.clone().next());
-        let signed = own.chance(300);
+        let signed = own.chance(150);
+        // All, none, or each as its kernel is.
+        let fences = own.pick(&[0, 0, 0, 500, 1000, 1000, 1000]);
+        let flushes = own.chance(200);
         let hosts = rng.pick(&[2, 2, 2, 2, 3, 3, 3, 4, 5]);
         let count = rng.pick(&[1, 1, 1, 1, 2, 2, 3]);
         let haproxy = rng.chance(300);
@@ -244,8 +253,11 @@ impl Plan {
                 if !make_before_break {
                     text.push_str("make_before_break = no\n");
                 }
-                if !leased {
-                    text.push_str("lease = off\n");
+                match (leased, fences) {
+                    (false, _) => text.push_str("lease = off\n"),
+                    (true, 0) => text.push_str("lease = address\n"),
+                    (true, 1000) if signed => text.push_str("lease = fence\n"),
+                    _ => {}
                 }
                 if haproxy && !track {
                     text.push_str("track_haproxy = no\n");
@@ -275,6 +287,7 @@ impl Plan {
                     latency: rng.pick(&[30 * US, 100 * US, 100 * US, 500 * US]),
                     starts: if rng.chance(700) { rng.below(50 * MS) } else { rng.below(3 * SEC) },
                     owner: owner == Some(h),
+                    fence: leased && own.chance(fences),
                     skew: if signed { own.below(2 * SEC) } else { 0 },
                 }
             })
@@ -301,11 +314,23 @@ impl Plan {
             spread: 2 * rates.unsigned_abs(),
         };
         plan.fill(rng);
+        if flushes {
+            plan.flush(&mut own);
+        }
         plan
     }
 
     pub fn longest(&self) -> u64 {
         self.routers.iter().map(|r| r.interval).max().unwrap_or(SEC)
+    }
+
+    /// Somebody flushes nf_tables, often just before or after another fault.
+    fn flush(&mut self, rng: &mut Rng) {
+        let other = rng.below(self.faults.len() as u64) as usize;
+        let at = (self.faults[other].0 + rng.below(40 * MS)).saturating_sub(20 * MS);
+        let host = rng.below(self.machines.len() as u64) as usize;
+        self.faults.push((at.min(self.calm - 1), Fault::Flush { host }));
+        self.faults.sort_by_key(|(at, _)| *at);
     }
 
     fn fill(&mut self, rng: &mut Rng) {

@@ -7,6 +7,7 @@
 mod calls;
 
 use crate::check::Facts;
+use crate::fence::Call;
 use crate::haproxy::Ended;
 use crate::mutant::Mutant;
 use crate::plan::{MS, US};
@@ -17,6 +18,7 @@ use vipd::base::time::{Time, earlier};
 use vipd::haproxy::supervisor;
 use vipd::lease::Op;
 use vipd::node::{Clocks, Effect, Memory, Node, SETTLE, Step, TURN};
+use vipd::wire::nft;
 use vipd::wire::rtnl::Msg;
 
 /// An advert on its way.
@@ -36,6 +38,7 @@ pub enum Stage {
     // begin
     Dump,
     DumpEffects,
+    Fence,
     Adopt,
     EarlyRead,
     Begin,
@@ -59,17 +62,50 @@ pub enum Source {
     Arp,
     Probe,
     Pidfd,
+    /// Somebody has changed tables.
+    Fence,
 }
 
 /// The second half of something: this process may stand still before it.
 #[derive(Debug)]
 pub enum Half {
-    Send { router: usize, priority: u8, before: Time },
-    Sent { router: usize, priority: u8, before: Time, errno: i32 },
-    Carry { ops: Vec<Op>, before: Time },
-    Carried { results: Vec<(Op, i32)>, before: Time },
-    Announce { entry: usize },
-    Drain { source: Source, now: Time },
+    /// `again`: what the kernel has refused once.
+    Send {
+        router: usize,
+        priority: u8,
+        before: Time,
+        again: Option<Vec<u8>>,
+    },
+    Sent {
+        router: usize,
+        priority: u8,
+        before: Time,
+        errno: i32,
+    },
+    Carry {
+        ops: Vec<Op>,
+        before: Time,
+    },
+    Carried {
+        results: Vec<(Op, i32)>,
+        before: Time,
+    },
+    Announce {
+        entry: usize,
+    },
+    Fence(Call),
+    /// A lease is opened with what is left of it, for an advert that was refused.
+    Reopen {
+        router: usize,
+        ms: u64,
+        priority: u8,
+        before: Time,
+        bytes: Vec<u8>,
+    },
+    Drain {
+        source: Source,
+        now: Time,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -125,7 +161,11 @@ pub struct Proc {
     /// Busy until then.
     pub busy: u64,
     pub turns: (u64, u32),
-    remembered: Vec<bool>,
+    pub remembered: Vec<bool>,
+    /// What the tables of the leases are made of.
+    pub tables: nft::Plan,
+    pub flushed: bool,
+    pub late_closes: Vec<Call>,
     /// The clock before the sockets were read.
     read_at: Time,
     pub started: u64,
@@ -143,6 +183,7 @@ impl Proc {
             Source::Arp => !self.arp.is_empty(),
             Source::Probe => matches!(self.probe, Some((_, Some(_)))),
             Source::Pidfd => self.pidfd.is_some(),
+            Source::Fence => self.is_flushed(s),
         }
     }
 
@@ -154,8 +195,15 @@ impl Proc {
 /// Where `SETTLE` begins.
 const SETTLED: usize = TURN.len() - SETTLE.len();
 
-const SOURCES: [Source; 6] =
-    [Source::Netlink, Source::Signals, Source::Vrrp, Source::Arp, Source::Probe, Source::Pidfd];
+const SOURCES: [Source; 7] = [
+    Source::Netlink,
+    Source::Fence,
+    Source::Signals,
+    Source::Vrrp,
+    Source::Arp,
+    Source::Probe,
+    Source::Pidfd,
+];
 
 impl World {
     /// `Daemon::open`
@@ -200,6 +248,9 @@ impl World {
             busy: 0,
             turns: (0, 0),
             remembered: Vec::new(),
+            tables: nft::Plan::default(),
+            flushed: false,
+            late_closes: Vec::new(),
             read_at: now,
             started: self.now,
             first_turn: true,
@@ -265,7 +316,10 @@ impl World {
             if let Some((0, time)) = p.stall {
                 p.stall = None;
                 p.still = t + time;
-                p.caught = matches!(p.half, Some(Half::Carry { .. } | Half::Send { .. }));
+                p.caught = matches!(
+                    p.half,
+                    Some(Half::Carry { .. } | Half::Send { .. } | Half::Fence(_) | Half::Reopen { .. })
+                );
                 self.say(h, || {
                     let half = p.half.as_ref().map(|x| format!("{x:?}")).unwrap_or_default();
                     format!("stands still for {} ms at {:?} {half}", time / MS, p.stage)
@@ -285,6 +339,7 @@ impl World {
             self.say(h, || "vipd has ended".into());
             self.hosts[h].stopping = false;
             self.ends(h, &p, true);
+            self.remove_fence(h, &p, t);
             self.orphan_haproxy(h);
             return;
         }
@@ -321,12 +376,22 @@ impl World {
                 }
                 (None, Effects(i)) if i + 1 < TURN.len() => Step(i + 1),
                 (None, Effects(_)) => Jobs,
-                (None, _) => Adopt,
+                (None, _) => Fence,
             },
             Dump => {
                 p.node.set_wall_clock(now, self.wall(h, t));
                 self.dump(h, p, t);
                 DumpEffects
+            }
+            Fence => {
+                p.remembered = self.hosts[h].memory.iter().map(|m| *m == Some(Memory::Master)).collect();
+                match m {
+                    Mutant::ForgetsMastership => p.remembered.fill(false),
+                    Mutant::RemembersTooMuch => p.remembered.fill(true),
+                    _ => {}
+                }
+                self.open_fence(h, p, t);
+                Adopt
             }
             Adopt => {
                 // `Service::adopt`, then the state files
@@ -337,12 +402,6 @@ impl World {
                 }
                 for (r, file) in p.node.routers.iter_mut().zip(&self.hosts[h].sequences) {
                     r.auth.restore(file.as_deref());
-                }
-                p.remembered = self.hosts[h].memory.iter().map(|m| *m == Some(Memory::Master)).collect();
-                match m {
-                    Mutant::ForgetsMastership => p.remembered.fill(false),
-                    Mutant::RemembersTooMuch => p.remembered.fill(true),
-                    _ => {}
                 }
                 EarlyRead
             }
@@ -460,7 +519,7 @@ impl World {
             }
             Effect::Advert { router, priority, decided } => {
                 if m == Mutant::Sleepwalks || p.node.may_advertise(router, priority, decided, now) {
-                    p.half = Some(Half::Send { router, priority, before: now });
+                    p.half = Some(Half::Send { router, priority, before: now, again: None });
                 }
             }
             Effect::Addrs(mut ops) => {
@@ -470,7 +529,8 @@ impl World {
                 p.half = Some(Half::Carry { ops, before: now });
             }
             // No connections and no checks here.
-            Effect::Disconnect { .. } | Effect::Check { .. } | Effect::Fence(_) => {}
+            Effect::Disconnect { .. } | Effect::Check { .. } => {}
+            Effect::Fence(op) => self.fence(h, p, t, op),
             // Of a reload, which is not simulated.
             Effect::DisconnectVip { .. } | Effect::Forget { .. } | Effect::NewService => {}
             // And no virtual MAC.

@@ -84,10 +84,11 @@ impl Node {
 
     // ---- what follows from the actions of the state machines ----
 
-    /// A master is about to advertise: its lease runs before that.
+    /// A master is about to advertise, or one that was outranked and holds nothing any more has its last word:
+    /// its lease runs before that.
     pub(crate) fn open_lease(&mut self, i: usize, now: Time) {
         let Some((key, term)) = self.lease_key(i).zip(self.addrs.fence(i)) else { return };
-        if !self.routers[i].is_master() {
+        if !self.may_have_lease(i) {
             return;
         }
         // With the virtual MAC the adverts leave by the macvlan, so that both tables see them.
@@ -97,7 +98,9 @@ impl Node {
         if self.routers[i].lease.end.is_some() {
             return;
         }
-        self.routers[i].lease.end = Some(now + term);
+        // After a flap only the advert that is to leave makes the others wait any longer.
+        let flap = self.routers[i].flap_until.filter(|t| now < *t);
+        self.routers[i].lease.end = Some(flap.map_or(now + term, |t| t.min(now + term)));
         if self.addrs.of(i).any(|(e, _)| self.addrs.is_shared(e)) {
             // They are behind the lease of the one that hands them over.
             self.refence();
@@ -110,6 +113,18 @@ impl Node {
     pub(crate) fn release(&mut self, i: usize) {
         self.close_lease(i);
         self.addrs.release(i);
+    }
+
+    /// Nothing is served by a lease of one that holds nothing.
+    fn may_have_lease(&self, i: usize) -> bool {
+        self.routers[i].is_master() || !self.addrs.holds_any(i)
+    }
+
+    /// The last word was said, or is not to be said.
+    pub(crate) fn end_last_word(&mut self, i: usize) {
+        if !self.routers[i].is_master() && self.routers[i].hold.is_none() {
+            self.close_lease(i);
+        }
     }
 
     fn close_lease(&mut self, i: usize) {
@@ -170,8 +185,8 @@ impl Node {
 
     /// Right before a lease is opened: this process may have stood still since that was decided.
     pub fn may_open(&self, i: usize, decided: Time, now: Time) -> bool {
-        let r = &self.routers[i];
-        r.is_master() && now.since(decided) < (r.cfg.advert_int / 4).max(SLOW_TURN)
+        let bound = (self.routers[i].cfg.advert_int / 4).max(SLOW_TURN);
+        self.may_have_lease(i) && now.since(decided) < bound
     }
 
     /// The kernel refused an advert, as it does without a lease: what may be left of that by the last advert

@@ -42,6 +42,7 @@ impl Unsent {
 impl Node {
     /// An advert went to nobody.
     pub fn unsent(&mut self, router: usize, now: Time) {
+        self.end_last_word(router);
         let i = &mut self.routers[router];
         i.unsent.last = true;
         if i.is_master() && i.group.is_some() && self.addrs.last_advert(router).is_none() {

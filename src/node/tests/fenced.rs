@@ -211,3 +211,49 @@ fn an_interface_that_is_gone_closes_it_and_one_that_came_back_is_another() {
     assert_eq!(w.plan.0.devices, [nft::Device { ifindex: 9, name: "eth0".to_owned() }]);
     assert_eq!(w.plan.0.routers[0].key, Key::new(9, false, 51));
 }
+
+#[test]
+fn the_last_word_of_one_that_was_outranked_has_a_lease_of_its_own() {
+    let mut w = elected(&one("make_before_break = no"));
+    w.take();
+    w.hear(PEER, 200);
+    w.settle();
+    let did = w.take();
+    assert!(matches!(did[..2], [Did::Fence(Op::Close { .. }), Did::Remove(0)]), "{did:?}");
+    w.run(ms(30));
+    let did = w.take();
+    let [Did::Fence(Op::Open { .. }), Did::Advert(0, 100), Did::Fence(Op::Close { .. })] = did[..] else {
+        panic!("{did:?}")
+    };
+    assert_eq!(w.node.lease_left(0, w.now), None);
+
+    // It is not said after all, or cannot be: what was opened for it is closed.
+    for fails in [false, true] {
+        let mut w = elected(&one("make_before_break = no"));
+        w.hear(PEER, 200);
+        w.settle();
+        w.take();
+        (w.pause_before_advert, w.sends_fail) = (Some(ms(if fails { 0 } else { 2000 })), fails);
+        w.run(ms(30));
+        assert!(matches!(w.take().last(), Some(Did::Fence(Op::Close { .. }))));
+        assert_eq!(w.node.lease_left(0, w.now), None);
+    }
+}
+
+#[test]
+fn after_a_flap_it_lasts_no_longer_than_the_others_wait() {
+    let mut w = elected(&one(""));
+    let last = w.last_advert[0].unwrap();
+    w.link(false);
+    w.settle();
+    w.run(ms(500));
+    w.sends_fail = true;
+    w.link(true);
+    w.settle();
+    assert_eq!((w.kind(), w.node.routers[0].why), (Kind::Master, Why::Resumed));
+    assert!(w.now + w.node.lease_left(0, w.now).unwrap() <= last + ms(3000));
+    w.now = last + ms(3001);
+    let decided = w.now;
+    assert!(!w.node.may_advertise(0, 100, decided, w.now), "somebody else may be master");
+    assert_eq!(w.kind(), Kind::Backup);
+}

@@ -1,6 +1,7 @@
 //! What the process asks of the kernel, and what it reads.
 
 use super::{Half, Proc, Signal, Source};
+use crate::fence::Call;
 use crate::forger::{HEARD, record};
 use crate::haproxy::Ended;
 use crate::kernel::ETH0;
@@ -19,15 +20,34 @@ impl World {
     pub(super) fn second_half(&mut self, h: usize, p: &mut Proc, t: u64, half: Half) {
         let now = self.clock(h, t);
         match half {
-            Half::Send { router, priority, before } => {
-                let mut bytes = Vec::new();
-                let errno = match p.node.encode_advert(router, priority, 0, now, &mut bytes) {
-                    None => libc::EADDRNOTAVAIL,
-                    Some(_) if !p.open => libc::ENODEV,
-                    Some(_) => self.send(h, p, t, router, priority, bytes),
+            Half::Send { router, priority, before, again } => {
+                let first = again.is_none();
+                let mut bytes = again.unwrap_or_default();
+                let encoded = !first || p.node.encode_advert(router, priority, 0, now, &mut bytes).is_some();
+                let errno = match encoded {
+                    false => libc::EADDRNOTAVAIL,
+                    true if !p.open => libc::ENODEV,
+                    true => self.send(h, p, t, router, priority, bytes.clone()),
                 };
-                p.half = Some(Half::Sent { router, priority, before, errno });
+                p.half = match errno {
+                    libc::EPERM if first => {
+                        let rest = p.node.lapsed(router, now);
+                        rest.map(|d| (d.as_millis() as u64).max(1)).map(|ms| Half::Reopen {
+                            router,
+                            ms,
+                            priority,
+                            before,
+                            bytes,
+                        })
+                    }
+                    _ => Some(Half::Sent { router, priority, before, errno }),
+                };
             }
+            Half::Reopen { router, ms, priority, before, bytes } => {
+                self.fence_called(h, p, t, Call::Open { router, ms });
+                p.half = Some(Half::Send { router, priority, before, again: Some(bytes) });
+            }
+            Half::Fence(call) => self.fence_called(h, p, t, call),
             Half::Sent { router, priority, before, errno } => {
                 if errno == 0 || self.mutant == Mutant::BelievesEverySend {
                     p.node.sent(router, priority, before);
@@ -43,7 +63,11 @@ impl World {
             Half::Carried { results, before } => p.node.addrs_done(before, now, &results),
             Half::Announce { entry } => {
                 let e = &p.node.addrs.entries[entry];
-                if let (std::net::IpAddr::V4(ip), Some(mac)) = (e.addr, p.node.links[e.link].mac) {
+                let passes =
+                    !self.is_fenced(h, e.router) || self.hosts[h].kernel.passes_arp(now.as_nanos(), e.router);
+                if let (std::net::IpAddr::V4(ip), Some(mac), true) =
+                    (e.addr, p.node.links[e.link].mac, passes)
+                {
                     self.broadcast(h, t, ip.into(), &arp::gratuitous(mac, ip));
                 }
             }
@@ -96,6 +120,7 @@ impl World {
                     p.node.supervise(now, Input::Answered { pid, info });
                 }
             }
+            Source::Fence => self.read_fence(h, p, t),
             Source::Pidfd => {
                 if let Some(e) = p.pidfd.take() {
                     self.exited(h, p, now, e);
