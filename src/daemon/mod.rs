@@ -134,7 +134,10 @@ pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
         daemon.turn()?;
         if let Some(status) = daemon.exit {
             let _ = runtime::remove_socket(path);
-            daemon.remove_fence();
+            // What the kernel did not remove stays behind the leases, which have ended.
+            if !daemon.node.holds_any() {
+                daemon.remove_fence();
+            }
             return Ok(status);
         }
     }

@@ -73,11 +73,15 @@ impl Node {
         }
     }
 
+    /// Whether any address is here that vipd has added.
+    pub fn holds_any(&self) -> bool {
+        (0..self.routers.len()).any(|i| self.addrs.holds_any(i))
+    }
+
     pub(super) fn progress_stop(&mut self, now: Time) {
         if let Life::Leaving { end } = self.life {
             let waiting = self.routers.iter().any(|i| i.hold.is_some());
-            let holding = (0..self.routers.len()).any(|i| self.addrs.holds_any(i));
-            if (waiting || holding) && now < end {
+            if (waiting || self.holds_any()) && now < end {
                 return;
             }
             self.life = Life::Stopping { end };

@@ -254,7 +254,10 @@ impl World {
         let signed = matches!(router.cfg.auth, Auth::Hmac(_));
         let replayed = signed && packet.priority != 0 && packet.id <= *newest;
         *newest = packet.id.max(*newest);
-        if replayed {
+        // One that waits in the socket for longer than its window is not believed.
+        let stale = matches!(&router.cfg.auth, Auth::Hmac(a) if a.time_window.is_some())
+            && p.still > self.now + 3 * SEC;
+        if replayed || stale {
             return;
         }
         if packet.priority == 0 {
@@ -596,7 +599,12 @@ impl World {
                         self.hosts[h].proc.is_none() && (!leased || self.plan.machines[h].owner && r == 0)
                     };
                     let has = |h: &usize| match self.is_fenced(*h, r) {
-                        true => *h == m || self.answers(*h, self.now, r, addr),
+                        // Of a dead machine whose tables somebody removed the address itself has to end.
+                        true => {
+                            let open = self.hosts[*h].proc.is_none()
+                                && self.hosts[*h].kernel.fence.removed.is_some();
+                            *h == m || self.answers(*h, self.now, r, addr) && !open
+                        }
                         false => self.hosts[*h].kernel.has(addr) && !lost(*h),
                     };
                     let holders: Vec<usize> = part.iter().copied().filter(has).collect();

@@ -208,7 +208,8 @@ impl World {
 
     /// Whether something would be answered if the address were there.
     pub fn has_lease(&self, h: usize, t: u64, r: usize) -> bool {
-        self.hosts[h].kernel.runs(self.clock(h, t).as_nanos(), r) != [false; 2]
+        let k = &self.hosts[h].kernel;
+        k.fence.removed.is_none() && k.runs(self.clock(h, t).as_nanos(), r) != [false; 2]
     }
 
     /// Somebody flushes all tables. The leases of a process that lives are its own, where the kernel knows
@@ -221,6 +222,9 @@ impl World {
         }
         fence.tables = None;
         fence.removed = Some(now);
+        if let Some(p) = &mut self.hosts[h].proc {
+            p.due.fill(false);
+        }
         let delay = self.rng.range(20 * US, 300 * US);
         self.at(now + delay, Ev::Flushed { h });
     }
@@ -295,7 +299,12 @@ impl World {
     pub fn fence_called(&mut self, h: usize, p: &mut Proc, t: u64, call: Call) {
         let local = self.clock(h, t).as_nanos();
         let answered = self.answered(h, t);
-        let closes = matches!(call, Call::Close { .. });
+        let of = match call {
+            Call::Open { router, .. } | Call::Extend { router, .. } | Call::Close { router, .. } => {
+                Some(router)
+            }
+            Call::Replace(_) => None,
+        };
         self.hosts[h].kernel.fence(local, &call);
         self.say(h, || format!("{call:?}"));
         p.half = match call {
@@ -308,8 +317,12 @@ impl World {
                 self.appears(h, t, r, addr);
             }
         }
-        if !closes {
-            (0..p.node.routers.len()).for_each(|r| self.lease_ends_in_time(h, p, t, r));
+        for r in (0..p.node.routers.len()).filter(|r| of.is_none_or(|of| of == *r)) {
+            // The lease of one that has let go is about to be closed.
+            let serves = p.node.routers[r].is_master() || p.node.routers[r].hold.is_some();
+            if serves && p.half.is_none() {
+                self.lease_ends_in_time(h, p, t, r);
+            }
         }
     }
 
@@ -392,7 +405,7 @@ impl World {
 
     /// vipd ends by itself: its tables go, and what it could not remove must not be served by that.
     pub fn remove_fence(&mut self, h: usize, p: &Proc, t: u64) {
-        if (0..p.node.routers.len()).any(|r| p.node.addrs.holds_any(r)) {
+        if p.node.holds_any() {
             return;
         }
         let answered = self.answered(h, t);

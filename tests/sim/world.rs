@@ -153,7 +153,7 @@ impl World {
                     jiffies_lag: m.jiffies_lag,
                     check_at: None,
                     check: 0,
-                    fence: Fence::new(m.jiffies_lag / MS % 2 == 0, m.clock),
+                    fence: Fence::new((m.jiffies_lag / MS).is_multiple_of(2), m.clock),
                 };
                 addresses(&mut kernel, h, m.owner, m.clock, &plan);
                 Host {
