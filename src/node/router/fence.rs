@@ -84,8 +84,8 @@ impl Node {
 
     // ---- what follows from the actions of the state machines ----
 
-    /// A master is about to advertise, or one that was outranked and holds nothing any more has its last word:
-    /// its lease runs before that.
+    /// A master is about to advertise, or one that was outranked and holds nothing any more has its last
+    /// word: its lease runs before that.
     pub(crate) fn open_lease(&mut self, i: usize, now: Time) {
         let Some((key, term)) = self.lease_key(i).zip(self.addrs.fence(i)) else { return };
         if !self.may_have_lease(i) {
