@@ -45,7 +45,7 @@ man = $(DESTDIR)$(PREFIX)/share/man
 # The init files name /usr/sbin/vipd; with another PREFIX they have to say so.
 put = sed 's|/usr/sbin/vipd|$(PREFIX)/sbin/vipd|g'
 
-.PHONY: all help deps check test demo bench soak fuzz image install init-none init-busybox init-openrc init-systemd uninstall oci container-test dist deb clean
+.PHONY: all help deps check test demo bench soak fuzz install init-none init-busybox init-openrc init-systemd uninstall oci container-test dist deb clean
 # `deps` and `all` may both run apt-get; cargo uses all cores anyway.
 .NOTPARALLEL:
 
@@ -87,9 +87,14 @@ soak: deps all ## a million seeds of the simulator, a table of faults, kills and
 fuzz: ## every decoder and the whole node against libFuzzer, nine targets: SECONDS=10 each: 1.5 min, 3 min the first time
 	CARGO='$(CARGO)' tests/fuzz/run.sh $(SECONDS)
 
+.PHONY: image vm-test apk
 image: all ## target/image: kernel, initrd and disk.img of an appliance that boots (Debian, x86-64): 20 s, and 3 min the first time
 	@.build/deps.sh image
 	@.build/image.sh
+
+vm-test: image ## two of these images under emulation, and what becomes of the address with each fault (root): 4 min
+	@.build/deps.sh vm
+	@tests/vm/run.py
 
 # Only if it is missing: `sudo make install` must not compile as root what the user has built.
 target/vipd:

@@ -31,59 +31,29 @@ def bridge():
     run("ip", "link", "set", "br0", "up")
 
 
-class VM:
-    """One appliance: a copy of disk.img with a configuration of its own."""
+class Machine:
+    """A virtual machine with its console in target/vm/NAME.log and a shell for the test on its second serial
+    line."""
 
-    def __init__(self, number, priority):
-        self.name, self.number = f"node{number}", number
-        self.tap, self.ip = f"tap{number}", f"192.168.30.{number}"
-        self.disk = WORK / f"{self.name}.img"
-        self.lines, self.process, self.control = [], None, None
-        run("ip", "tuntap", "add", self.tap, "mode", "tap")
-        run("ip", "link", "set", self.tap, "master", "br0", "up")
-        run("cp", "--sparse=always", IMAGE / "disk.img", self.disk)
-        ini = (TOP / "rootfs/etc/vipd.ini").read_text()
-        ini = ini.replace("router_id = node1", f"router_id = {self.name}")
-        ini = ini.replace("\npriority = 100", f"\npriority = {priority}")
-        # An emulated machine on a busy one is slow; that is not the subject.
-        ini = ini.replace("\nbinary =", "\nstart_timeout = 60\nrestart_grace = 10\nbinary =")
-        # A shell for the test on the second serial line, beside what an appliance runs.
-        shell = "stty raw -echo; echo ready; while read -r line; do eval \"$line\"; done"
-        self.config("vipd.ini", ini)
-        self.config("hostname", self.name + "\n")
-        self.config("inittab", (TOP / "init/inittab").read_text() + f"ttyS1::respawn:/bin/sh -c '{shell}'\n")
-        self.config("network/interfaces", f"auto eth0\niface eth0 inet static\n    address {self.ip}\n"
-                    "    netmask 255.255.255.0\n")
+    SHELL = ("ttyS1::respawn:/bin/sh -c 'stty raw -echo; echo ready; "
+             "while read -r line; do eval \"$line\"; done'\n")
 
-    def config(self, name, text):
-        self.put("/config/" + name, text.encode())
+    def __init__(self, name):
+        self.name, self.disk = name, WORK / f"{name}.img"
+        self.lines, self.process, self.control, self.monitor, self.ready = [], None, None, None, False
 
-    def put(self, name, data):
-        folder = os.path.dirname(name)
-        if folder not in ("", "/", "/config"):
-            run("mmd", "-D", "s", "-i", f"{self.disk}{PARTITION}", "::" + folder)
-        subprocess.run(["mcopy", "-o", "-i", f"{self.disk}{PARTITION}", "-", "::" + name], input=data,
-                       check=True)
-
-    def start(self, cable=True):
-        """Power on, without a network card if there is no cable."""
-        nic = ["-device", self.nic().replace("device_add ", "")] if cable else []
+    def power_on(self, *options):
         control, monitor = WORK / f"{self.name}.sh", WORK / f"{self.name}.monitor"
         self.lines = []
         self.on = time.time()
         self.process = subprocess.Popen(
             ["qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none", "-accel", "tcg",
-             "-machine", "pc", "-m", "128", "-serial", "stdio",
-             "-drive", f"file={self.disk},format=raw,if=virtio",
-             "-serial", f"unix:{control},server=on,wait=off",
+             "-machine", "pc", "-serial", "stdio", "-serial", f"unix:{control},server=on,wait=off",
              "-monitor", f"unix:{monitor},server=on,wait=off",
-             "-netdev", f"tap,id=n0,ifname={self.tap},script=no,downscript=no", *nic],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+             "-drive", f"file={self.disk},format=raw,if=virtio", *options],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=open(WORK / "qemu.log", "a"))
         threading.Thread(target=self.read, args=(self.process.stdout, self.lines), daemon=True).start()
         self.control, self.monitor, self.ready = self.connect(control), self.connect(monitor), False
-
-    def nic(self):
-        return f"device_add virtio-net-pci,netdev=n0,id=nic0,romfile=,mac=52:54:00:00:00:0{self.number}"
 
     @staticmethod
     def connect(path):
@@ -110,13 +80,18 @@ class VM:
         self.monitor.sendall(command.encode() + b"\n")
 
     def sh(self, command, seconds=60):
-        """Runs a command in the VM and returns what it wrote."""
+        """Runs a command in the machine and returns what it wrote."""
+        return self.run(command, seconds)[1]
+
+    def run(self, command, seconds=60):
+        """The same with its exit status."""
         if not self.ready:  # what is sent before that is lost
             self.hear(180, lambda said: said.endswith(b"ready\n"))
             self.ready = True
         self.control.sendall(f"{{ {command}; }} 2>&1; echo \"=== $?\"\n".encode())
         said = self.hear(seconds, lambda said: b"=== " in said and said.endswith(b"\n"))
-        return said.decode(errors="replace").rpartition("=== ")[0].strip()
+        text, _, status = said.decode(errors="replace").rpartition("=== ")
+        return int(status), text.strip()
 
     def hear(self, seconds, complete):
         said, end = b"", time.time() + seconds
@@ -125,6 +100,49 @@ class VM:
             assert ready, f"{self.name}: no answer from its shell, only {said!r}"
             said += self.control.recv(65536)
         return said
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class VM(Machine):
+    """One appliance: a copy of disk.img with a configuration of its own."""
+
+    def __init__(self, number, priority):
+        super().__init__(f"node{number}")
+        self.number, self.tap = number, f"tap{number}"
+        run("ip", "tuntap", "add", self.tap, "mode", "tap")
+        run("ip", "link", "set", self.tap, "master", "br0", "up")
+        run("cp", "--sparse=always", IMAGE / "disk.img", self.disk)
+        ini = (TOP / "rootfs/etc/vipd.ini").read_text()
+        ini = ini.replace("router_id = node1", f"router_id = {self.name}")
+        ini = ini.replace("\npriority = 100", f"\npriority = {priority}")
+        # An emulated machine on a busy one is slow; that is not the subject.
+        ini = ini.replace("\nbinary =", "\nstart_timeout = 60\nrestart_grace = 10\nbinary =")
+        self.config("vipd.ini", ini)
+        self.config("hostname", self.name + "\n")
+        self.config("inittab", (TOP / "init/inittab").read_text() + self.SHELL)
+        self.config("network/interfaces", "auto eth0\niface eth0 inet static\n"
+                    f"    address 192.168.30.{number}\n    netmask 255.255.255.0\n")
+
+    def config(self, name, text):
+        self.put("/config/" + name, text.encode())
+
+    def put(self, name, data):
+        folder = os.path.dirname(name)
+        if folder not in ("", "/", "/config"):
+            run("mmd", "-D", "s", "-i", f"{self.disk}{PARTITION}", "::" + folder)
+        subprocess.run(["mcopy", "-o", "-i", f"{self.disk}{PARTITION}", "-", "::" + name], input=data,
+                       check=True)
+
+    def start(self, cable=True):
+        """Power on, without a network card if there is no cable."""
+        nic = ["-device", self.nic().replace("device_add ", "")] if cable else []
+        self.power_on("-m", "128", "-netdev", f"tap,id=n0,ifname={self.tap},script=no,downscript=no", *nic)
+
+    def nic(self):
+        return f"device_add virtio-net-pci,netdev=n0,id=nic0,romfile=,mac=52:54:00:00:00:0{self.number}"
 
     def status(self):
         try:
@@ -138,10 +156,6 @@ class VM:
 
     def wait_state(self, state, seconds=120):
         return wait(seconds, f"{self.name} is not {state}", lambda: self.state() == state, 0.3)
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
 
 
 def wait(seconds, what, condition, pause=0.02):
@@ -220,9 +234,11 @@ class Wire:
         return wait(seconds, f"{name}: no {kinds} on the wire", lambda: self.answers(name, since, kinds))[0]
 
     def served(self, since, until=float("inf")):
-        """Requests that began within this time, as (answered, failed)."""
-        done = [body for start, _, body in list(self.http) if since <= start < until]
-        return sum(b is not None for b in done), sum(b is None for b in done)
+        """Requests that began within this time and have ended: how many failed, and words on all of them."""
+        done = [(end - start, body) for start, end, body in list(self.http) if since <= start < until]
+        good = [took for took, body in done if body]
+        bad = len(done) - len(good)
+        return bad, f"HTTP: {len(good)} answered (slowest {max(good) * 1000:.0f} ms), {bad} failed"
 
     def silence(self, since, until):
         """The longest time without an answer for the VIP."""
