@@ -100,7 +100,7 @@ impl World {
                 );
             }
         } else {
-            text += "[vrrp V4]\ninterface = none0\nvirtual_router_id = 51\nvirtual_ipaddress = 192.0.2.100/24\ntrack_haproxy = no\n";
+            text += "[vrrp V4]\ninterface = none0\nvirtual_router_id = 51\nvirtual_ipaddress = 192.0.2.100/24\ntrack_haproxy = no\nlease = address\n";
         }
         let config = Rc::new(schema::parse(&text).unwrap_or_else(|e| panic!("{e:?}")).0);
         let unix = [".haproxy-master", ".haproxy-stats"].map(|s| {

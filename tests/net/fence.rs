@@ -3,6 +3,7 @@
 
 use super::life::wait_until;
 use super::*;
+use std::net::Ipv6Addr;
 use std::process::Command;
 
 pub const TESTS: &[(&str, Test)] = &[
@@ -12,6 +13,8 @@ pub const TESTS: &[(&str, Test)] = &[
     ("fence_one_answers_when_vipd_stands_still_at_100_ms", |w| one_answers(w, "0.1", true, 8)),
     ("fence_respawn_resumes", respawn),
     ("fence_is_renewed_by_every_carrier", carriers),
+    ("fence_waits_for_no_unicast_peer", no_peer),
+    ("fence_lets_a_unicast_peer_come_back", peer_returns),
     ("fence_is_not_flushed", flushed),
     ("fence_is_mended_where_tables_have_no_owner", mended),
     ("fence_lets_a_backup_forward", forwards),
@@ -186,6 +189,66 @@ fn carriers(w: &World) -> Result<()> {
     let text = nft(&w.one, &["list", "ruleset"])?;
     let dropped = text.lines().filter(|l| l.contains("counter") && !l.contains("packets 0 "));
     println!("{:?}", dropped.collect::<Vec<_>>());
+    Ok(())
+}
+
+/// Unicast adverts wait in the kernel behind an entry of a neighbour that does not answer: none of them leaves
+/// by the interface, and ARP has to be answered all the same.
+fn no_peer(w: &World) -> Result<()> {
+    let (nobody, nobody6) =
+        (Ipv4Addr::new(192, 168, 30, 99), Ipv6Addr::new(0x2001, 0xdb8, 0x30, 0, 0, 0, 0, 99));
+    let (own, own6) = (w.one.addr(), Ipv6Addr::new(0x2001, 0xdb8, 0x30, 0, 0, 0, 0, 1));
+    w.one.ip(&format!("addr add {own6}/64 dev eth0 nodad"))?;
+    let six = Router::new(52, 100, "2001:db8:30::230").v3().advert_int("0.1").with("lease = fence");
+    let ah = Router::new(53, 100, "192.168.30.233/24").ah().with("lease = fence");
+    let routers = [
+        fenced(100, "0.1").unicast_between(own.into(), &[nobody.into()]),
+        six.unicast_between(own6.into(), &[nobody6.into()]),
+        ah.unicast_between(own.into(), &[nobody.into()]),
+    ];
+    let one = Vipd::run(&w.one, None, &routers)?;
+    for vrid in [51, 52, 53] {
+        one.wait_log(&format!("VI_{vrid}) {}", words::MASTER), ELECTION)?;
+    }
+    std::thread::sleep(ms(200));
+    let from = Instant::now();
+    let prober = Prober::start(&w.client, &[v4(VIP), Ipv4Addr::new(192, 168, 30, 233)])?;
+    std::thread::sleep(secs(4));
+    let (all, longest) = prober.nobody(from, Instant::now());
+    ensure!(longest <= ms(30), "nobody answered for {longest:?}, {all:?} in all");
+    let rests = rests(w)?;
+    ensure!(rests.len() == 2 * routers.len(), "leases: {rests:?}");
+    // What renews them in the kernel does not leave.
+    let left = w.capture.all(from, |s| s.node == "node1" && s.advert(VRID).is_some());
+    ensure!(left.is_empty(), "{} adverts left for nobody", left.len());
+    Ok(())
+}
+
+/// The entry of a peer that was away has no MAC address. Its own announcement fills it, and the adverts of the
+/// living master reach it in time.
+fn peer_returns(w: &World) -> Result<()> {
+    let run = |node: &Node, peer: &Node, priority| {
+        Vipd::run(node, None, &[fenced(priority, "0.1").no_preempt().unicast(node, &[peer])])
+    };
+    let one = run(&w.one, &w.two, 200)?;
+    one.wait_log(words::MASTER, ELECTION)?;
+    let two = run(&w.two, &w.one, 100)?;
+    two.wait_log(words::BACKUP, ELECTION)?;
+    for _ in 0..3 {
+        w.one.cut()?;
+        let mark = one.log().mark();
+        w.watcher.wait_holder(VIP, "node2", secs(2))?;
+        w.two.ip(&format!("neigh del {} dev eth0", w.one.addr()))?;
+        // Much longer than a lease.
+        std::thread::sleep(ms(1500));
+        let prober = prober(w)?;
+        let from = Instant::now();
+        w.one.mend()?;
+        one.log().wait_from(mark, words::BACKUP, secs(2))?;
+        std::thread::sleep(secs(2));
+        ensure!(one.log().wait_from(mark, words::MASTER, ms(1)).is_err(), "it took a living master's place");
+        always_one(&prober, from)?;
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use crate::sys::socket::{self, Kind};
 use crate::sys::{clock, runtime};
 use crate::wire::arp::{self, Arp};
 use crate::wire::ndp::{self, Na};
+use crate::wire::nft::NOBODY;
 use crate::wire::vrrp::IpInfo;
 use nix::errno::Errno;
 use std::net::IpAddr;
@@ -99,7 +100,7 @@ impl Daemon {
         if !self.node.may_advertise(router, priority, decided, before) {
             return;
         }
-        let mut any = false;
+        let mut from_any = None;
         let mac = self.node.advert_mac(router);
         // Behind the fence an advert leaves by the macvlan, which is up by now, and not as a frame: both
         // tables see it. Nobody has to see priority 0, and the macvlan may be down already.
@@ -117,16 +118,17 @@ impl Daemon {
                 sent = self.send_advert(link, advert, mac, from);
             }
             match sent {
-                Ok(()) => any = true,
+                Ok(()) => from_any = advert.map(|(src, _)| src),
                 Err(e) => self.node.send_failed(router, copy, before, e as i32),
             }
         }
         // One reachable peer is enough to count as sent.
-        if any {
-            self.node.sent(router, priority, before);
-        } else {
-            self.node.unsent(router, before);
+        let Some(src) = from_any else { return self.node.unsent(router, before) };
+        if fenced && self.node.routers[router].is_unicast() {
+            // It is dropped there, which is no error.
+            let _ = self.send_from(link, NOBODY, src);
         }
+        self.node.sent(router, priority, before);
     }
 
     /// The advert in `out`: its source and destination, the source of its frame if that is not the

@@ -39,12 +39,13 @@ pub(super) enum Meta {
 /// Where an offset counts from (`NFT_PAYLOAD_*`).
 #[derive(Clone, Copy)]
 pub(super) enum Base {
+    Link = 0,
     Network = 1,
     Transport = 2,
 }
 
 /// Register 1, of 16 octets, which every expression uses; `SECOND` holds what follows 4 octets in it.
-const FIRST: u32 = 1;
+pub(super) const FIRST: u32 = 1;
 pub(super) const SECOND: u32 = 9;
 
 /// What a set holds.

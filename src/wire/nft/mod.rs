@@ -17,7 +17,7 @@ mod ruleset;
 
 pub use build::{Batch, get_table};
 pub use parse::messages;
-pub use ruleset::{Device, Key, Plan, Router, attempt, close, get, open, reopen, replace};
+pub use ruleset::{Device, Key, NOBODY, Plan, Router, attempt, close, get, open, reopen, replace};
 
 use super::rtnl::IfName;
 

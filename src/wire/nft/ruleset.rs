@@ -12,7 +12,7 @@
 //!   map vip6 ADDRESS : goto rKEY                          chain eIF: egress of one interface, priority 0
 //!   map ll6 INTERFACE . ADDRESS : goto rKEY                 meta protocol arp: ARP sender vmap @arp4
 //!   chain pre: prerouting, priority -300                    meta l4proto 112 jump adv, 51 jump adv
-//!     ip daddr vmap @vip4
+//!     ip daddr vmap @vip4                                   ether saddr NOBODY drop
 //!     ip6 daddr vmap @vip6
 //!     iif . ip6 daddr vmap @ll6
 //!   chain post: postrouting, priority 250
@@ -45,9 +45,13 @@
 //! or from an address. `dead` asks the routing table: an address that another node holds is passed on by a
 //! router or a bridge. Neighbour advertisements need no rule of their own: the kernel sends them from the
 //! address itself. An advert of priority 0 leaves and renews nothing.
+//!
+//! An advert to a unicast peer may wait behind a neighbour that does not answer, and does not get to the
+//! egress of its interface. A copy of it renews the lease there, in a frame whose source is [`NOBODY`]: that
+//! frame goes no further.
 
 use super::Family;
-use super::build::{Base, Batch, Elements, Meta, SECOND, Verdict, get_lease};
+use super::build::{Base, Batch, Elements, FIRST, Meta, SECOND, Verdict, get_lease};
 use std::net::IpAddr;
 
 /// What tells the leases of two virtual routers apart: the interface of its adverts, their family, and the
@@ -114,6 +118,9 @@ pub struct Plan {
 const AH_LEN: u32 = 24;
 const VRRP: u8 = 112;
 const AH: u8 = 51;
+/// The source of a frame that renews a lease in `netdev` and does not leave: the broadcast address, which is
+/// no frame's. (Zeros are those of the loopback interface.)
+pub const NOBODY: [u8; 6] = [0xff; 6];
 
 /// The tables as they are to be, in place of what is there: nothing in between is ever in force. `rest` is
 /// what is left of the lease of a router, by its index, in milliseconds. Both tables are replaced, or made,
@@ -284,6 +291,11 @@ fn netdev(b: &mut Batch<'_>, devices: &[Device]) {
         b.verdict_map("arp4");
         b.end_rule();
         to_adverts(b, f, &chain);
+        b.rule(f, &chain);
+        b.payload(Base::Link, 6, 6, FIRST);
+        b.equal(&NOBODY);
+        b.verdict(Verdict::Drop, None);
+        b.end_rule();
     }
 }
 
