@@ -33,6 +33,7 @@ impl Daemon {
             Effect::DisconnectVip { entry } => self.disconnect_vips(&[entry]),
             Effect::Announce { entry } => self.announce(entry),
             Effect::AnnounceSource { router } => self.announce_source(router),
+            Effect::ForgetUnanswered { ifindex } => self.net.netlink.forget_unanswered(ifindex),
             Effect::Probe { entry } => self.probe(entry),
             Effect::Remember { router, memory } => self.remember(router, memory),
             Effect::Forget { name } => self.forget(&name),

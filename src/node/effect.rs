@@ -31,6 +31,8 @@ pub enum Effect {
     Announce { entry: usize },
     /// Announce the source address of a virtual router's adverts.
     AnnounceSource { router: usize },
+    /// Forget the neighbours that did not answer on an interface while it had no carrier.
+    ForgetUnanswered { ifindex: u32 },
     /// Ask whether somebody else has it.
     Probe { entry: usize },
     /// Keep in the state file what a restarted vipd must know.

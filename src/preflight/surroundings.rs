@@ -35,7 +35,7 @@ impl Host {
     /// Reads the kernel's tables.
     pub fn read() -> nix::Result<Self> {
         let (mut names, mut found) = (Vec::new(), Vec::new());
-        Netlink::open(TAG)?.dump(|msg| match msg {
+        Netlink::open(TAG)?.dump(&mut |msg| match msg {
             Msg::Link(l) => names.push((l.ifindex, l.name.as_str().to_owned())),
             Msg::Addr(a) => found.push(*a),
             _ => {}

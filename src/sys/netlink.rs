@@ -18,6 +18,8 @@ const GROUPS: u32 = 0x1 /* LINK */ | 0x10 /* IPV4_IFADDR */ | 0x100 /* IPV6_IFAD
 const CHUNK: usize = 100;
 /// Octets of receive buffer to ask for; the kernel may give less.
 const RECEIVE_BUFFER: usize = 1 << 20;
+/// Neighbours that are forgotten at a time: as many as the kernel keeps unless it is told otherwise.
+const MOST_FORGOTTEN: usize = 1024;
 /// How often a dump that is interrupted by changes is repeated.
 const DUMP_TRIES: usize = 5;
 
@@ -109,10 +111,10 @@ impl Netlink {
     }
 
     /// Reads all links and all addresses.
-    pub fn dump(&mut self, mut f: impl FnMut(&Msg)) -> nix::Result<()> {
+    pub fn dump(&mut self, f: &mut dyn FnMut(&Msg)) -> nix::Result<()> {
         for request in [rtnl::dump_links, rtnl::dump_addrs] {
             let mut tries = 0;
-            while self.dump_once(request, &mut f)? {
+            while self.dump_once(request, f)? {
                 tries += 1;
                 if tries == DUMP_TRIES {
                     return Err(Errno::EINTR);
@@ -122,8 +124,24 @@ impl Netlink {
         Ok(())
     }
 
+    /// Forgets the neighbours of an interface that have not answered, and the packets that wait for them:
+    /// the next packet to one of them asks anew, at once.
+    pub fn forget_unanswered(&mut self, interface: u32) {
+        let mut all = Vec::new();
+        let request = rtnl::dump_neighbours;
+        let done = self.dump_once(request, &mut |msg| match msg {
+            Msg::Unanswered { ifindex, addr } if *ifindex == interface && all.len() < MOST_FORGOTTEN => {
+                all.push(*addr);
+            }
+            _ => {}
+        });
+        if done.is_ok() {
+            self.carry_out(all.len(), &|out, seq, i| rtnl::del_neighbour(out, seq, interface, all[i]));
+        }
+    }
+
     /// Returns whether the dump was overtaken by a change.
-    fn dump_once(&mut self, request: fn(&mut Vec<u8>, u32), f: &mut impl FnMut(&Msg)) -> nix::Result<bool> {
+    fn dump_once(&mut self, request: fn(&mut Vec<u8>, u32), f: &mut dyn FnMut(&Msg)) -> nix::Result<bool> {
         self.seq = self.seq.wrapping_add(1);
         let ours = self.seq;
         self.out.clear();

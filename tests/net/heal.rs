@@ -10,9 +10,39 @@ pub const TESTS: &[(&str, Test)] = &[
     ("a_healed_partition_is_announced_by_keepalived", |w| announced(w, V, K, VIP)),
     ("a_healed_partition_is_announced_v6", |w| announced(w, V, V, VIP6)),
     ("a_healed_partition_is_announced_to_keepalived_v6", |w| announced(w, K, V, VIP6)),
+    ("a_mended_cable_waits_for_no_neighbour", unanswered),
 ];
 
 const VIP6: &str = "2001:db8:30::230";
+
+/// A packet that is sent without a carrier leaves an entry of the client that the kernel asks for once a
+/// second. What follows the mending does not wait for that.
+fn unanswered(w: &World) -> Result<()> {
+    let one = Vipd::run(&w.one, None, &[quick(100)])?;
+    one.wait_log(words::MASTER, ELECTION)?;
+    let socket = w.one.enter(|| std::net::UdpSocket::bind("0.0.0.0:0"))?;
+    let client = w.client.addr();
+    let entry = || {
+        let out = w.one.output(std::process::Command::new("ip").args(["neigh", "show", &client.to_string()]));
+        out.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default()
+    };
+    let mark = one.log().mark();
+    w.one.cut()?;
+    one.log().wait_from(mark, "eth0 down", secs(2))?;
+    socket.send_to(b"x", (client, 9))?;
+    let asked = Instant::now();
+    ensure!(entry().contains("INCOMPLETE"), "the kernel does not ask: {:?}", entry());
+    // It asks again after 1.02 s and 2.05 s.
+    std::thread::sleep((asked + ms(1100)).saturating_duration_since(Instant::now()));
+    w.one.mend()?;
+    let mended = Instant::now();
+    life::wait_until("the client to answer", ms(400), || {
+        let _ = socket.send_to(b"x", (client, 9));
+        entry().contains("lladdr")
+    })?;
+    println!("the client answered {:?} after the mending", mended.elapsed());
+    Ok(())
+}
 
 fn start(w: &World, kind: Kind, node: &Node, vip: &str, priority: u8) -> Result<(Daemon, Option<Haproxy>)> {
     if vip == VIP {

@@ -535,7 +535,7 @@ impl World {
             Effect::DisconnectVip { .. } | Effect::Forget { .. } | Effect::NewService => {}
             // And no virtual MAC.
             Effect::Vmac { .. } | Effect::Unmake { .. } | Effect::UnmakeAll => {}
-            Effect::Probe { .. } | Effect::AnnounceSource { .. } => {}
+            Effect::Probe { .. } | Effect::AnnounceSource { .. } | Effect::ForgetUnanswered { .. } => {}
             Effect::Announce { entry } => {
                 if p.node.may_announce(entry, now) {
                     p.half = Some(Half::Announce { entry });

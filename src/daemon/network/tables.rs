@@ -64,7 +64,7 @@ impl Daemon {
         let mut links = Vec::new();
         self.node.dump_starts();
         let node = &mut self.node;
-        self.net.netlink.dump(|msg| match msg {
+        self.net.netlink.dump(&mut |msg| match msg {
             Msg::Link(l) => {
                 links.push(l.ifindex);
                 node.link(now, l);

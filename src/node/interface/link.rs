@@ -82,6 +82,10 @@ impl Node {
             self.clear_unsent(i);
         }
         if changed && running {
+            if !came {
+                // What was sent without a carrier was asked for in vain: the kernel asks again once a second.
+                self.push(Effect::ForgetUnanswered { ifindex: l.ifindex });
+            }
             self.announce_sources(i);
         }
         if resized || changed {

@@ -150,7 +150,9 @@ fn the_peers_of_a_unicast_router_hear_where_it_is() {
         w.take();
         w.link(true);
         w.effects();
-        assert_eq!(w.take().contains(&Did::AnnounceSource(0)), announced);
+        let did = w.take();
+        assert_eq!(did.contains(&Did::AnnounceSource(0)), announced);
+        assert!(did.contains(&Did::ForgetUnanswered(ETH0)), "nor must vipd wait for them");
     }
 }
 

@@ -81,6 +81,7 @@ enum Did {
     Fence(fence::Op),
     Announce(usize),
     AnnounceSource(usize),
+    ForgetUnanswered(u32),
     Remember(Memory),
     Haproxy(supervisor::Action),
     Check(usize, check::Action),
@@ -242,6 +243,7 @@ impl World {
                 Effect::Disconnect { .. } => self.resets += 1,
                 Effect::DisconnectVip { .. } => self.resets += 1,
                 Effect::Probe { .. } => {}
+                Effect::ForgetUnanswered { ifindex } => self.did(Did::ForgetUnanswered(ifindex)),
                 Effect::AnnounceSource { router } => self.did(Did::AnnounceSource(router)),
                 Effect::Forget { name } => self.forgotten.push(name),
                 Effect::NewService => self.new_services += 1,

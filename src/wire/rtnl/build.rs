@@ -47,6 +47,26 @@ pub fn dump_addrs(buf: &mut Vec<u8>, seq: u32) {
     finish(buf, start);
 }
 
+/// Appends a request for all neighbours of both families. As to dumps at a time see [`dump_links`].
+pub fn dump_neighbours(buf: &mut Vec<u8>, seq: u32) {
+    let start = begin(buf, libc::RTM_GETNEIGH, DUMP, seq);
+    buf.extend_from_slice(&[0; 12]);
+    finish(buf, start);
+}
+
+/// Appends `RTM_DELNEIGH`.
+pub fn del_neighbour(buf: &mut Vec<u8>, seq: u32, ifindex: u32, addr: IpAddr) {
+    let start = begin(buf, libc::RTM_DELNEIGH, ack(0), seq);
+    buf.extend_from_slice(&[family(addr), 0, 0, 0]);
+    buf.extend_from_slice(&ifindex.to_ne_bytes());
+    buf.extend_from_slice(&[0; 4]);
+    match addr {
+        IpAddr::V4(a) => attr(buf, libc::NDA_DST, &[&a.octets()]),
+        IpAddr::V6(a) => attr(buf, libc::NDA_DST, &[&a.octets()]),
+    }
+    finish(buf, start);
+}
+
 const DUMP: u16 = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
 
 pub(super) fn ack(flags: u16) -> u16 {
@@ -60,15 +80,15 @@ pub fn unanswered(buf: &mut [u8], start: usize) {
     }
 }
 
+fn family(addr: IpAddr) -> u8 {
+    (if addr.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }) as u8
+}
+
 /// Header, `ifaddrmsg` and the address.
 fn begin_addr(buf: &mut Vec<u8>, kind: u16, flags: u16, seq: u32, spec: &AddrSpec) -> usize {
     let start = begin(buf, kind, flags, seq);
-    let family = match spec.addr {
-        IpAddr::V4(_) => libc::AF_INET,
-        IpAddr::V6(_) => libc::AF_INET6,
-    };
     // The low eight flags have a place of their own here; IFA_FLAGS overrides it.
-    buf.extend_from_slice(&[family as u8, spec.prefix, spec.flags as u8, 0]);
+    buf.extend_from_slice(&[family(spec.addr), spec.prefix, spec.flags as u8, 0]);
     buf.extend_from_slice(&spec.ifindex.to_ne_bytes());
     match spec.addr {
         IpAddr::V4(a) => {

@@ -5,6 +5,7 @@
 //! nlmsghdr   0 length (4)   4 type (2)        6 flags (2)   8 sequence (4)  12 port (4)
 //! ifinfomsg  0 family (1)   2 type (2)        4 index (4)   8 flags (4)     12 change (4)
 //! ifaddrmsg  0 family (1)   1 prefix len (1)  2 flags (1)   3 scope (1)      4 index (4)
+//! ndmsg      0 family (1)   4 index (4)       8 state (2)   10 flags (1)     11 type (1)
 //! attribute  0 length with these 4 octets (2) 2 type (2)    4 value, then padding to 4
 //! ```
 
@@ -12,7 +13,7 @@ mod build;
 pub mod macvlan;
 mod parse;
 
-pub use build::{del_addr, dump_addrs, dump_links, new_addr, unanswered};
+pub use build::{del_addr, del_neighbour, dump_addrs, dump_links, dump_neighbours, new_addr, unanswered};
 pub use parse::messages;
 
 pub(super) use build::{attr, begin, finish};
@@ -99,6 +100,13 @@ pub enum Msg {
     Addr(Addr),
     /// An address is gone.
     AddrGone(Addr),
+    /// The MAC address of a neighbour is being asked for, and nobody has answered yet (`NUD_INCOMPLETE`).
+    Unanswered {
+        /// Of the interface.
+        ifindex: u32,
+        /// Of the neighbour.
+        addr: IpAddr,
+    },
     /// The answer to a request that is not a dump.
     Ack {
         /// Of the request.

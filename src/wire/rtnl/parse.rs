@@ -62,6 +62,7 @@ fn message(header: &Header, body: &[u8]) -> Msg {
         libc::RTM_DELLINK => link_gone(body),
         libc::RTM_NEWADDR => addr(seq, body).map(Msg::Addr),
         libc::RTM_DELADDR => addr(seq, body).map(Msg::AddrGone),
+        libc::RTM_NEWNEIGH => unanswered(body),
         kind => match i32::from(kind) {
             libc::NLMSG_ERROR => u32_at(body, 0).map(|e| Msg::Ack { seq, errno: errno(e) }),
             libc::NLMSG_DONE => Some(Msg::Done { seq, errno: u32_at(body, 0).map_or(0, errno) }),
@@ -172,6 +173,14 @@ fn addr(seq: u32, body: &[u8]) -> Option<Addr> {
     // On a point-to-point link IFA_ADDRESS is the peer.
     out.addr = local.or(address)?;
     Some(out)
+}
+
+/// `ndmsg` and attributes.
+fn unanswered(body: &[u8]) -> Option<Msg> {
+    let (ifindex, state) = (u32_at(body, 4)?, u16_at(body, 8)?);
+    let (_, dst) = Attrs(body.get(12..)?).find(|a| a.0 == libc::NDA_DST)?;
+    let addr = ip(*body.first()?, dst).filter(|_| state == libc::NUD_INCOMPLETE)?;
+    Some(Msg::Unanswered { ifindex, addr })
 }
 
 fn ip(family: u8, value: &[u8]) -> Option<IpAddr> {

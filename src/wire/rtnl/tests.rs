@@ -88,6 +88,31 @@ fn request_bytes() {
     let links = "2000000012000103010000000000000000000000000000000000000000000000";
     let addrs = "180000001600010302000000000000000000000000000000";
     assert_eq!(buf, unhex(&format!("{links}{addrs}")));
+
+    buf.clear();
+    dump_neighbours(&mut buf, 3);
+    del_neighbour(&mut buf, 4, 2, "192.0.2.1".parse().unwrap());
+    let dump = "1c0000001e000103030000000000000000000000 0000000000000000";
+    let del = "240000001d000500040000000000000002000000 0200000000000000 08000100c0000201";
+    assert_eq!(buf, unhex(&format!("{dump}{del}").replace(' ', "")));
+}
+
+#[test]
+#[cfg(target_endian = "little")]
+fn neighbours_that_do_not_answer() {
+    let neighbour = |family, state: u16, dst: &[u8]| {
+        let head = [&[family, 0, 0, 0, 3, 0, 0, 0][..], &state.to_ne_bytes(), &[0, 1]].concat();
+        raw(28, 2, 7, &[head, attr(3, &[0; 16]), attr(1, dst)].concat())
+    };
+    let unanswered = |addr: &str| Msg::Unanswered { ifindex: 3, addr: addr.parse().unwrap() };
+    assert_eq!(parse(&neighbour(2, 1, &[192, 0, 2, 1])), [unanswered("192.0.2.1")]);
+    assert_eq!(
+        parse(&neighbour(10, 1, &[0xfd; 16])),
+        [unanswered("fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd")]
+    );
+    for other in [neighbour(2, 2, &[192, 0, 2, 1]), neighbour(2, 1, &[192]), raw(28, 2, 7, &[2; 11])] {
+        assert_eq!(parse(&other), [Msg::Other]);
+    }
 }
 
 /// Notifications of Linux 6.18 on x86-64, recorded on a netlink socket.
