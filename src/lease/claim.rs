@@ -80,8 +80,7 @@ impl Leasing {
     /// The terms as things stand.
     pub(super) fn terms(&self) -> Terms {
         match self.claim {
-            // Behind the fence nobody is served by an address that is there for too long.
-            Claim::Handover(_) if self.fence.is_none() => Terms {
+            Claim::Handover(_) => Terms {
                 lease: (!self.is_off()).then_some(HANDOVER_LEASE),
                 fresh: Duration::from_secs(u64::from(HANDOVER_LEASE)),
                 safe: false,

@@ -29,7 +29,7 @@ pub enum Op {
         /// When it was decided.
         decided: Time,
     },
-    /// Let a lease that runs last until then.
+    /// Let a lease that runs last until then, be it longer or shorter.
     Extend {
         /// The lease.
         key: Key,
@@ -137,31 +137,31 @@ impl Node {
         }
     }
 
-    /// The end of the lease of a router that keeps its addresses without adverts, if that comes before a
-    /// successor does or it gives up.
-    fn ends_while_waiting(&self, i: usize) -> Option<(Time, Time)> {
+    /// The lease of a router that keeps its addresses without adverts: its end, and when a successor is there
+    /// or it gives up.
+    fn handed_over(&self, i: usize) -> Option<(Key, Time, Time)> {
         let r = &self.routers[i];
         let soliciting = r.machine.deadline().filter(|_| r.machine.is_soliciting());
         let until = soliciting.or(r.hold.map(|h| h.until))?;
-        r.lease.end.filter(|end| *end < until && self.lease_key(i).is_some()).map(|end| (end, until))
+        Some((self.lease_key(i)?, r.lease.end?, until))
     }
 
     /// When that lease is to be made longer.
     pub(crate) fn hand_over_deadline(&self, i: usize) -> Option<Time> {
-        self.ends_while_waiting(i).map(|(end, _)| end - HAND_OVER / 2)
+        self.handed_over(i).filter(|(_, end, until)| end < until).map(|(_, end, _)| end - HAND_OVER / 2)
     }
 
-    /// Makes it longer.
+    /// Makes it shorter at once, ahead of priority 0, and longer as long as that takes.
     pub(crate) fn tick_hand_over(&mut self, i: usize, now: Time) {
-        let Some((end, until)) = self.ends_while_waiting(i).filter(|(end, _)| now >= *end - HAND_OVER / 2)
-        else {
+        let Some((key, end, until)) = self.handed_over(i) else { return };
+        let next = until.min(now + HAND_OVER);
+        if end == next || end < next && now < end - HAND_OVER / 2 {
             return;
-        };
-        let until = until.min(now + HAND_OVER);
+        }
         // What has ended is not brought back.
-        self.routers[i].lease.end = (now < end).then_some(until);
-        if let Some(key) = self.lease_key(i).filter(|_| now < end) {
-            self.push(Effect::Fence(Op::Extend { key, until }));
+        self.routers[i].lease.end = (now < end).then_some(next);
+        if now < end {
+            self.push(Effect::Fence(Op::Extend { key, until: next }));
         }
     }
 
