@@ -15,6 +15,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("fence_is_renewed_by_every_carrier", carriers),
     ("fence_waits_for_no_unicast_peer", no_peer),
     ("fence_lets_a_unicast_peer_come_back", peer_returns),
+    ("fence_is_short_while_it_is_handed_over", killed_in_hand_over),
     ("fence_is_not_flushed", flushed),
     ("fence_is_mended_where_tables_have_no_owner", mended),
     ("fence_lets_a_backup_forward", forwards),
@@ -249,6 +250,24 @@ fn peer_returns(w: &World) -> Result<()> {
         ensure!(one.log().wait_from(mark, words::MASTER, ms(1)).is_err(), "it took a living master's place");
         always_one(&prober, from)?;
     }
+    Ok(())
+}
+
+/// Killed right behind priority 0, which makes the backup take over long before N x I.
+fn killed_in_hand_over(w: &World) -> Result<()> {
+    let one = Vipd::run(&w.one, None, &[fenced(100, "2")])?;
+    one.wait_log(words::MASTER, ELECTION * 2)?;
+    let two = Vipd::run(&w.two, None, &[fenced(50, "2")])?;
+    two.wait_log(words::BACKUP, ELECTION)?;
+    let prober = prober(w)?;
+    let from = w.capture.wait_advert("node1", VRID, Instant::now(), secs(3))?.at;
+    one.terminate();
+    let zero = |s: &Seen| s.node == "node1" && s.advert(VRID).is_some_and(|a| a.priority == 0);
+    w.capture.wait("priority 0", from, secs(1), zero)?;
+    one.kill();
+    two.wait_log(words::MASTER, secs(3))?;
+    std::thread::sleep(secs(2));
+    at_most_one(&prober, from, Instant::now())?;
     Ok(())
 }
 

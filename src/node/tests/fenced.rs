@@ -131,6 +131,22 @@ fn one_that_slept_since_it_was_decided_opens_nothing() {
 }
 
 #[test]
+fn a_hand_over_makes_it_short_before_priority_0() {
+    let mut w = elected(&one("advert_int = 10"));
+    w.take();
+    assert!(w.node.lease_left(0, w.now).is_some_and(|l| l > ms(9000)));
+    w.node.stop(w.now);
+    w.effects();
+    let did = w.take();
+    let at = |d: &dyn Fn(&Did) -> bool| did.iter().position(d).unwrap();
+    let zero = at(&|d| *d == Did::Advert(0, 0));
+    assert!(at(&|d| matches!(d, Did::Fence(Op::Extend { .. }))) < zero, "{did:?}");
+    assert!(at(&|d| *d == Did::Renew(0)) < zero, "{did:?}");
+    assert_eq!(w.node.lease_left(0, w.now), Some(ms(1000)));
+    assert!(w.node.addrs.lease_left(0, w.now).is_some_and(|l| l <= ms(2000)));
+}
+
+#[test]
 fn a_hand_over_keeps_it_as_long_as_it_lasts() {
     let cfg = one("version = 3\nadvert_int = 0.1\nhandover_timeout = 3");
     let mut w = elected(&cfg);
