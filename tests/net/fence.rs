@@ -193,8 +193,8 @@ fn carriers(w: &World) -> Result<()> {
     Ok(())
 }
 
-/// Unicast adverts wait in the kernel behind an entry of a neighbour that does not answer: none of them leaves
-/// by the interface, and ARP has to be answered all the same.
+/// Unicast adverts wait in the kernel behind an entry of a neighbour that does not answer: none of them
+/// leaves by the interface, and ARP has to be answered all the same.
 fn no_peer(w: &World) -> Result<()> {
     let (nobody, nobody6) =
         (Ipv4Addr::new(192, 168, 30, 99), Ipv6Addr::new(0x2001, 0xdb8, 0x30, 0, 0, 0, 0, 99));
@@ -225,8 +225,8 @@ fn no_peer(w: &World) -> Result<()> {
     Ok(())
 }
 
-/// The entry of a peer that was away has no MAC address. Its own announcement fills it, and the adverts of the
-/// living master reach it in time.
+/// The entry of a peer that was away has no MAC address. Its own announcement fills it, and the adverts of
+/// the living master reach it in time.
 fn peer_returns(w: &World) -> Result<()> {
     let run = |node: &Node, peer: &Node, priority| {
         Vipd::run(node, None, &[fenced(priority, "0.1").no_preempt().unicast(node, &[peer])])
