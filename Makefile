@@ -10,7 +10,7 @@ export SMALL
 export SIZE_BUDGET ?= 614400
 # who plays the other node in the demo: vipd or keepalived
 PEER ?= vipd
-# `make install`: where, and for which init: busybox, openrc, systemd; none: all three as examples
+# `make install`: where, and for which init: busybox, openrc, procd, runit, s6, systemd; none: all as examples
 DESTDIR ?=
 PREFIX ?= /usr
 INIT ?= none
@@ -38,14 +38,14 @@ CARGO ?= cargo
 
 # Tests and demo drive the program that is shipped, not a debug build of it.
 with_vipd = VIPD='$(CURDIR)/target/vipd'
-scripts = .ci/run .build/*.sh tests/*.sh tests/fuzz/*.sh $(addprefix rootfs/,init etc/init.d/rcS usr/sbin/config usr/share/udhcpc/default.script)
+scripts = .ci/run .build/*.sh tests/*.sh tests/fuzz/*.sh init/vipd.procd init/runit/* init/s6/run init/s6/finish init/s6/data/check $(addprefix rootfs/,init etc/init.d/rcS usr/sbin/config usr/share/udhcpc/default.script)
 version = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 share = $(DESTDIR)$(PREFIX)/share/vipd
 man = $(DESTDIR)$(PREFIX)/share/man
 # The init files name /usr/sbin/vipd; with another PREFIX they have to say so.
 put = sed 's|/usr/sbin/vipd|$(PREFIX)/sbin/vipd|g'
 
-.PHONY: all help deps check test demo bench soak fuzz install init-none init-busybox init-openrc init-systemd uninstall oci container-test dist deb clean
+.PHONY: all help deps check test demo bench soak fuzz install init-none init-busybox init-openrc init-procd init-runit init-s6 init-systemd uninstall oci container-test dist deb clean
 # `deps` and `all` may both run apt-get; cargo uses all cores anyway.
 .NOTPARALLEL:
 
@@ -100,7 +100,7 @@ vm-test: image ## two of these images under emulation, and what becomes of the a
 target/vipd:
 	@.build/static.sh
 
-install: target/vipd ## DESTDIR= PREFIX=/usr INIT=none|busybox|openrc|systemd: at once
+install: target/vipd ## DESTDIR= PREFIX=/usr INIT=none|busybox|openrc|procd|runit|s6|systemd: at once
 	install -D -m 755 target/vipd $(DESTDIR)$(PREFIX)/sbin/vipd
 	@# It holds a password, hence 600; and once it is there it is the administrator's.
 	test -e $(DESTDIR)/etc/vipd.ini || install -D -m 600 rootfs/etc/vipd.ini $(DESTDIR)/etc/vipd.ini
@@ -114,7 +114,9 @@ install: target/vipd ## DESTDIR= PREFIX=/usr INIT=none|busybox|openrc|systemd: a
 
 init-none:
 	install -d $(share)/init
-	for f in inittab vipd.openrc vipd.service; do $(put) init/$$f >$(share)/init/$$f; done
+	for f in inittab vipd.openrc vipd.procd vipd.service; do $(put) init/$$f >$(share)/init/$$f; done
+	@$(call services,runit,$(share)/init/runit)
+	@$(call services,s6,$(share)/init/s6)
 
 # An inittab boots the machine: one that is there is never touched.
 init-busybox:
@@ -129,6 +131,23 @@ init-openrc:
 	chmod 755 $(DESTDIR)/etc/init.d/vipd
 	@echo "now: rc-update add vipd && rc-service vipd start"
 
+init-procd:
+	install -d $(DESTDIR)/etc/init.d
+	$(put) init/vipd.procd >$(DESTDIR)/etc/init.d/vipd
+	chmod 755 $(DESTDIR)/etc/init.d/vipd
+	@echo "now: /etc/init.d/vipd enable && /etc/init.d/vipd start"
+
+# A directory of a service, from init/: $(1) into $(2).
+services = cd init/$(1) && find . -type f | while read -r f; do install -D $$f $(abspath $(2))/$$f && $(put) $$f >$(abspath $(2))/$$f; done
+
+init-runit:
+	@$(call services,runit,$(DESTDIR)/etc/sv/vipd)
+	@echo "now: ln -s /etc/sv/vipd /etc/service/"
+
+init-s6:
+	@$(call services,s6,$(DESTDIR)/etc/s6/vipd)
+	@echo "now: add /etc/s6/vipd to s6-svscan's directory, or to the source of s6-rc's database"
+
 init-systemd:
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	$(put) init/vipd.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/vipd.service
@@ -137,7 +156,7 @@ init-systemd:
 uninstall: ## what install has put there, but neither /etc/vipd.ini nor /etc/inittab: at once
 	rm -f $(DESTDIR)$(PREFIX)/sbin/vipd $(DESTDIR)/etc/init.d/vipd $(DESTDIR)$(PREFIX)/lib/systemd/system/vipd.service
 	rm -f $(man)/man8/vipd.8 $(man)/man5/vipd.ini.5 $(man)/man7/vipd-*.7
-	rm -rf $(share)
+	rm -rf $(share) $(DESTDIR)/etc/sv/vipd $(DESTDIR)/etc/s6/vipd
 
 oci: all ## target/vipd-oci.tar, an OCI image from scratch with vipd and a static HAProxy; HAPROXY= CA=: 2 s after the builds, HAProxy's 2 min
 	@.build/oci.sh

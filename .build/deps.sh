@@ -16,7 +16,8 @@ die() { echo "$0: $*" >&2; exit 1; }
 tests='keepalived=keepalived haproxy=haproxy tcpdump=tcpdump ip=iproute2 unshare=util-linux ps=procps nft=nftables
        busybox=busybox-static readelf=binutils strace=strace curl=curl cc=gcc mandoc=mandoc aiosmtpd=python3-aiosmtpd
        /usr/lib/python3/dist-packages/jsonschema=python3-jsonschema
-       /usr/lib/python3/dist-packages/prometheus_client=python3-prometheus-client'
+       /usr/lib/python3/dist-packages/prometheus_client=python3-prometheus-client
+       runsvdir=runit s6-svscan=s6'
 image='busybox=busybox-static nft=nftables cpio=cpio zstd=zstd sfdisk=fdisk mkfs.vfat=dosfstools mcopy=mtools
        syslinux=syslinux /usr/lib/SYSLINUX.EFI=syslinux-efi /usr/lib/syslinux/modules/efi64=syslinux-common'
 vm='qemu-system-x86_64=qemu-system-x86 ip=iproute2 unshare=util-linux mcopy=mtools cpio=cpio python3=python3'

@@ -3,31 +3,34 @@
 use crate::base::time::Time;
 use std::time::Duration;
 
+/// Calls clock_gettime(2), or clock_getres(2) with `resolution`.
+fn read(clock: libc::clockid_t, resolution: bool) -> Duration {
+    let call = if resolution { libc::clock_getres } else { libc::clock_gettime };
+    // SAFETY: an all-zero timespec is a valid one (with 64-bit time on a 32-bit processor it has padding that
+    // cannot be named here); the call writes to it alone and cannot fail with the clocks of this file.
+    let ts = unsafe {
+        let mut ts: libc::timespec = std::mem::zeroed();
+        call(clock, &raw mut ts);
+        ts
+    };
+    Duration::new(u64::try_from(ts.tv_sec).unwrap_or(0), u32::try_from(ts.tv_nsec).unwrap_or(0))
+}
+
 /// Reads CLOCK_BOOTTIME: monotonic, time in suspend included.
 pub fn now() -> Time {
-    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `ts` is a valid timespec to write to; the call cannot fail with this clock.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut ts) };
-    let seconds = u64::try_from(ts.tv_sec).unwrap_or(0);
-    let nanos = u64::try_from(ts.tv_nsec).unwrap_or(0);
-    Time::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+    let t = read(libc::CLOCK_BOOTTIME, false);
+    Time::from_nanos(t.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(t.subsec_nanos())))
 }
 
 /// Reads CLOCK_MONOTONIC in microseconds, as systemd counts; no other clock of vipd is this one.
 pub fn monotonic_micros() -> u64 {
-    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `ts` is a valid timespec to write to; the call cannot fail with this clock.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut ts) };
-    let micros = u64::try_from(ts.tv_nsec / 1000).unwrap_or(0);
-    u64::try_from(ts.tv_sec).unwrap_or(0).saturating_mul(1_000_000).saturating_add(micros)
+    let t = read(libc::CLOCK_MONOTONIC, false);
+    t.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(t.subsec_micros()))
 }
 
 /// The tick of the kernel's timers (1/HZ): the resolution of CLOCK_MONOTONIC_COARSE.
 pub fn tick() -> Duration {
-    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `ts` is a valid timespec to write to; the call cannot fail with this clock.
-    unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut ts) };
-    Duration::from_nanos(u64::try_from(ts.tv_nsec).unwrap_or(0))
+    read(libc::CLOCK_MONOTONIC_COARSE, true)
 }
 
 /// A calendar time in this machine's time zone.
@@ -68,9 +71,10 @@ pub fn local(unix: u64) -> Local {
     }
 }
 
-/// Time since 1970 UTC; zero if the clock shows an earlier one.
-pub fn wall() -> std::time::Duration {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+/// Time since 1970 UTC; zero if the clock shows an earlier one. Not by std, whose time ends in 2038 on 32-bit
+/// processors with musl.
+pub fn wall() -> Duration {
+    read(libc::CLOCK_REALTIME, false)
 }
 
 /// Seconds since 1970 UTC.
