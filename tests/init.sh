@@ -1,8 +1,9 @@
 #!/bin/bash
-# init.sh: init/'s files for runit, s6 and OpenWrt's procd, under the real runit and s6, and under a stand-in for
-# procd that does what its shell functions say (there is no procd here). Of each: start and readiness; a kill,
-# after which vipd is started again and resumes; reload; stop, in its time; a configuration error, which stays down.
-# Everything happens in namespaces of its own; root is needed. `init.sh runit`, `s6` or `procd` does one of them.
+# init.sh: init/'s files for runit, s6 and OpenWrt's procd, under the real runit and s6, and under a stand-in
+# for procd that does what its shell functions say (there is no procd here). Of each: start and readiness; a
+# kill, after which vipd is started again and resumes; reload; stop, in its time; a configuration error, after
+# which it stays down. Everything happens in namespaces of its own; root is needed. `init.sh runit`, `s6` or
+# `procd` does one of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ "${1:-}" != inside ]; then exec unshare --net --mount --pid --fork --kill-child --mount-proc "$0" inside "$@"; fi
@@ -101,8 +102,8 @@ s6() {
     wait $! || :
 }
 
-# rc.common and procd, as far as a script of one instance can tell: the parameters are noted, and a loop starts
-# the command and starts it again, as `respawn` says.
+# rc.common and procd, as far as a script of one instance can tell: the parameters are noted, and a loop
+# starts the command and starts it again, as `respawn` says.
 procd() {
     cat >/etc/rc.common <<'X'
 script=$1 action=$2 state=/run/procd
