@@ -111,6 +111,11 @@ impl Check {
         Check { late: true, ..Check::new(cfg, now) }
     }
 
+    /// What was found before an upgrade: it stays so until results say otherwise.
+    pub fn recall(&mut self, up: bool) {
+        self.up = Some(up);
+    }
+
     /// The same check with another configuration. It stays up or down until results say otherwise. `same`: an
     /// attempt that is under way goes on, since it does the same.
     pub fn with(&self, cfg: &config::Check, same: bool, now: Time) -> Self {

@@ -18,12 +18,13 @@ use vipd::config::{Config, schema};
 use vipd::daemon::children::mailer;
 use vipd::daemon::logger;
 use vipd::haproxy::command;
+use vipd::preflight::capabilities::VITAL;
 use vipd::preflight::surroundings::{self, Host};
 use vipd::preflight::{advice, fence, programs};
 use vipd::report::words;
 #[cfg(feature = "import")]
 use vipd::sys::dir;
-use vipd::sys::process;
+use vipd::sys::{capability, process};
 use vipd::{control, daemon};
 
 const USAGE: &str = "\
@@ -36,6 +37,7 @@ usage: vipd [-c FILE]            run in the foreground (default /etc/vipd.ini)
                                  --watch: every change as it comes; --check: one line, for probes
        vipd reload [-c FILE] [--dry-run]
                                  read the configuration again, and tell what that changed, or would change
+       vipd upgrade [-c FILE]    go on as the program file that is there now, without moving an address
        vipd resign [-c FILE] [NAME] [--for SECONDS] [--force]
                                  hand over, and do not preempt for that long (60)
        vipd import [-i ID] FILE  a keepalived.conf as vipd.ini, on stdout; ID: whose `@ID` lines count
@@ -43,10 +45,11 @@ usage: vipd [-c FILE]            run in the foreground (default /etc/vipd.ini)
 
 exit status: 0 clean stop, 1 failure at run time, 2 usage or configuration error
 vipd reload: 0 done, 1 not now, 2 errors: nothing was changed
+vipd upgrade: 0 done, 1 not now, 2 the new one is refused: nothing was changed
 vipd resign: 0 done, 1 no successor: still master
 vipd status: 0 all master, 3 some backup, 4 any fault or split brain
 vipd status --check: 0 serving or ready to, 1 still starting, 2 fault or split brain
-all three: 5 not running, 6 no permission to ask
+all of them: 5 not running, 6 no permission to ask
 ";
 
 const FAILURE: u8 = 1;
@@ -55,7 +58,7 @@ const NOT_RUNNING: u8 = 5;
 const NOT_PERMITTED: u8 = 6;
 
 const DEFAULT_FILE: &str = "/etc/vipd.ini";
-const COMMANDS: &str = "status, reload, resign, import, help, version";
+const COMMANDS: &str = "status, reload, upgrade, resign, import, help, version";
 const OPTIONS: &str = "config, json, metrics, watch, check, dry-run, for, force, help, version";
 
 /// The one request whose answer has no end.
@@ -68,6 +71,7 @@ enum Command {
     Check,
     Status,
     Reload,
+    Upgrade,
     Resign,
     /// The file, and the node whose `@ID` lines count.
     Import(PathBuf, Option<String>),
@@ -112,7 +116,9 @@ fn carry_out(line: Line) -> u8 {
         }
         #[cfg(feature = "mail")]
         Command::SendMail => mailer::run(),
-        Command::Status | Command::Reload | Command::Resign => ask(line.file.as_deref(), &line.request()),
+        Command::Status | Command::Reload | Command::Upgrade | Command::Resign => {
+            ask(line.file.as_deref(), &line.request())
+        }
         Command::Check => load(file).map_or(USAGE_ERROR, |cfg| check(&cfg, file)),
         Command::Run => load(file).map_or(USAGE_ERROR, |cfg| run(&Rc::new(cfg), file)),
     }
@@ -227,6 +233,7 @@ impl Line {
                     Some("import") => import_arguments(args)?,
                     Some("status") => Command::Status,
                     Some("reload") => Command::Reload,
+                    Some("upgrade") => Command::Upgrade,
                     Some("resign") => Command::Resign,
                     Some("help") => Command::Print(USAGE.into()),
                     Some("version") => Command::Print(VERSION.into()),
@@ -245,6 +252,7 @@ impl Line {
         let mut text = match self.command {
             Command::Reload if self.dry_run => "reload dry-run".to_owned(),
             Command::Reload => "reload".to_owned(),
+            Command::Upgrade => "upgrade".to_owned(),
             Command::Resign => {
                 format!("resign {} {}", self.no_preempt_for, if self.force { "yes" } else { "no" })
             }
@@ -287,6 +295,11 @@ fn run(cfg: &Rc<Config>, file: &Path) -> u8 {
 
 /// Also asks haproxy what it thinks of its files.
 fn check(cfg: &Config, file: &Path) -> u8 {
+    // Before an upgrade: with `setcap`, another file has no capabilities.
+    if std::env::var_os("VIPD_UPGRADE").is_some() && !capability::held().0 & VITAL != 0 {
+        eprintln!("missing capability: CAP_NET_ADMIN or CAP_NET_RAW");
+        return USAGE_ERROR;
+    }
     let user = programs::unknown_user(cfg).map(|u| u.to_string());
     if let Some(error) = user.or_else(|| programs::wrong_control_socket(cfg)) {
         eprintln!("{}: {error}", file.display());

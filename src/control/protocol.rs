@@ -25,6 +25,8 @@ pub enum Request {
         /// Nothing is changed.
         dry_run: bool,
     },
+    /// `upgrade`: the program file that is there now takes this one's place.
+    Upgrade,
     /// `resign SECONDS yes|no [NAME]`
     Resign {
         /// A virtual router or a group; none: all.
@@ -60,6 +62,7 @@ impl Request {
             b"status" => Request::Status(Form::Plain, None),
             line if line.starts_with(b"status ") => return Self::status(line),
             b"watch" => Request::Watch,
+            b"upgrade" => Request::Upgrade,
             b"reload" => Request::Reload { dry_run: false },
             b"reload dry-run" => Request::Reload { dry_run: true },
             line => {
@@ -127,6 +130,8 @@ mod tests {
             (b"resign -1 no", None),
             (b"resign 60 no VI_1 VI_2", None),
             (b"reload now", None),
+            (b"upgrade", Some(Request::Upgrade)),
+            (b"upgrade now", None),
             (b"\xff\xfe", None),
             (b"", None),
         ] {

@@ -5,7 +5,7 @@ use super::protocol::{self, LATER, MAX_LINE, PATIENCE, Request, is_patient};
 use crate::base::time::Time;
 use crate::sys::runtime;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
@@ -54,10 +54,10 @@ struct Missed {
 }
 
 impl Control {
-    /// Listens.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    /// Listens, or goes on with a listener from before an upgrade.
+    pub fn open(path: &Path, before: Option<OwnedFd>) -> io::Result<Self> {
         Ok(Control {
-            listener: runtime::listen(path)?,
+            listener: before.map_or_else(|| runtime::listen(path), |fd| Ok(fd.into()))?,
             clients: Vec::new(),
             last: 0,
             accept_paused_until: None,
@@ -95,6 +95,27 @@ impl Control {
         }
     }
 
+    /// The listener, and the client that waits for an upgrade: both outlive it.
+    pub fn outlive(&self, asker: Asker, keep: &mut dyn FnMut(&str, BorrowedFd<'_>)) {
+        keep("listener", self.listener.as_fd());
+        if let Some(c) = self.clients.iter().find(|c| c.number == asker) {
+            keep("asker", c.stream.as_fd());
+        }
+    }
+
+    /// That client, after the upgrade.
+    pub fn waits(&mut self, now: Time, client: OwnedFd) -> Asker {
+        self.add(now + LATER, client.into());
+        self.clients.iter_mut().for_each(|c| c.waits = true);
+        self.last
+    }
+
+    fn add(&mut self, until: Time, stream: UnixStream) {
+        self.last += 1;
+        let (line, answer, waits, watch) = (Vec::new(), None, false, None);
+        self.clients.push(Client { number: self.last, waits, stream, line, answer, until, watch });
+    }
+
     /// Reads from, writes to or drops a client, or accepts new ones (`None`). `answer` turns a request into
     /// exit status and text; `None`: the answer comes later, by `reply`.
     pub fn serve(
@@ -124,10 +145,7 @@ impl Control {
                     let gives_way = first(|c| c.watch.is_none() && !c.waits).or(first(|c| c.watch.is_none()));
                     self.clients.remove(gives_way.unwrap_or(0));
                 }
-                self.last += 1;
-                let (number, until) = (self.last, now + PATIENCE);
-                let (line, answer, waits) = (Vec::new(), None, false);
-                self.clients.push(Client { number, waits, stream, line, answer, until, watch: None });
+                self.add(now + PATIENCE, stream);
             }
         }
     }
@@ -276,7 +294,7 @@ mod tests {
     impl Served {
         fn new(name: &str) -> Served {
             let path = std::env::temp_dir().join(format!("vipd-control-{}-{name}", std::process::id()));
-            let control = Control::open(&path).unwrap();
+            let control = Control::open(&path, None).unwrap();
             Served { control, path, now: Time::from_nanos(1_000_000_000) }
         }
 

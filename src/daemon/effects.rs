@@ -83,11 +83,12 @@ impl Daemon {
         }
     }
 
-    /// A hook or a mail has ended, if it has.
+    /// A hook, a mail or a trial has ended, if it has.
     pub(super) fn job_done(&mut self, now: Time, done: Option<Done>) {
         match done {
             None => {}
             Some(Done::Hook(job, result)) => self.node.hook_done(now, job, result),
+            Some(Done::Trial(exit, said)) => self.program_tried(exit, said),
             Some(Done::Mail(job, outcome, text)) => self.node.mail_done(now, job, outcome, text),
         }
     }

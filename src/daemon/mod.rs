@@ -22,6 +22,7 @@ mod state_files;
 mod systemd;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 pub use reload::{read_config, read_file};
 
@@ -52,11 +53,12 @@ use realtime::Realtime;
 use requests::Requests;
 use rights::Rights;
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 use systemd::Systemd;
+use upgrade::{Attempt, Handed};
 
 /// A failure that ends the daemon: one line that names it.
 #[derive(Debug)]
@@ -77,6 +79,7 @@ struct Daemon {
     jobs: Jobs,
     control: Control,
     requests: Requests,
+    upgrade: Option<Attempt>,
     realtime: Realtime,
     repeats: Repeats,
     history: History,
@@ -110,6 +113,7 @@ struct Setup {
 ///
 /// What makes a start impossible, or a loop: no capability, no netlink, another vipd.
 pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
+    let mut handed = Handed::take();
     let rights = Rights::take(cfg, file)?;
     if let Some(warning) = open_secret(cfg, file) {
         log::warn!("{}: {warning}", file.display());
@@ -125,10 +129,10 @@ pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
     // They last as long as the process.
     let _locks = lock(path)?;
     let lone = lone(cfg)?;
-    let mut daemon = Daemon::open(cfg, file, rights)?;
+    let mut daemon = Daemon::open(cfg, file, rights, handed.listener.take())?;
     daemon.lone = lone;
     daemon.systemd = Systemd::from_env(clock::now());
-    daemon.begin()?;
+    daemon.begin(handed)?;
     daemon.systemd.ready(clock::now());
     loop {
         daemon.turn()?;
@@ -145,7 +149,7 @@ pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
 
 impl Daemon {
     /// Opens what does not depend on the interfaces. The locks are held.
-    fn open(cfg: &Rc<Config>, file: &Path, rights: Rights) -> Result<Self, Fatal> {
+    fn open(cfg: &Rc<Config>, file: &Path, rights: Rights, listener: Option<OwnedFd>) -> Result<Self, Fatal> {
         let path = &cfg.global.control_socket;
         let now = clock::now();
         let host = host_name();
@@ -157,8 +161,9 @@ impl Daemon {
             service: cfg.haproxy.as_ref().map(|h| Service::new(h, path, logger::is_syslog(cfg.global.log))),
             checks: Checks::new(cfg)?,
             jobs: Jobs::new(cfg, &router_id, host),
-            control: Control::open(path).map_err(|e| fatal(path.display(), e))?,
+            control: Control::open(path, listener).map_err(|e| fatal(path.display(), e))?,
             requests: Requests::default(),
+            upgrade: None,
             realtime: Realtime::new(cfg.global.realtime_priority),
             repeats: Repeats::default(),
             history: History::default(),
@@ -179,8 +184,10 @@ impl Daemon {
         })
     }
 
-    fn begin(&mut self) -> Result<(), Fatal> {
-        log::info!("vipd {} starts on {}", env!("CARGO_PKG_VERSION"), self.setup.router_id);
+    fn begin(&mut self, handed: Handed) -> Result<(), Fatal> {
+        let how = if handed.is_upgrade() { "continues" } else { "starts" };
+        log::info!("vipd {} {how} on {}", env!("CARGO_PKG_VERSION"), self.setup.router_id);
+        handed.tell(&mut self.node, clock::now());
         self.node.set_wall_clock(clock::now(), clock::wall());
         let cfg = self.setup.config.clone();
         self.net.resize(self.node.links.len());
@@ -198,7 +205,8 @@ impl Daemon {
         self.run_effects();
         self.open_fence(&cfg, &was_master)?;
         self.remove_leftovers(&named).map_err(|e| fatal("netlink", words::errno(e as i32)))?;
-        for found in self.service.as_mut().map(Service::adopt).unwrap_or_default() {
+        let adopt = |s: &mut Service| s.adopt(handed.haproxy, handed.outputs);
+        for found in self.service.as_mut().map(adopt).unwrap_or_default() {
             self.node.supervise(clock::now(), found);
         }
         // Another master may have been heard meanwhile.
@@ -206,6 +214,10 @@ impl Daemon {
         self.read_all_adverts();
         self.node.begin(clock::now(), &was_master);
         self.settle(now);
+        if let Some(client) = handed.asker {
+            self.upgraded(client, &was_master);
+            self.serve_requests(now);
+        }
         Ok(())
     }
 
@@ -281,6 +293,7 @@ impl Daemon {
             self.realtime.deadline(),
             self.systemd.deadline(),
             self.repeats.deadline(),
+            self.upgrade.as_ref().and_then(Attempt::until),
             self.service.as_ref().and_then(Service::deadline),
         ];
         all.into_iter().fold(None, earlier)

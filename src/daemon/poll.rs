@@ -35,7 +35,7 @@ pub(crate) enum Source {
     Haproxy(Haproxy),
     /// This attempt of a check.
     Check(u64),
-    /// Output of a hook or of the child that delivers a mail.
+    /// Output of a hook, of the child that delivers a mail, or of a program that is tried.
     Job(u64),
     /// A client that connects to the control socket.
     Control,

@@ -78,13 +78,19 @@ impl Daemon {
         };
         let requests = &mut self.requests;
         self.control.serve(now, client, |request, to| match request {
-            Request::Reload { .. } | Request::Resign { .. } if requests.len() >= MAX_JOBS => {
+            Request::Reload { .. } | Request::Resign { .. } | Request::Upgrade
+                if requests.len() >= MAX_JOBS =>
+            {
                 Some((1, "too many requests are under way\n".to_owned()))
             }
             Request::Status(form, name) => Some(status::answer(form, name.as_deref(), node, &context)),
             Request::Watch => Some((0, watch::present(node, now, &stamp()))),
             Request::Reload { dry_run } => {
                 requests.push(Job::Reload(to, dry_run));
+                None
+            }
+            Request::Upgrade => {
+                requests.push(Job::Upgrade(to));
                 None
             }
             Request::Resign { name, no_preempt_for, force } => {

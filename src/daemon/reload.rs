@@ -16,6 +16,9 @@ use std::io::Read;
 use std::path::Path;
 use std::rc::Rc;
 
+/// What `vipd reload --dry-run` says of the configuration that it has.
+pub(super) const NO_CHANGE: &str = "nothing would change\n";
+
 /// A configuration file, up to one octet more than it may have.
 pub fn read_file(file: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -136,7 +139,7 @@ impl Daemon {
         self.rights.check(&new, &self.setup.file).map_err(wrong)?;
         let texts = Texts::new(&self.setup.text.0, &bytes.0);
         let text = diff::describe(&self.setup.config, &new, &texts);
-        Ok(warnings + if text.is_empty() { "nothing would change\n" } else { &text })
+        Ok(warnings + if text.is_empty() { NO_CHANGE } else { &text })
     }
 
     fn take_global(&mut self, new: &Config) {

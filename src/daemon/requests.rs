@@ -10,6 +10,7 @@ use crate::haproxy::supervisor::Event as Haproxy;
 use crate::report::words;
 use crate::sys::clock;
 use crate::vrrp::machine::Resigned;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// Exit statuses of `vipd reload` and `vipd resign`.
@@ -25,6 +26,7 @@ pub(super) const MAX_JOBS: usize = 16;
 pub(super) enum Job {
     /// `true`: only what it would change.
     Reload(Asker, bool),
+    Upgrade(Asker),
     Resign {
         to: Asker,
         name: Option<String>,
@@ -47,6 +49,8 @@ struct Pending {
 enum Awaited {
     /// HAProxy's reload, if one is under way.
     Haproxy,
+    /// After an upgrade: so many virtual routers were master, and are to be again.
+    Masters(usize),
     /// These virtual routers have not said yet what came of their resigning.
     Routers(Vec<usize>),
 }
@@ -90,15 +94,25 @@ impl Daemon {
                 Job::Reload(to, true) => self.dry_run(to),
                 Job::Reload(..) if !self.may_reload() => self.requests.jobs.push(job),
                 Job::Reload(to, false) => self.reload(turn, Some(to)),
+                Job::Upgrade(to) => self.upgrade(to),
                 Job::Resign { to, name, no_preempt_for, force } => {
                     self.resign(turn, to, name.as_deref(), no_preempt_for, force)
                 }
             }
         }
+        self.tick_upgrade();
         let (node, control) = (&self.node, &mut self.control);
-        self.requests.pending.retain(|p| {
+        self.requests.pending.retain_mut(|p| {
             let over = match &p.waits_for {
                 Awaited::Routers(routers) => routers.is_empty(),
+                Awaited::Masters(_) if node.is_resuming() => false,
+                Awaited::Masters(before) => {
+                    if node.routers.iter().filter(|r| r.is_master()).count() < *before {
+                        p.status = REFUSED;
+                        p.text.push_str("not every master is master again\n");
+                    }
+                    true
+                }
                 Awaited::Haproxy => !node.haproxy.as_ref().is_some_and(|h| h.is_reloading()),
             };
             if over {
@@ -129,6 +143,14 @@ impl Daemon {
             self.requests.pending.push(Pending { to, text, status, waits_for: Awaited::Haproxy });
         }
         self.settle(turn);
+    }
+
+    /// After an upgrade: who has asked for it is told what came of it.
+    pub(super) fn upgraded(&mut self, client: OwnedFd, was_master: &[bool]) {
+        let to = self.control.waits(clock::now(), client);
+        let waits_for = Awaited::Masters(was_master.iter().filter(|was| **was).count());
+        let text = concat!("vipd ", env!("CARGO_PKG_VERSION"), " runs\n").to_owned();
+        self.requests.pending.push(Pending { to, text, status: DONE, waits_for });
     }
 
     /// `vipd reload --dry-run`: nothing is changed.

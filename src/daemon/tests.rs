@@ -108,11 +108,11 @@ impl World {
             let _ = std::fs::remove_file(&path);
             UnixListener::bind(path).unwrap()
         });
-        let mut daemon =
-            Daemon::open(&config, &at("vipd.ini"), Rights::none()).unwrap_or_else(|e| panic!("{}", e.0));
+        let mut daemon = Daemon::open(&config, &at("vipd.ini"), Rights::none(), None)
+            .unwrap_or_else(|e| panic!("{}", e.0));
         // Without SIGCHLD: this daemon would reap the children of other tests in this process.
         daemon.signals = SignalFd::with_flags(&SigSet::from(Signal::SIGUSR2), SfdFlags::all()).unwrap();
-        daemon.begin().unwrap_or_else(|e| panic!("{}", e.0));
+        daemon.begin(Handed::default()).unwrap_or_else(|e| panic!("{}", e.0));
         let clients = [b"".as_slice(), b"watch\n"].map(|line| {
             let mut client = UnixStream::connect(at("control")).unwrap();
             client.write_all(line).unwrap();
@@ -265,13 +265,25 @@ fn spurious_readiness_changes_nothing() {
         w.nothing_happens(fetch);
         of_another(fetch).into_iter().for_each(|s| w.nothing_happens(s));
 
+        // One that is no child of this process, in the place of the one that is.
+        let script = ["-c", "sleep 60 >/dev/null 2>&1 & echo $!"];
+        let out = Command::new("sh").args(script).output().unwrap();
+        let orphan: u32 = String::from_utf8_lossy(&out.stdout).trim().parse().unwrap();
+        let control_socket = &w.config.global.control_socket;
+        let table = runtime::with_suffix(control_socket, ".haproxy");
+        let text = runtime::read_file(&table).unwrap();
+        let known: Vec<&str> = text.split_whitespace().skip(2).collect();
+        let start = process::start_time(orphan).unwrap();
+        runtime::replace_file(&table, &format!("{orphan} {start} {}\n", known.join(" "))).unwrap();
         let haproxy = w.config.haproxy.as_ref().unwrap();
-        let mut adopting = Service::new(haproxy, &w.config.global.control_socket, false);
-        assert!(matches!(adopting.adopt()[..], [Input::Adopted { .. }]));
+        let mut adopting = Service::new(haproxy, control_socket, false);
+        assert!(matches!(adopting.adopt(None, Vec::new())[..], [Input::Adopted { .. }]));
         w.daemon.service = Some(adopting);
         let pidfd = w.sources().into_iter().find(|s| kind(s) == 16).unwrap();
         w.nothing_happens(pidfd);
         of_another(pidfd).into_iter().for_each(|s| w.nothing_happens(s));
+        let orphan = nix::unistd::Pid::from_raw(orphan.cast_signed());
+        nix::sys::signal::kill(orphan, Signal::SIGKILL).unwrap();
     });
     world.join().unwrap();
 }

@@ -19,6 +19,7 @@ mod router;
 mod service;
 mod stop;
 mod turn;
+mod upgrade;
 
 pub use effect::{Effect, Memory};
 pub use interface::Link;
@@ -111,9 +112,6 @@ impl Node {
             wall: clock::Wall::default(),
         };
         node.take_up(&[], cfg, now);
-        if !cfg.global.startup_delay.is_zero() {
-            node.emit(Event::StartupDelay(cfg.global.startup_delay));
-        }
         node
     }
 
@@ -126,6 +124,9 @@ impl Node {
             router.may_resume = *remembered && !heard && router.auth.may_resume() && !router.is_owner();
         }
         self.life = Life::Running;
+        if now < self.startup_delay_until {
+            self.emit(Event::StartupDelay(self.startup_delay_until.since(self.epoch)));
+        }
         for link in 0..self.links.len() {
             if self.links[link].ifindex.is_none() && self.links[link].vmac.is_none() {
                 self.emit(Event::Link { link, present: false, running: false });

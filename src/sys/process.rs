@@ -8,9 +8,9 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::unistd::Pid;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -82,12 +82,12 @@ pub fn input_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
 /// would speak in vipd's place.
 const OURS: [&[u8]; 4] = [b"NOTIFY_SOCKET", b"WATCHDOG_PID", b"WATCHDOG_USEC", b"JOURNAL_STREAM"];
 
-/// Our environment but for `OURS`, and `more`, which is named `VIPD_…`.
-fn environment(more: &[CString]) -> Vec<CString> {
+/// Our environment but for what is named in `without`, and `more`, which is named `VIPD_…`.
+fn environment(more: &[CString], without: &[&[u8]]) -> Vec<CString> {
     let mut all = more.to_vec();
     for (key, value) in std::env::vars_os() {
         let mut entry = key.into_vec();
-        if !entry.starts_with(b"VIPD_") && !OURS.contains(&entry.as_slice()) {
+        if !entry.starts_with(b"VIPD_") && !without.contains(&entry.as_slice()) {
             entry.push(b'=');
             entry.extend(value.into_vec());
             all.extend(CString::new(entry));
@@ -136,8 +136,45 @@ pub fn spawn_with(
     attr.set_sigmask(&SigSet::empty())?;
     attr.set_sigdefault(&SigSet::all())?;
     attr.set_pgroup(Pid::from_raw(0))?;
-    let env = environment(env);
+    let env = environment(env, &OURS);
     unlimited(|| posix_spawn(program.as_c_str(), &actions, &attr, argv, &env))
+}
+
+/// The path by which this program was started, whatever is there now: a link is followed anew each time.
+pub fn program() -> &'static CStr {
+    // SAFETY: a plain system call. The kernel has put the path on the stack for as long as the process lives;
+    // 0 is no address.
+    match unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char {
+        path if path.is_null() => c"",
+        path => unsafe { CStr::from_ptr(path) },
+    }
+}
+
+/// Executes a program in this process, with our environment and `more`, which is named `VIPD_…`. The
+/// descriptors `keep` stay open, beside the first three. The signals that are blocked stay so, and wait for
+/// the next program. Returns only if that fails, and why; then nothing has changed.
+pub fn execute(argv: &[CString], more: CString, keep: &[RawFd]) -> Errno {
+    let Some(program) = argv.first() else { return Errno::EINVAL };
+    // SAFETY: a plain system call without pointers: of a number that is no descriptor it says EBADF.
+    let set =
+        |flag: libc::c_int| keep.iter().for_each(|fd| _ = unsafe { libc::fcntl(*fd, libc::F_SETFD, flag) });
+    set(0);
+    let failed = unlimited(|| nix::unistd::execve(program, argv, &environment(&[more], &[])));
+    set(libc::FD_CLOEXEC);
+    failed.err().unwrap_or(Errno::EINVAL)
+}
+
+/// A descriptor that the program before has left open for this one, by `execute`. `None`: it has not. Call
+/// before `runtime::keep_descriptors`.
+pub fn inherited(fd: libc::c_int) -> Option<OwnedFd> {
+    // SAFETY: plain system calls without pointers, on a number that may be no descriptor.
+    let is_left = fd > 2 && unsafe { libc::fcntl(fd, libc::F_GETFD) == 0 };
+    // SAFETY: it is open, and not close-on-exec as everything is that this program opens, so nobody else owns
+    // it; nor will anybody who asks again.
+    is_left.then(|| unsafe {
+        libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
+        OwnedFd::from_raw_fd(fd)
+    })
 }
 
 /// Makes this process the parent of orphans among its descendants, as PID 1 is: it sees the end of a HAProxy
@@ -181,12 +218,16 @@ pub fn reap(before: impl Fn(u32)) -> Option<(u32, Exit)> {
 
 /// Whether a child of this process is in a process group: then its number has not been reused.
 pub fn is_group_of_ours(group: Pid) -> bool {
+    is_any_of_ours(libc::P_PGID, raw(group))
+}
+
+fn is_any_of_ours(kind: libc::idtype_t, id: u32) -> bool {
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: an all-zero siginfo_t is a valid value of that plain C structure, and the kernel writes one to
     // it.
     unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
-        libc::waitid(libc::P_PGID, raw(group), &raw mut info, flags) == 0
+        libc::waitid(kind, id, &raw mut info, flags) == 0
     }
 }
 
@@ -202,10 +243,14 @@ pub fn raw(pid: Pid) -> u32 {
     pid.as_raw().unsigned_abs()
 }
 
-/// Pins a process that is not a child. Its start time is compared after the pidfd is open, so that a process
-/// that has reused the number is noticed.
+/// Takes over a process that an earlier program has started: in this process, then it is a child still, or in
+/// another one, then it is pinned. Its start time is compared after that, so that a process that has reused
+/// the number is noticed.
 pub fn adopt(pid: u32, start_time: u64) -> nix::Result<Process> {
     let raw = libc::pid_t::try_from(pid).map_err(|_| Errno::ESRCH)?;
+    if is_any_of_ours(libc::P_PID, pid) && self::start_time(pid) == Some(start_time) {
+        return Ok(Process::Child(Pid::from_raw(raw)));
+    }
     // SAFETY: plain system call without pointers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, raw, 0) };
     let pidfd = owned(libc::c_int::try_from(fd).map_err(|_| Errno::EBADF)?)?;

@@ -23,7 +23,7 @@ pub const TESTS: &[(&str, Test)] = &[
 ];
 
 /// A program of a node that is a shell script.
-fn program(node: &Node, name: &str, text: &str) -> Result<PathBuf> {
+pub fn program(node: &Node, name: &str, text: &str) -> Result<PathBuf> {
     let path = node.write(name, &format!("#!/bin/sh\n{text}\n"))?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
     Ok(path)

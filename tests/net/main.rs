@@ -39,6 +39,7 @@ mod succession;
 mod supervision;
 mod tracking;
 mod transport;
+mod upgrade;
 mod vmac;
 
 use lab::*;
@@ -112,6 +113,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     privilege::TESTS,
     attacks::TESTS,
     status::TESTS,
+    upgrade::TESTS,
 ];
 
 fn main() -> ExitCode {

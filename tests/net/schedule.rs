@@ -54,6 +54,7 @@ pub const PHASES: [Phase; 4] = [
             "crashes_leak_nothing",
             "holds_sockets_of_all_kinds",
             "reloads_lose_nothing",
+            "upgrade_",
         ],
     },
     // Hundreds of addresses or interfaces that come and go: each change takes the lock of the kernel's

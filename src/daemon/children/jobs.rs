@@ -1,4 +1,4 @@
-//! Hooks and mails: child processes, their arguments and environment, and their output.
+//! Hooks, mails and the trial of a program: child processes, their arguments and environment, and their output.
 
 use crate::base::exit::Exit;
 use crate::check::Failure;
@@ -23,12 +23,15 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// Lines of output that are logged of one run of a hook.
 const MAX_LINES: u32 = 20;
+/// Octets that a trial may write; then the pipe is closed, and it gets a SIGPIPE.
+const MAX_SAID: usize = 64 * 1024;
 
 /// What a child is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Hook,
     Mail,
+    Trial,
 }
 
 /// A child that runs.
@@ -50,7 +53,7 @@ struct Output {
     /// Of a hook: the beginning of each log line.
     title: String,
     lines: u32,
-    /// Of a mail: the first line, which says what went wrong.
+    /// Of a mail: the first line, which says what went wrong; of a trial: all.
     said: String,
 }
 
@@ -61,6 +64,8 @@ pub(crate) enum Done {
     Hook(u64, Result<(), Failure>),
     /// A mail, and the child's first line.
     Mail(u64, Outcome, String),
+    /// The trial of a program, and its output.
+    Trial(Exit, String),
 }
 
 /// All hooks and mails that are under way.
@@ -185,6 +190,19 @@ impl Jobs {
         Ok(())
     }
 
+    /// Tries another program before an upgrade.
+    pub(crate) fn try_program(&mut self, argv: &[CString], env: CString) -> nix::Result<()> {
+        let (reader, writer) = process::output_pipe()?;
+        let pid = process::spawn_with(argv, None, writer.as_fd(), &[env])?;
+        self.add(Kind::Trial, 0, pid, reader, String::new());
+        Ok(())
+    }
+
+    /// That takes too long.
+    pub(crate) fn end_trial(&self) {
+        self.kill(Kind::Trial, 0);
+    }
+
     fn add(&mut self, kind: Kind, job: u64, pid: Pid, reader: OwnedFd, title: String) {
         let output = Output { kind, title, lines: 0, said: String::new() };
         self.last += 1;
@@ -222,7 +240,7 @@ impl Jobs {
         }
     }
 
-    /// A child was reaped; returns how it ended if it was a hook or a mail. What a hook has started lives on:
+    /// A child was reaped; returns how it ended if it was one of these. What a hook has started lives on:
     /// that may be its purpose.
     pub(crate) fn reaped(&mut self, pid: u32, exit: Exit) -> Option<Done> {
         let i = self.children.iter().position(|c| process::raw(c.pid) == pid)?;
@@ -233,6 +251,10 @@ impl Jobs {
         }
         let said = std::mem::take(&mut child.output.said);
         Some(match (child.kind, exit) {
+            (Kind::Trial, exit) => {
+                process::kill_group_of_ours(child.pid);
+                Done::Trial(exit, said)
+            }
             (Kind::Hook, Exit::Code(0)) => Done::Hook(child.job, Ok(())),
             (Kind::Hook, exit) => Done::Hook(child.job, Err(Failure::Exit(exit))),
             (Kind::Mail, Exit::Code(0)) => Done::Mail(child.job, Outcome::Sent, said),
@@ -248,7 +270,9 @@ impl Jobs {
 impl Child {
     fn read(&mut self) {
         let output = &mut self.output;
-        if !self.pipe.as_mut().is_none_or(|p| p.read(&mut |line: &str| output.take(line))) {
+        if !self.pipe.as_mut().is_none_or(|p| p.read(&mut |line: &str| output.take(line)))
+            || self.output.said.len() > MAX_SAID
+        {
             self.pipe = None;
         }
     }
@@ -256,6 +280,9 @@ impl Child {
 
 impl Output {
     fn take(&mut self, line: &str) {
+        if self.kind == Kind::Trial {
+            return self.said.extend([line, "\n"]);
+        }
         if self.kind == Kind::Mail {
             if self.said.is_empty() {
                 line.clone_into(&mut self.said);

@@ -28,7 +28,7 @@ impl Pipe {
     }
 
     /// Passes on each line that is complete. Returns whether more may come.
-    pub(crate) fn read(&mut self, line: &mut impl FnMut(&str)) -> bool {
+    pub(crate) fn read(&mut self, line: &mut dyn FnMut(&str)) -> bool {
         let mut buf = [0; 4096];
         for _ in 0..MAX_READ / buf.len() {
             match nix::unistd::read(&self.fd, &mut buf) {
@@ -54,7 +54,7 @@ impl Pipe {
     }
 
     /// Passes on a last line that has no end.
-    pub(crate) fn flush(&mut self, line: &mut impl FnMut(&str)) {
+    pub(crate) fn flush(&mut self, line: &mut dyn FnMut(&str)) {
         if !self.line.is_empty() {
             line(&String::from_utf8_lossy(&self.line));
             self.line.clear();

@@ -70,6 +70,11 @@ impl Output {
         self.pipes.iter().map(|s| (s.pipe.as_fd(), s.number))
     }
 
+    /// The processes and their pipes.
+    pub(super) fn all(&self, f: &mut dyn FnMut(u32, BorrowedFd<'_>)) {
+        self.pipes.iter().for_each(|s| f(s.pid, s.pipe.as_fd()));
+    }
+
     /// The pipe of process `pid`.
     pub(super) fn number_of(&self, pid: u32) -> Option<u64> {
         self.pipes.iter().find(|s| s.pid == pid).map(|s| s.number)

@@ -37,6 +37,10 @@ impl Ours {
     pub(super) fn pid(&self) -> u32 {
         self.process.pid()
     }
+
+    pub(super) fn is_child(&self) -> bool {
+        matches!(self.process, Process::Child(_))
+    }
 }
 
 impl Processes {
@@ -195,6 +199,13 @@ mod tests {
         child
     }
 
+    /// One that is no child of this process.
+    fn orphan() -> u32 {
+        let script = "sleep 60 >/dev/null 2>&1 & echo $!";
+        let out = Command::new("/bin/sh").args(["-c", script]).output().unwrap_or_else(|e| panic!("{e}"));
+        String::from_utf8_lossy(&out.stdout).trim().parse().unwrap_or_else(|e| panic!("{e}"))
+    }
+
     fn end(mut child: Child) {
         child.kill().unwrap_or_else(|e| panic!("{e}"));
         child.wait().unwrap_or_else(|e| panic!("{e}"));
@@ -204,10 +215,11 @@ mod tests {
     fn the_next_vipd_finds_all_that_run() {
         let file = file("all");
         let mut before = Processes::new(file.clone());
-        let (old, new, gone) = (sleeper("old"), sleeper("new"), sleeper("gone"));
-        for (child, fingerprint) in [(&old, "f1"), (&gone, "f2"), (&new, "f3")] {
+        // The last one is a child still, as after an upgrade.
+        let (old, gone, new) = (orphan(), sleeper("gone"), sleeper("new"));
+        for (pid, fingerprint) in [(old, "f1"), (gone.id(), "f2"), (new.id(), "f3")] {
             before.announce(fingerprint);
-            let pid = Pid::from_raw(child.id().cast_signed());
+            let pid = Pid::from_raw(pid.cast_signed());
             before.started(Some(pid), fingerprint.to_owned(), 7);
         }
         before.set_mark(new.id(), 9);
@@ -215,16 +227,18 @@ mod tests {
         let mut after = Processes::new(file.clone());
         let all: Vec<_> =
             after.recall(|_| true).iter().map(|o| (o.pid(), o.fingerprint.clone(), o.mark)).collect();
-        assert_eq!(all, [(old.id(), "f1".to_owned(), 7), (new.id(), "f3".to_owned(), 9)]);
-        let pid = old.id();
-        assert_eq!(after.exited(pid), None, "it runs");
-        assert_eq!(after.fds().count(), 2);
-        end(old);
-        assert_eq!(after.exited(pid), Some((pid, Exit::Unknown)));
-        assert_eq!(after.exited(pid), None, "once");
+        assert_eq!(all, [(old, "f1".to_owned(), 7), (new.id(), "f3".to_owned(), 9)]);
+        assert_eq!(after.exited(old), None, "it runs");
+        assert_eq!(after.fds().count(), 1);
+        after.signal(old, Signal::SIGKILL, false);
+        while after.exited(old) != Some((old, Exit::Unknown)) {
+            std::thread::yield_now();
+        }
+        assert_eq!(after.exited(old), None, "once");
         let pid = new.id();
         end(new);
-        after.exited(pid);
+        assert_eq!(after.exited(pid), None, "a child is reaped");
+        assert_eq!(after.reaped(pid), Some(Pid::from_raw(pid.cast_signed())));
         assert!(!file.exists(), "nothing to remember");
         let _ = std::fs::remove_dir_all(file.parent().unwrap_or(&file));
     }

@@ -4,13 +4,14 @@ use super::files;
 use super::listeners::Listeners;
 use super::output::Output;
 use super::probe::{Answer, Prober, Whom};
-use super::processes::{Processes, is_in_our_namespaces};
+use super::processes::{Ours, Processes, is_in_our_namespaces};
 use crate::base::exit::Exit;
 use crate::base::throttle::Once;
 use crate::base::time::Time;
 use crate::config;
 use crate::haproxy::command::{Command, fingerprint};
 use crate::haproxy::listeners::Refusal;
+use crate::haproxy::show_info::Info;
 use crate::haproxy::supervisor::{Action, Input};
 use crate::report::words;
 use crate::sys::process;
@@ -19,7 +20,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -93,8 +94,9 @@ impl Service {
     }
 
     /// Looks for the HAProxys of an earlier vipd. The newest one with our command line is supervised from now
-    /// on.
-    pub(crate) fn adopt(&mut self) -> Vec<Input> {
+    /// on; after an upgrade the one that was ready, and its output goes on.
+    pub(crate) fn adopt(&mut self, ready: Option<(u32, Info)>, outputs: Vec<(u32, OwnedFd)>) -> Vec<Input> {
+        outputs.into_iter().for_each(|(pid, reader)| self.output.add(pid, reader));
         let known_by: Vec<&[u8]> =
             [Some(&*self.master_socket), self.listeners.as_ref().ok().map(Listeners::config)]
                 .into_iter()
@@ -110,12 +112,21 @@ impl Service {
         };
         let all = self.processes.recall(is_ours);
         let ours = fingerprint(&self.command.run);
-        let adopted = all.iter().rfind(|o| o.fingerprint == ours && is_in_our_namespaces(o.pid()));
+        let adopted = match &ready {
+            Some((pid, _)) => all.iter().find(|o| o.pid() == *pid),
+            None => all.iter().rfind(|o| o.fingerprint == ours && is_in_our_namespaces(o.pid())),
+        };
         self.mark = adopted.map_or(0, |o| o.mark);
         let adopted = adopted.map(|o| o.pid());
-        let input =
-            |pid| if Some(pid) == adopted { Input::Adopted { pid } } else { Input::OrphanFound { pid } };
-        all.iter().map(|o| input(o.pid())).collect()
+        let input = |o: &Ours| match o.pid() {
+            pid if Some(pid) == adopted => Input::Adopted { pid },
+            // A child, after an upgrade: it was told to finish what it has.
+            pid if o.is_child() => Input::Finishing { pid },
+            pid => Input::OrphanFound { pid },
+        };
+        let mut inputs: Vec<_> = all.iter().map(input).collect();
+        inputs.extend(ready.filter(|_| adopted.is_some()).map(|(pid, info)| Input::Answered { pid, info }));
+        inputs
     }
 
     /// Whether the configuration files are others than those that HAProxy has read.
@@ -252,6 +263,11 @@ impl Service {
             l.offered_to(pid);
         }
         Ok(process::raw(pid))
+    }
+
+    /// What HAProxy's processes write to.
+    pub(crate) fn outputs(&self, f: &mut dyn FnMut(u32, BorrowedFd<'_>)) {
+        self.output.all(f);
     }
 
     /// The descriptors to wait on, all for reading.

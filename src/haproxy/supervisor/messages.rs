@@ -19,6 +19,8 @@ pub enum Input {
     Adopted { pid: u32 },
     /// Before the first tick: another one of an earlier vipd runs. It is stopped when ours is ready.
     OrphanFound { pid: u32 },
+    /// Before the first tick: one runs that was told to finish before an upgrade.
+    Finishing { pid: u32 },
     /// The process runs.
     Spawned { pid: u32 },
     /// The process could not be started.

@@ -169,6 +169,7 @@ impl Supervisor {
             Input::Tick => self.tick(now),
             Input::Adopted { pid } => self.adopt(pid, now),
             Input::OrphanFound { pid } => self.orphans.push(pid),
+            Input::Finishing { pid } => self.finishing(pid),
             Input::Spawned { pid } => self.spawned(pid, now),
             Input::SpawnFailed { errno } => self.spawn_failed(errno, now),
             Input::NoListener => self.no_listener(now),

@@ -37,6 +37,11 @@ impl Supervisor {
         self.retiring.push(Retiring { pid, end: end.map(|t| End::by(t, now)) });
     }
 
+    /// One that was told so before an upgrade.
+    pub(super) fn finishing(&mut self, pid: u32) {
+        self.retiring.push(Retiring { pid, end: None });
+    }
+
     /// The successor of all others is ready. One that was ready until now may finish; one of an earlier vipd
     /// may hang, and would go on taking connections, so its time is limited.
     pub(super) fn retire_others(&mut self, now: Time) {
