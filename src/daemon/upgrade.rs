@@ -1,6 +1,6 @@
-//! `vipd upgrade`: the program file that is there now goes on in this process, with the same process number and
-//! the same children. It is tried first, with `-t`. What it cannot find out as after a restart, this program
-//! tells it in a variable: descriptors that stay open, the checks, HAProxy.
+//! `vipd upgrade`: the program file that is there now goes on in this process, with the same process number
+//! and the same children. It is tried first, with `-t`. What it cannot find out as after a restart, this
+//! program tells it in a variable: descriptors that stay open, the checks, HAProxy.
 
 use super::Daemon;
 use super::reload::NO_CHANGE;
@@ -50,7 +50,7 @@ impl Daemon {
                 let until = Some(clock::now() + TRIAL);
                 self.upgrade = Some(Attempt { to, is_tried: false, until });
             }
-            Err((status, why)) => self.refuse_upgrade(to, status, why),
+            Err((status, why)) => self.refuse_upgrade(to, status, String::new(), &why),
         }
     }
 
@@ -79,10 +79,10 @@ impl Daemon {
         format!("{}: {why}\n", process::program().to_string_lossy())
     }
 
-    fn refuse_upgrade(&mut self, to: Asker, status: u8, mut why: String) {
-        why.push_str("nothing was changed\n");
+    /// `said`: what the trial has written.
+    fn refuse_upgrade(&mut self, to: Asker, status: u8, said: String, why: &str) {
         log::error!("upgrade: {}", why.trim_ascii());
-        self.control.reply(clock::now(), to, status, &why);
+        self.control.reply(clock::now(), to, status, &(said + why + "nothing was changed\n"));
     }
 
     /// The trial has ended; `said`: all that it has written.
@@ -99,7 +99,7 @@ impl Daemon {
         };
         let to = attempt.to;
         self.upgrade = None;
-        self.refuse_upgrade(to, WRONG, said + &Self::complaint(&why));
+        self.refuse_upgrade(to, WRONG, said, &Self::complaint(&why));
     }
 
     /// At the end of each turn.
@@ -118,7 +118,7 @@ impl Daemon {
             _ => return,
         };
         self.upgrade = None;
-        self.refuse_upgrade(to, REFUSED, failed);
+        self.refuse_upgrade(to, REFUSED, String::new(), &failed);
     }
 
     /// Goes on as the other program; returns only if that is impossible, and why.

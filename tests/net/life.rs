@@ -140,6 +140,21 @@ fn as_pid_1(w: &World) -> Result<()> {
 
     let client = w.client()?;
     client.wait_answer_by("node1", secs(5))?;
+    let (haproxy, start) = (w.one.haproxy_master(), Instant::now());
+    let mut cmd = Command::new("nsenter");
+    cmd.args(["-t", &init.to_string(), "-p", "-m"]).arg(vipd_path()?).args([
+        "upgrade",
+        "-c",
+        "/mnt/vipd.ini",
+    ]);
+    let upgrade = w.one.output(&mut cmd)?;
+    let said = [upgrade.stdout, upgrade.stderr].concat();
+    ensure!(upgrade.status.success(), "{}: {}", upgrade.status, String::from_utf8_lossy(&said));
+    ensure!(w.one.haproxy_master() == haproxy, "another HAProxy");
+    ensure!(children(init).len() == ours, "children: {:?}", children(init));
+    let report = client.report(start, Instant::now())?;
+    ensure!(report.failures() == 0, "clients noticed the upgrade: {report}");
+
     let (mark, start) = (one.log().mark(), Instant::now());
     kill(Pid::from_raw(init), Signal::SIGTERM)?;
     let mut last = start;

@@ -122,6 +122,12 @@ fn tells_systemd(w: &World) -> Result<()> {
     vipd.signal(Signal::SIGHUP);
     wait("RELOADING=1\nMONOTONIC_USEC=")?;
     wait("READY=1\n")?;
+    let upgrade =
+        w.one.output(std::process::Command::new(vipd_path()?).arg("upgrade").arg("-c").arg(&ini))?;
+    ensure!(upgrade.status.success(), "{}", String::from_utf8_lossy(&upgrade.stdout));
+    wait("RELOADING=1\nMONOTONIC_USEC=")?;
+    wait("READY=1\n")?;
+    wait("WATCHDOG=1\n")?;
     vipd.terminate();
     wait("STOPPING=1\n")?;
     ensure!(vipd.wait_exit(secs(10))?.success(), "no clean end");

@@ -1,5 +1,5 @@
-//! `vipd upgrade`: another program file goes on in the same process, and nobody notices; or it is refused, and
-//! nothing changes.
+//! `vipd upgrade`: another program file goes on in the same process, and nobody notices; or it is refused,
+//! and nothing changes.
 
 use super::life::{program, wait_until};
 use super::*;
@@ -219,17 +219,21 @@ fn broken(w: &World) -> Result<()> {
     std::fs::write(&one.ini, ini.replace("priority = 100", "priority = 101"))?;
     let out = one.upgrade()?;
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    ensure!(out.status.code() == Some(2) && text.contains("has changed: `vipd reload` first"), "{text}");
+    ensure!(
+        out.status.code() == Some(2) && text.contains("priority 100 -> 101\n`vipd reload` first\n"),
+        "{text}"
+    );
     std::fs::write(&one.ini, ini)?;
     in_time(w, ms(200), from)?;
     ensure!(w.watcher.timeline(VIP).len() == 1, "the address moved: {:?}", w.watcher.timeline(VIP));
     let lines = one.proc.log().grep("executing");
     ensure!(lines.is_empty(), "{lines:?}");
-    one.proc.log().wait_from(mark, "upgrade: vipd.ini:3: no such key", secs(1))?;
+    one.proc.log().wait_from(mark, "installed: exit status 2", secs(1))?;
     one.succeeds()
 }
 
-/// It passes the trial and then ends: as if vipd had been killed. The backup takes over, and never two answer.
+/// It passes the trial and then ends: as if vipd had been killed. The backup takes over, and never two
+/// answer.
 fn dies(w: &World) -> Result<()> {
     let one = Installed::run(&w.one, None, &[leased(200, "fence", "0.2")])?;
     one.proc.wait_log(words::MASTER, ELECTION)?;
@@ -238,7 +242,7 @@ fn dies(w: &World) -> Result<()> {
     let prober = Prober::start_tcp(&w.client, &[v4(VIP)], &[&w.one, &w.two])?;
     std::thread::sleep(ms(200));
     let real = vipd_path()?;
-    let text = format!("case $1 in -t) exec {} \"$@\";; esac\nexit 1", real.display());
+    let text = format!("case $* in *-t) exec {} \"$@\";; esac\nexit 1", real.display());
     one.replace(&program(&w.one, "dies", &text)?)?;
     let from = Instant::now();
     let out = one.upgrade()?;

@@ -1,4 +1,4 @@
-//! Hooks, mails and the trial of a program: child processes, their arguments and environment, and their output.
+//! Hooks, mails and the trial of a program: child processes, their arguments, environment and output.
 
 use crate::base::exit::Exit;
 use crate::check::Failure;
