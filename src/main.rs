@@ -1,10 +1,9 @@
 //! The command line: run, check, ask the daemon.
 
 use lexopt::prelude::*;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -13,7 +12,8 @@ use vipd::config::diff::Texts;
 #[cfg(feature = "import")]
 use vipd::config::keepalived;
 use vipd::config::report::{Hint, nearest};
-use vipd::config::{Config, schema};
+use vipd::config::source::Source;
+use vipd::config::{CheckKind, Config, schema, schema::seconds};
 #[cfg(feature = "mail")]
 use vipd::daemon::children::mailer;
 use vipd::daemon::logger;
@@ -24,19 +24,20 @@ use vipd::preflight::{advice, fence, programs};
 use vipd::report::words;
 #[cfg(feature = "import")]
 use vipd::sys::dir;
-use vipd::sys::{capability, process};
+use vipd::sys::{capability, process, user};
 use vipd::{control, daemon};
 
 const USAGE: &str = "\
 vipd gives a pair of HAProxy machines a floating address.
 
-usage: vipd [-c FILE]            run in the foreground (default /etc/vipd.ini)
-       vipd -t [FILE]            check the configuration, and haproxy's
+usage: vipd [-c FILE]...         run in the foreground (default /etc/vipd.ini); a later FILE overrides
+       vipd -t [FILE]...         check the configuration, and haproxy's
        vipd status [-c FILE] [NAME | --json | --metrics | --watch | --check]
                                  who serves the addresses, every virtual router, HAProxy; NAME: only that one;
                                  --watch: every change as it comes; --check: one line, for probes
-       vipd reload [-c FILE] [--dry-run]
-                                 read the configuration again, and tell what that changed, or would change
+       vipd reload [-c FILE] [--dry-run | --haproxy]
+                                 read the configuration again, and tell what that changed, or would change;
+                                 --haproxy: reload HAProxy in any case
        vipd upgrade [-c FILE]    go on as the program file that is there now, without moving an address
        vipd resign [-c FILE] [NAME] [--for SECONDS] [--force]
                                  hand over, and do not preempt for that long (60)
@@ -59,7 +60,7 @@ const NOT_PERMITTED: u8 = 6;
 
 const DEFAULT_FILE: &str = "/etc/vipd.ini";
 const COMMANDS: &str = "status, reload, upgrade, resign, import, help, version";
-const OPTIONS: &str = "config, json, metrics, watch, check, dry-run, for, force, help, version";
+const OPTIONS: &str = "config, json, metrics, watch, check, dry-run, haproxy, for, force, help, version";
 
 /// The one request whose answer has no end.
 const WATCH: &str = "watch";
@@ -84,15 +85,16 @@ enum Command {
 /// The command line.
 struct Line {
     command: Command,
-    /// `-c`
-    file: Option<PathBuf>,
+    /// `-c`, or the words after `-t`
+    files: Vec<PathBuf>,
     /// Of a virtual router or a group; empty: all.
     name: String,
     /// The form of the status.
     form: Option<&'static str>,
     no_preempt_for: String,
     force: bool,
-    dry_run: bool,
+    /// Of a reload: ` dry-run` or ` haproxy`.
+    how: &'static str,
 }
 
 fn main() -> ExitCode {
@@ -107,7 +109,6 @@ fn main() -> ExitCode {
 }
 
 fn carry_out(line: Line) -> u8 {
-    let file = line.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
     match &line.command {
         Command::Import(from, id) => import_file(from, id.clone()),
         Command::Print(text) => {
@@ -117,10 +118,10 @@ fn carry_out(line: Line) -> u8 {
         #[cfg(feature = "mail")]
         Command::SendMail => mailer::run(),
         Command::Status | Command::Reload | Command::Upgrade | Command::Resign => {
-            ask(line.file.as_deref(), &line.request())
+            ask(&line.files, &line.request())
         }
-        Command::Check => load(file).map_or(USAGE_ERROR, |cfg| check(&cfg, file)),
-        Command::Run => load(file).map_or(USAGE_ERROR, |cfg| run(&Rc::new(cfg), file)),
+        Command::Check => load(&line.files).map_or(USAGE_ERROR, |(source, cfg)| check(&cfg, &source)),
+        Command::Run => load(&line.files).map_or(USAGE_ERROR, |(source, cfg)| run(&Rc::new(cfg), source)),
     }
 }
 
@@ -147,7 +148,10 @@ impl From<lexopt::Error> for Wrong {
                 format!("unexpected argument for option '{o}': '{}'", value.display())
             }
             lexopt::Error::UnexpectedArgument(a) => {
-                let meant = a.to_str().and_then(|a| nearest(a, &[COMMANDS]));
+                let meant = a.to_str().and_then(|a| match a {
+                    "check" | "configtest" | "test" | "validate" => Some("-t"),
+                    a => nearest(a, &[COMMANDS]),
+                });
                 format!("unexpected argument '{}'{}", a.display(), Hint(meant))
             }
             lexopt::Error::NonUnicodeValue(a) => format!("argument is invalid unicode: '{}'", a.display()),
@@ -160,17 +164,17 @@ fn command_line() -> Result<Line, Wrong> {
     let (name, no_preempt_for) = (String::new(), "60".to_owned());
     let mut line = Line {
         command: Command::Run,
-        file: None,
+        files: Vec::new(),
         name,
         form: None,
         no_preempt_for,
         force: false,
-        dry_run: false,
+        how: "",
     };
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
         match (&line.command, &arg) {
-            (_, Short('c') | Long("config")) => line.file = Some(args.value()?.into()),
+            (_, Short('c') | Long("config")) => line.files.push(args.value()?.into()),
             (_, Short('t')) => line.command = Command::Check,
             (_, Short('h') | Long("help")) => return Ok(line.print(USAGE)),
             (_, Short('V') | Long("version")) => return Ok(line.print(VERSION)),
@@ -183,7 +187,8 @@ fn command_line() -> Result<Line, Wrong> {
                 }
             }
             (Command::Resign, Long("force")) => line.force = true,
-            (Command::Reload, Long("dry-run")) => line.dry_run = true,
+            (Command::Reload, Long("dry-run")) if line.how.is_empty() => line.how = " dry-run",
+            (Command::Reload, Long("haproxy")) if line.how.is_empty() => line.how = " haproxy",
             (Command::Status, Long(form)) if line.form.is_none() => {
                 let all = ["json", "metrics", "check", WATCH];
                 line.form = all.into_iter().find(|known| known == form);
@@ -240,7 +245,7 @@ impl Line {
                     _ => return Err(Value(word).unexpected().into()),
                 }
             }
-            Command::Check if self.file.is_none() => self.file = Some(word.into()),
+            Command::Check => self.files.push(word.into()),
             Command::Status | Command::Resign if self.name.is_empty() => self.name = word.string()?,
             _ => return Err(Value(word).unexpected().into()),
         }
@@ -250,8 +255,7 @@ impl Line {
     /// What is asked of the daemon.
     fn request(&self) -> String {
         let mut text = match self.command {
-            Command::Reload if self.dry_run => "reload dry-run".to_owned(),
-            Command::Reload => "reload".to_owned(),
+            Command::Reload => ["reload", self.how].concat(),
             Command::Upgrade => "upgrade".to_owned(),
             Command::Resign => {
                 format!("resign {} {}", self.no_preempt_for, if self.force { "yes" } else { "no" })
@@ -267,12 +271,18 @@ impl Line {
     }
 }
 
+/// The files that were named, or the default.
+fn named(files: &[PathBuf]) -> Vec<&Path> {
+    let default = files.is_empty().then_some(Path::new(DEFAULT_FILE));
+    files.iter().map(PathBuf::as_path).chain(default).collect()
+}
+
 /// Reads the configuration; every error and warning goes to stderr as `file:line: message`.
-fn load(file: &Path) -> Option<Config> {
-    match daemon::read_config(file) {
-        Ok((cfg, warnings)) => {
+fn load(files: &[PathBuf]) -> Option<(Source, Config)> {
+    match daemon::read_config(&named(files)) {
+        Ok((source, cfg, warnings)) => {
             eprint!("{warnings}");
-            Some(cfg)
+            Some((source, cfg))
         }
         Err(errors) => {
             eprint!("{errors}");
@@ -281,10 +291,10 @@ fn load(file: &Path) -> Option<Config> {
     }
 }
 
-fn run(cfg: &Rc<Config>, file: &Path) -> u8 {
+fn run(cfg: &Rc<Config>, source: Source) -> u8 {
     vipd::sys::crash::announce();
     logger::install(cfg.global.log, cfg.global.log_level, cfg.global.log_facility);
-    match daemon::run(cfg, file) {
+    match daemon::run(cfg, source) {
         Ok(status) => status,
         Err(e) => {
             log::error!("{}", e.0);
@@ -294,25 +304,28 @@ fn run(cfg: &Rc<Config>, file: &Path) -> u8 {
 }
 
 /// Also asks haproxy what it thinks of its files.
-fn check(cfg: &Config, file: &Path) -> u8 {
+fn check(cfg: &Config, source: &Source) -> u8 {
+    let file = source.files.place(0);
     // Before an upgrade: with `setcap`, another file has no capabilities.
-    if std::env::var_os("VIPD_UPGRADE").is_some() && !capability::held().0 & VITAL != 0 {
+    let is_upgrade = std::env::var_os("VIPD_UPGRADE").is_some();
+    if is_upgrade && !capability::held().0 & VITAL != 0 {
         eprintln!("missing capability: CAP_NET_ADMIN or CAP_NET_RAW");
         return USAGE_ERROR;
     }
     let user = programs::unknown_user(cfg).map(|u| u.to_string());
     if let Some(error) = user.or_else(|| programs::wrong_control_socket(cfg)) {
-        eprintln!("{}: {error}", file.display());
+        eprintln!("{file}: {error}");
         return USAGE_ERROR;
     }
-    eprint!("{}", advice::advice(cfg, file));
-    look_around(cfg, file);
-    eprint!("{}", fence::advice(cfg, file));
-    for (line, odd) in programs::warnings(cfg, file) {
-        match line {
-            0 => eprintln!("{}: warning: {odd}", file.display()),
-            line => eprintln!("{}:{line}: warning: {odd}", file.display()),
-        }
+    eprint!("{}", advice::advice(cfg, source));
+    look_around(cfg, source);
+    eprint!("{}", fence::advice(cfg, &file));
+    for (line, odd) in programs::warnings(cfg, &source.files) {
+        eprintln!("{}: warning: {odd}", source.files.place(line));
+    }
+    if !is_upgrade {
+        try_checks(cfg, source);
+        ask_whether_reloadable(cfg, source);
     }
     if let Some(h) = &cfg.haproxy {
         // Its complaints belong to ours.
@@ -322,24 +335,61 @@ fn check(cfg: &Config, file: &Path) -> u8 {
                 return USAGE_ERROR;
             }
             Ok(pid) if process::wait(pid) != Exit::Code(0) => {
-                eprintln!("{}: haproxy refuses its configuration", file.display());
+                eprintln!("{file}: haproxy refuses its configuration");
                 return USAGE_ERROR;
             }
             Ok(_) => {}
         }
     }
-    say(format!("{}: valid\n", file.display()).as_bytes());
+    say(format!("{}: valid\n", source.files).as_bytes());
     0
 }
 
+/// Runs the command of each check once. What it prints belongs to our output.
+fn try_checks(cfg: &Config, source: &Source) {
+    let texts = Texts::new(source, source);
+    for c in &cfg.checks {
+        let CheckKind::Exec { argv, user } = &c.kind else { continue };
+        let started = user::start(argv, user.as_deref());
+        let why = match started.map(|pid| process::wait_for(pid, c.timeout)) {
+            Ok(Some(Exit::Code(0))) => continue,
+            Ok(Some(exit)) => words::exit(exit),
+            Ok(None) => format!("it takes longer than timeout = {}", seconds(c.timeout)),
+            Err(e) => words::errno(e as i32),
+        };
+        let at = source.files.place(texts.line("check", &c.name, "target"));
+        eprintln!("{at}: warning: [check {}] fails: {why}", c.name);
+    }
+}
+
+/// If a daemon runs with these files: what a reload would refuse.
+fn ask_whether_reloadable(cfg: &Config, source: &Source) {
+    let mut answer = Vec::new();
+    let mut collect = |text: &[u8]| {
+        answer.extend_from_slice(text);
+        answer.len() < 1 << 16
+    };
+    let socket = &cfg.global.control_socket;
+    let status = control::stream(socket, "reload dry-run", Some(control::PATIENCE), &mut collect);
+    if !matches!(status, Ok(2)) {
+        return;
+    }
+    for line in String::from_utf8_lossy(&answer).lines() {
+        // Another daemon may listen there, with other files.
+        let here = |file: &&Path| line.starts_with(&*file.to_string_lossy());
+        if let Some((place, why)) = line.split_once(": ").filter(|_| source.files.paths().iter().any(here)) {
+            eprintln!("{place}: warning: a reload refuses this: {why}");
+        }
+    }
+}
+
 /// Warns of what this host does not have.
-fn look_around(cfg: &Config, file: &Path) {
+fn look_around(cfg: &Config, source: &Source) {
     let Ok(host) = Host::read() else { return };
-    let text = daemon::read_file(file).unwrap_or_default();
-    let texts = Texts::new(b"", &text);
+    let texts = Texts::new(source, source);
     for w in surroundings::look(cfg, &host) {
         let line = texts.line("vrrp", w.name, w.key);
-        eprintln!("{}:{line}: warning: {}: {}", file.display(), w.key, w.text);
+        eprintln!("{}: warning: {}: {}", source.files.place(line), w.key, w.text);
     }
 }
 
@@ -430,38 +480,34 @@ fn plain() -> &'static str {
 }
 
 /// Asks the daemon. The configuration may be wrong in all but its control_socket: the status is available all
-/// the same, and the daemon is to hear of what is wrong. A file that was named must exist: another daemon
-/// must not answer.
-fn ask(file: Option<&Path>, line: &str) -> u8 {
-    let text = match (daemon::read_file(file.unwrap_or(Path::new(DEFAULT_FILE))), file) {
-        (Ok(text), _) => text,
-        (Err(e), Some(file)) => {
-            eprintln!("vipd: {}: {}", file.display(), words::io_error(&e));
+/// the same, and the daemon is to hear of what is wrong. A file that was named must exist, and a
+/// variable in the value must be set: another daemon must not answer.
+fn ask(files: &[PathBuf], line: &str) -> u8 {
+    let (source, report) = match daemon::read_source(&named(files)) {
+        Err(why) if !files.is_empty() => {
+            eprint!("{why}");
             return USAGE_ERROR;
         }
-        (Err(_), None) => Vec::new(),
+        read => read.unwrap_or_default(),
     };
-    let socket = text.split(|b| *b == b'\n').find_map(control_socket);
-    let socket = socket.unwrap_or_else(|| schema::CONTROL_SOCKET.into());
+    let sections = source.sections();
+    let entry = sections.iter().flat_map(|s| &s.entries).find(|e| e.key == "control_socket");
+    if let Some(wrong) = report.errors.iter().find(|d| entry.is_some_and(|e| e.line == d.line)) {
+        eprintln!("{}: {}", source.files.place(wrong.line), wrong.message);
+        return USAGE_ERROR;
+    }
+    let socket = Path::new(entry.map_or(schema::CONTROL_SOCKET, |e| e.value));
     let patience = match line {
         WATCH => None,
         _ if line.starts_with("status") => Some(control::PATIENCE),
         _ => Some(control::LATER),
     };
-    match control::stream(&socket, line, patience, say) {
+    match control::stream(socket, line, patience, &mut say) {
         // What is watched has ended.
         Ok(0) if patience.is_none() => NOT_RUNNING,
         Ok(status) => status,
-        Err(e) => refused(&socket, &e),
+        Err(e) => refused(socket, &e),
     }
-}
-
-/// The value of a line `control_socket = PATH`.
-fn control_socket(line: &[u8]) -> Option<PathBuf> {
-    let value = line.trim_ascii().strip_prefix(b"control_socket")?.trim_ascii_start().strip_prefix(b"=")?;
-    let ends = |w: &[u8]| w[0].is_ascii_whitespace() && matches!(w[1], b'#' | b';');
-    let end = value.windows(2).position(ends).unwrap_or(value.len());
-    Some(OsStr::from_bytes(value[..end].trim_ascii()).into())
 }
 
 /// Says why there is no answer.

@@ -67,25 +67,92 @@ fn the_manual_has_exactly_the_keys_of_the_code() {
     assert_eq!(all, of_the_code());
 }
 
+/// The line of a key in the manual: its range, and its default or `required`.
+fn line_of<'a>(key: &str, text: &'a str) -> (&'a str, &'a str) {
+    let line = text.lines().next().and_then(|l| l.strip_prefix(".D1 "));
+    let line = line.unwrap_or_else(|| panic!("{key} does not begin with `.D1 RANGE; DEFAULT`: {text}"));
+    line.split_once("; ").unwrap_or_else(|| panic!("{key}: {line}"))
+}
+
 /// The parser is asked what it would take.
 #[test]
 fn the_manual_has_the_ranges_of_the_code() {
     let text = page("man5/vipd.ini.5");
-    let mut ranges = 0;
+    let (mut ranges, mut words) = (0, 0);
     for (title, body) in sections(&text) {
         for (key, text) in items(body) {
-            let errors = schema::parse(&format!("[{title}]\n{key} = 99999999\n")).err().unwrap_or_default();
-            let said = errors.iter().find(|e| e.line == 2).map_or("", |e| e.message.as_str());
-            let Some((_, range)) = said.split_once("is out of range: ") else { continue };
+            let (told, default) = line_of(key, text);
+            let has_one = default.starts_with("default") || default.starts_with("required");
+            assert!(has_one, "{key}: neither a default nor `required`: {default}");
+            let said = |value: &str| {
+                let errors =
+                    schema::parse(&format!("[{title}]\n{key} = {value}\n")).err().unwrap_or_default();
+                errors.into_iter().find(|e| e.line == 2).map_or(String::new(), |e| e.message)
+            };
             let number = |c: char| !c.is_ascii_digit() && c != '.';
-            let there: Vec<&str> = text.split(number).map(|n| n.trim_end_matches('.')).collect();
-            for bound in range.split(number).filter(|n| !n.is_empty()) {
-                assert!(there.contains(&bound), "{key}: {range}, but the manual says {text}");
+            if let Some((_, range)) = said("99999999").split_once("is out of range: ") {
+                let there: Vec<&str> = told.split(number).collect();
+                for bound in range.split(number).filter(|n| !n.is_empty()) {
+                    assert!(there.contains(&bound), "{key}: {range}, but the manual says {told}");
+                }
+                ranges += 1;
+            } else if let Some((_, known)) = said("no-such-word").split_once("is not known: ") {
+                let known = known.split(" (did").next().unwrap_or(known);
+                let boolean = known.starts_with("yes, no, true");
+                let known = if boolean { "yes, no" } else { known };
+                let there: Vec<&str> = told.split([' ', ',']).collect();
+                for word in known.split(", ").filter(|w| !w.contains(' ')) {
+                    // `local0 to local7`
+                    let within = matches!(word.strip_prefix("local"), Some(n) if n != "0" && n != "7");
+                    assert!(within || there.contains(&word), "{key}: {word}, but the manual says {told}");
+                }
+                words += 1;
             }
-            ranges += 1;
         }
     }
-    assert!(ranges >= 30, "{ranges}");
+    assert!(ranges >= 30 && words >= 15, "{ranges} {words}");
+}
+
+/// A key with the default that the manual says is as good as no key.
+#[test]
+fn the_manual_has_the_defaults_of_the_code() {
+    let text = page("man5/vipd.ini.5");
+    let mut defaults = 0;
+    for (title, body) in sections(&text) {
+        for (key, text) in items(body) {
+            let (told, default) = line_of(key, text);
+            let Some(value) = default.strip_prefix("default ") else { continue };
+            // Alone, and with what some keys need.
+            let needs = match key {
+                "vmac_xmit_base" => "use_vmac = yes\n",
+                "smtp_connect_timeout" => "notification_email = a@example.org\nsmtp_server = 192.0.2.2\n",
+                "v3_checksum_as_v2" => "version = 3\n",
+                "auth_hmac_anti_replay" | "auth_hmac_mode" => {
+                    "auth_hmac_active_key = 1\nauth_hmac_key = 1 0123456789abcdef0123456789abcdef\n"
+                }
+                _ => "",
+            };
+            let with = |more: &str| {
+                let (mut vrrp, mut check, mut own) = (String::new(), String::new(), String::new());
+                match title {
+                    "vrrp NAME" => vrrp = format!("{needs}{more}"),
+                    "check NAME" => check = format!("{needs}{more}"),
+                    _ => own = format!("[{title}]\n{needs}{more}"),
+                }
+                let text = format!(
+                    "{own}[check c]\ntype = ping\ntarget = 192.0.2.1\n{check}[vrrp A]\ninterface = eth0\n\
+                     virtual_router_id = 51\nvirtual_ipaddress = 192.0.2.10/24\ntrack = c\n{vrrp}"
+                );
+                let mut cfg = schema::parse(&text).unwrap_or_else(|e| panic!("{key} = {value}: {e:?}")).0;
+                // Where a section stands is no part of what it says.
+                cfg.vrrp.iter_mut().for_each(|v| v.line = 0);
+                cfg
+            };
+            assert_eq!(with(&format!("{key} = {value}\n")), with(""), "{key}: {told}; {default}");
+            defaults += 1;
+        }
+    }
+    assert!(defaults >= 40, "{defaults}");
 }
 
 #[test]
@@ -202,4 +269,85 @@ fn the_readme_is_a_front_door() {
     assert!(lines <= 150, "{lines} lines: what is long belongs into the manual");
     assert!(widest <= Some(100), "{widest:?} columns");
     assert!(text.len() <= 9 * 1024, "{} octets", text.len());
+}
+
+/// The usage: of each command (`""`: of none) the options that it takes.
+fn usage() -> BTreeMap<String, BTreeSet<String>> {
+    let vipd = std::env::var_os("VIPD").map_or_else(|| env!("CARGO_BIN_EXE_vipd").into(), PathBuf::from);
+    let out = Command::new(vipd).arg("--help").output().expect("vipd runs");
+    let mut all = BTreeMap::new();
+    for line in String::from_utf8_lossy(&out.stdout).lines() {
+        let Some((_, line)) =
+            line.split_once(" vipd ").filter(|(before, _)| before.trim().trim_matches(':').len() < 6)
+        else {
+            continue;
+        };
+        let words: Vec<&str> =
+            line.split("  ").next().unwrap_or("").split([' ', '[', ']', '|', '.']).collect();
+        let command = words[0].trim_start_matches('-');
+        let command = if words[0].len() > 2 && !words[0].starts_with('-') { command } else { "" };
+        let options: &mut BTreeSet<String> = all.entry(command.to_owned()).or_default();
+        options.extend(words.iter().filter(|w| w.starts_with('-')).map(|w| (*w).to_owned()));
+    }
+    all
+}
+
+/// The words that bash offers behind `line`.
+fn bash_offers(line: &[&str]) -> Option<BTreeSet<String>> {
+    let file = path("rootfs/usr/share/bash-completion/completions/vipd");
+    let script = "source \"$1\"; shift; COMP_WORDS=(vipd \"$@\"); COMP_CWORD=$#; _vipd; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let out = Command::new("bash").args(["-c", script, "bash"]).arg(file).args(line).output().ok()?;
+    assert!(out.status.success() && out.stderr.is_empty(), "{out:?}");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    Some(text.lines().filter(|l| !l.is_empty()).map(str::to_owned).collect())
+}
+
+#[test]
+fn the_completions_are_the_commands_and_options_of_the_program() {
+    let mut usage = usage();
+    // What `--help` says in one line, or leaves out as obvious.
+    let mut none = usage.remove("").expect("options without a command");
+    none.extend(["-h", "-V"].map(str::to_owned));
+    for command in ["status", "reload", "resign", "import"] {
+        assert!(usage.contains_key(command), "{usage:?}");
+    }
+    let set = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<BTreeSet<_>>();
+    // -c has a long form everywhere.
+    let with_long = |options: &BTreeSet<String>| {
+        let mut all = options.clone();
+        all.extend(options.contains("-c").then(|| "--config".to_owned()));
+        all
+    };
+    if let Some(offered) = bash_offers(&[""]) {
+        let mut expected = with_long(&none);
+        expected.extend(usage.keys().cloned().chain(["help", "version"].map(str::to_owned)));
+        assert_eq!(offered, expected);
+        for (command, options) in &usage {
+            assert_eq!(bash_offers(&[command, "-"]).expect("bash"), with_long(options), "{command}");
+        }
+        assert_eq!(bash_offers(&["st"]), Some(set(&["status"])));
+        assert_eq!(bash_offers(&["reload", "--h"]), Some(set(&["--haproxy"])));
+    }
+    // The others by their text.
+    let mut long: BTreeSet<String> = usage.values().flat_map(with_long).chain(with_long(&none)).collect();
+    long.retain(|w| w.starts_with("--"));
+    for (file, mark) in [
+        ("rootfs/usr/share/zsh/site-functions/_vipd", "--"),
+        ("rootfs/usr/share/fish/vendor_completions.d/vipd.fish", "-l "),
+    ] {
+        let text = read(file);
+        let name = |rest: &str| {
+            rest.split(|c: char| !c.is_ascii_lowercase() && c != '-').next().unwrap_or("").to_owned()
+        };
+        let found: BTreeSet<String> = text
+            .split(mark)
+            .skip(1)
+            .map(|rest| format!("--{}", name(rest)))
+            .filter(|w| w.len() > 2)
+            .collect();
+        assert_eq!(found, long, "{file}");
+        for command in usage.keys() {
+            assert!(text.contains(command.as_str()), "{file}: no {command}");
+        }
+    }
 }

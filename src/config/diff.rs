@@ -1,7 +1,8 @@
 //! The difference of two configurations: what goes on as it is, and what is replaced.
 
 use super::ini::{self, Section};
-use super::report::{Report, Shown};
+use super::report::Shown;
+use super::source::Source;
 use super::{Config, Haproxy, Vrrp};
 use crate::base::text::Write;
 
@@ -38,25 +39,24 @@ pub struct Texts<'a> {
 
 impl<'a> Texts<'a> {
     /// Both are valid configurations.
-    pub fn new(old: &'a [u8], new: &'a [u8]) -> Self {
-        let read = |text| ini::lex(std::str::from_utf8(text).unwrap_or(""), &mut Report::default());
-        Texts { old: read(old), new: read(new) }
+    pub fn new(old: &'a Source, new: &'a Source) -> Self {
+        Texts { old: old.sections(), new: new.sections() }
     }
 
     /// What has changed in `[kind name]`: `priority 100 -> 80; +192.168.30.231/24`. Empty: nothing. Secrets
     /// are not shown.
     pub fn section(&self, kind: &str, name: &str) -> String {
-        let of = |all: &'_ [Section<'a>]| -> Vec<(&'a str, &'a str)> {
-            let here = all.iter().filter(|s| s.kind == kind && s.name == name);
-            here.flat_map(|s| &s.entries).flat_map(|e| values(e.key, e.value)).collect()
-        };
-        let (old, new) = (of(&self.old), of(&self.new));
+        let (old, new) = (items(&self.old, kind, name), items(&self.new, kind, name));
+        let mut keys: Vec<&str> = Vec::new();
         let mut out = String::new();
-        for key in keys(old.iter().chain(&new)) {
-            let of = |all: &[(&'a str, &'a str)]| -> Vec<&'a str> {
-                all.iter().filter(|(k, _)| *k == key).map(|(_, v)| *v).collect()
-            };
-            changed(&mut out, key, &of(&old), &of(&new));
+        for (key, _) in old.iter().chain(&new) {
+            if !keys.contains(key) {
+                keys.push(key);
+                let of = |all: &[(&'a str, &'a str)]| -> Vec<&'a str> {
+                    all.iter().filter(|(k, _)| k == key).map(|(_, v)| *v).collect()
+                };
+                changed(&mut out, key, &of(&old), &of(&new));
+            }
         }
         out
     }
@@ -157,21 +157,19 @@ fn is_list(key: &str) -> bool {
     super::report::listed(LISTS).any(|list| list == key)
 }
 
-/// Each item of a list, or the whole value.
-fn values<'a>(key: &'a str, value: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let end = if is_list(key) { ',' } else { '\n' };
-    value.split(end).map(move |v| (key, v.trim_matches([' ', '\t']))).filter(|(_, v)| !v.is_empty())
-}
-
-/// Each key once.
-fn keys<'a: 'b, 'b>(all: impl Iterator<Item = &'b (&'a str, &'a str)>) -> Vec<&'a str> {
-    let mut keys = Vec::new();
-    for (key, _) in all {
-        if !keys.contains(key) {
-            keys.push(*key);
+/// Each item of a list, or the whole value, with its key.
+fn items<'a>(all: &[Section<'a>], kind: &str, name: &str) -> Vec<(&'a str, &'a str)> {
+    let mut found = Vec::new();
+    let Some(section) = all.iter().find(|s| s.kind == kind && s.name == name) else { return found };
+    for e in &section.entries {
+        for value in e.value.split(if is_list(e.key) { ',' } else { '\n' }) {
+            let value = ini::trim(value);
+            if !value.is_empty() {
+                found.push((e.key, value));
+            }
         }
     }
-    keys
+    found
 }
 
 fn separate(out: &mut String) {
@@ -213,7 +211,9 @@ fn changed(out: &mut String, key: &str, old: &[&str], new: &[&str]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::report::Report;
     use crate::config::schema;
+    use std::path::Path;
 
     #[test]
     fn what_has_changed_in_a_section() {
@@ -223,7 +223,8 @@ mod tests {
         let new = "# x\n[vrrp B]\npriority = 1 # the same\n[vrrp A]\npriority = 80\nauth_type = PASS\nauth_pass = secreT\n\
                    virtual_ipaddress = 192.0.2.1/24\nvirtual_ipaddress = 192.0.2.3/24 dev eth1\npreempt = no\n\
                    [global]\n[check c]\ninterval = 2\n[check e]\n";
-        let texts = Texts::new(old.as_bytes(), new.as_bytes());
+        let (old, new) = (source(old), source(new));
+        let texts = Texts::new(&old, &new);
         assert_eq!(texts.section("vrrp", "B"), "");
         assert_eq!(
             texts.section("vrrp", "A"),
@@ -232,10 +233,17 @@ mod tests {
         );
         assert_eq!(texts.section("global", ""), "log_level info -> not set");
         assert_eq!(texts.kind("check"), "c interval 1 -> 2; d removed; e new");
-        let order = Texts::new(b"[vrrp A]\ntrack = a, b\n", b"[vrrp A]\ntrack = b, a\n");
+        let (old, new) = (source("[vrrp A]\ntrack = a, b\n"), source("[vrrp A]\ntrack = b, a\n"));
+        let order = Texts::new(&old, &new);
         assert_eq!(order.section("vrrp", "A"), "track in another order");
         assert_eq!((texts.line("vrrp", "A", "priority"), texts.line("vrrp", "A", "lease")), (5, 4));
         assert_eq!(texts.line("haproxy", "", "binary"), 0);
+    }
+
+    fn source(text: &str) -> Source {
+        let mut source = Source::default();
+        source.add(Path::new("vipd.ini"), text.as_bytes(), &|_| None, &mut Report::default());
+        source
     }
 
     fn one(more: &str) -> Config {

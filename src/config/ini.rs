@@ -47,6 +47,8 @@ pub struct Entry<'a> {
 pub struct Section<'a> {
     /// Line in the file, from 1.
     pub line: u32,
+    /// Line of the last header of this section: a later file continues it.
+    pub last: u32,
     /// The first word; empty if the header was wrong (and reported): its entries mean nothing.
     pub kind: &'a str,
     /// The second word; empty if there is none.
@@ -64,28 +66,30 @@ impl std::fmt::Display for Section<'_> {
 }
 
 /// Octets of a file as text. Reports what is not UTF-8, with its line.
-pub fn decode<'a>(bytes: &'a [u8], report: &mut Report) -> Option<&'a str> {
+/// The first line is `line`.
+pub fn decode<'a>(bytes: &'a [u8], line: u32, report: &mut Report) -> Option<&'a str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Some(text),
         Err(error) => {
             let valid = bytes.iter().take(error.valid_up_to());
-            let line = valid.filter(|&&b| b == b'\n').count();
-            report
-                .error(number(line), format_args!("this is not UTF-8 text: save the file as UTF-8 or ASCII"));
+            let before = valid.filter(|&&b| b == b'\n').count();
+            let text = "this is not UTF-8 text: save the file as UTF-8 or ASCII";
+            report.error(line.saturating_add(number(before)) - 1, format_args!("{text}"));
             None
         }
     }
 }
 
-/// Splits a file. Every error goes to `report`; what is in error is left out.
+/// Splits the text of one or more files, as `report` knows them. A section in a later file continues the one of
+/// the same name: its keys take the place of what was there. Every error goes to `report`; what is in error is
+/// left out.
 pub fn lex<'a>(text: &'a str, report: &mut Report) -> Vec<Section<'a>> {
     let mut sections: Vec<Section<'a>> = Vec::new();
     if text.len() > MAX_SIZE {
-        report.error(0, format_args!("the file has {} octets: at most {MAX_SIZE}", text.len()));
+        report.error(0, format_args!("the configuration has more than {MAX_SIZE} octets"));
         return sections;
     }
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut outside = false;
+    let (mut outside, mut current, mut start) = (false, 0, 1);
     for (index, line) in text.split('\n').enumerate() {
         if report.is_full() {
             break;
@@ -102,11 +106,23 @@ pub fn lex<'a>(text: &'a str, report: &mut Report) -> Vec<Section<'a>> {
             }
             // A wrong header still opens a section: what follows is not the previous one's.
             let (kind, name) = header(at, line, report).unwrap_or_default();
-            sections.push(Section { line: at, kind, name, entries: Vec::new() });
+            start = report.files.start(at);
+            let earlier = |s: &Section| s.kind == kind && s.name == name && s.last < start;
+            let again = sections.iter().position(earlier).filter(|_| !kind.is_empty());
+            current = again.unwrap_or(sections.len());
+            match sections.get_mut(current) {
+                Some(section) => section.last = at,
+                None => sections.push(Section { line: at, last: at, kind, name, entries: Vec::new() }),
+            }
             continue;
         }
         let Some(entry) = entry(at, line, report) else { continue };
-        if let Some(section) = sections.last_mut() {
+        // A file begins outside of every section.
+        let section = sections.get_mut(current).filter(|s| s.last >= report.files.start(at));
+        if let Some(section) = section {
+            if section.line < start {
+                section.entries.retain(|e| e.key != entry.key || e.line >= start);
+            }
             section.entries.push(entry);
         } else if !outside {
             // Once: the cure is one line.
@@ -181,6 +197,11 @@ fn entry<'a>(line: u32, text: &'a str, report: &mut Report) -> Option<Entry<'a>>
     let (key, value) = text.split_once('=').map(|(key, value)| (trim(key), trim(value))).unwrap_or_default();
     if !key.is_empty() && is_name(key) {
         if is_raw(key) {
+            // Nothing of it is shown: it may be a password.
+            if !value.contains('"') && without_comment(value) != value {
+                let text = "belongs to the value: a comment on it needs a line of its own";
+                report.warning(line, format_args!("{key}: the `#` or `;` in it {text}"));
+            }
             return Some(Entry { line, key, value });
         }
         let value = without_comment(value);
@@ -217,12 +238,12 @@ fn is_name(word: &str) -> bool {
     word.chars().all(is_name_char)
 }
 
-fn trim(text: &str) -> &str {
+pub(super) fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
 
 /// Cuts a comment off: `#` or `;` at the beginning or after white space.
-fn without_comment(text: &str) -> &str {
+pub(super) fn without_comment(text: &str) -> &str {
     let mut white = true;
     let mut comment = |c| {
         let found = white && matches!(c, '#' | ';');
@@ -234,6 +255,6 @@ fn without_comment(text: &str) -> &str {
 }
 
 /// The line number of an index.
-fn number(index: usize) -> u32 {
+pub(super) fn number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1)
 }

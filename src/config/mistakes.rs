@@ -1,7 +1,5 @@
 //! Lines that are not in the form of the file, but whose meaning is clear: each gets a sentence of its own.
 
-use crate::base::text::split_once;
-
 /// The no-break space of web pages and word processors.
 const NO_BREAK_SPACE: char = '\u{a0}';
 const SPACE: &str = "the line has a no-break space (U+00A0): type a normal space";
@@ -26,8 +24,6 @@ pub fn line(text: &str) -> Option<&'static str> {
 pub fn value(text: &str) -> Option<&'static str> {
     if text.contains(NO_BREAK_SPACE) {
         Some(SPACE)
-    } else if split_once(text, "${").is_some() {
-        Some("`${...}`: the file has no variables: write the value itself")
     } else if text.len() > 1 && text.starts_with(['"', '\'']) && text.ends_with(['"', '\'']) {
         Some("write the value without quotes")
     } else {

@@ -11,6 +11,7 @@ pub mod lease;
 mod mistakes;
 pub mod report;
 pub mod schema;
+pub mod source;
 #[cfg(test)]
 mod tests;
 
@@ -344,8 +345,6 @@ pub struct Vrrp {
     pub down_timer_adverts: u32,
     /// `auth_type`, `auth_pass` and `auth_hmac_*`
     pub auth: Auth,
-    /// Whether a secret of `auth` stands in the configuration file itself.
-    pub inline_secret: bool,
     /// `virtual_ipaddress`, 1 to 255; all of one family, which is the family of the adverts. Of IPv6 the
     /// first is link-local (RFC 9568 erratum 8300): if none of the file's is, it is made of the VRID.
     pub vips: Vec<Vip>,

@@ -1,5 +1,6 @@
 //! What is wrong with a file: errors and warnings, in the order of its lines.
 
+use super::source::Files;
 use std::fmt::{self, Arguments, Write};
 
 /// How many errors (and how many warnings) of one file are kept: a file that is no configuration
@@ -22,6 +23,8 @@ pub struct Report {
     pub errors: Vec<Diagnostic>,
     /// What is accepted, but should be known.
     pub warnings: Vec<Diagnostic>,
+    /// The files that the lines are in.
+    pub files: Files,
 }
 
 impl Report {

@@ -12,7 +12,7 @@ pub fn stream(
     path: &Path,
     line: &str,
     patience: Option<Duration>,
-    out: impl Fn(&[u8]) -> bool,
+    out: &mut dyn FnMut(&[u8]) -> bool,
 ) -> io::Result<u8> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(patience)?;

@@ -5,5 +5,5 @@ mod protocol;
 mod server;
 
 pub use client::stream;
-pub use protocol::{LATER, MAX_NO_PREEMPT, PATIENCE, Request, is_patient};
+pub use protocol::{LATER, MAX_NO_PREEMPT, PATIENCE, Reload, Request, is_patient};
 pub use server::{Asker, Control};

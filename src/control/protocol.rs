@@ -13,6 +13,17 @@ pub(super) const MAX_LINE: usize = 256;
 /// The longest `resign --for`, in seconds: a day.
 pub const MAX_NO_PREEMPT: u64 = 86_400;
 
+/// What a reload does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// Whatever has changed is taken up.
+    Changes,
+    /// The same, and HAProxy is reloaded in any case.
+    Haproxy,
+    /// Only tells what it would change.
+    DryRun,
+}
+
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -20,11 +31,8 @@ pub enum Request {
     Status(Form, Option<String>),
     /// `watch`: the answer goes on with a line for each event.
     Watch,
-    /// `reload`, or `reload dry-run`: only tells what it would change.
-    Reload {
-        /// Nothing is changed.
-        dry_run: bool,
-    },
+    /// `reload [haproxy|dry-run]`
+    Reload(Reload),
     /// `upgrade`: the program file that is there now takes this one's place.
     Upgrade,
     /// `resign SECONDS yes|no [NAME]`
@@ -63,8 +71,9 @@ impl Request {
             line if line.starts_with(b"status ") => return Self::status(line),
             b"watch" => Request::Watch,
             b"upgrade" => Request::Upgrade,
-            b"reload" => Request::Reload { dry_run: false },
-            b"reload dry-run" => Request::Reload { dry_run: true },
+            b"reload" => Request::Reload(Reload::Changes),
+            b"reload haproxy" => Request::Reload(Reload::Haproxy),
+            b"reload dry-run" => Request::Reload(Reload::DryRun),
             line => {
                 let mut words = std::str::from_utf8(line.strip_prefix(b"resign ")?).ok()?.split(' ');
                 let no_preempt_for = words.next()?.parse().ok().filter(|s| *s <= MAX_NO_PREEMPT)?;
@@ -120,8 +129,9 @@ mod tests {
             (b"status json json", None),
             (b"watch", Some(Request::Watch)),
             (b"watch json", None),
-            (b" reload \r", Some(Request::Reload { dry_run: false })),
-            (b"reload dry-run", Some(Request::Reload { dry_run: true })),
+            (b" reload \r", Some(Request::Reload(Reload::Changes))),
+            (b"reload haproxy", Some(Request::Reload(Reload::Haproxy))),
+            (b"reload dry-run", Some(Request::Reload(Reload::DryRun))),
             (b"resign 60 no", resign(None, 60, false)),
             (b"resign 0 yes VI_1", resign(Some("VI_1"), 0, true)),
             (b"resign 86400 no", resign(None, 86_400, false)),

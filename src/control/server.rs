@@ -397,7 +397,7 @@ mod tests {
         let asked = std::cell::Cell::new((0, 0));
         let serve = |control: &mut Control, now| {
             serve_all(control, now, |r, to| match r {
-                Request::Reload { .. } => {
+                Request::Reload(_) => {
                     asked.set((asked.get().0 + 1, to));
                     None
                 }

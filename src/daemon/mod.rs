@@ -24,16 +24,16 @@ mod systemd;
 mod tests;
 mod upgrade;
 
-pub use reload::{read_config, read_file};
+pub use reload::{read_config, read_file, read_source, render};
 
-use crate::base::secret::Secret;
 use crate::base::throttle::Once;
 use crate::base::time::{Time, earlier};
+use crate::config::source::Source as Text;
 use crate::config::{self, Config};
 use crate::control::Control;
 use crate::event::Event;
 use crate::node::{Clocks, Node, SETTLE, Step, TURN};
-use crate::preflight::advice::open_secret;
+use crate::preflight::advice::open_secrets;
 use crate::preflight::programs;
 use crate::report::history::History;
 use crate::report::repeat::Repeats;
@@ -97,28 +97,27 @@ struct Daemon {
 
 /// Where this vipd has its files, and what it is called.
 struct Setup {
-    file: PathBuf,
     config: Rc<Config>,
-    /// The text of the configuration file, to tell what another one changes.
-    text: Secret,
+    /// The configuration files and their text, to tell what another one changes.
+    source: Text,
     /// The state files and HAProxy's are named after it.
     control_socket: PathBuf,
     router_id: String,
     started: Time,
 }
 
-/// Runs with the configuration of `file` until it is told to stop; returns the exit status.
+/// Runs with a configuration, read from `source`, until it is told to stop; returns the exit status.
 ///
 /// # Errors
 ///
 /// What makes a start impossible, or a loop: no capability, no netlink, another vipd.
-pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
+pub fn run(cfg: &Rc<Config>, source: Text) -> Result<u8, Fatal> {
     let mut handed = Handed::take();
-    let rights = Rights::take(cfg, file)?;
-    if let Some(warning) = open_secret(cfg, file) {
-        log::warn!("{}: {warning}", file.display());
+    let rights = Rights::take(cfg, &source.files)?;
+    for warning in open_secrets(&source).lines() {
+        log::warn!("{warning}");
     }
-    for (_, warning) in programs::warnings(cfg, file) {
+    for (_, warning) in programs::warnings(cfg, &source.files) {
         log::warn!("{warning}");
     }
     runtime::keep_descriptors();
@@ -129,7 +128,7 @@ pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
     // They last as long as the process.
     let _locks = lock(path)?;
     let lone = lone(cfg)?;
-    let mut daemon = Daemon::open(cfg, file, rights, handed.listener.take())?;
+    let mut daemon = Daemon::open(cfg, source, rights, handed.listener.take())?;
     daemon.lone = lone;
     daemon.systemd = Systemd::from_env(clock::now());
     daemon.begin(handed)?;
@@ -149,7 +148,7 @@ pub fn run(cfg: &Rc<Config>, file: &Path) -> Result<u8, Fatal> {
 
 impl Daemon {
     /// Opens what does not depend on the interfaces. The locks are held.
-    fn open(cfg: &Rc<Config>, file: &Path, rights: Rights, listener: Option<OwnedFd>) -> Result<Self, Fatal> {
+    fn open(cfg: &Rc<Config>, source: Text, rights: Rights, listener: Option<OwnedFd>) -> Result<Self, Fatal> {
         let path = &cfg.global.control_socket;
         let now = clock::now();
         let host = host_name();
@@ -174,9 +173,8 @@ impl Daemon {
             unwritable: Once::default(),
             exit: None,
             setup: Setup {
-                file: file.to_owned(),
                 config: cfg.clone(),
-                text: reload::read_text(file).unwrap_or_default(),
+                source,
                 control_socket: path.clone(),
                 router_id,
                 started: now,

@@ -78,15 +78,13 @@ impl Daemon {
         };
         let requests = &mut self.requests;
         self.control.serve(now, client, |request, to| match request {
-            Request::Reload { .. } | Request::Resign { .. } | Request::Upgrade
-                if requests.len() >= MAX_JOBS =>
-            {
+            Request::Reload(_) | Request::Resign { .. } | Request::Upgrade if requests.len() >= MAX_JOBS => {
                 Some((1, "too many requests are under way\n".to_owned()))
             }
             Request::Status(form, name) => Some(status::answer(form, name.as_deref(), node, &context)),
             Request::Watch => Some((0, watch::present(node, now, &stamp()))),
-            Request::Reload { dry_run } => {
-                requests.push(Job::Reload(to, dry_run));
+            Request::Reload(what) => {
+                requests.push(Job::Reload(to, what));
                 None
             }
             Request::Upgrade => {

@@ -7,12 +7,16 @@ use super::{Daemon, logger, nonlocal_bind};
 use crate::base::secret::Secret;
 use crate::base::text::Write;
 use crate::config::diff::{self, Texts};
+use crate::config::report::{Diagnostic, Report};
+use crate::config::source::Source;
 use crate::config::{Auth, Config, ini, schema};
 use crate::node::{Change, What};
 use crate::preflight::programs;
+use crate::report::words;
 use crate::sys::clock;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -27,36 +31,48 @@ pub fn read_file(file: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A configuration file as text. It is wiped in the end: it may hold keys.
-pub(super) fn read_text(file: &Path) -> Result<Secret, String> {
-    read_file(file).map(Secret).map_err(|e| format!("vipd: {}: {e}\n", file.display()))
+/// Reads the files of a configuration, with the variables of this process's environment; what is wrong with
+/// those is in the report.
+///
+/// # Errors
+///
+/// The file that cannot be read, and why.
+pub fn read_source(files: &[&Path]) -> Result<(Source, Report), String> {
+    let env = |name: &str| std::env::var_os(name).map(|value| Secret(value.into_vec()));
+    let (mut source, mut report) = (Source::default(), Report::default());
+    for file in files {
+        // It is wiped in the end: it may hold keys.
+        let bytes = read_file(file).map(Secret);
+        let bytes = bytes.map_err(|e| format!("vipd: {}: {}\n", file.display(), words::io_error(&e)))?;
+        source.add(file, &bytes.0, &env, &mut report);
+    }
+    Ok((source, report))
 }
 
-/// Reads a configuration file: the configuration and its warnings, or all errors, one `file:line: message`
-/// per line.
-pub fn read_config(file: &Path) -> Result<(Config, String), String> {
-    parse(file, &read_text(file)?)
-}
-
-fn parse(file: &Path, bytes: &Secret) -> Result<(Config, String), String> {
-    let (cfg, kind, said) = match schema::parse_bytes(&bytes.0, &secrets::read) {
+/// Reads the files of a configuration: it and its warnings, or all errors, one `file:line: message` per line.
+///
+/// # Errors
+///
+/// Anything that vipd.ini(5) does not allow.
+pub fn read_config(files: &[&Path]) -> Result<(Source, Config, String), String> {
+    let (source, report) = read_source(files)?;
+    let (cfg, kind, said) = match schema::read(&source, &secrets::read, report) {
         Ok((cfg, warnings)) => (Some(cfg), "warning: ", warnings),
         Err(errors) => (None, "", errors),
     };
-    let (mut text, name) = (String::new(), file.display());
+    let text = render(&source, kind, &said);
+    let cfg = cfg.ok_or_else(|| text.clone())?;
+    keep_secrets(&cfg);
+    Ok((source, cfg, text))
+}
+
+/// `file:line: message`, a line each.
+pub fn render(source: &Source, kind: &str, said: &[Diagnostic]) -> String {
+    let mut text = String::new();
     for d in said {
-        match d.line {
-            0 => writeln!(text, "{name}: {kind}{}", d.message),
-            line => writeln!(text, "{name}:{line}: {kind}{}", d.message),
-        };
+        writeln!(text, "{}: {kind}{}", source.files.place(d.line), d.message);
     }
-    match cfg {
-        Some(cfg) => {
-            keep_secrets(&cfg);
-            Ok((cfg, text))
-        }
-        None => Err(text),
-    }
+    text
 }
 
 /// Once there is a password or key in memory, no core file is written that it would be in, and no other
@@ -71,24 +87,27 @@ fn keep_secrets(cfg: &Config) {
 
 impl Daemon {
     /// Takes the configuration over, or nothing of it. Returns what that changes, or an exit status and why
-    /// not.
-    pub(super) fn try_reload(&mut self) -> Result<String, (u8, String)> {
+    /// not. `haproxy`: HAProxy is reloaded in any case.
+    pub(super) fn try_reload(&mut self, haproxy: bool) -> Result<String, (u8, String)> {
         if self.node.is_stopping() {
             return Err((REFUSED, "vipd is stopping\n".to_owned()));
         }
-        let (bytes, new, mut text) = self.read_new().map_err(|why| (WRONG, why))?;
-        let wrong = |why| (WRONG, format!("{}: {why}\n", self.setup.file.display()));
-        text += &self.rights.suffice(&new, &self.setup.file).map_err(wrong)?;
+        let (source, new, mut text) = self.read_new().map_err(|why| (WRONG, why))?;
+        let wrong = |why| (WRONG, format!("{}: {why}\n", source.files.place(0)));
+        if haproxy && new.haproxy.is_none() {
+            return Err((WRONG, "there is no [haproxy] section\n".to_owned()));
+        }
+        text += &self.rights.suffice(&new, &source.files).map_err(wrong)?;
         self.prepare_fence(&new).map_err(|why| (REFUSED, format!("{why}\n")))?;
         let before = text.len();
         let new = Rc::new(new);
         let old = std::mem::replace(&mut self.setup.config, new.clone());
-        let before_text = std::mem::replace(&mut self.setup.text, bytes.clone());
-        let texts = Texts::new(&before_text.0, &bytes.0);
+        let before_source = std::mem::take(&mut self.setup.source);
+        let texts = Texts::new(&before_source, &source);
         text += &diff::sections(&old, &new, &texts);
         self.take_global(&new);
         self.checks.reconfigure(&old, &new);
-        let files = self.reload_service(&old, &new, &mut text);
+        let files = self.reload_service(&old, &new, haproxy, &mut text);
         for c in self.reload_node(&old, &new, files) {
             let what = match c.what {
                 What::Added => ": new\n",
@@ -100,44 +119,41 @@ impl Daemon {
             };
             text.extend([c.name.as_str(), what]);
         }
+        self.setup.source = source;
         if text.len() == before {
             text.push_str("nothing has changed\n");
         }
         Ok(text)
     }
 
-    /// Reads the file: its text, the configuration, and warnings.
-    fn read_new(&self) -> Result<(Secret, Config, String), String> {
-        let (file, name) = (&self.setup.file, self.setup.file.display());
+    /// Reads the files: their text, the configuration, and warnings.
+    fn read_new(&self) -> Result<(Source, Config, String), String> {
+        let old = &self.setup.source;
         // To open a pipe is to wait for a process that writes to it.
-        if file.metadata().is_ok_and(|m| !m.is_file()) {
-            return Err(format!("{name}: this is not a file\n"));
+        if let Some(file) = old.files.paths().into_iter().find(|f| f.metadata().is_ok_and(|m| !m.is_file())) {
+            return Err(format!("{}: this is not a file\n", file.display()));
         }
-        let bytes = read_text(file)?;
-        let (new, mut warnings) = parse(file, &bytes)?;
-        let texts = Texts::new(&self.setup.text.0, &bytes.0);
-        let place = |kind, section, key| match texts.line(kind, section, key) {
-            0 => format!("{name}"),
-            line => format!("{name}:{line}"),
-        };
+        let (source, new, mut warnings) = read_config(&old.files.paths())?;
+        let texts = Texts::new(old, &source);
+        let place = |kind, section, key| source.files.place(texts.line(kind, section, key));
         if let Some(u) = programs::unknown_user(&new) {
             return Err(format!("{}: {u}\n", place(u.kind, u.section, u.key)));
         }
         if let Some(key) = diff::needs_restart(&self.setup.config, &new) {
             return Err(format!("{}: another {key} needs a restart\n", place("global", "", key)));
         }
-        for (_, warning) in programs::warnings(&new, file) {
+        for (_, warning) in programs::warnings(&new, &source.files) {
             writeln!(warnings, "warning: {warning}");
         }
-        Ok((bytes, new, warnings))
+        Ok((source, new, warnings))
     }
 
     /// What a reload would change, or why it would be refused.
     pub(super) fn would_change(&self) -> Result<String, String> {
-        let (bytes, new, warnings) = self.read_new()?;
-        let wrong = |why| format!("{}: {why}\n", self.setup.file.display());
-        self.rights.check(&new, &self.setup.file).map_err(wrong)?;
-        let texts = Texts::new(&self.setup.text.0, &bytes.0);
+        let (source, new, warnings) = self.read_new()?;
+        let wrong = |why| format!("{}: {why}\n", source.files.place(0));
+        self.rights.check(&new, &source.files).map_err(wrong)?;
+        let texts = Texts::new(&self.setup.source, &source);
         let text = diff::describe(&self.setup.config, &new, &texts);
         Ok(warnings + if text.is_empty() { NO_CHANGE } else { &text })
     }
@@ -161,8 +177,9 @@ impl Daemon {
         changes
     }
 
-    /// HAProxy's section, as far as it is not the supervisor's; returns whether HAProxy's files have changed.
-    fn reload_service(&mut self, old: &Config, new: &Config, text: &mut String) -> bool {
+    /// HAProxy's section, as far as it is not the supervisor's; returns whether HAProxy is to be reloaded:
+    /// because its files have changed, or `in_any_case`.
+    fn reload_service(&mut self, old: &Config, new: &Config, in_any_case: bool, text: &mut String) -> bool {
         let Some(h) = &new.haproxy else {
             if old.haproxy.is_some() {
                 text.push_str("HAProxy: removed: stopping it\n");
@@ -187,9 +204,10 @@ impl Daemon {
                 "HAProxy: another command line: checking it, then starting a new one in its place\n"
             }
             (true, true) => "HAProxy: its files have changed: checking them, then reloading it\n",
+            (true, false) if in_any_case => "HAProxy: checking its files, then reloading it\n",
             (true, false) if runs != *h => "HAProxy: changed\n",
             (true, false) => "",
         });
-        files
+        files || in_any_case
     }
 }

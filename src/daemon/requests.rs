@@ -4,7 +4,7 @@
 use super::Daemon;
 use crate::base::text::Write;
 use crate::base::time::Time;
-use crate::control::Asker;
+use crate::control::{Asker, Reload};
 use crate::event::Event;
 use crate::haproxy::supervisor::Event as Haproxy;
 use crate::report::words;
@@ -24,8 +24,7 @@ pub(super) const MAX_JOBS: usize = 16;
 /// A request that is not carried out yet.
 #[derive(Debug)]
 pub(super) enum Job {
-    /// `true`: only what it would change.
-    Reload(Asker, bool),
+    Reload(Asker, Reload),
     Upgrade(Asker),
     Resign {
         to: Asker,
@@ -87,13 +86,13 @@ impl Daemon {
     pub(super) fn serve_requests(&mut self, turn: Time) {
         let now = clock::now();
         if self.may_reload() && std::mem::take(&mut self.requests.hangup) {
-            self.reload(turn, None);
+            self.reload(turn, None, false);
         }
         for job in std::mem::take(&mut self.requests.jobs) {
             match job {
-                Job::Reload(to, true) => self.dry_run(to),
+                Job::Reload(to, Reload::DryRun) => self.dry_run(to),
                 Job::Reload(..) if !self.may_reload() => self.requests.jobs.push(job),
-                Job::Reload(to, false) => self.reload(turn, Some(to)),
+                Job::Reload(to, what) => self.reload(turn, Some(to), what == Reload::Haproxy),
                 Job::Upgrade(to) => self.upgrade(to),
                 Job::Resign { to, name, no_preempt_for, force } => {
                     self.resign(turn, to, name.as_deref(), no_preempt_for, force)
@@ -129,10 +128,11 @@ impl Daemon {
         self.node.may_reconfigure() && (!busy || self.node.is_stopping())
     }
 
-    fn reload(&mut self, turn: Time, to: Option<Asker>) {
-        log::info!("reading {} again", self.setup.file.display());
+    /// `haproxy`: HAProxy is reloaded in any case.
+    fn reload(&mut self, turn: Time, to: Option<Asker>, haproxy: bool) {
+        log::info!("reading {} again", self.setup.source.files);
         self.systemd.reloading(clock::now());
-        let (status, text) = match self.try_reload() {
+        let (status, text) = match self.try_reload(haproxy) {
             Ok(text) => (DONE, text),
             Err((status, errors)) => (status, errors + "nothing was changed\n"),
         };

@@ -2,6 +2,7 @@
 
 use super::{Fatal, fatal};
 use crate::config::Config;
+use crate::config::source::Files;
 use crate::preflight::advice;
 use crate::preflight::capabilities::{self, Needs, VITAL};
 use crate::sys::{capability, runtime};
@@ -17,10 +18,10 @@ pub(super) struct Rights {
 }
 
 /// What the configuration needs. HAProxy inherits the capabilities, so its files count too.
-fn needs(cfg: &Config, ini: &Path) -> Needs {
+fn needs(cfg: &Config, ini: &Files) -> Needs {
     let ports = runtime::read_sysctl("net/ipv4/ip_unprivileged_port_start");
     let ports = ports.and_then(|p| p.parse().ok()).unwrap_or(1024);
-    let mut reasons = among_foreign(ini);
+    let mut reasons = ini.paths().into_iter().fold(0, |all, file| all | among_foreign(file));
     for file in cfg.haproxy.iter().flat_map(|h| &h.config).flat_map(|path| advice::files(path)) {
         reasons |= among_foreign(&file);
         reasons |= capabilities::scan(&advice::read(&file), ports, is_foreign);
@@ -48,7 +49,7 @@ impl Rights {
     }
 
     /// Logs what is missing and gives up what is not needed. Call before opening any descriptor.
-    pub(super) fn take(cfg: &Config, ini: &Path) -> Result<Self, Fatal> {
+    pub(super) fn take(cfg: &Config, ini: &Files) -> Result<Self, Fatal> {
         let needs = needs(cfg, ini);
         let (own, children) = capability::held();
         let missing = needs.name(!own & (needs.own | VITAL) | !children & !needs.own);
@@ -63,7 +64,7 @@ impl Rights {
     }
 
     /// What a new configuration needs, or why it needs a restart.
-    pub(super) fn check(&self, cfg: &Config, ini: &Path) -> Result<Needs, String> {
+    pub(super) fn check(&self, cfg: &Config, ini: &Files) -> Result<Needs, String> {
         let needs = needs(cfg, ini);
         let lost = needs.name(self.dropped);
         match lost.as_str() {
@@ -74,7 +75,7 @@ impl Rights {
 
     /// Takes up again, of what was kept, what a new configuration needs; returns a warning, or why it needs a
     /// restart.
-    pub(super) fn suffice(&mut self, cfg: &Config, ini: &Path) -> Result<String, String> {
+    pub(super) fn suffice(&mut self, cfg: &Config, ini: &Files) -> Result<String, String> {
         let needs = self.check(cfg, ini)?;
         // Nothing more is given up: processes that an earlier configuration started may have to be killed.
         self.own |= needs.own;

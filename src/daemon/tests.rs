@@ -108,7 +108,7 @@ impl World {
             let _ = std::fs::remove_file(&path);
             UnixListener::bind(path).unwrap()
         });
-        let mut daemon = Daemon::open(&config, &at("vipd.ini"), Rights::none(), None)
+        let mut daemon = Daemon::open(&config, Text::default(), Rights::none(), None)
             .unwrap_or_else(|e| panic!("{}", e.0));
         // Without SIGCHLD: this daemon would reap the children of other tests in this process.
         daemon.signals = SignalFd::with_flags(&SigSet::from(Signal::SIGUSR2), SfdFlags::all()).unwrap();
@@ -296,7 +296,7 @@ fn a_process_with_a_secret_leaves_no_core_file() {
     for (more, dumpable) in [("", true), ("auth_type = PASS\nauth_pass = 1111\n", false)] {
         set_dumpable(true).unwrap();
         std::fs::write(&file, [text, more].concat()).unwrap();
-        assert!(read_config(&file).is_ok());
+        assert!(read_config(&[&file]).is_ok());
         assert_eq!(get_dumpable(), Ok(dumpable), "{more}");
     }
     set_dumpable(true).unwrap();

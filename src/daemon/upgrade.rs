@@ -71,8 +71,11 @@ impl Daemon {
 
     /// What is executed.
     fn argv(&self) -> Vec<CString> {
-        let file = c_string(self.setup.file.as_os_str().as_bytes());
-        vec![process::program().to_owned(), c"-c".to_owned(), file]
+        let mut argv = vec![process::program().to_owned()];
+        for file in self.setup.source.files.paths() {
+            argv.extend([c"-c".to_owned(), c_string(file.as_os_str().as_bytes())]);
+        }
+        argv
     }
 
     fn complaint(why: &str) -> String {

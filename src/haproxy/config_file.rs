@@ -17,6 +17,12 @@ pub fn has_hard_stop_after(text: &str) -> bool {
     text.lines().any(|line| words(line).next() == Some("hard-stop-after"))
 }
 
+/// The directories of each `chroot`, with the number of its line.
+pub fn chroots(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let dir = |line| words(line).next().filter(|w| *w == "chroot").and(words(line).nth(1));
+    text.lines().enumerate().filter_map(move |(index, line)| Some((index + 1, dir(line)?)))
+}
+
 /// The numbers of the lines, from 1, with a `bind` of one of `vips` that only works on the master.
 pub fn binds_without_transparent<'a>(text: &'a str, vips: &'a [IpAddr]) -> impl Iterator<Item = usize> + 'a {
     let is_one = move |line: &str| {

@@ -1,7 +1,10 @@
 //! What is valid but unwise; mostly for `vipd -t`.
 
 use crate::base::text::Write;
-use crate::config::{Auth, CheckKind, Config};
+use crate::config::ini::Entry;
+use crate::config::schema::is_inline;
+use crate::config::source::Source;
+use crate::config::{Auth, Config};
 use crate::haproxy::config_file;
 use crate::sys::dir;
 use std::fs::{self, File};
@@ -15,59 +18,56 @@ pub(crate) const MAX_SIZE: usize = 1 << 20;
 /// How many files of a directory are read.
 const MAX_FILES: usize = 256;
 
-/// A password that others may read, or change.
-pub fn open_secret(cfg: &Config, file: &Path) -> Option<String> {
-    let secret = cfg.vrrp.iter().any(|v| v.inline_secret);
-    let open = secret && fs::metadata(file).is_ok_and(|m| m.permissions().mode() & 0o077 != 0);
-    open.then(|| format!("others may read the password or key in it: chmod 600 {}", file.display()))
+/// Files with a password that others may read, or change: what to do.
+pub fn open_secrets(source: &Source) -> String {
+    let (mut out, sections) = (String::new(), source.sections());
+    for file in source.files.paths() {
+        let open = fs::metadata(file).is_ok_and(|m| m.permissions().mode() & 0o077 != 0);
+        let mut entries = sections.iter().flat_map(|s| &s.entries);
+        // What an image has from its environment is not in the file.
+        let is_here = |e: &Entry| source.files.path(e.line) == Some(file) && source.is_literal(e.line);
+        if open && entries.any(|e| is_inline(e) && is_here(e)) {
+            let name = file.display();
+            writeln!(out, "{name}: warning: others may read the password or key in it: chmod 600 {name}");
+        }
+    }
+    out
 }
 
 /// Lines `file:line: warning: text` or `file: note: text`.
-pub fn advice(cfg: &Config, file: &Path) -> String {
-    let mut out = String::new();
-    let name = file.display();
-    if let Some(told) = open_secret(cfg, file) {
-        writeln!(out, "{name}: warning: {told}");
-    }
-    for c in &cfg.checks {
-        if let CheckKind::Exec { argv, .. } = &c.kind
-            && let Some(program) = argv.first()
-            && !fs::metadata(program).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-        {
-            writeln!(out, "{name}: warning: [check {}]: {program} is no program that can be run", c.name);
-        }
-    }
+pub fn advice(cfg: &Config, source: &Source) -> String {
+    let mut out = open_secrets(source);
     for (index, v) in cfg.vrrp.iter().enumerate() {
-        let line = v.line;
+        let at = source.files.place(v.line);
         match v.auth {
             Auth::None if !v.unicast_peers.is_empty() => writeln!(
                 out,
-                "{name}:{line}: warning: unicast_peer without authentication: whoever can forge a peer's address \
+                "{at}: warning: unicast_peer without authentication: whoever can forge a peer's address \
                  takes the addresses over: see auth_hmac_key"
             ),
             Auth::Pass(_) => writeln!(
                 out,
-                "{name}:{line}: note: auth_type = PASS sends its password in clear: it protects from mistakes only, \
+                "{at}: note: auth_type = PASS sends its password in clear: it protects from mistakes only, \
                  see auth_hmac_key"
             ),
             _ => {}
         }
         if v.is_ipv6() && !v.unicast_peers.is_empty() {
-            writeln!(out, "{name}:{line}: note: with IPv6 a keepalived needs unicast_ttl 255");
+            writeln!(out, "{at}: note: with IPv6 a keepalived needs unicast_ttl 255");
         }
         if !v.preempt && !v.preempt_delay.is_zero() {
-            writeln!(out, "{name}:{line}: warning: preempt_delay has no effect with preempt = no");
+            writeln!(out, "{at}: warning: preempt_delay has no effect with preempt = no");
         }
         if v.down_timer_adverts == 1 {
             writeln!(
                 out,
-                "{name}:{line}: warning: down_timer_adverts = 1: an advert that is lost or late is a failover"
+                "{at}: warning: down_timer_adverts = 1: an advert that is lost or late is a failover"
             );
         }
         for vip in v.held() {
             if let Some(what) = not_a_host(vip.addr, vip.prefix) {
                 let (addr, prefix) = (vip.addr, vip.prefix);
-                writeln!(out, "{name}:{line}: warning: {addr}/{prefix} is {what}, not a host's");
+                writeln!(out, "{at}: warning: {addr}/{prefix} is {what}, not a host's");
             }
         }
         let mut before = cfg.vrrp.iter().take(index).filter(|b| b.is_ipv6() == v.is_ipv6());
@@ -75,7 +75,7 @@ pub fn advice(cfg: &Config, file: &Path) -> String {
             let (one, two) = (&b.interface, &v.interface);
             writeln!(
                 out,
-                "{name}:{line}: note: virtual_router_id = {} as in [vrrp {}]: wrong if {one} and {two} are one network",
+                "{at}: note: virtual_router_id = {} as in [vrrp {}]: wrong if {one} and {two} are one network",
                 v.vrid, b.name
             );
         }
@@ -108,6 +108,9 @@ fn haproxy(cfg: &Config, out: &mut String) {
     for file in h.config.iter().flat_map(|path| files(path)) {
         let text = read(&file);
         bounded |= config_file::has_hard_stop_after(&text);
+        for (line, dir) in config_file::chroots(&text).filter(|(_, dir)| !Path::new(dir).is_dir()) {
+            writeln!(out, "{}:{line}: warning: chroot {dir}: there is no such directory", file.display());
+        }
         for line in config_file::binds_without_transparent(&text, &vips) {
             let why = "with nonlocal_bind = no a backup cannot bind this: add `transparent`";
             writeln!(out, "{}:{line}: warning: {why}", file.display());
@@ -141,7 +144,14 @@ pub(crate) fn files(path: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::report::Report;
     use crate::config::schema::parse;
+
+    fn source(file: &Path, text: &str) -> Source {
+        let mut source = Source::default();
+        source.add(file, text.as_bytes(), &|_| None, &mut Report::default());
+        source
+    }
 
     #[test]
     fn of_addresses_and_preemption() {
@@ -171,7 +181,8 @@ mod tests {
         }
         let text = "[vrrp A]\ninterface = eth0\nvirtual_router_id = 1\npreempt = no\npreempt_delay = 5\n\
                     virtual_ipaddress = 192.0.2.1/24, 192.0.2.255/24\nvirtual_ipaddress_excluded = 192.0.3.0/24\n";
-        let of = |text: &str| advice(&parse(text).expect("valid").0, Path::new("/nowhere.ini"));
+        let of =
+            |text: &str| advice(&parse(text).expect("valid").0, &source(Path::new("/nowhere.ini"), text));
         assert_eq!(
             of(text),
             "/nowhere.ini:1: warning: preempt_delay has no effect with preempt = no\n\
@@ -194,7 +205,7 @@ mod tests {
         let write = |name: &str, text: &str| fs::write(dir.join(name), text).expect("written");
         write("conf.d/a.cfg", "global\n");
         write("conf.d/b.txt", "hard-stop-after 1s\n");
-        write("conf.d/c.cfg", "frontend f\n    bind 192.0.2.10:80\n");
+        write("conf.d/c.cfg", "frontend f\n    bind 192.0.2.10:80\n  chroot /no/jail # x\n");
         let (file, conf) = (dir.join("vipd.ini"), dir.join("conf.d"));
         let text = format!(
             "[haproxy]\nconfig = {0}\nnonlocal_bind = no\n[check c]\ntype = exec\ntarget = {0}\n\
@@ -209,17 +220,16 @@ mod tests {
         let (cfg, _) = parse(&text).expect("valid");
         let advice_with = |mode: u32| {
             fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("set");
-            advice(&cfg, &file).replace(&format!("{}/", dir.display()), "")
+            advice(&cfg, &source(&file, &text)).replace(&format!("{}/", dir.display()), "")
         };
-        let rest = "vipd.ini: warning: [check c]: conf.d is no program that can be run\n\
-             vipd.ini:10: note: auth_type = PASS sends its password in clear: it protects from mistakes only, see auth_hmac_key\n\
+        let rest = "vipd.ini:10: note: auth_type = PASS sends its password in clear: it protects from mistakes only, see auth_hmac_key\n\
              vipd.ini:17: note: virtual_router_id = 51 as in [vrrp A]: wrong if eth0 and eth1 are one network\n\
              vipd.ini:21: warning: unicast_peer without authentication: whoever can forge a peer's address takes the \
              addresses over: see auth_hmac_key\n\
              vipd.ini:21: note: with IPv6 a keepalived needs unicast_ttl 255\n\
+             conf.d/c.cfg:3: warning: chroot /no/jail: there is no such directory\n\
              conf.d/c.cfg:2: warning: with nonlocal_bind = no a backup cannot bind this: add `transparent`\n\
              conf.d: warning: no hard-stop-after: after a reload the old process stays as long as its longest connection\n";
-        let rest = rest.replace("[check c]: conf.d", &format!("[check c]: {}", conf.display()));
         let rest = rest.replace(&format!("{}/", dir.display()), "");
         assert_eq!(advice_with(0o600), rest.clone());
         let with = advice_with(0o640);
@@ -230,7 +240,7 @@ mod tests {
             )
         );
         write("conf.d/d.cfg", "global\n hard-stop-after 1s\n");
-        assert!(!advice(&cfg, &file).contains("hard-stop-after"));
+        assert!(!advice(&cfg, &source(&file, &text)).contains("hard-stop-after"));
         let _ = fs::remove_dir_all(&dir);
     }
 }

@@ -6,7 +6,6 @@ use crate::report::words;
 use crate::sys::nft::Nft;
 use crate::wire::nft::{OWNED, attempt};
 use nix::errno::Errno;
-use std::path::Path;
 
 /// Whether a configuration has addresses that are served by such leases, if the kernel can; and whether it
 /// insists.
@@ -36,7 +35,7 @@ fn refusal() -> Option<Errno> {
 }
 
 /// A line `file: warning: text` or `file: note: text` if the kernel cannot. Only root can try.
-pub fn advice(cfg: &Config, file: &Path) -> String {
+pub fn advice(cfg: &Config, name: &str) -> String {
     let (wanted, insists) = wanted(cfg);
     let mut out = String::new();
     if let Some(e) = refusal().filter(|_| wanted && nix::unistd::geteuid().is_root()) {
@@ -44,7 +43,7 @@ pub fn advice(cfg: &Config, file: &Path) -> String {
             true => ("warning", "lease = fence or accept = no"),
             false => ("note", "lease = auto"),
         };
-        let (name, why) = (file.display(), words::errno(e as i32));
+        let why = words::errno(e as i32);
         writeln!(out, "{name}: {level}: {lease}: this kernel cannot (nf_tables: {why})");
     }
     out

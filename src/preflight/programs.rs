@@ -1,6 +1,7 @@
 //! The users, programs and files that a configuration names: whether they exist, and whether others may
 //! change them.
 
+use crate::config::source::Files;
 use crate::config::{CheckKind, Config};
 use crate::report::words;
 use crate::sys::user::User;
@@ -47,9 +48,9 @@ pub fn wrong_control_socket(cfg: &Config) -> Option<String> {
 }
 
 /// What `-t`, the start and a reload warn of: programs that cannot be run, and programs and files that
-/// somebody else may change. Each comes with the line of its section (0: not known). `file`: that of the
-/// configuration.
-pub fn warnings(cfg: &Config, file: &Path) -> Vec<(u32, String)> {
+/// somebody else may change. Each comes with the line of its section (0: not known). `files`: those of
+/// the configuration.
+pub fn warnings(cfg: &Config, files: &Files) -> Vec<(u32, String)> {
     let mut all = Vec::new();
     let mut warn = |line: u32, what: String, path: &Path, why: Option<String>| {
         all.extend(why.map(|why| (line, format!("{what}{}: {why}", path.display()))));
@@ -81,7 +82,9 @@ pub fn warnings(cfg: &Config, file: &Path) -> Vec<(u32, String)> {
             warn(0, "[haproxy] config: ".into(), path, exposed(path, None));
         }
     }
-    warn(0, String::new(), file, exposed(file, None));
+    for file in files.paths() {
+        warn(0, String::new(), file, exposed(file, None));
+    }
     all
 }
 
@@ -149,6 +152,8 @@ impl Trusted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::report::Report;
+    use crate::config::source::Source;
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
     use std::path::PathBuf;
 
@@ -230,7 +235,9 @@ mod tests {
             open.display()
         );
         let cfg = crate::config::schema::parse(&text).unwrap_or_else(|e| panic!("{e:?}")).0;
-        let found = warnings(&cfg, &open);
+        let mut source = Source::default();
+        source.add(&open, text.as_bytes(), &|_| None, &mut Report::default());
+        let found = warnings(&cfg, &source.files);
         let named: Vec<&str> = found.iter().filter_map(|(_, w)| w.split('/').next()).collect();
         let all = [
             "[global] notify: ",

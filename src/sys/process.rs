@@ -5,6 +5,7 @@ use super::schedule::unlimited;
 use crate::base::exit::Exit;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -14,6 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 /// A process that is supervised.
 #[derive(Debug)]
@@ -184,6 +186,20 @@ pub fn adopt_orphans() {
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong, 0, 0, 0) };
 }
 
+/// Waits for one child, at most so long: for the command line. One that takes longer is killed with its process
+/// group, and is `None`.
+pub fn wait_for(pid: Pid, limit: Duration) -> Option<Exit> {
+    let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    // Without pidfds (before Linux 5.3) there is no limit.
+    let late = pidfd(pid.as_raw())
+        .is_ok_and(|fd| nix::poll::poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], timeout) == Ok(0));
+    if late {
+        let _ = killpg(pid, Signal::SIGKILL);
+    }
+    let exit = wait(pid);
+    (!late).then_some(exit)
+}
+
 /// Waits for one child. It blocks: for the command line, or after the child has exited.
 pub fn wait(pid: Pid) -> Exit {
     let mut status = 0;
@@ -243,6 +259,12 @@ pub fn raw(pid: Pid) -> u32 {
     pid.as_raw().unsigned_abs()
 }
 
+fn pidfd(pid: libc::pid_t) -> nix::Result<OwnedFd> {
+    // SAFETY: plain system call without pointers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    owned(libc::c_int::try_from(fd).map_err(|_| Errno::EBADF)?)
+}
+
 /// Takes over a process that an earlier program has started: in this process, then it is a child still, or in
 /// another one, then it is pinned. Its start time is compared after that, so that a process that has reused
 /// the number is noticed.
@@ -251,9 +273,7 @@ pub fn adopt(pid: u32, start_time: u64) -> nix::Result<Process> {
     if is_any_of_ours(libc::P_PID, pid) && self::start_time(pid) == Some(start_time) {
         return Ok(Process::Child(Pid::from_raw(raw)));
     }
-    // SAFETY: plain system call without pointers.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, raw, 0) };
-    let pidfd = owned(libc::c_int::try_from(fd).map_err(|_| Errno::EBADF)?)?;
+    let pidfd = pidfd(raw)?;
     if self::start_time(pid) != Some(start_time) {
         return Err(Errno::ESRCH);
     }

@@ -4,7 +4,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use std::ffi::CString;
 use std::fs::File;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 
 /// Most groups of a user; the kernel allows 65536.
@@ -134,6 +134,16 @@ pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User, env: &[CStrin
     }
 }
 
+/// Starts a command with our standard error, as another user if there is one: for the command line.
+pub fn start(argv: &[String], user: Option<&str>) -> nix::Result<Pid> {
+    let argv: Vec<CString> = argv.iter().filter_map(|w| CString::new(w.as_bytes()).ok()).collect();
+    let stderr = std::io::stderr();
+    match user.and_then(User::find) {
+        None => super::process::spawn(&argv, stderr.as_fd()),
+        Some(user) => spawn_as(&argv, stderr.as_fd(), &user, &[]),
+    }
+}
+
 /// The kernel's overflow user and group, usually called `nobody`.
 const NOBODY: u32 = 65534;
 
@@ -152,7 +162,6 @@ pub fn become_nobody() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
 
     fn nobody(gid: u32) -> User {
         User { name: "nobody".into(), home: "/".into(), uid: NOBODY, gid, groups: vec![gid] }

@@ -201,9 +201,20 @@ fn reloads_lose_nothing(w: &World) -> Result<()> {
     let good = std::fs::read_to_string(&cfg)?;
     let clients = clients(w, 8, SERVICE)?;
     let begin = Instant::now();
-    for _ in 0..20 {
+    for round in 0..20 {
         let mark = one.log().mark();
-        one.signal(Signal::SIGUSR2);
+        if round % 2 == 0 {
+            one.signal(Signal::SIGUSR2);
+        } else {
+            // Nothing has changed, neither in vipd.ini nor in haproxy.cfg.
+            let out = one.cli(&["reload", "--haproxy"])?;
+            let text = String::from_utf8_lossy(&out.stdout).into_owned();
+            let told = text.starts_with("HAProxy: checking its files, then reloading it\n");
+            ensure!(
+                out.status.code() == Some(0) && told && text.contains("haproxy reloaded: worker"),
+                "{text}"
+            );
+        }
         one.log().wait_from(mark, "haproxy reloaded: worker", secs(8))?;
         one.log().wait_from(mark, HELD, secs(3))?;
     }
@@ -216,6 +227,9 @@ fn reloads_lose_nothing(w: &World) -> Result<()> {
         std::thread::sleep(ms(70)); // no more than 100 lines of HAProxy's are told in a second
         one.log().wait_from(mark, "no reload: it refuses its configuration (exit status 1)", secs(8))?;
     }
+    let out = one.cli(&["reload", "--haproxy"])?;
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    ensure!(out.status.code() == Some(1) && text.contains("unknown keyword 'no_such_keyword'"), "{text}");
     ensure!(workers.last() == w.one.haproxy_workers().last(), "a refused reload had an effect");
     let report = seen(&clients, begin, Instant::now())?;
     println!("{report}");

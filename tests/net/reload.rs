@@ -10,6 +10,7 @@ pub const TESTS: &[(&str, Test)] = &[
         rounds_under_load(w, rounds.unwrap_or(KINDS))
     }),
     ("reloads_by_signal_and_refuses_a_broken_file", refuses_broken),
+    ("reads_several_files_and_the_environment", several_files),
     ("a_renumbered_virtual_router_hands_its_address_on", renumbers),
     ("a_removed_virtual_router_hands_over", |w| removes(w, Kind::Vipd)),
     ("a_removed_virtual_router_hands_over_to_keepalived", |w| removes(w, Kind::Keepalived)),
@@ -253,6 +254,52 @@ fn rounds_under_load(w: &World, rounds: usize) -> Result<()> {
     let lost = one.log().grep(words::BACKUP).len();
     ensure!(taken == 0 && lost == 2 + rounds.div_ceil(KINDS).div_ceil(2), "{taken} taken, {lost}\n{said}");
     Ok(())
+}
+
+/// What all nodes have in common, what this one has of its own, and what the container's environment has.
+fn several_files(w: &World) -> Result<()> {
+    let ini = Vipd::ini(&w.one, None, &[router(100).advert_int("${INTERVAL:-1}")]);
+    let base = w.one.write("base.ini", &ini.replace("interface = eth0", "interface = ${LAN}"))?;
+    let site = w.one.write("site.ini", &format!("[vrrp VI_51]\nvirtual_ipaddress = {THIRD}/24\n"))?;
+    let command = |more: &[&str]| -> Result<std::process::Command> {
+        let mut cmd = std::process::Command::new(vipd_path()?);
+        cmd.args(more).arg("-c").arg(&base).arg("-c").arg(&site);
+        Ok(cmd)
+    };
+    let run = |more: &[&str], lan: Option<&str>| -> Result<(Option<i32>, String)> {
+        let mut cmd = command(more)?;
+        lan.map(|lan| cmd.env("LAN", lan));
+        let out = w.one.output(&mut cmd)?;
+        let text = [out.stdout, out.stderr].concat();
+        Ok((out.status.code(), String::from_utf8_lossy(&text).into_owned()))
+    };
+    let (status, text) = run(&["-t"], None)?;
+    ensure!(status == Some(2) && text.contains("base.ini:7: ${LAN}: the variable is not set"), "{text}");
+    let (status, text) = run(&["-t"], Some("eth0"))?;
+    ensure!(status == Some(0) && text.contains("site.ini: valid"), "{text}");
+    let mut cmd = command(&[])?;
+    cmd.env("LAN", "eth0");
+    let one = Proc::start(&w.one, "vipd", cmd)?;
+    w.watcher.wait_holder(THIRD, "node1", ELECTION)?;
+    w.watcher.wait_holders(VIP, &[], secs(1))?;
+    // Another list in the later file, and a key that the earlier one has: the daemon's own environment counts.
+    std::fs::write(&site, format!("[vrrp VI_51]\npriority = 120\nvirtual_ipaddress = {FOURTH}/24\n"))?;
+    let (status, text) = run(&["reload"], None)?;
+    let change = format!("VI_51: changed: priority 100 -> 120; -{THIRD}/24; +{FOURTH}/24\n");
+    ensure!(status == Some(0) && text == change, "{status:?} {text}");
+    w.watcher.wait_holder(FOURTH, "node1", secs(3))?;
+    w.watcher.wait_holders(THIRD, &[], secs(3))?;
+    std::fs::write(&site, "[vrrp VI_51]\npriority = ${PRIORITY}\n")?;
+    let (status, text) = run(&["reload"], Some("eth0"))?;
+    ensure!(status == Some(2) && text.contains("site.ini:2: ${PRIORITY}: the variable is not set"), "{text}");
+    // One that is gone is no reason to run with the others alone.
+    std::fs::remove_file(&site)?;
+    let mark = one.log().mark();
+    one.signal(Signal::SIGHUP);
+    one.log().wait_from(mark, "site.ini: No such file or directory", secs(2))?;
+    let (status, text) = run(&["status"], None)?;
+    ensure!(status == Some(2) && text.contains("site.ini: No such file"), "{text}");
+    w.holds(FOURTH, "node1")
 }
 
 fn refuses_broken(w: &World) -> Result<()> {

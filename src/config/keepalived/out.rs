@@ -59,7 +59,8 @@ impl<'a> Out<'a> {
                 "its value is empty, has white space at one end, contains a comment or is not plain text";
             return self.line(&["# ", key, " is left out: ", why]);
         }
-        self.text.extend([key, " = ", value, "\n"]);
+        // vipd.ini has variables of its own.
+        self.text.extend([key, " = ", &value.replace("${", "$${"), "\n"]);
     }
 
     /// A directive and a remark.

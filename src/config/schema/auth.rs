@@ -3,7 +3,7 @@
 use super::Names;
 use super::reader::{Reader, digits};
 use crate::base::secret::Secret;
-use crate::config::ini::Entry;
+use crate::config::ini::{Entry, words};
 use crate::config::{Auth, Hmac, HmacMode, Key, Version};
 use std::path::Path;
 use std::time::Duration;
@@ -28,25 +28,21 @@ pub struct SecretFile {
 /// Reads files that hold secrets: the content, or why there is none.
 pub type Files<'a> = &'a dyn Fn(&Path) -> Result<SecretFile, String>;
 
-/// Reads the keys. `version`: `None` if that is wrong. Whether any secret stands in the configuration file
-/// itself.
+/// Whether an entry is a secret that stands in the configuration file itself.
+pub fn is_inline(e: &Entry<'_>) -> bool {
+    match e.key {
+        "auth_pass" | "auth_hmac_key" => !words(e.value).any(|w| w.starts_with("file:")),
+        _ => false,
+    }
+}
+
+/// Reads the keys. `version`: `None` if that is wrong.
 pub fn read(
     r: &mut Reader<'_, '_>,
     names: &Names<'_>,
     version: Option<Version>,
     advert_int: Duration,
-) -> (Auth, bool) {
-    let inline = r.section.entries.iter().any(|e| match e.key {
-        "auth_pass" => !e.value.starts_with("file:"),
-        "auth_hmac_key" => {
-            !e.value.trim_start_matches(|c: char| c != ' ' && c != '\t').trim_start().starts_with("file:")
-        }
-        _ => false,
-    });
-    (method(r, names, version, advert_int), inline)
-}
-
-fn method(r: &mut Reader<'_, '_>, names: &Names<'_>, version: Option<Version>, advert_int: Duration) -> Auth {
+) -> Auth {
     if r.has("auth_hmac_key") {
         for entry in ["auth_type", "auth_pass"].map(|key| r.entry(key)).into_iter().flatten() {
             let text = format_args!("`{}` does not go with `auth_hmac_key`: leave one out", entry.key);

@@ -47,7 +47,7 @@ fn each_router(routers: &[Router], report: &mut Report) {
             && !interface.is_empty()
             && let Some(first) = before.find(|i| i.vrrp.vrid == vrid && i.vrrp.interface == *interface)
         {
-            let (name, line) = (&first.vrrp.name, first.vrid_line);
+            let (name, line) = (&first.vrrp.name, report.files.line(first.vrid_line));
             let text = format_args!(
                 "virtual_router_id = {vrid} on {} is that of [vrrp {name}] on line {line}: take another",
                 Shown(interface)
@@ -72,7 +72,7 @@ fn addresses(routers: &[Router], report: &mut Report) {
             }
             let first = places.iter().find(|p| p.vip.addr == vip.addr && p.device == device);
             if let Some(first) = first.filter(|_| !device.is_empty()) {
-                let (name, at) = (&first.router.vrrp.name, first.line);
+                let (name, at) = (&first.router.vrrp.name, report.files.line(first.line));
                 let text = format_args!(
                     "{key}: {} on {} is already in [vrrp {name}] on line {at}: remove one",
                     vip.addr,

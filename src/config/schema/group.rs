@@ -58,7 +58,7 @@ pub fn check(this: &Lined, before: &[Lined], routers: &[Router], report: &mut Re
     let Some((_, first)) = members.clone().next() else { return };
     for (index, member) in members.clone() {
         if let Some(other) = before.iter().find(|other| other.group.members.contains(&index)) {
-            let (member, other, at) = (&member.name, &other.group.name, other.line);
+            let (member, other, at) = (&member.name, &other.group.name, report.files.line(other.line));
             let text =
                 format_args!("members: {member} is already in [group {other}] on line {at}: remove one");
             report.error(*line, text);

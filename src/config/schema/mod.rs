@@ -13,14 +13,16 @@ mod vips;
 mod vrrp;
 
 pub use super::report::Diagnostic;
-pub use auth::{Files, MAX_SECRET_FILE, SecretFile};
+pub use auth::{Files, MAX_SECRET_FILE, SecretFile, is_inline};
 pub use cross::MAX_VIPS;
 
 use super::ini::{self, Section};
 use super::report::{Report, nearest};
+use super::source::Source;
 use super::{Config, Global, Haproxy, LogFacility, LogLevel, LogTarget};
+pub use reader::seconds;
 use reader::{Keys, Reader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `control_socket`, if it is not given.
 pub const CONTROL_SOCKET: &str = "/run/vipd/control";
@@ -76,30 +78,34 @@ struct Names<'a> {
 ///
 /// Anything that vipd.ini(5) does not allow: then the file must not be used.
 pub fn parse(text: &str) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
-    finish(text, &|_| Err("cannot be read here".to_owned()), Report::default())
+    parse_bytes(text.as_bytes(), &|_| Err("cannot be read here".to_owned()))
 }
 
-/// As [`parse`], from the octets of a file. A caller need not read more than [`ini::MAX_SIZE`] + 1 of them.
-/// Secrets in files of their own come through `files`.
+/// As [`parse`], from the octets of a file, without any variable. A caller need not read more than
+/// [`ini::MAX_SIZE`] + 1 of them. Secrets in files of their own come through `files`.
 ///
 /// # Errors
 ///
 /// As [`parse`], or what is not UTF-8.
 pub fn parse_bytes(bytes: &[u8], files: Files<'_>) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let mut report = Report::default();
-    match ini::decode(bytes, &mut report) {
-        Some(text) => finish(text, files, report),
-        None => Err(report.errors),
-    }
+    let (mut report, mut source) = (Report::default(), Source::default());
+    source.add(Path::new("vipd.ini"), bytes, &|_| None, &mut report);
+    read(&source, files, report)
 }
 
-fn finish(
-    text: &str,
+/// As [`parse`], from any number of files. `report`: what [`Source::add`] had to say of them.
+///
+/// # Errors
+///
+/// As [`parse`], or what was said already.
+pub fn read(
+    source: &Source,
     files: Files<'_>,
     mut report: Report,
 ) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let report = &mut report;
-    let sections = ini::lex(text, report);
+    let unread: Vec<u32> = report.errors.iter().map(|d| d.line).collect();
+    let sections = ini::lex(source.text(), report);
     let names = Names {
         haproxy: sections.iter().any(|s| s.kind == "haproxy"),
         vrrp: named(&sections, "vrrp").into_iter().map(|s| s.name).collect(),
@@ -117,7 +123,7 @@ fn finish(
         // The keys of a second one are checked too, but it takes no part in the checks over sections.
         let first = sections.iter().take(index).find(|s| s.kind == section.kind && s.name == section.name);
         if let Some(first) = first {
-            let (title, line) = (section, first.line);
+            let (title, line) = (section, report.files.line(first.last));
             report.error(
                 section.line,
                 format_args!("{title} is there twice: merge it with the one on line {line}"),
@@ -143,12 +149,14 @@ fn finish(
             }
         }
     }
-    // Not after a header that was wrong: that may have been the one.
-    if idle {
+    // Not after a header that was wrong, or a file: that may have been the one.
+    if idle && unread.is_empty() {
         report.error(0, format_args!("there is nothing to do: add a [vrrp NAME] or a [haproxy] section"));
     }
     let lines: Vec<_> = named(&sections, "check").into_iter().map(|s| (s.line, s.name)).collect();
     cross::check(&routers, haproxy.as_ref(), &lines, &groups, report);
+    // What follows from a variable that is not set is no news.
+    report.errors.dedup_by(|next, d| next.line == d.line && unread.contains(&d.line));
     if !report.errors.is_empty() {
         return Err(std::mem::take(&mut report.errors));
     }

@@ -67,7 +67,7 @@ pub fn read(r: &mut Reader<'_, '_>, own: &Own<'_>) -> Peers {
 fn src_ip(r: &mut Reader<'_, '_>, own: &Own<'_>, is_unicast: bool) -> Option<IpAddr> {
     let (mcast, unicast) = (r.entry("mcast_src_ip"), r.entry("unicast_src_ip"));
     if let (Some(first), Some(again)) = (mcast, unicast) {
-        let line = first.line;
+        let line = r.report.files.line(first.line);
         let text = format_args!("`unicast_src_ip` is the same as `mcast_src_ip` on line {line}: keep one");
         r.report.error(again.line, text);
     }

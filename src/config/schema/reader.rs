@@ -48,7 +48,7 @@ impl<'a, 'r> Reader<'a, 'r> {
             } else if once
                 && let Some(first) = section.entries.iter().take(index).find(|e| e.key == entry.key)
             {
-                let line = first.line;
+                let line = report.files.line(first.line);
                 report.error(
                     entry.line,
                     format_args!("`{key}` is in {section} twice: keep this one or the one on line {line}"),

@@ -85,7 +85,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
         let text = "is not the usual 3: it must be the same on every node of the virtual router";
         r.report.warning(line, format_args!("down_timer_adverts = {down_timer_adverts} {text}"));
     }
-    let (auth, inline_secret) = auth::read(&mut r, names, version, advert_int);
+    let auth = auth::read(&mut r, names, version, advert_int);
     let priority = octet(r.number("priority", 1, 255)).unwrap_or(100);
     let vrid = octet(r.number("virtual_router_id", 1, 255)).unwrap_or(0);
     let vmac = vmac(&mut r, priority);
@@ -128,7 +128,6 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
         preempt_delay: r.duration("preempt_delay", 0, 1_000_000, 0),
         down_timer_adverts,
         auth,
-        inline_secret,
         vips: advertised.vips,
         excluded: excluded.vips,
         src_ip: peers.src_ip,

@@ -4,6 +4,7 @@ mod auth;
 mod fuzz;
 mod router;
 mod sections;
+mod source;
 mod wrong;
 
 use super::ini::{self, lex, split_words};
@@ -176,7 +177,6 @@ fn how_to_example_and_every_default() {
             preempt_delay: Duration::ZERO,
             down_timer_adverts: 3,
             auth: Auth::Pass(*b"1111\0\0\0\0"),
-            inline_secret: true,
             vips: vec![vip([192, 168, 30, 230], 24, None, None)],
             excluded: vec![],
             unicast_peers: vec![],
@@ -289,7 +289,6 @@ fn every_key_is_read() {
             time_window: Some(300),
             mode: HmacMode::ReceiveOnly,
         })),
-        inline_secret: true,
         vips: vec![
             vip([10, 0, 0, 2], 32, None, None),
             vip([10, 0, 0, 3], 8, None, Some("bond0.100:x")),
@@ -487,7 +486,7 @@ priority = 8
 #[test]
 fn limits_of_a_file() {
     let huge = "#".repeat(ini::MAX_SIZE + 1);
-    assert_eq!(errors(&huge)[0], "0: the file has 1048577 octets: at most 1048576");
+    assert_eq!(errors(&huge)[0], "0: the configuration has more than 1048576 octets");
     let long = format!("[global]\nrouter_id = {}\n[haproxy]\n", "x".repeat(ini::MAX_LINE));
     assert_eq!(errors(&long), ["2: the line has 16396 octets: at most 16384"]);
     let many = "[vrrp a]\n".repeat(ini::MAX_SECTIONS + 1);

@@ -45,7 +45,7 @@ const FILES: Table = &[
     // What people write who come from other files.
     (
         "[haproxy]\nbinary = ${HAPROXY}",
-        &["2: binary: `${...}`: the file has no variables: write the value itself"],
+        &["2: ${HAPROXY}: the variable is not set: set it, or give a default: ${NAME:-default}"],
     ),
     ("[haproxy]\nbinary = \"/usr/sbin/haproxy\"", &["2: binary: write the value without quotes"]),
     (
