@@ -14,6 +14,7 @@ PEER ?= vipd
 DESTDIR ?=
 PREFIX ?= /usr
 INIT ?= none
+export DESTDIR PREFIX INIT
 # what `make bench` runs: names from BENCH=list, --rounds N; empty: everything
 BENCH ?=
 # the soak's parts (all; `make soak PART=help` names them), random seed, and how many of each
@@ -40,12 +41,8 @@ CARGO ?= cargo
 with_vipd = VIPD='$(CURDIR)/target/vipd'
 scripts = .ci/run .build/*.sh tests/*.sh tests/fuzz/*.sh init/vipd.procd init/runit/* init/s6/run init/s6/finish init/s6/data/check $(addprefix rootfs/,init etc/init.d/rcS usr/sbin/config usr/share/udhcpc/default.script)
 version = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
-share = $(DESTDIR)$(PREFIX)/share/vipd
-man = $(DESTDIR)$(PREFIX)/share/man
-# The init files name /usr/sbin/vipd; with another PREFIX they have to say so.
-put = sed 's|/usr/sbin/vipd|$(PREFIX)/sbin/vipd|g'
 
-.PHONY: all help deps check test demo bench soak fuzz install init-none init-busybox init-openrc init-procd init-runit init-s6 init-systemd uninstall oci container-test dist deb clean
+.PHONY: all help deps check test demo bench soak fuzz install uninstall oci container-test dist deb clean
 # `deps` and `all` may both run apt-get; cargo uses all cores anyway.
 .NOTPARALLEL:
 
@@ -101,62 +98,10 @@ target/vipd:
 	@.build/static.sh
 
 install: target/vipd ## DESTDIR= PREFIX=/usr INIT=none|busybox|openrc|procd|runit|s6|systemd: at once
-	install -D -m 755 target/vipd $(DESTDIR)$(PREFIX)/sbin/vipd
-	@# It holds a password, hence 600; and once it is there it is the administrator's.
-	test -e $(DESTDIR)/etc/vipd.ini || install -D -m 600 rootfs/etc/vipd.ini $(DESTDIR)/etc/vipd.ini
-	install -D -m 644 rootfs/etc/haproxy/haproxy.cfg $(share)/haproxy.cfg
-	install -D -m 644 rootfs/usr/share/man/man8/vipd.8 $(man)/man8/vipd.8
-	install -D -m 644 rootfs/usr/share/man/man5/vipd.ini.5 $(man)/man5/vipd.ini.5
-	install -d $(man)/man7
-	install -m 644 rootfs/usr/share/man/man7/*.7 $(man)/man7
-	install -D -m 644 rootfs/usr/share/vipd/status.schema.json $(share)/status.schema.json
-	@$(MAKE) --no-print-directory init-$(INIT)
-
-init-none:
-	install -d $(share)/init
-	for f in inittab vipd.openrc vipd.procd vipd.service; do $(put) init/$$f >$(share)/init/$$f; done
-	@$(call services,runit,$(share)/init/runit)
-	@$(call services,s6,$(share)/init/s6)
-
-# An inittab boots the machine: one that is there is never touched.
-init-busybox:
-	install -d $(DESTDIR)/etc
-	@if ! test -e $(DESTDIR)/etc/inittab; then echo "installing $(DESTDIR)/etc/inittab"; $(put) init/inittab >$(DESTDIR)/etc/inittab; \
-	elif ! grep -q '^[^#]*/vipd' $(DESTDIR)/etc/inittab; then \
-		echo "add to $(DESTDIR)/etc/inittab, the second line above all that unmounts or kills:"; $(put) init/inittab | grep '^[^#].*vipd'; fi
-
-init-openrc:
-	install -d $(DESTDIR)/etc/init.d
-	$(put) init/vipd.openrc >$(DESTDIR)/etc/init.d/vipd
-	chmod 755 $(DESTDIR)/etc/init.d/vipd
-	@echo "now: rc-update add vipd && rc-service vipd start"
-
-init-procd:
-	install -d $(DESTDIR)/etc/init.d
-	$(put) init/vipd.procd >$(DESTDIR)/etc/init.d/vipd
-	chmod 755 $(DESTDIR)/etc/init.d/vipd
-	@echo "now: /etc/init.d/vipd enable && /etc/init.d/vipd start"
-
-# A directory of a service, from init/: $(1) into $(2).
-services = cd init/$(1) && find . -type f | while read -r f; do install -D $$f $(abspath $(2))/$$f && $(put) $$f >$(abspath $(2))/$$f; done
-
-init-runit:
-	@$(call services,runit,$(DESTDIR)/etc/sv/vipd)
-	@echo "now: ln -s /etc/sv/vipd /etc/service/"
-
-init-s6:
-	@$(call services,s6,$(DESTDIR)/etc/s6/vipd)
-	@echo "now: add /etc/s6/vipd to s6-svscan's directory, or to the source of s6-rc's database"
-
-init-systemd:
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	$(put) init/vipd.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/vipd.service
-	@echo "now: systemctl daemon-reload && systemctl enable --now vipd"
+	@.build/install.sh install
 
 uninstall: ## what install has put there, but neither /etc/vipd.ini nor /etc/inittab: at once
-	rm -f $(DESTDIR)$(PREFIX)/sbin/vipd $(DESTDIR)/etc/init.d/vipd $(DESTDIR)$(PREFIX)/lib/systemd/system/vipd.service
-	rm -f $(man)/man8/vipd.8 $(man)/man5/vipd.ini.5 $(man)/man7/vipd-*.7
-	rm -rf $(share) $(DESTDIR)/etc/sv/vipd $(DESTDIR)/etc/s6/vipd
+	@.build/install.sh uninstall
 
 oci: all ## target/vipd-oci.tar, an OCI image from scratch with vipd and a static HAProxy; HAPROXY= CA=: 2 s after the builds, HAProxy's 2 min
 	@.build/oci.sh

@@ -2,7 +2,7 @@
 # install.sh install|uninstall: `make install` and `make uninstall`. The environment may hold
 #   DESTDIR  the root of the tree to install into (empty: this machine's)
 #   PREFIX   /usr
-#   INIT     busybox, openrc or systemd: that one's file in its place; none: all three as examples
+#   INIT     busybox, openrc, procd, runit, s6 or systemd: that one's files in their place; none: all as examples
 # Nothing is copied before everything has been checked. `uninstall` removes the same files, of whichever INIT,
 # but neither /etc/vipd.ini nor /etc/inittab, no directory that others use too, and no init file that somebody
 # has changed.
@@ -27,46 +27,77 @@ files() {
 # An init file names /usr/sbin/vipd; with another PREFIX it has to say so.
 rewritten() { sed "s|/usr/sbin/vipd|$prefix/sbin/vipd|g" "init/$1"; }
 
-# rewritten FILE TO MODE
+# init_files INIT: the mode, the file in init/, and where it goes.
+init_files() {
+    case $1 in
+    none)
+        for file in inittab vipd.openrc vipd.procd vipd.service; do echo "644 $file $own/init/$file"; done
+        directory runit "$own/init/runit"
+        directory s6 "$own/init/s6"
+        ;;
+    openrc | procd) echo "755 vipd.$1 /etc/init.d/vipd" ;;
+    runit) directory runit /etc/sv/vipd ;;
+    s6) directory s6 /etc/s6/vipd ;;
+    systemd) echo "644 vipd.service $prefix/lib/systemd/system/vipd.service" ;;
+    esac
+}
+
+# directory NAME TO: every file of init/NAME.
+directory() {
+    (cd "init/$1" && find . -type f | sed 's|^\./||' | sort) | while read -r file; do
+        mode=644
+        ! [ -x "init/$1/$file" ] || mode=755
+        echo "$mode $1/$file $2/$file"
+    done
+}
+
+# put MODE FILE TO
 put() {
-    mkdir -p "$root${2%/*}"
-    rewritten "$1" >"$root$2"
-    chmod "$3" "$root$2"
+    mkdir -p "$root${3%/*}"
+    rewritten "$2" >"$root$3"
+    chmod "$1" "$root$3"
 }
 
 put_init() {
+    init_files "$init" | while read -r mode file to; do put "$mode" "$file" "$to"; done
     case $init in
-    none) for file in inittab vipd.openrc vipd.service; do put $file "$own/init/$file" 644; done ;;
     busybox)
         # An inittab boots the machine: one that is there is never touched.
-        if ! [ -e "$root/etc/inittab" ]; then put inittab /etc/inittab 644
+        if ! [ -e "$root/etc/inittab" ]; then put 644 inittab /etc/inittab
         elif ! grep -q '^[^#]*/vipd' "$root/etc/inittab"; then
             echo "add to $root/etc/inittab, the second line above all that unmounts or kills:"
             rewritten inittab | grep '^[^#].*vipd'
         fi
         ;;
-    openrc)
-        put vipd.openrc /etc/init.d/vipd 755
-        echo "now: rc-update add vipd && rc-service vipd start"
-        ;;
-    systemd)
-        put vipd.service "$prefix/lib/systemd/system/vipd.service" 644
-        echo "now: systemctl daemon-reload && systemctl enable --now vipd"
-        ;;
+    openrc) echo "now: rc-update add vipd && rc-service vipd start" ;;
+    procd) echo "now: /etc/init.d/vipd enable && /etc/init.d/vipd start" ;;
+    runit) echo "now: ln -s /etc/sv/vipd /etc/service/" ;;
+    s6) echo "now: add /etc/s6/vipd to s6-svscan's directory, or to the source of s6-rc's database" ;;
+    systemd) echo "now: systemctl daemon-reload && systemctl enable --now vipd" ;;
     esac
 }
 
-# take_away FILE TO: unless it is another one.
-take_away() {
-    if ! [ -e "$root$2" ]; then return
-    elif rewritten "$1" | cmp -s - "$root$2"; then rm -f "$root$2"
-    else echo "$root$2 stays: it is not as \`make install\` wrote it"
-    fi
+# An init file goes unless somebody has changed it.
+take_init_away() {
+    for init in none openrc procd runit s6 systemd; do
+        init_files $init | while read -r mode file to; do
+            if rewritten "$file" | cmp -s - "$root$to"; then rm -f "$root$to"; fi
+        done
+    done
+    for init in none openrc runit s6 systemd; do
+        init_files $init | while read -r mode file to; do
+            [ ! -e "$root$to" ] || echo "$root$to stays: it is not as \`make install\` wrote it"
+        done
+    done
+    # The deepest first; what others have put there stays.
+    for dir in "$own/init" /etc/sv/vipd /etc/s6/vipd; do
+        [ ! -d "$root$dir" ] || find "$root$dir" -depth -type d -exec rmdir {} \; 2>/dev/null || :
+    done
 }
 
 case $init in
-none | busybox | openrc | systemd) ;;
-*) die "INIT=$init is not known: none, busybox, openrc or systemd" ;;
+none | busybox | openrc | procd | runit | s6 | systemd) ;;
+*) die "INIT=$init is not known: none, busybox, openrc, procd, runit, s6 or systemd" ;;
 esac
 case $prefix in
 /*) ;;
@@ -88,10 +119,8 @@ install)
     ;;
 uninstall)
     files | while read -r mode from to; do rm -f "$root$to"; done
-    for file in inittab vipd.openrc vipd.service; do rm -f "$root$own/init/$file"; done
-    take_away vipd.openrc /etc/init.d/vipd
-    take_away vipd.service "$prefix/lib/systemd/system/vipd.service"
-    for dir in "$own/init" "$own" "$prefix/share/doc/vipd"; do
+    take_init_away
+    for dir in "$own" "$prefix/share/doc/vipd"; do
         rmdir "$root$dir" 2>/dev/null || :
     done
     ;;

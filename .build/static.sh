@@ -192,6 +192,8 @@ if ! cmp -s "target/static/$t/release/vipd" $bin; then
     cp "target/static/$t/release/vipd" target/.vipd.new
     mv -f target/.vipd.new $bin
 fi
+# `make install` compares it with the sources, as cargo does.
+touch -r "target/static/$t/release/vipd" $bin
 
 # The proof: the program asks for no dynamic linker and no library ...
 segments=$(readelf -lW $bin) || die "readelf (binutils) is needed to prove that $bin is static"

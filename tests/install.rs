@@ -75,7 +75,7 @@ fn uninstall_removes_what_install_has_put_and_nothing_else() {
         std::fs::write(file, "precious").expect("written");
     }
     let before = tree.files();
-    for init in ["none", "busybox", "openrc", "systemd"] {
+    for init in ["none", "busybox", "openrc", "procd", "runit", "s6", "systemd"] {
         let (out, text) = tree.make(&["install", &format!("INIT={init}")]);
         assert!(out.status.success(), "{text}");
         let files = tree.files();
@@ -92,7 +92,9 @@ fn uninstall_removes_what_install_has_put_and_nothing_else() {
             match init {
                 "none" => ("usr/share/vipd/init/vipd.service", 0o644),
                 "busybox" => ("etc/inittab", 0o644),
-                "openrc" => ("etc/init.d/vipd", 0o755),
+                "openrc" | "procd" => ("etc/init.d/vipd", 0o755),
+                "runit" => ("etc/sv/vipd/run", 0o755),
+                "s6" => ("etc/s6/vipd/run", 0o755),
                 _ => ("usr/lib/systemd/system/vipd.service", 0o644),
             },
         ] {
@@ -143,7 +145,7 @@ fn an_init_file_that_was_changed_stays() {
 fn what_is_wrong_is_told_before_anything_is_copied() {
     let tree = Tree::new("wrong");
     for (what, told) in [
-        (&["install", "INIT=runit"][..], "INIT=runit is not known: none, busybox, openrc or systemd"),
+        (&["install", "INIT=upstart"][..], "INIT=upstart is not known: none, busybox, openrc, procd, runit, s6 or systemd"),
         (&["install", "PREFIX=usr"][..], "PREFIX=usr is no absolute path"),
         (&["install", "PREFIX=/o p"][..], "PREFIX=/o p: the init files take"),
     ] {

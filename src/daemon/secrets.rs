@@ -2,6 +2,7 @@
 
 use crate::base::secret::Secret;
 use crate::config::schema::{MAX_SECRET_FILE, SecretFile};
+use crate::report::words;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -28,7 +29,7 @@ pub(super) fn read(path: &Path) -> Result<SecretFile, String> {
         file.take(MAX_SECRET_FILE as u64 + 1).read_to_end(&mut content.0)?;
         Ok(SecretFile { content, exposed: about.mode() & 0o044 != 0 })
     };
-    open.and_then(read).map_err(|e| e.to_string())
+    open.and_then(read).map_err(|e| words::io_error(&e))
 }
 
 #[cfg(test)]
