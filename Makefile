@@ -68,7 +68,7 @@ test: deps all ## every test, on the static program: 5.5 min, most of it spent w
 	@$(with_vipd) CARGO='$(CARGO)' tests/run.sh
 
 demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 30 s after the build
-	$(with_vipd) $(CARGO) run --locked --release --example demo -- --peer $(PEER)
+	$(with_vipd) $(CARGO) run --quiet --locked --manifest-path tests/demo/Cargo.toml --target-dir target/demo -- --peer $(PEER)
 
 bench: deps all ## vipd beside keepalived, 15 rounds, with pictures: 2 h; BENCH=quick 4 min; BENCH=list
 	$(with_vipd) $(CARGO) run --quiet --locked --release --example bench -- $(BENCH)

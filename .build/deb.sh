@@ -42,6 +42,9 @@ chmod 644 "$doc/examples/vipd.ini"
 # The pages say where make install puts the example.
 ln -s ../doc/vipd/examples/haproxy.cfg "$root/usr/share/vipd/haproxy.cfg"
 rmdir "$root/etc"
+# Its terms are in `copyright`, and zsh looks elsewhere on Debian.
+rm "$doc/LICENSE"
+mv "$root/usr/share/zsh/site-functions" "$root/usr/share/zsh/vendor-completions"
 find "$root/usr/share/man" -type f -exec gzip -9n {} +
 
 gzip -9n <CHANGELOG.md >"$doc/changelog.gz"

@@ -148,10 +148,7 @@ impl From<lexopt::Error> for Wrong {
                 format!("unexpected argument for option '{o}': '{}'", value.display())
             }
             lexopt::Error::UnexpectedArgument(a) => {
-                let meant = a.to_str().and_then(|a| match a {
-                    "check" | "configtest" | "test" | "validate" => Some("-t"),
-                    a => nearest(a, &[COMMANDS]),
-                });
+                let meant = a.to_str().and_then(|a| nearest(a, &[COMMANDS]));
                 format!("unexpected argument '{}'{}", a.display(), Hint(meant))
             }
             lexopt::Error::NonUnicodeValue(a) => format!("argument is invalid unicode: '{}'", a.display()),
@@ -371,15 +368,10 @@ fn ask_whether_reloadable(cfg: &Config, source: &Source) {
     };
     let socket = &cfg.global.control_socket;
     let status = control::stream(socket, "reload dry-run", Some(control::PATIENCE), &mut collect);
-    if !matches!(status, Ok(2)) {
-        return;
-    }
-    for line in String::from_utf8_lossy(&answer).lines() {
-        // Another daemon may listen there, with other files.
-        let here = |file: &&Path| line.starts_with(&*file.to_string_lossy());
-        if let Some((place, why)) = line.split_once(": ").filter(|_| source.files.paths().iter().any(here)) {
-            eprintln!("{place}: warning: a reload refuses this: {why}");
-        }
+    // Another daemon may listen there, with other files: it names them.
+    if matches!(status, Ok(2)) {
+        let why = String::from_utf8_lossy(&answer);
+        eprint!("{}: warning: the daemon that runs would refuse a reload:\n{why}", source.files.place(0));
     }
 }
 

@@ -22,7 +22,7 @@ impl Tree {
     }
 
     fn root(&self) -> PathBuf {
-        self.0.join("a root; touch here/$HOME")
+        self.0.join("a root; touch here/it's \"one\"")
     }
 
     /// `make WHAT`, with its answer as one text.

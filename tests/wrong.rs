@@ -1,7 +1,7 @@
 //! Wrong configurations, `tests/data/wrong/NN-name.ini`, each with what `vipd -t` says of it in trailing `;;`
-//! lines: `LINE: message`, or a message of the whole file. And unwise ones, `tests/data/unwise`, which are valid:
-//! there the lines are beginnings of warnings, because their ends may depend on the host. Both end up in
-//! `target/wrong.md` and `target/unwise.md`, as tables.
+//! lines: `LINE: message`, or a message of the whole file. And unwise ones, `tests/data/unwise`, which are
+//! valid: there the lines are beginnings of warnings, because their ends may depend on the host. Both end up
+//! in `target/wrong.md` and `target/unwise.md`, as tables.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

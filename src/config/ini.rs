@@ -80,9 +80,9 @@ pub fn decode<'a>(bytes: &'a [u8], line: u32, report: &mut Report) -> Option<&'a
     }
 }
 
-/// Splits the text of one or more files, as `report` knows them. A section in a later file continues the one of
-/// the same name: its keys take the place of what was there. Every error goes to `report`; what is in error is
-/// left out.
+/// Splits the text of one or more files, as `report` knows them. A section in a later file continues the one
+/// of the same name: its keys take the place of what was there. Every error goes to `report`; what is in
+/// error is left out.
 pub fn lex<'a>(text: &'a str, report: &mut Report) -> Vec<Section<'a>> {
     let mut sections: Vec<Section<'a>> = Vec::new();
     if text.len() > MAX_SIZE {

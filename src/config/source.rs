@@ -127,9 +127,7 @@ impl Source {
     }
 }
 
-const OPEN: &str = "`${` is not closed with `}`: write `$${` for the two characters";
-const NO_NAME: &str =
-    "`${...}` takes a variable's name of A-Z, a-z, 0-9 and `_`; write `$${` for the two characters";
+const NO_NAME: &str = "`${NAME}` or `${NAME:-default}`, of A-Z, a-z, 0-9 and `_`; a literal `${` is `$${`";
 const UNSET: &str = "the variable is not set: set it, or give a default: ${NAME:-default}";
 const CONTROL: &str = "the variable is no UTF-8 text, or has a line end or another control character in it";
 const COMMENT: &str = "the variable has a `#` or `;` in it that begins a comment here";
@@ -156,7 +154,7 @@ fn expand<'a>(line: &'a str, env: Env<'_>, out: &mut Vec<u8>) -> Result<bool, (&
             rest = after;
             continue;
         }
-        let (variable, behind) = split_once(after, "}").ok_or(("", OPEN))?;
+        let (variable, behind) = split_once(after, "}").ok_or(("", NO_NAME))?;
         let (name, default) = match split_once(variable, ":-") {
             Some((name, default)) => (name, Some(default)),
             None => (variable, None),

@@ -1,7 +1,6 @@
 //! What is valid but unwise; mostly for `vipd -t`.
 
 use crate::base::text::Write;
-use crate::config::ini::Entry;
 use crate::config::schema::is_inline;
 use crate::config::source::Source;
 use crate::config::{Auth, Config};
@@ -22,11 +21,15 @@ const MAX_FILES: usize = 256;
 pub fn open_secrets(source: &Source) -> String {
     let (mut out, sections) = (String::new(), source.sections());
     for file in source.files.paths() {
-        let open = fs::metadata(file).is_ok_and(|m| m.permissions().mode() & 0o077 != 0);
-        let mut entries = sections.iter().flat_map(|s| &s.entries);
-        // What an image has from its environment is not in the file.
-        let is_here = |e: &Entry| source.files.path(e.line) == Some(file) && source.is_literal(e.line);
-        if open && entries.any(|e| is_inline(e) && is_here(e)) {
+        if !fs::metadata(file).is_ok_and(|m| m.permissions().mode() & 0o077 != 0) {
+            continue;
+        }
+        let mut here = false;
+        for e in sections.iter().flat_map(|s| &s.entries) {
+            // What an image has from its environment is not in the file.
+            here |= is_inline(e) && source.is_literal(e.line) && source.files.path(e.line) == Some(file);
+        }
+        if here {
             let name = file.display();
             writeln!(out, "{name}: warning: others may read the password or key in it: chmod 600 {name}");
         }

@@ -186,8 +186,8 @@ pub fn adopt_orphans() {
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1 as libc::c_ulong, 0, 0, 0) };
 }
 
-/// Waits for one child, at most so long: for the command line. One that takes longer is killed with its process
-/// group, and is `None`.
+/// Waits for one child, at most so long: for the command line. One that takes longer is killed with its
+/// process group, and is `None`.
 pub fn wait_for(pid: Pid, limit: Duration) -> Option<Exit> {
     let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
     // Without pidfds (before Linux 5.3) there is no limit.

@@ -280,7 +280,10 @@ impl Scene {
         );
         let nodes = [self.node1.clone(), self.node2.clone(), self.clients.clone()];
         let lateness_of = late(&nodes, from, to);
-        let expected = bounds.text.clone();
+        let mut expected = bounds.text.clone();
+        if report.silence > bounds.silence {
+            expected += &format!(" (+ {} ms by which this machine was late)", millis(lateness_of));
+        }
         complaints.extend(bounds.check(&report, lateness_of));
         let late = !complaints.is_empty() && lateness_of > TOO_LATE;
         if late {

@@ -282,7 +282,7 @@ fn several_files(w: &World) -> Result<()> {
     let one = Proc::start(&w.one, "vipd", cmd)?;
     w.watcher.wait_holder(THIRD, "node1", ELECTION)?;
     w.watcher.wait_holders(VIP, &[], secs(1))?;
-    // Another list in the later file, and a key that the earlier one has: the daemon's own environment counts.
+    // Another list in the later file, and a key that the earlier one has. The daemon's own environment counts.
     std::fs::write(&site, format!("[vrrp VI_51]\npriority = 120\nvirtual_ipaddress = {FOURTH}/24\n"))?;
     let (status, text) = run(&["reload"], None)?;
     let change = format!("VI_51: changed: priority 100 -> 120; -{THIRD}/24; +{FOURTH}/24\n");
@@ -338,6 +338,11 @@ fn refuses_broken(w: &World) -> Result<()> {
     let (status, text) = dry(&good.replace("[global]\n", "[global]\nlock_memory = yes\n"))?;
     let why = ": another lock_memory needs a restart\n";
     ensure!(status == Some(2) && text.contains("vipd.ini:") && text.ends_with(why), "{status:?} {text}");
+    // -t says so before anybody tries.
+    let out = one.cli(&["-t"])?;
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    let told = text.contains("warning: the daemon that runs would refuse a reload:\n") && text.contains(why);
+    ensure!(out.status.code() == Some(0) && told, "{text}");
     ensure!(one.log().grep("VI_51: changed").is_empty(), "it was changed");
     // The same by the signal, and what it did is in the log.
     std::fs::write(one.ini_path(), good.replace("priority = 100", "priority = 150"))?;

@@ -131,15 +131,9 @@ fn variables_are_replaced_in_values() {
 fn a_wrong_variable_is_named_and_nothing_follows_from_it() {
     for (value, message) in [
         ("${NONE}", "${NONE}: the variable is not set: set it, or give a default: ${NAME:-default}"),
-        ("${NAME", "`${` is not closed with `}`: write `$${` for the two characters"),
-        (
-            "${}",
-            "`${...}` takes a variable's name of A-Z, a-z, 0-9 and `_`; write `$${` for the two characters",
-        ),
-        (
-            "${A-b}",
-            "`${...}` takes a variable's name of A-Z, a-z, 0-9 and `_`; write `$${` for the two characters",
-        ),
+        ("${NAME", "`${NAME}` or `${NAME:-default}`, of A-Z, a-z, 0-9 and `_`; a literal `${` is `$${`"),
+        ("${}", "`${NAME}` or `${NAME:-default}`, of A-Z, a-z, 0-9 and `_`; a literal `${` is `$${`"),
+        ("${A-b}", "`${NAME}` or `${NAME:-default}`, of A-Z, a-z, 0-9 and `_`; a literal `${` is `$${`"),
         (
             "${TWO}",
             "${TWO}: the variable is no UTF-8 text, or has a line end or another control character in it",
