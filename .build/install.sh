@@ -2,7 +2,7 @@
 # install.sh install|uninstall: `make install` and `make uninstall`. The environment may hold
 #   DESTDIR  the root of the tree to install into (empty: this machine's)
 #   PREFIX   /usr
-#   INIT     busybox, openrc, procd, runit, s6 or systemd: that one's files in their place; none: all as examples
+#   INIT     busybox, openrc, procd, runit, s6 or systemd: its files in their place; none: all as examples
 # Nothing is copied before everything has been checked. `uninstall` removes the same files, of whichever INIT,
 # but neither /etc/vipd.ini nor /etc/inittab, no directory that others use too, and no init file that somebody
 # has changed.

@@ -145,7 +145,10 @@ fn an_init_file_that_was_changed_stays() {
 fn what_is_wrong_is_told_before_anything_is_copied() {
     let tree = Tree::new("wrong");
     for (what, told) in [
-        (&["install", "INIT=upstart"][..], "INIT=upstart is not known: none, busybox, openrc, procd, runit, s6 or systemd"),
+        (
+            &["install", "INIT=upstart"][..],
+            "INIT=upstart is not known: none, busybox, openrc, procd, runit, s6 or systemd",
+        ),
         (&["install", "PREFIX=usr"][..], "PREFIX=usr is no absolute path"),
         (&["install", "PREFIX=/o p"][..], "PREFIX=/o p: the init files take"),
     ] {

@@ -282,7 +282,7 @@ fn several_files(w: &World) -> Result<()> {
     let one = Proc::start(&w.one, "vipd", cmd)?;
     w.watcher.wait_holder(THIRD, "node1", ELECTION)?;
     w.watcher.wait_holders(VIP, &[], secs(1))?;
-    // Another list in the later file, and a key that the earlier one has. The daemon's own environment counts.
+    // Another list in the later file, and a key that the earlier one has; the daemon's own environment.
     std::fs::write(&site, format!("[vrrp VI_51]\npriority = 120\nvirtual_ipaddress = {FOURTH}/24\n"))?;
     let (status, text) = run(&["reload"], None)?;
     let change = format!("VI_51: changed: priority 100 -> 120; -{THIRD}/24; +{FOURTH}/24\n");
