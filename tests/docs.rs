@@ -308,7 +308,7 @@ fn the_completions_are_the_commands_and_options_of_the_program() {
     // What `--help` says in one line, or leaves out as obvious.
     let mut none = usage.remove("").expect("options without a command");
     none.extend(["-h", "-V"].map(str::to_owned));
-    for command in ["status", "reload", "resign", "import"] {
+    for command in ["status", "reload", "upgrade", "resign", "import"] {
         assert!(usage.contains_key(command), "{usage:?}");
     }
     let set = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<BTreeSet<_>>();

@@ -148,7 +148,12 @@ pub fn run(cfg: &Rc<Config>, source: Text) -> Result<u8, Fatal> {
 
 impl Daemon {
     /// Opens what does not depend on the interfaces. The locks are held.
-    fn open(cfg: &Rc<Config>, source: Text, rights: Rights, listener: Option<OwnedFd>) -> Result<Self, Fatal> {
+    fn open(
+        cfg: &Rc<Config>,
+        source: Text,
+        rights: Rights,
+        listener: Option<OwnedFd>,
+    ) -> Result<Self, Fatal> {
         let path = &cfg.global.control_socket;
         let now = clock::now();
         let host = host_name();

@@ -26,12 +26,7 @@ pub(super) const MAX_JOBS: usize = 16;
 pub(super) enum Job {
     Reload(Asker, Reload),
     Upgrade(Asker),
-    Resign {
-        to: Asker,
-        name: Option<String>,
-        no_preempt_for: Duration,
-        force: bool,
-    },
+    Resign { to: Asker, name: Option<String>, no_preempt_for: Duration, force: bool },
 }
 
 /// An answer that is not complete yet.

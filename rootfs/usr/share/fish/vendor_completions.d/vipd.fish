@@ -1,5 +1,5 @@
 # fish completion for vipd(8)
-set --local commands status reload resign import help version
+set --local commands status reload upgrade resign import help version
 complete -c vipd -n "not __fish_seen_subcommand_from $commands; and not __fish_contains_opt -s t" -f -a "$commands"
 complete -c vipd -n "not __fish_seen_subcommand_from import help version" -s c -l config -r -d 'configuration'
 complete -c vipd -n "not __fish_seen_subcommand_from $commands" -s t -d 'check the configuration'
