@@ -25,6 +25,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("kernel_link_absent_at_the_start", |w| ends_well(w, "absent")),
     ("kernel_link_that_flaps_does_not_fill_the_log", flaps),
     ("kernel_vmac_v6_outlives_a_small_mtu", vmac_small_mtu),
+    ("kernel_vip_that_is_left_alone_brings_its_route", alone),
     ("kernel_master_without_addresses_gives_way", refused),
     ("kernel_lost_netlink_messages_are_made_up_for", overrun),
     ("kernel_forged_netlink_messages_are_not_believed", forged),
@@ -51,6 +52,21 @@ fn wait_both(w: &World, node: &str) -> Result<()> {
 fn shown(node: &Node, what: &str) -> Result<String> {
     let args = ["-d", "-o", "addr", "show", "to", what];
     Ok(String::from_utf8_lossy(&node.output(Command::new("ip").args(args))?.stdout).into_owned())
+}
+
+/// The last other address of its subnet leaves, and the VIP was there with a host prefix.
+fn alone(w: &World) -> Result<()> {
+    let _one = Vipd::run(&w.one, None, &[quick(100)])?;
+    w.node1_is_master()?;
+    ensure!(shown(&w.one, VIP)?.contains(&format!("{VIP}/32 ")), "{}", shown(&w.one, VIP)?);
+    w.one.ip(&format!("addr add 10.44.0.1/24 dev eth0\naddr del {}/24 dev eth0", w.one.addr()))?;
+    let prefix = || shown(&w.one, VIP).is_ok_and(|shown| shown.contains(&format!("{VIP_LEN} ")));
+    wait_until("the VIP to have its prefix", secs(4), prefix)?;
+    // Nothing listens there, which is an answer.
+    let to = (v4(VIP), 5000).into();
+    let answer = w.client.enter(|| std::net::TcpStream::connect_timeout(&to, secs(3)));
+    ensure!(answer.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused), "{VIP} is unreachable");
+    Ok(())
 }
 
 fn advertised_since(w: &World, from: Instant) -> usize {

@@ -20,6 +20,8 @@ pub const TESTS: &[(&str, Test)] = &[
     ("a_haproxy_that_has_no_master", |w| without_master(w, "strips them")),
     ("a_haproxy_that_refuses_master_mode", |w| without_master(w, "refuses them")),
     ("a_haproxy_that_crashes_after_every_start", crashes_after_every_start),
+    ("a_kill_amid_a_change_of_haproxy_leaves_one_of_them", killed_while_replacing),
+    ("a_haproxy_that_hangs_and_is_replaced_is_ended", hung_and_replaced),
 ];
 
 /// A program of a node that is a shell script.
@@ -34,6 +36,57 @@ fn with_program(node: &Node, program: &std::path::Path, more: &str) -> Result<Vi
     let ini = Vipd::ini(node, Some(&haproxy_cfg(node, SERVICE)?), &[quick(100)]);
     let ini = ini.replace(&haproxy_path(), &program.display().to_string());
     Vipd::start(node, &ini.replace("[haproxy]\n", &format!("[haproxy]\n{more}")))
+}
+
+/// vipd is killed while the HAProxy with the new command line starts; the next one ends the old HAProxy.
+fn killed_while_replacing(w: &World) -> Result<()> {
+    let slow = format!(
+        "case \" $* \" in *\" -c \"*) ;; *\" -n 77 \"*) sleep 2 ;; esac\nexec {} \"$@\"",
+        haproxy_path()
+    );
+    let slow = program(&w.one, "slow.sh", &slow)?;
+    let more = "start_timeout = 30\nrestart_grace = 10\n";
+    let one = with_program(&w.one, &slow, more)?;
+    w.node1_is_master()?;
+    let ini = std::fs::read_to_string(one.ini_path())?.replace("[haproxy]\n", "[haproxy]\nargs = -n 77\n");
+    std::fs::write(one.ini_path(), &ini)?;
+    one.signal(Signal::SIGHUP);
+    one.wait_log("another command line", secs(2))?;
+    std::thread::sleep(secs(1));
+    one.kill();
+    one.wait_exit(secs(1))?;
+    let again = Vipd::start(&w.one, &ini)?;
+    again.wait_log(words::MASTER, ELECTION + secs(10))?;
+    let is_one = || {
+        let (all, master) = (w.one.pids("haproxy"), w.one.haproxy_master());
+        master.is_some_and(|m| all.iter().all(|p| *p == m || children(m).iter().any(|(c, _)| c == p)))
+    };
+    wait_until("one HAProxy to be left", secs(15), is_one)?;
+    let master = w.one.haproxy_master().unwrap_or(-1);
+    let command = std::fs::read(format!("/proc/{master}/cmdline"))?;
+    ensure!(command.windows(6).any(|w| w == b"-n\x0077\0"), "{}", String::from_utf8_lossy(&command));
+    Ok(())
+}
+
+/// The HAProxy that a killed vipd left hangs, and the next vipd has another command line for it.
+fn hung_and_replaced(w: &World) -> Result<()> {
+    let cfg = haproxy_cfg(&w.one, SERVICE)?;
+    let ini = patient(&Vipd::ini(&w.one, Some(&cfg), &[quick(100)]));
+    let one = Vipd::start(&w.one, &ini)?;
+    w.node1_is_master()?;
+    one.wait_log("held over a crash", secs(5))?;
+    one.kill();
+    one.wait_exit(secs(1))?;
+    let old = w.one.pids("haproxy");
+    for pid in &old {
+        kill(Pid::from_raw(*pid), Signal::SIGSTOP)?;
+    }
+    let again = Vipd::start(&w.one, &ini.replace("[haproxy]\n", "[haproxy]\nargs = -n 77\n"))?;
+    again.wait_log(words::MASTER, ELECTION + secs(10))?;
+    wait_until("those that hang to be gone", secs(15), || {
+        w.one.pids("haproxy").iter().all(|pid| !old.contains(pid))
+    })?;
+    w.client()?.wait_answer_by("node1", secs(3)).map(drop)
 }
 
 /// A container, as far as vipd can tell: namespaces, a root that cannot be written to, a /run of its own and
