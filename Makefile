@@ -93,6 +93,11 @@ vm-test: image ## two of these images under emulation, and what becomes of the a
 	@.build/deps.sh vm
 	@tests/vm/run.py
 
+apk: all ## target/apk: a package for Alpine; where there is no apk, in a real Alpine under emulation, which tries it: TIME
+	@.build/haproxy.sh
+	@.build/deps.sh vm
+	@.build/apk.sh
+
 # Only if it is missing: `sudo make install` must not compile as root what the user has built.
 target/vipd:
 	@.build/static.sh

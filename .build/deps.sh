@@ -20,7 +20,8 @@ tests='keepalived=keepalived haproxy=haproxy tcpdump=tcpdump ip=iproute2 unshare
        runsvdir=runit s6-svscan=s6'
 image='busybox=busybox-static nft=nftables cpio=cpio zstd=zstd sfdisk=fdisk mkfs.vfat=dosfstools mcopy=mtools
        syslinux=syslinux /usr/lib/SYSLINUX.EFI=syslinux-efi /usr/lib/syslinux/modules/efi64=syslinux-common'
-vm='qemu-system-x86_64=qemu-system-x86 ip=iproute2 unshare=util-linux mcopy=mtools cpio=cpio python3=python3'
+vm='qemu-system-x86_64=qemu-system-x86 qemu-img=qemu-utils debugfs=e2fsprogs mcopy=mtools cpio=cpio ip=iproute2
+    unshare=util-linux python3=python3'
 # Alpine: by package, since busybox answers to `ip`, `ps` and `unshare` as well, but with less in them.
 alpine='keepalived haproxy tcpdump iproute2 util-linux procps-ng nftables busybox-static binutils strace curl gcc musl-dev
         mandoc py3-jsonschema py3-prometheus-client'

@@ -7,7 +7,8 @@ use std::process::Command;
 use vipd::config::schema;
 use vipd::vrrp::stats::Stats;
 
-const PAGES: [&str; 5] = [
+const PAGES: [&str; 6] = [
+    "man7/vipd-appliance.7",
     "man8/vipd.8",
     "man5/vipd.ini.5",
     "man7/vipd-haproxy.7",
