@@ -97,7 +97,7 @@ class Machine:
     def run(self, command, seconds=60):
         """The same with its exit status."""
         if not self.ready:  # what is sent before that is lost
-            self.hear(180, lambda said: said.endswith(b"ready\n"))
+            self.hear(500, lambda said: said.endswith(b"ready\n"))
             self.ready = True
         self.control.sendall(f"{{ {command}; }} 2>&1; echo \"=== $?\"\n".encode())
         said = self.hear(seconds, lambda said: b"=== " in said and said.endswith(b"\n"))
