@@ -33,8 +33,8 @@ ifndef SOURCE_DATE_EPOCH
 SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.toml)
 endif
 export SOURCE_DATE_EPOCH
-# `make image`: the kernel's package or directory, a static busybox (see .build/image.sh)
-export KERNEL BUSYBOX
+# `make image`: the kernel's package or directory, its drivers, a static busybox (see .build/image.sh)
+export KERNEL DRIVERS BUSYBOX
 CARGO ?= cargo
 
 # Tests and demo drive the program that is shipped, not a debug build of it.
@@ -89,11 +89,11 @@ image: all ## target/image: kernel, initrd and disk.img of an appliance that boo
 	@.build/deps.sh image
 	@.build/image.sh
 
-vm-test: image ## two of these images under emulation, and what becomes of the address with each fault (root): 4 min
+vm-test: image ## two of these images under emulation, and what becomes of the address with each fault (root): 5 min on a busy machine
 	@.build/deps.sh vm
 	@tests/vm/run.py
 
-apk: all ## target/apk: a package for Alpine; where there is no apk, in a real Alpine under emulation, which tries it: TIME
+apk: all ## target/apk: a package for Alpine; where there is no apk, in a real Alpine under emulation, which tries it: 6 min on a busy machine
 	@.build/haproxy.sh
 	@.build/deps.sh vm
 	@.build/apk.sh

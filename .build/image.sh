@@ -4,6 +4,7 @@
 # The environment may hold
 #   KERNEL         a package of Debian's (linux-image-cloud-amd64), or a directory with boot/vmlinuz-VERSION
 #                  and lib/modules/VERSION
+#   DRIVERS        modules for its hardware (those of virtual machines and of common routers)
 #   HAPROXY        a static HAProxy (see haproxy.sh)
 #   BUSYBOX        a static busybox (the one in PATH)
 #   INITRD_BUDGET  bytes that the initrd may have (5242880)
@@ -18,9 +19,9 @@ mkdir -p $out
 
 # Drivers that hardware or a program asks for, where the kernel has them as modules: virtual machines, then
 # what routers are made of, then VLANs, vmac and connections that are reset. nf_tables needs a crc32c.
-drivers='virtio_pci virtio_net virtio_blk virtio_scsi hv_netvsc hv_storvsc vmxnet3 vmw_pvscsi ena gve
+drivers="${DRIVERS:-virtio_pci virtio_net virtio_blk virtio_scsi hv_netvsc hv_storvsc vmxnet3 vmw_pvscsi ena gve
     xen-netfront xen-blkfront sd_mod ata_piix ahci nvme usb-storage uas xhci-pci ehci-pci e1000 e1000e igb igc
-    ixgbe r8169 tg3 crc32c_generic crc32c-intel 8021q macvlan tcp_diag'
+    ixgbe r8169 tg3} crc32c_generic crc32c-intel 8021q macvlan tcp_diag"
 
 # The kernel, with its modules.
 kernel=${KERNEL:-linux-image-cloud-amd64}
@@ -93,7 +94,7 @@ find $root -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 (cd $root && find . | sort | cpio -o -H newc -R 0:0 --reproducible --quiet) | zstd -q -19 -f -o $out/initrd
 size=$(wc -c <$out/initrd)
 budget=${INITRD_BUDGET:-5242880}
-[ "$size" -le "$budget" ] || die "the initrd has $size bytes, over the budget of $budget (INITRD_BUDGET)"
+[ "$size" -le "$budget" ] || die "the initrd has $size bytes, over the budget of $budget (INITRD_BUDGET; DRIVERS names fewer)"
 
 # One partition, FAT, active, of the type that UEFI looks for. syslinux is on it twice, with the same menu.
 disk=$out/disk.img

@@ -52,6 +52,7 @@ class Machine:
     def __init__(self, name):
         self.name, self.disk = name, WORK / f"{name}.img"
         self.lines, self.process, self.control, self.monitor, self.ready = [], None, None, None, False
+        (WORK / f"{name}.log").unlink(missing_ok=True)
 
     def power_on(self, *options):
         control, monitor = WORK / f"{self.name}.sh", WORK / f"{self.name}.monitor"
