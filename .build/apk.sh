@@ -3,6 +3,7 @@
 # Alpine 3.23 or later by the machine's own `apk mkpkg`; elsewhere in a virtual machine with a real Alpine,
 # which comes from PyPI (86 MB, once): tests/vm/alpine.py installs, runs, upgrades and removes it there as
 # well.
+# shellcheck disable=SC1091,SC2034,SC2154  # APKBUILD sets some of these and reads others
 set -eu
 export LC_ALL=C
 cd "$(dirname "$0")/.."
