@@ -15,6 +15,12 @@ pub fn is_same_router(a: &Vrrp, b: &Vrrp) -> bool {
     a.interface == b.interface && key(a) == key(b)
 }
 
+/// Whether all that two sections say is the same, wherever they stand in the file.
+pub fn is_same(a: &Vrrp, b: &Vrrp) -> bool {
+    let there = Vrrp { line: b.line, ..a.clone() };
+    there == *b
+}
+
 /// Whether another command line is needed: HAProxy must be replaced, not reloaded.
 pub fn is_same_command(a: &Haproxy, b: &Haproxy) -> bool {
     a.binary == b.binary && a.config == b.config && a.args == b.args
@@ -102,7 +108,7 @@ pub fn describe(old: &Config, new: &Config, texts: &Texts) -> String {
     for v in &old.vrrp {
         match new.vrrp.iter().find(|n| n.name == v.name) {
             None => writeln!(out, "{}: leaves", v.name),
-            Some(n) if Vrrp { line: v.line, ..n.clone() } != *v => {
+            Some(n) if !is_same(v, n) => {
                 line(&mut out, &v.name, &texts.section("vrrp", &v.name));
             }
             Some(_) => {}
@@ -266,7 +272,7 @@ mod tests {
             |v: &mut Vrrp| v.version = crate::config::Version::V2,
             |v: &mut Vrrp| v.vips[0].addr = [0u16; 8].into(),
         ] {
-            let mut other = before.vrrp[0].clone();
+            let mut other = (*before.vrrp[0]).clone();
             change(&mut other);
             assert!(!is_same_router(&before.vrrp[0], &other));
         }

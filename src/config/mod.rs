@@ -19,6 +19,7 @@ pub use auth::{Auth, Hmac, HmacMode, Key};
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// A whole configuration file, checked.
@@ -29,7 +30,7 @@ pub struct Config {
     /// `[haproxy]`, if there is one.
     pub haproxy: Option<Haproxy>,
     /// `[vrrp NAME]`, in the order of the file. May be empty only if there is a `[haproxy]`.
-    pub vrrp: Vec<Vrrp>,
+    pub vrrp: Vec<Rc<Vrrp>>,
     /// `[check NAME]`, in the order of the file.
     pub checks: Vec<Check>,
     /// `[group NAME]`, in the order of the file.

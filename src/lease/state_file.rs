@@ -65,7 +65,7 @@ mod tests {
             "[vrrp VI_1]\ninterface = eth0\nvirtual_router_id = 51\nauth_type = PASS\nauth_pass = 1111\n\
              virtual_ipaddress = 192.168.30.230/24\n{change}\n"
         );
-        schema::parse(&text).unwrap_or_else(|e| panic!("{e:?}")).0.vrrp.remove(0)
+        (*schema::parse(&text).unwrap_or_else(|e| panic!("{e:?}")).0.vrrp[0]).clone()
     }
 
     #[test]

@@ -20,7 +20,7 @@ impl Node {
         let mut names = Vec::new();
         for i in gone.into_iter().rev() {
             let router = self.routers.remove(i);
-            names.push(router.cfg.name);
+            names.push(router.cfg.name.clone());
             if let Some(link) = router.vmac {
                 self.forget_vmac(link);
             }

@@ -138,12 +138,12 @@ impl Node {
     /// The next thing that happened, to be told when everything that is urgent is done: the old master's
     /// clients wait for the new one's announcement, not for its log.
     pub fn next_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        next(&mut self.events)
     }
 
     /// The next effect to carry out.
     pub fn next_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+        next(&mut self.effects)
     }
 
     fn push(&mut self, e: Effect) {
@@ -244,6 +244,16 @@ impl Node {
     pub fn may_spawn(&self) -> bool {
         self.haproxy.as_ref().is_some_and(Supervisor::may_spawn)
     }
+}
+
+/// The first of a queue. The room that a start or a takeover of many virtual routers took is given back: what
+/// is left is enough for one advert of each.
+fn next<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    let first = queue.pop_front();
+    if first.is_none() && queue.capacity() > 512 {
+        *queue = VecDeque::new();
+    }
+    first
 }
 
 #[cfg(test)]

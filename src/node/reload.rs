@@ -76,7 +76,7 @@ impl Node {
                     if added && self.routers[i].is_master() {
                         self.advert_unless_fresh(i, now);
                     }
-                    is_changed(before, v, checks, &new.checks).then_some(What::Changed)
+                    is_changed(&before, v, checks, &new.checks).then_some(What::Changed)
                 }
             };
             changes.extend(what.map(|what| Change { name: v.name.clone(), what }));

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 /// insists.
 pub fn wanted(cfg: &Config) -> (bool, bool) {
     let has = |lease| cfg.vrrp.iter().any(|v| v.lease == lease && v.priority != 255);
-    let insists = has(Lease::Fence) || cfg.vrrp.iter().any(refuses);
+    let insists = has(Lease::Fence) || cfg.vrrp.iter().any(|v| refuses(v));
     (has(Lease::Auto) || insists, insists)
 }
 

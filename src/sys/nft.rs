@@ -24,7 +24,6 @@ pub struct Nft {
     requests: OwnedFd,
     events: Option<OwnedFd>,
     seq: u32,
-    out: Vec<u8>,
     buf: Vec<u8>,
 }
 
@@ -44,7 +43,7 @@ impl Nft {
             let _ = nixsock::setsockopt(&requests, sockopt::RcvBuf, &BUFFER);
         }
         nixsock::bind(requests.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
-        Ok(Nft { requests, events: None, seq: 0, out: Vec::new(), buf: vec![0; 16 * 1024] })
+        Ok(Nft { requests, events: None, seq: 0, buf: vec![0; 16 * 1024] })
     }
 
     /// Tells of what others do from now on: where the tables have no owner they may remove them.
@@ -72,11 +71,13 @@ impl Nft {
     /// what is not there, an expression or an interface too; EMSGSIZE if it is more than the socket may send.
     pub fn batch(&mut self, build: &dyn Fn(&mut Batch<'_>)) -> nix::Result<()> {
         let whole = self.seq.wrapping_add(1);
-        let mut batch = Batch::begin(&mut self.out, whole);
+        // Of its own: that of a change of all is not kept.
+        let mut out = Vec::new();
+        let mut batch = Batch::begin(&mut out, whole);
         build(&mut batch);
         let last = batch.end();
         self.seq = last.wrapping_add(1);
-        self.send()?;
+        self.send(&out)?;
         let mut first = 0;
         for _ in 0..MOST {
             let n = receive(&self.requests, &mut self.buf)?;
@@ -114,9 +115,9 @@ impl Nft {
 
     fn ask(&mut self, request: &dyn Fn(&mut Vec<u8>, u32)) -> nix::Result<Msg> {
         self.seq = self.seq.wrapping_add(1);
-        self.out.clear();
-        request(&mut self.out, self.seq);
-        self.send()?;
+        let mut out = Vec::new();
+        request(&mut out, self.seq);
+        self.send(&out)?;
         for _ in 0..MOST {
             let n = receive(&self.requests, &mut self.buf)?;
             for msg in nft::messages(self.buf.get(..n).unwrap_or_default()) {
@@ -130,9 +131,9 @@ impl Nft {
         Err(Errno::ENOBUFS)
     }
 
-    fn send(&self) -> nix::Result<()> {
+    fn send(&self, out: &[u8]) -> nix::Result<()> {
         let kernel = NetlinkAddr::new(0, 0);
-        nixsock::sendto(self.requests.as_raw_fd(), &self.out, &kernel, MsgFlags::MSG_DONTWAIT).map(drop)
+        nixsock::sendto(self.requests.as_raw_fd(), out, &kernel, MsgFlags::MSG_DONTWAIT).map(drop)
     }
 
     /// Reads what others did: each removal of a table of ours, each change's author. Returns whether all was

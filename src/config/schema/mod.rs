@@ -23,6 +23,7 @@ use super::{Config, Global, Haproxy, LogFacility, LogLevel, LogTarget};
 pub use reader::seconds;
 use reader::{Keys, Reader};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// `control_socket`, if it is not given.
 pub const CONTROL_SOCKET: &str = "/run/vipd/control";
@@ -164,7 +165,7 @@ pub fn read(
     let config = Config {
         global: global.unwrap_or_else(|| read_global(&Section::default(), report)),
         haproxy,
-        vrrp: routers.into_iter().map(|router| router.vrrp).collect(),
+        vrrp: routers.into_iter().map(|router| Rc::new(router.vrrp)).collect(),
         checks,
         groups: groups.into_iter().map(|lined| lined.group).collect(),
     };

@@ -30,7 +30,7 @@ fn files(path: &Path) -> Result<SecretFile, String> {
 
 fn read(more: &str) -> Result<(Auth, Vec<String>), Vec<String>> {
     match parse_bytes(format!("{BASE}{more}").as_bytes(), &files) {
-        Ok((mut config, warnings)) => Ok((config.vrrp.remove(0).auth, rendered(&warnings))),
+        Ok((config, warnings)) => Ok((config.vrrp[0].auth.clone(), rendered(&warnings))),
         Err(errors) => Err(rendered(&errors)),
     }
 }

@@ -165,7 +165,7 @@ fn how_to_example_and_every_default() {
             keep_listeners: true,
             nonlocal_bind: true,
         }),
-        vrrp: vec![Vrrp {
+        vrrp: vec![Rc::new(Vrrp {
             name: "VI_1".into(),
             line: 5,
             interface: "eth0".into(),
@@ -204,7 +204,7 @@ fn how_to_example_and_every_default() {
             accept: true,
             make_before_break: true,
             handover_timeout: Duration::from_secs(4),
-        }],
+        })],
         checks: vec![],
         groups: vec![],
     };
@@ -327,7 +327,7 @@ fn every_key_is_read() {
         make_before_break: false,
         handover_timeout: ms(250),
     };
-    assert_eq!(config.vrrp, [expected]);
+    assert_eq!(config.vrrp, [Rc::new(expected)]);
 }
 
 #[test]

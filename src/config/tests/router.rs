@@ -30,7 +30,7 @@ fn vip6(addr: &str, prefix: u8, dev: Option<&str>) -> Vip {
 }
 
 fn one(text: &str) -> crate::config::Vrrp {
-    good(text).vrrp.remove(0)
+    (*good(text).vrrp[0]).clone()
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::config;
 use crate::node::{Effect, Memory, Node, Target};
 use crate::vrrp::faults::Faults;
 use crate::vrrp::machine::{Input, Tuning};
+use std::rc::Rc;
 
 impl Node {
     /// The same virtual router with other values.
@@ -64,8 +65,9 @@ impl Node {
         let router = &mut self.routers[i];
         (router.retired, router.may_resume, router.group) = (true, false, None);
         router.flap_until = None;
-        router.cfg.track_checks.clear();
-        router.cfg.track_interfaces.clear();
+        let cfg = Rc::make_mut(&mut router.cfg);
+        cfg.track_checks.clear();
+        cfg.track_interfaces.clear();
         self.step(i, now, input);
         self.note_retired(i);
         let router = &mut self.routers[i];
@@ -79,12 +81,12 @@ impl Node {
 /// Whether a virtual router is to go on with other values. Where it stands in the file does not matter, nor
 /// where its checks do.
 pub(crate) fn is_changed(
-    mut before: config::Vrrp,
+    before: &config::Vrrp,
     v: &config::Vrrp,
     old: &[config::Check],
     new: &[config::Check],
 ) -> bool {
-    before.line = v.line;
+    let mut before = config::Vrrp { line: v.line, ..before.clone() };
     for t in &mut before.track_checks {
         let is_it = |c: &config::Check| old.get(t.check).is_some_and(|o| o.name == c.name);
         t.check = new.iter().position(is_it).unwrap_or(usize::MAX);

@@ -18,11 +18,13 @@ use crate::vrrp::stats::Stats;
 use crate::wire::vrrp::GROUP_V4;
 use crate::wire::vrrp::GROUP_V6;
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+
 /// One virtual router.
 #[derive(Debug)]
 pub struct Router {
     /// Its section.
-    pub cfg: config::Vrrp,
+    pub cfg: Rc<config::Vrrp>,
     /// Its state machine.
     pub machine: Machine,
     /// When its addresses are announced.
@@ -103,7 +105,7 @@ impl Target {
 
 impl Router {
     /// In `Init`, with nothing known of its interface.
-    pub fn new(cfg: config::Vrrp, link: usize, now: Time) -> Self {
+    pub fn new(cfg: Rc<config::Vrrp>, link: usize, now: Time) -> Self {
         let params = Params {
             version: cfg.version,
             priority: cfg.priority,

@@ -84,7 +84,7 @@ fn a_bond_with_another_active_slave_is_announced_again() {
 #[test]
 fn a_foreign_vrid_is_told_again_when_it_has_our_address() {
     let mut w = master(&one(""));
-    let mut other = w.node.routers[0].cfg.clone();
+    let mut other = (*w.node.routers[0].cfg).clone();
     other.vrid = 52;
     let ours = other.vips.clone();
     other.vips[0].addr = [10, 0, 0, 1].into();

@@ -16,7 +16,7 @@ fn a_lower_advert_is_answered_and_the_address_announced_again() {
 fn refusals_are_counted_by_reason_and_said_once() {
     use crate::vrrp::packet::Discard;
     let mut w = master(&one("auth_type = PASS\nauth_pass = 1111"));
-    let mut forged = w.node.routers[0].cfg.clone();
+    let mut forged = (*w.node.routers[0].cfg).clone();
     forged.auth = config::Auth::Pass(*b"2222\0\0\0\0");
     let bytes = packet(&forged, PEER, 200);
     w.events.clear();
@@ -35,7 +35,7 @@ fn refusals_are_counted_by_reason_and_said_once() {
 #[test]
 fn a_foreign_vrid_with_our_address_is_said() {
     let mut w = master(&one(""));
-    let mut other = w.node.routers[0].cfg.clone();
+    let mut other = (*w.node.routers[0].cfg).clone();
     other.vrid = 52;
     let bytes = packet(&other, PEER, 200);
     for _ in 0..3 {

@@ -139,7 +139,7 @@ fn what_is_not_ours_is_counted_and_said() {
     w.node.packet_v6(w.now, 0, IpInfo { ttl: 254, ..good }, &message);
     w.node.packet_v6(w.now, 0, IpInfo { dst: v6(OWN).into(), ..good }, &message);
     w.node.packet_v6(w.now, 0, good, &[]);
-    let mut other = w.node.routers[0].cfg.clone();
+    let mut other = (*w.node.routers[0].cfg).clone();
     other.vrid = 52;
     let (carrier, message) = packet_v6(&other, v6(OTHER), 200);
     w.node.packet_v6(w.now, 0, carrier, &message);

@@ -104,7 +104,7 @@ fn what_is_left_of_another_configuration_is_found() {
     w.node.addr(w.now, &addr(unnamed, 24, Some(TAG), u32::MAX));
     w.node.addr(w.now, &addr(VIP, 32, Some(TAG), 2));
     // What an earlier vipd wrote.
-    let mut before = one("").vrrp.remove(0);
+    let mut before = (*one("").vrrp[0]).clone();
     for ip in [old, untagged] {
         before.excluded.push(config::Vip { addr: ip.into(), prefix: 24, dev: None, label: None });
     }

@@ -8,6 +8,7 @@ use crate::notify::notice::Reason;
 use crate::notify::notice::State;
 use crate::notify::notice::Subject;
 use crate::notify::outbox::{self, Delivery, Outcome};
+use std::rc::Rc;
 
 const MAIL: &str = "[global]\nnotification_email = a@b\nsmtp_server = 192.0.2.1\n";
 
@@ -61,7 +62,7 @@ fn hooks_follow_the_states() {
 #[test]
 fn a_hook_for_one_state_hears_of_that_one() {
     let mut cfg = one("notify_master = /bin/up\nnotify_stop = /bin/gone");
-    cfg.vrrp[0].notify = Vec::new();
+    Rc::make_mut(&mut cfg.vrrp[0]).notify = Vec::new();
     let mut w = World::new(&cfg);
     w.begin(false);
     assert_eq!(started(&mut w), []);

@@ -6,6 +6,7 @@ use crate::report::history::History;
 use crate::report::status::{Context, Form, answer, exit_status, render};
 use crate::report::{watch, words};
 use std::path::PathBuf;
+use std::rc::Rc;
 
 const STRANGER: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
@@ -278,7 +279,7 @@ fn it_is_over_when_the_other_one_gives_way() {
 #[test]
 fn one_that_is_refused_is_a_second_master_too() {
     let mut w = master(&one("auth_type = PASS\nauth_pass = 1111"));
-    let mut other = w.node.routers[0].cfg.clone();
+    let mut other = (*w.node.routers[0].cfg).clone();
     other.auth = config::Auth::None;
     for _ in 0..3 {
         let bytes = packet(&other, PEER, 200);
@@ -357,7 +358,7 @@ fn it_ends_with_the_mastership() {
 #[test]
 fn another_host_that_announces_a_vip_is_told_once_and_answered_seldom() {
     let mut cfg = one("garp_master_refresh = 0\ngarp_master_delay = 0\ngarp_lower_prio_delay = 0");
-    cfg.vrrp[0].garp.lower_prio_repeat = 1;
+    Rc::make_mut(&mut cfg.vrrp[0]).garp.lower_prio_repeat = 1;
     let mut w = World::new(&cfg);
     w.begin(false);
     w.run(ms(3650));

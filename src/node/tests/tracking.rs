@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::check::{Action, Failure};
+use std::rc::Rc;
 
 const ETH1: u32 = 3;
 const DOWN: Result<(), Failure> = Err(Failure::TimedOut);
@@ -191,7 +192,7 @@ fn an_interface_that_is_only_tracked() {
 #[test]
 fn an_owner_tracks_nothing() {
     let mut cfg = checked("");
-    cfg.vrrp[0].priority = 255;
+    Rc::make_mut(&mut cfg.vrrp[0]).priority = 255;
     let mut w = World::new(&cfg);
     w.node.addr(w.now, &addr(VIP, 24, None, u32::MAX));
     w.begin(false);

@@ -108,7 +108,7 @@ fn neither_a_replay_nor_a_forgery_changes_anything() {
 fn what_is_authentic_uses_up_its_number() {
     let mut w = World::new(&ah());
     w.begin(false);
-    let mut other = w.node.routers[0].cfg.clone();
+    let mut other = (*w.node.routers[0].cfg).clone();
     other.advert_int = ms(2000);
     let bytes = sealed(&other, PEER, GROUP_V4, 200, 500, &KEY);
     w.node.packet(w.now, 0, &bytes);
@@ -149,7 +149,7 @@ fn unicast_sends_a_copy_to_each_peer_with_one_number() {
         assert_eq!((ip.src, IpAddr::V4(ip.dst), ip.ttl, ip.protocol), (OWN, *to, 255, 51));
         assert_ne!(ip.id, 0);
         let mut peer = World::new(&unicast("auth_type = AH\nauth_pass = 1111"));
-        peer.node.routers[0].cfg.unicast_peers = vec![OWN.into()];
+        std::rc::Rc::make_mut(&mut peer.node.routers[0].cfg).unicast_peers = vec![OWN.into()];
         peer.begin(false);
         peer.node.routers[0].src = Some(*to);
         peer.node.packet(peer.now, 0, bytes);
@@ -241,13 +241,13 @@ fn a_clash_names_its_sender_and_what_differs() {
     let mut w = master(&one("auth_type = PASS\nauth_pass = 1111"));
     let mine = w.node.routers[0].cfg.clone();
     let change = |f: &dyn Fn(&mut config::Vrrp)| {
-        let mut other = mine.clone();
+        let mut other = (*mine).clone();
         f(&mut other);
         packet(&other, PEER, 50)
     };
     let v3 = change(&|c| (c.version, c.auth) = (config::Version::V3, config::Auth::None));
     let ah =
-        sealed(&config::Vrrp { auth: config::Auth::Ah(KEY), ..mine.clone() }, PEER, GROUP_V4, 9, 1, &KEY);
+        sealed(&config::Vrrp { auth: config::Auth::Ah(KEY), ..(*mine).clone() }, PEER, GROUP_V4, 9, 1, &KEY);
     for (bytes, what) in [
         (v3, "VRRP version"),
         (ah, "authentication type"),

@@ -1,6 +1,7 @@
 //! A group's stop, restart, stall and service.
 
 use super::*;
+use std::rc::Rc;
 
 #[test]
 fn a_stop_hands_over_all_at_once_and_waits_for_every_successor() {
@@ -39,7 +40,7 @@ fn a_stop_hands_over_all_at_once_and_waits_for_every_successor() {
 fn no_preemption_and_its_delay_hold_for_all() {
     // One member that must not preempt keeps the other from it.
     let mut high = pair([150, 150], "");
-    high.vrrp[1].preempt = false;
+    Rc::make_mut(&mut high.vrrp[1]).preempt = false;
     let mut net = Net::new(&[pair([100, 100], "")]);
     net.run(ms(5000));
     net.start(&high);
@@ -47,7 +48,7 @@ fn no_preemption_and_its_delay_hold_for_all() {
     net.all_on(0);
 
     let mut slow = pair([150, 150], "");
-    slow.vrrp[1].preempt_delay = Duration::from_secs(20);
+    Rc::make_mut(&mut slow.vrrp[1]).preempt_delay = Duration::from_secs(20);
     let mut net = Net::new(&[pair([100, 100], "")]);
     net.run(ms(5000));
     net.start(&slow);
@@ -119,8 +120,8 @@ fn a_stall_on_one_lan_gives_up_both() {
 fn haproxy_of_one_member_is_everybodys() {
     let mut cfg = pair([150, 150], "");
     cfg.haproxy = with_haproxy("").haproxy;
-    cfg.vrrp[0].track_haproxy = config::Track::Fault;
-    cfg.vrrp[1].track_haproxy = config::Track::No;
+    Rc::make_mut(&mut cfg.vrrp[0]).track_haproxy = config::Track::Fault;
+    Rc::make_mut(&mut cfg.vrrp[1]).track_haproxy = config::Track::No;
     let mut net = Net::new(&[cfg]);
     let routers = &net.hosts[0].node.routers;
     assert!(routers.iter().all(|i| i.faults.only(Faults::STARTING)), "no FAULT while it starts");
@@ -141,8 +142,8 @@ fn haproxy_of_one_member_is_everybodys() {
 fn haproxy_that_dies_during_the_hand_over_ends_it_for_all() {
     let mut cfg = pair([150, 150], "");
     cfg.haproxy = with_haproxy("").haproxy;
-    cfg.vrrp[1].track_haproxy = config::Track::No;
-    cfg.vrrp[0].track_haproxy = config::Track::Fault;
+    Rc::make_mut(&mut cfg.vrrp[1]).track_haproxy = config::Track::No;
+    Rc::make_mut(&mut cfg.vrrp[0]).track_haproxy = config::Track::Fault;
     let mut net = Net::new(&[cfg]);
     net.run(ms(6000));
     let now = net.now;
