@@ -91,7 +91,7 @@ impl World {
 
     fn breaks(&self, p: &mut Proc) {
         for r in &mut p.node.routers {
-            match (self.mutant, &mut r.cfg.auth) {
+            match (self.mutant, &mut std::rc::Rc::make_mut(&mut r.cfg).auth) {
                 (Mutant::Credulous, Auth::Hmac(hmac)) => {
                     hmac.mode = HmacMode::Permissive;
                     r.auth.reconfigure(&r.cfg.auth);

@@ -258,7 +258,7 @@ impl World {
         };
         for (i, v) in p.node.routers.iter_mut().enumerate() {
             if let Some(priority) = host.priorities[i] {
-                v.cfg.priority = priority;
+                std::rc::Rc::make_mut(&mut v.cfg).priority = priority;
                 v.machine.params.priority = priority;
             }
             v.machine.params.preempt &= self.mutant != Mutant::Meek;
@@ -488,7 +488,7 @@ impl World {
                 let mut old = self.plan.machines[h].cfg.clone();
                 old.vrrp = p.node.routers.iter().map(|i| i.cfg.clone()).collect();
                 let mut new = old.clone();
-                new.vrrp[router].priority = priority;
+                std::rc::Rc::make_mut(&mut new.vrrp[router]).priority = priority;
                 p.node.reconfigure(&old, &new, now);
                 self.forget_heard(h, Some(router));
             }

@@ -10,7 +10,7 @@ use vipd::vrrp::replay::Replay;
 static ROUTER: LazyLock<Vrrp> = LazyLock::new(|| {
     let text =
         "[vrrp VI_1]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = 192.168.30.230/24\n";
-    schema::parse(text).unwrap().0.vrrp.remove(0)
+    (*schema::parse(text).unwrap().0.vrrp[0]).clone()
 });
 
 fuzz_target!(|content: &[u8]| {
