@@ -146,7 +146,7 @@ fn the_manual_has_the_defaults_of_the_code() {
                 );
                 let mut cfg = schema::parse(&text).unwrap_or_else(|e| panic!("{key} = {value}: {e:?}")).0;
                 // Where a section stands is no part of what it says.
-                cfg.vrrp.iter_mut().for_each(|v| v.line = 0);
+                cfg.vrrp.iter_mut().for_each(|v| std::rc::Rc::make_mut(v).line = 0);
                 cfg
             };
             assert_eq!(with(&format!("{key} = {value}\n")), with(""), "{key}: {told}; {default}");
