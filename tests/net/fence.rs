@@ -9,6 +9,8 @@ use std::process::Command;
 pub const TESTS: &[(&str, Test)] = &[
     ("fence_one_answers_when_vipd_is_killed", |w| one_answers(w, "1", false, 2)),
     ("fence_one_answers_when_vipd_is_killed_at_100_ms", |w| one_answers(w, "0.1", false, 8)),
+    ("fence_one_answers_when_vipd_is_killed_at_50_ms", |w| one_answers(w, "0.05", false, 8)),
+    ("fence_one_answers_when_vipd_stands_still_at_50_ms", |w| one_answers(w, "0.05", true, 8)),
     ("fence_one_answers_when_vipd_stands_still", |w| one_answers(w, "1", true, 2)),
     ("fence_one_answers_when_vipd_stands_still_at_100_ms", |w| one_answers(w, "0.1", true, 8)),
     ("fence_respawn_resumes", respawn),
@@ -26,11 +28,11 @@ pub const TESTS: &[(&str, Test)] = &[
     ("fence_goes_with_a_clean_stop", stopped),
 ];
 
-fn fenced(priority: u8, interval: &str) -> Router {
+pub fn fenced(priority: u8, interval: &str) -> Router {
     router(priority).v3().advert_int(interval).with("lease = fence")
 }
 
-fn nft(node: &Node, args: &[&str]) -> Result<String> {
+pub fn nft(node: &Node, args: &[&str]) -> Result<String> {
     let out = node.output(Command::new("nft").args(args)).map_err(|_| Error::missing("nft"))?;
     ensure!(out.status.success(), "nft {args:?}: {}", String::from_utf8_lossy(&out.stderr));
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())

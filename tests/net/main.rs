@@ -6,6 +6,7 @@
 //! that is a failure.
 
 mod attacks;
+mod beside;
 mod change;
 mod chaos;
 mod election;
@@ -107,6 +108,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     vmac::TESTS,
     flood::TESTS,
     fence::TESTS,
+    beside::TESTS,
     realtime::TESTS,
     import::TESTS,
     readme::TESTS,
