@@ -3,7 +3,7 @@
 # What can be said on the command line (make TARGET=aarch64-unknown-linux-musl ...):
 # TARGET, ROUTE, CC: see .build/static.sh, which chooses the toolchain; empty means what this machine has.
 export TARGET ROUTE
-# SMALL=1 leaves out what a router can do without: `vipd import` and mail
+# SMALL=1 leaves out what a router can do without: `vipd import`, mail and HTTP
 export SMALL
 # vipd is for router images and initramfs: its size is a feature, and it has a limit that fails the build.
 # The aim is 512,000 bytes. Until the program is back there, the limit keeps it from growing further.
@@ -81,7 +81,7 @@ soak: deps all ## a million seeds of the simulator, a table of faults, kills and
 
 # Any stable Rust and a C++ compiler (apt install g++, apk add g++); libfuzzer-sys comes from crates.io, no
 # cargo-fuzz.
-fuzz: ## every decoder and the whole node against libFuzzer, nine targets: SECONDS=10 each: 1.5 min, 3 min the first time
+fuzz: ## every decoder and the whole node against libFuzzer, eleven targets: SECONDS=10 each: 1.5 min, 3 min the first time
 	CARGO='$(CARGO)' tests/fuzz/run.sh $(SECONDS)
 
 .PHONY: image vm-test apk

@@ -16,7 +16,7 @@ die() { echo "$0: $*" >&2; exit 1; }
 tests='keepalived=keepalived haproxy=haproxy tcpdump=tcpdump ip=iproute2 unshare=util-linux ps=procps nft=nftables
        busybox=busybox-static readelf=binutils strace=strace curl=curl cc=gcc mandoc=mandoc aiosmtpd=python3-aiosmtpd
        /usr/lib/python3/dist-packages/jsonschema=python3-jsonschema
-       /usr/lib/python3/dist-packages/prometheus_client=python3-prometheus-client
+       /usr/lib/python3/dist-packages/prometheus_client=python3-prometheus-client prometheus=prometheus
        runsvdir=runit s6-svscan=s6'
 image='busybox=busybox-static nft=nftables cpio=cpio zstd=zstd sfdisk=fdisk mkfs.vfat=dosfstools mcopy=mtools
        syslinux=syslinux /usr/lib/SYSLINUX.EFI=syslinux-efi /usr/lib/syslinux/modules/efi64=syslinux-common'
@@ -78,7 +78,7 @@ apt() { DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-remove --no-install-r
 # Lists may be absent (containers) or older than the mirror (404): fetch them, but only then.
 ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 || apt update || :
 apt install $missing || { apt update && apt install $missing; } || { cat "$log" >&2; die "failed: $install"; }
-for s in keepalived haproxy; do
+for s in keepalived haproxy prometheus; do
     case " $missing " in *" $s "*) ;; *) continue ;; esac
     # Only if we have just installed it: then nobody can want it to run, or to start at the next boot.
     invoke-rc.d $s stop >/dev/null 2>&1 || :

@@ -498,7 +498,14 @@ fn ask(files: &[PathBuf], line: &str) -> u8 {
         // What is watched has ended.
         Ok(0) if patience.is_none() => NOT_RUNNING,
         Ok(status) => status,
-        Err(e) => refused(socket, &e),
+        Err(e) => {
+            let status = refused(socket, &e);
+            // A file of metrics is then not empty, but says so.
+            if line == "status metrics" && status == NOT_RUNNING {
+                say(b"# HELP vipd_up Whether vipd runs and answers.\n# TYPE vipd_up gauge\nvipd_up 0\n");
+            }
+            status
+        }
     }
 }
 

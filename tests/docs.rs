@@ -7,12 +7,13 @@ use std::process::Command;
 use vipd::config::schema;
 use vipd::vrrp::stats::Stats;
 
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "man7/vipd-appliance.7",
     "man8/vipd.8",
     "man5/vipd.ini.5",
     "man7/vipd-haproxy.7",
     "man7/vipd-lease.7",
+    "man7/vipd-monitoring.7",
     "man7/vipd-troubleshooting.7",
 ];
 
@@ -163,6 +164,51 @@ fn the_manual_explains_every_counter() {
     let words: BTreeSet<&str> = listed.flat_map(|l| l.split(" , ")).collect();
     for (name, _) in Stats::default().all() {
         assert!(words.contains(name), "no {name} in vipd.8");
+    }
+}
+
+/// The names of all metrics: what the golden files have, which together have everything that the code can
+/// say.
+fn metrics() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for file in std::fs::read_dir(path("tests/data/status")).expect("golden files") {
+        let text = std::fs::read_to_string(file.expect("a file").path()).expect("readable");
+        names.extend(
+            text.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).map(str::to_owned),
+        );
+    }
+    // `"key: Help."`; counters of a virtual router are all in each golden file.
+    for file in ["walk", "sink"] {
+        let text = read(&format!("src/report/status/{file}.rs"));
+        let literals = text.lines().flat_map(|l| l.split('"').skip(1).step_by(2));
+        for (key, _) in literals.filter_map(|l| l.split_once(": ")) {
+            let has = |n: &String| n.trim_end_matches("_total").ends_with(&format!("_{key}"));
+            assert!(names.iter().any(has), "no golden file has {key} of {file}.rs");
+        }
+    }
+    names
+}
+
+#[test]
+fn the_manual_has_exactly_the_metrics_of_the_code() {
+    let text = page("man7/vipd-monitoring.7");
+    let listed: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix(".It Ic vipd_")).collect();
+    let names: BTreeSet<String> = listed.iter().map(|name| format!("vipd_{name}")).collect();
+    assert_eq!(names.len(), listed.len(), "twice");
+    assert_eq!(names, metrics());
+}
+
+#[test]
+fn alerts_and_dashboard_know_only_metrics_that_there_are() {
+    let metrics = metrics();
+    for (file, least) in [("alerts.yml", 15), ("dashboard.json", 15)] {
+        let text = read(&format!("rootfs/usr/share/vipd/{file}"));
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let named: BTreeSet<&str> = words.filter(|w| w.starts_with("vipd_")).collect();
+        assert!(named.len() >= least, "{file}: {named:?}");
+        for name in named {
+            assert!(metrics.contains(name), "{file}: there is no {name}");
+        }
     }
 }
 

@@ -91,12 +91,62 @@ pub struct Global {
     pub realtime_priority: u8,
     /// `lock_memory`: mlockall.
     pub lock_memory: bool,
+    /// `http`: where metrics and health are served; `None`: nowhere.
+    pub http: Option<Http>,
     /// `notify`, split; the first is an absolute path. Empty: none.
     pub notify: Vec<String>,
     /// `notify_user`, a name: who runs all hooks; `None`: as vipd.
     pub notify_user: Option<String>,
     /// `notification_email` and what belongs to it.
     pub mail: Option<Mail>,
+}
+
+/// Proof that HTTP is built in. Without it this type has no value, and the compiler drops all that needs one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HasHttp {
+    /// It is.
+    #[cfg(feature = "http")]
+    Yes,
+}
+
+/// Whether HTTP is built in.
+#[cfg(feature = "http")]
+pub const HTTP: Option<HasHttp> = Some(HasHttp::Yes);
+/// Whether HTTP is built in.
+#[cfg(not(feature = "http"))]
+pub const HTTP: Option<HasHttp> = None;
+
+/// `http`
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// The value as it is written.
+    pub text: String,
+    /// Where.
+    pub at: HttpAt,
+    /// See [`HasHttp`].
+    pub built_in: HasHttp,
+}
+
+impl PartialEq for Http {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+/// Where metrics and health are served.
+#[derive(Clone, Debug)]
+pub enum HttpAt {
+    /// `ADDR:PORT` or `[ADDR]:PORT`
+    Tcp(std::net::SocketAddr),
+    /// `unix:PATH [mode MODE] [group GROUP]`
+    Unix {
+        /// Absolute, at most 80 octets.
+        path: PathBuf,
+        /// Permissions of the socket, 0 to 0o777.
+        mode: u32,
+        /// Group of the socket, a name; `None`: that of vipd.
+        group: Option<String>,
+    },
 }
 
 /// Mail on state changes.

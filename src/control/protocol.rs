@@ -89,7 +89,7 @@ impl Request {
 }
 
 /// EAGAIN or EINTR: try again later.
-pub fn is_patient(e: &io::Error) -> bool {
+pub(super) fn is_patient(e: &io::Error) -> bool {
     matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 

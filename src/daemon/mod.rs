@@ -9,6 +9,7 @@
 pub mod children;
 mod effects;
 mod haproxy;
+mod http;
 pub mod logger;
 mod network;
 mod poll;
@@ -30,7 +31,7 @@ use crate::base::throttle::Once;
 use crate::base::time::{Time, earlier};
 use crate::config::source::Source as Text;
 use crate::config::{self, Config};
-use crate::control::Control;
+use crate::control::{Language, Server};
 use crate::event::Event;
 use crate::node::{Clocks, Node, SETTLE, Step, TURN};
 use crate::preflight::advice::open_secrets;
@@ -40,7 +41,8 @@ use crate::report::repeat::Repeats;
 use crate::report::watch;
 use crate::report::words;
 use crate::sys::lone::{Lone, Refused};
-use crate::sys::{clock, process, runtime, schedule, signal};
+use crate::sys::runtime::PRIVATE;
+use crate::sys::{clock, process, runtime, schedule, signal, stream};
 use children::checks::Checks;
 use children::jobs::Jobs;
 use haproxy::service::Service;
@@ -77,7 +79,8 @@ struct Daemon {
     service: Option<Service>,
     checks: Checks,
     jobs: Jobs,
-    control: Control,
+    control: Server,
+    http: http::Listener,
     requests: Requests,
     upgrade: Option<Attempt>,
     realtime: Realtime,
@@ -85,6 +88,8 @@ struct Daemon {
     history: History,
     /// HAProxy's last ALERT, and when, as time since 1970 UTC.
     alert: Option<(String, Duration)>,
+    /// Whether the last reload was accepted, and when the configuration that runs was read.
+    last_reload: (bool, Time),
     rights: Rights,
     systemd: Systemd,
     /// The lock of the network namespace, unless another user holds its name.
@@ -124,7 +129,7 @@ pub fn run(cfg: &Rc<Config>, source: Text) -> Result<u8, Fatal> {
     process::adopt_orphans();
     let path = &cfg.global.control_socket;
     let dir = path.parent().unwrap_or(Path::new("/"));
-    runtime::make_dir(dir).map_err(|e| fatal(dir.display(), e))?;
+    runtime::make_dir(dir, PRIVATE).map_err(|e| fatal(dir.display(), e))?;
     // They last as long as the process.
     let _locks = lock(path)?;
     let lone = lone(cfg)?;
@@ -137,6 +142,7 @@ pub fn run(cfg: &Rc<Config>, source: Text) -> Result<u8, Fatal> {
         daemon.turn()?;
         if let Some(status) = daemon.exit {
             let _ = runtime::remove_socket(path);
+            daemon.http.close();
             // What the kernel did not remove stays behind the leases, which have ended.
             if !daemon.node.holds_any() {
                 daemon.remove_fence();
@@ -158,6 +164,8 @@ impl Daemon {
         let now = clock::now();
         let host = host_name();
         let router_id = cfg.global.router_id.clone().unwrap_or_else(|| host.clone());
+        let control =
+            listener.map_or_else(|| stream::listen(path), Ok).map_err(|e| fatal(path.display(), e))?;
         Ok(Daemon {
             node: Node::new(cfg, now),
             net: Network::open().map_err(|e| fatal("netlink", words::errno(e as i32)))?,
@@ -165,13 +173,15 @@ impl Daemon {
             service: cfg.haproxy.as_ref().map(|h| Service::new(h, path, logger::is_syslog(cfg.global.log))),
             checks: Checks::new(cfg)?,
             jobs: Jobs::new(cfg, &router_id, host),
-            control: Control::open(path, listener).map_err(|e| fatal(path.display(), e))?,
+            control: Server::new(control, Language::Control),
+            http: http::Listener::default(),
             requests: Requests::default(),
             upgrade: None,
             realtime: Realtime::new(cfg.global.realtime_priority),
             repeats: Repeats::default(),
             history: History::default(),
             alert: None,
+            last_reload: (true, now),
             rights,
             systemd: Systemd::default(),
             lone: None,
@@ -221,6 +231,7 @@ impl Daemon {
             self.upgraded(client, &was_master);
             self.serve_requests(now);
         }
+        self.http.reconfigure(now, cfg.global.http.as_ref());
         Ok(())
     }
 
@@ -245,6 +256,7 @@ impl Daemon {
             self.read(*source)?;
         }
         self.control.expire(now);
+        self.http.tick(now);
         self.tick_haproxy(now);
         if self.net.is_reread_due(now) {
             self.reread();
@@ -280,9 +292,11 @@ impl Daemon {
         }
         self.checks.poll(&mut set);
         self.jobs.poll(&mut set);
-        for (fd, client, write) in self.control.fds() {
-            let source = client.map_or(Source::Control, Source::Client);
-            set.add_for(fd, source, if write { PollFlags::POLLOUT } else { PollFlags::POLLIN });
+        for server in std::iter::once(&self.control).chain(&self.http.server) {
+            for (fd, client, write) in server.fds() {
+                let source = Source::Client(server.language(), client);
+                set.add_for(fd, source, if write { PollFlags::POLLOUT } else { PollFlags::POLLIN });
+            }
         }
         set
     }
@@ -293,6 +307,7 @@ impl Daemon {
             self.node.deadline(now),
             self.net.deadline(now),
             self.control.deadline(),
+            self.http.deadline(),
             self.realtime.deadline(),
             self.systemd.deadline(),
             self.repeats.deadline(),

@@ -1,6 +1,7 @@
 //! What the loop waits for. Each owner of descriptors adds its own to the set; what is ready comes back by
 //! source.
 
+use crate::control::{Asker, Language};
 use crate::daemon::haproxy::service::Source as Haproxy;
 use crate::sys::runtime;
 use crate::sys::socket::Kind;
@@ -37,10 +38,8 @@ pub(crate) enum Source {
     Check(u64),
     /// Output of a hook, of the child that delivers a mail, or of a program that is tried.
     Job(u64),
-    /// A client that connects to the control socket.
-    Control,
-    /// This client of the control socket.
-    Client(u64),
+    /// A client that connects to a server (`None`), or this client of it.
+    Client(Language, Option<Asker>),
 }
 
 /// Descriptors to wait for, the most important ones first.

@@ -6,7 +6,7 @@ use super::requests::{Job, MAX_JOBS};
 use super::{Daemon, Fatal, Source, stamp};
 use crate::base::exit::Exit;
 use crate::base::time::Time;
-use crate::control::{Asker, Request};
+use crate::control::{Asker, Language, Request};
 use crate::haproxy::supervisor::Input;
 use crate::node::Node;
 use crate::report::{status, watch, words};
@@ -38,8 +38,7 @@ impl Daemon {
                 }
             }
             Source::Job(number) => self.jobs.read(number),
-            Source::Control => self.serve_client(now, None),
-            Source::Client(number) => self.serve_client(now, Some(number)),
+            Source::Client(language, client) => self.serve_client(now, language, client),
         }
         Ok(())
     }
@@ -64,20 +63,28 @@ impl Daemon {
     }
 
     /// Lets clients in, or goes on with one of them.
-    fn serve_client(&mut self, now: Time, client: Option<Asker>) {
+    fn serve_client(&mut self, now: Time, language: Language, client: Option<Asker>) {
         for (link, lost) in self.net.overruns() {
             self.node.set_overruns(link, lost);
         }
         let node = &self.node;
+        let (http, server) = self.http.state();
         let context = status::Context {
             router_id: &self.setup.router_id,
             started: self.setup.started,
             now,
             history: Some(&self.history),
             alert: self.alert.as_ref().map(|(line, at)| (line.as_str(), *at)),
+            http,
+            reload: self.last_reload,
         };
         let requests = &mut self.requests;
-        self.control.serve(now, client, |request, to| match request {
+        let server = match language {
+            Language::Control => Some(&mut self.control),
+            Language::Http(_) => server,
+        };
+        let Some(server) = server else { return };
+        server.serve(now, client, &mut |request, to| match request {
             Request::Reload(_) | Request::Resign { .. } | Request::Upgrade if requests.len() >= MAX_JOBS => {
                 Some((1, "too many requests are under way\n".to_owned()))
             }

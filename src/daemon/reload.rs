@@ -120,6 +120,9 @@ impl Daemon {
             text.extend([c.name.as_str(), what]);
         }
         self.setup.source = source;
+        if let Some((at, Some(why))) = self.http.state().0 {
+            writeln!(text, "warning: http: cannot listen on {at}: {why}");
+        }
         if text.len() == before {
             text.push_str("nothing has changed\n");
         }
@@ -164,6 +167,7 @@ impl Daemon {
         self.jobs.reconfigure(new, &self.setup.router_id);
         logger::set_level(global.log_level);
         self.realtime.reconfigure(global.realtime_priority);
+        self.http.reconfigure(clock::now(), global.http.as_ref());
     }
 
     /// The virtual routers and HAProxy's supervisor; `files`: HAProxy's files have changed.

@@ -131,6 +131,8 @@ impl Daemon {
             Ok(text) => (DONE, text),
             Err((status, errors)) => (status, errors + "nothing was changed\n"),
         };
+        let accepted = status == DONE;
+        self.last_reload = (accepted, if accepted { clock::now() } else { self.last_reload.1 });
         let level = if status == DONE { log::Level::Info } else { log::Level::Error };
         text.lines().for_each(|l| log::log!(level, "{l}"));
         self.systemd.ready(clock::now());

@@ -70,7 +70,7 @@ impl World {
     /// `network`: with virtual routers, else with checks, hooks, HAProxy and clients only.
     fn new(network: bool) -> World {
         let dir = std::env::temp_dir().join(format!("vipd-ready-{}-{network}", std::process::id()));
-        runtime::make_dir(&dir).unwrap();
+        runtime::make_dir(&dir, runtime::PRIVATE).unwrap();
         let at = |name: &str| dir.join(name);
         let script = format!("#!/bin/sh\necho $$ >>{}\nexec sleep 300 >/dev/null\n", at("pids").display());
         std::fs::write(at("silent.sh"), script).unwrap();
@@ -204,8 +204,8 @@ fn kind(source: &Source) -> u8 {
     match source {
         Source::Signals => 0,
         Source::Netlink => 1,
-        Source::Control => 2,
-        Source::Client(_) => 3,
+        Source::Client(_, None) => 2,
+        Source::Client(_, Some(_)) => 3,
         Source::Check(_) => 4,
         Source::Job(_) => 5,
         Source::Haproxy(Haproxy::Pipe(_)) => 6,
@@ -230,7 +230,7 @@ fn kind(source: &Source) -> u8 {
 /// The same source of an attempt that is over, or has not begun.
 fn of_another(source: Source) -> Option<Source> {
     Some(match source {
-        Source::Client(n) => Source::Client(n + 1000),
+        Source::Client(language, Some(n)) => Source::Client(language, Some(n + 1000)),
         Source::Check(n) => Source::Check(n + 1000),
         Source::Job(n) => Source::Job(n + 1000),
         Source::Haproxy(Haproxy::Pipe(n)) => Source::Haproxy(Haproxy::Pipe(n + 1000)),

@@ -94,6 +94,12 @@ impl Node {
                 (i.since, i.why) = (now, why);
                 let shown = matches!(why, Why::Outranked(_)) && i.vmac.is_none() && !i.is_owner();
                 i.outranked = shown.then_some(now);
+                i.stats.transitions[match (kind, why) {
+                    (Kind::Backup, _) => 1,
+                    (Kind::Master, _) => 2,
+                    (Kind::Init, Why::Faulted) => 3,
+                    (Kind::Init, _) => 0,
+                }] += 1;
                 if kind == Kind::Master {
                     i.stats.became_master += 1;
                 } else if why != Why::Left {

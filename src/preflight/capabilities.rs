@@ -3,7 +3,7 @@
 //! Effective are only the capabilities that vipd itself uses. Those that its children or a later reload may
 //! need are kept; a dropped capability does not come back.
 
-use crate::config::{CheckKind, Config};
+use crate::config::{CheckKind, Config, HttpAt};
 use crate::haproxy::config_file::{self, Need};
 
 const CHOWN: u64 = 1;
@@ -46,7 +46,7 @@ const NAMES: [(u64, &str); 10] = [
 ];
 
 /// What they are needed for. A set of reasons has one bit for each place in this table.
-const REASONS: [(u64, &str); 10] = [
+const REASONS: [(u64, &str); 12] = [
     (NET_ADMIN, "addresses"),
     (NET_RAW, "adverts"),
     (SETUID | SETGID | KILL, "commands of another user"),
@@ -57,6 +57,8 @@ const REASONS: [(u64, &str); 10] = [
     (CHOWN, "haproxy.cfg: the owner of a socket"),
     (DAC_OVERRIDE, "haproxy.cfg: a socket in a directory of another user"),
     (SYS_ADMIN, "haproxy.cfg: namespace"),
+    (CHOWN, "http: the group of its socket"),
+    (NET_BIND_SERVICE, "http: its port"),
 ];
 const ALWAYS: u16 = 0b11;
 const COMMANDS: u16 = 1 << 2;
@@ -67,6 +69,8 @@ const BIND: u16 = 1 << 6;
 const OWNER: u16 = 1 << 7;
 const DIRECTORY: u16 = 1 << 8;
 const NAMESPACE: u16 = 1 << 9;
+const HTTP_GROUP: u16 = 1 << 10;
+const HTTP_PORT: u16 = 1 << 11;
 /// A configuration file, or its directory, does not belong to root; a reload reads it. It is not named.
 pub const FOREIGN: u16 = 1 << 14;
 /// HAProxy's master runs programs. It is not named.
@@ -108,6 +112,17 @@ impl Needs {
         }
         if g.mail.is_some() || cfg.haproxy.is_some() {
             own |= KILL;
+        }
+        match g.http.as_ref().map(|h| &h.at) {
+            Some(HttpAt::Unix { group: Some(_), .. }) => {
+                own |= CHOWN;
+                reasons |= HTTP_GROUP;
+            }
+            Some(HttpAt::Tcp(addr)) if addr.port() < 1024 => {
+                own |= NET_BIND_SERVICE;
+                reasons |= HTTP_PORT;
+            }
+            _ => {}
         }
         if g.realtime_priority != 0 {
             own |= SYS_NICE;
@@ -209,6 +224,16 @@ mod tests {
         let user = of(&format!("{check}user = nobody\n"));
         assert_eq!(user.own, VITAL | SETUID | SETGID | KILL);
         assert_eq!(user.name(SETUID | KILL), "CAP_KILL, CAP_SETUID (commands of another user)");
+        let low = of("[global]\nhttp = 127.0.0.1:80\n");
+        assert_eq!(
+            (low.own, low.name(NET_BIND_SERVICE).as_str()),
+            (VITAL | NET_BIND_SERVICE, "CAP_NET_BIND_SERVICE (http: its port)")
+        );
+        let group = of("[global]\nhttp = unix:/run/x/y group nogroup\n");
+        assert_eq!(
+            (group.own, group.name(CHOWN).as_str()),
+            (VITAL | CHOWN, "CAP_CHOWN (http: the group of its socket)")
+        );
         let all = of("[global]\nrealtime_priority = 1\nlock_memory = yes\n");
         assert_eq!((all.own, all.kept), (VITAL | SYS_NICE | IPC_LOCK, RELOAD | IPC_LOCK));
         assert_eq!(of("[global]\nnotify = /bin/true\n").kept, u64::MAX);

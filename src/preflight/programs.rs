@@ -2,9 +2,9 @@
 //! change them.
 
 use crate::config::source::Files;
-use crate::config::{CheckKind, Config};
+use crate::config::{CheckKind, Config, HttpAt};
 use crate::report::words;
-use crate::sys::user::User;
+use crate::sys::user::{self, User};
 use nix::sys::stat::{FileStat, stat};
 use std::path::Path;
 
@@ -84,6 +84,11 @@ pub fn warnings(cfg: &Config, files: &Files) -> Vec<(u32, String)> {
     }
     for file in files.paths() {
         warn(0, String::new(), file, exposed(file, None));
+    }
+    if let Some(HttpAt::Unix { group: Some(group), .. }) = cfg.global.http.as_ref().map(|h| &h.at)
+        && user::group(group).is_none()
+    {
+        all.push((0, format!("[global] http: there is no group {group}")));
     }
     all
 }

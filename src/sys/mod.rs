@@ -16,6 +16,7 @@ pub mod schedule;
 pub mod scm;
 pub mod signal;
 pub mod socket;
+pub mod stream;
 pub mod user;
 
 use nix::errno::Errno;

@@ -13,7 +13,6 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -288,7 +287,7 @@ pub fn start_time(pid: u32) -> Option<u64> {
 }
 
 /// The process group of the process that has connected to a UNIX socket.
-pub fn peer_group(socket: &UnixStream) -> Option<Pid> {
+pub fn peer_group(socket: &File) -> Option<Pid> {
     let peer = nix::sys::socket::getsockopt(socket, nix::sys::socket::sockopt::PeerCredentials).ok()?;
     nix::unistd::getpgid(Some(Pid::from_raw(peer.pid()))).ok()
 }

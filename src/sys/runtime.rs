@@ -5,11 +5,12 @@ use nix::sys::stat::{FileStat, fstat, lstat};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 /// The default directory of runtime files.
 const RUN_DIR: &str = "/run/vipd";
+/// Permissions of a directory that is the owner's alone.
+pub const PRIVATE: u32 = 0o700;
 
 /// Longest file that is read, in octets.
 const MAX_FILE: u64 = 64 * 1024;
@@ -31,13 +32,13 @@ pub fn most_descriptors() -> usize {
     usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
 }
 
-/// Creates the runtime directory, 0700, if it is missing.
+/// Creates a directory with these permissions, if it is missing.
 ///
 /// # Errors
 ///
 /// Also if another user may create files in it, or the path is not a directory.
-pub fn make_dir(dir: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+pub fn make_dir(dir: &Path, mode: u32) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(dir)?;
     let s = lstat(dir)?;
     match is_ours(&s, libc::S_IFDIR, 0o022) {
         true => Ok(()),
@@ -98,7 +99,10 @@ pub fn lock_netns(control_socket: &Path) -> Result<Flock<File>, LockError> {
     let named = |e| LockError::Io(io::Error::other(format!("{netns}: {e} (is /proc mounted?)")));
     let inode = std::fs::metadata(netns).map_err(named)?.ino();
     let dir = Path::new(RUN_DIR);
-    match make_dir(dir).map_err(LockError::Io).and_then(|()| lock_file(&dir.join(format!("netns-{inode}")))) {
+    match make_dir(dir, PRIVATE)
+        .map_err(LockError::Io)
+        .and_then(|()| lock_file(&dir.join(format!("netns-{inode}"))))
+    {
         Err(LockError::Io(_)) => lock_file(&with_suffix(control_socket, &format!(".netns-{inode}"))),
         done => done,
     }
@@ -158,22 +162,6 @@ pub fn remove_socket(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Listens on a UNIX socket, with mode 0600 from the first moment. The lock is held, so a socket of that name
-/// is left over from a vipd that has died.
-///
-/// # Errors
-///
-/// Also if the path names something that is not a socket.
-pub fn listen(path: &Path) -> io::Result<UnixListener> {
-    remove_socket(path)?;
-    let umask = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
-    let listener = UnixListener::bind(path);
-    nix::sys::stat::umask(umask);
-    let listener = listener?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
 /// Sets a sysctl (`net/ipv4/ip_nonlocal_bind`) unless it has that value already: /proc/sys may be read-only.
 pub fn sysctl(name: &str, value: &str) -> io::Result<()> {
     let path = Path::new("/proc/sys").join(name);
@@ -187,28 +175,4 @@ pub fn sysctl(name: &str, value: &str) -> io::Result<()> {
 pub fn read_sysctl(name: &str) -> Option<String> {
     let value = std::fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
     Some(value.trim().to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_socket_is_replaced() {
-        let dir = std::env::temp_dir().join(format!("vipd-listen-{}", std::process::id()));
-        std::fs::create_dir_all(dir.join("directory")).unwrap_or_else(|e| panic!("{e}"));
-        std::fs::write(dir.join("file"), "precious").unwrap_or_else(|e| panic!("{e}"));
-        std::os::unix::fs::symlink(dir.join("socket"), dir.join("link")).unwrap_or_else(|e| panic!("{e}"));
-        for _ in 0..2 {
-            assert!(listen(&dir.join("socket")).is_ok(), "a socket that is left over");
-        }
-        for other in ["file", "directory", "link"] {
-            assert!(listen(&dir.join(other)).is_err(), "{other}");
-            assert!(remove_socket(&dir.join(other)).is_err(), "{other}");
-        }
-        assert_eq!(std::fs::read_to_string(dir.join("file")).ok().as_deref(), Some("precious"));
-        assert!(remove_socket(&dir.join("socket")).is_ok() && !dir.join("socket").exists());
-        assert!(remove_socket(&dir.join("socket")).is_ok(), "there is none");
-        let _ = std::fs::remove_dir_all(dir);
-    }
 }

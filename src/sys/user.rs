@@ -57,6 +57,13 @@ impl User {
     }
 }
 
+/// The number of a group, from /etc/group.
+pub fn group(name: &str) -> Option<u32> {
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let [.., gid, _] = groups.lines().filter_map(fields).find(|f| f[0] == name)?;
+    gid.parse().ok()
+}
+
 /// The first four fields of a line.
 fn fields(line: &str) -> Option<[&str; 4]> {
     let mut fields = line.split(':');

@@ -2,6 +2,9 @@
 
 use crate::vrrp::packet::Discard;
 
+/// The states of a virtual router; metrics have their numbers.
+pub const STATES: [&str; 4] = ["INIT", "BACKUP", "MASTER", "FAULT"];
+
 /// Refused packets by reason.
 #[derive(Clone, Debug, Default)]
 pub struct Discards([u64; Discard::ALL.len()]);
@@ -26,13 +29,15 @@ macro_rules! counters {
         /// Counters since the start.
         #[derive(Clone, Debug, Default)]
         pub struct Stats {
-            $(#[doc = $what] pub $name: u64,)*
+            $(#[doc = concat!("Since the start. ", $what)] pub $name: u64,)*
+            /// Times it entered each of [`STATES`].
+            pub transitions: [u64; STATES.len()],
             /// Packets that were refused after it was known that they are for this virtual router.
             pub discards: Discards,
         }
 
         impl Stats {
-            /// Every counter but the refusals, with `name: What it counts.`.
+            /// Every counter but the refusals, with `name: What it counts.`; without that it is no metric.
             pub fn counters(&self) -> [(&'static str, u64); [$($what),*].len()] {
                 [$((concat!(stringify!($name), ": ", $what), self.$name)),*]
             }
@@ -47,13 +52,13 @@ counters! {
     priority_zero_received: "Adverts with priority 0 accepted.",
     send_errors: "Adverts that could not be sent.",
     announcements: "Gratuitous ARPs and neighbour adverts sent.",
-    became_master: "Times it became master.",
-    stalls: "Times it was silent for too long.",
-    lapses: "Times its lease had ended before the next advert.",
-    vips_deleted: "Addresses deleted by somebody else.",
+    became_master: "",
+    stalls: "Times this node fell silent for longer than backups wait.",
+    lapses: "Times a lease ended before the next advert.",
+    vips_deleted: "Addresses that another program deleted.",
     lower_adverts: "Adverts of lower priority heard as master.",
-    foreign_announcements: "Announcements of its addresses by others.",
-    list_mismatch: "Adverts with other addresses than ours.",
+    foreign_announcements: "Announcements of the addresses by other hosts.",
+    list_mismatch: "Adverts with other addresses than those of this node.",
     plain_checksums: "Adverts with a checksum of the message only.",
     first_not_link_local: "Adverts whose first address is not link-local.",
 }

@@ -34,4 +34,4 @@ else:
             assert key not in samples, f"{key} twice"
             samples.add(key)
             assert sample.name.endswith("_total") == (family.type == "counter"), sample
-    assert {"vipd_info", "vipd_status", "vipd_vrrp_state"} <= names, names
+    assert {"vipd_build_info", "vipd_status", "vipd_vrrp_state"} <= names, names

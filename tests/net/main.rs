@@ -18,6 +18,7 @@ mod haproxy;
 mod heal;
 mod hmac;
 mod hooks;
+mod http;
 mod import;
 mod interop;
 mod ipv6;
@@ -116,6 +117,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     attacks::TESTS,
     status::TESTS,
     upgrade::TESTS,
+    http::TESTS,
 ];
 
 fn main() -> ExitCode {

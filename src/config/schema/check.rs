@@ -48,10 +48,10 @@ pub fn read(section: &Section<'_>, all: &[&Keys], report: &mut Report) -> Option
     let (fall, rise) = (r.number("fall", 1, 100).unwrap_or(3), r.number("rise", 1, 100).unwrap_or(1));
     let target = r.entry("target")?;
     let kind = match kind? {
-        0 => CheckKind::Tcp(socket(&mut r, target, target.value, "ADDR:PORT")?),
+        0 => CheckKind::Tcp(socket(&mut r, target, target.value, "ADDR:PORT", numeric)?),
         1 => {
             let (addr, path) = target.value.split_once('/').unwrap_or((target.value, ""));
-            let addr = socket(&mut r, target, addr, "ADDR:PORT[/PATH]");
+            let addr = socket(&mut r, target, addr, "ADDR:PORT[/PATH]", numeric);
             let printable = path.bytes().all(|b| b.is_ascii_graphic());
             if !printable || path.len() >= MAX_PATH {
                 let text = "has a path that is not printable ASCII without spaces, at most 1024 octets";
@@ -73,8 +73,14 @@ pub fn read(section: &Section<'_>, all: &[&Keys], report: &mut Report) -> Option
     })
 }
 
-/// `192.0.2.1:80` or `[2001:db8::1]:80`
-fn socket(r: &mut Reader<'_, '_>, target: &Entry<'_>, text: &str, form: &str) -> Option<SocketAddr> {
+/// `192.0.2.1:80` or `[2001:db8::1]:80`; `numeric` reads the address.
+pub fn socket(
+    r: &mut Reader<'_, '_>,
+    target: &Entry<'_>,
+    text: &str,
+    form: &str,
+    numeric: fn(&mut Reader<'_, '_>, u32, &str) -> Option<IpAddr>,
+) -> Option<SocketAddr> {
     let bracketed = text.strip_prefix('[').and_then(|rest| split_once(rest, "]:"));
     let parts = bracketed.or_else(|| text.split_once(':').filter(|(_, port)| !port.contains(':')));
     let port = parts.and_then(|(_, port)| super::reader::digits(port));

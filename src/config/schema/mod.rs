@@ -5,6 +5,7 @@ mod auth;
 mod check;
 mod cross;
 mod group;
+mod http;
 mod notify;
 mod peers;
 mod reader;
@@ -19,7 +20,7 @@ pub use cross::MAX_VIPS;
 use super::ini::{self, Section};
 use super::report::{Report, nearest};
 use super::source::Source;
-use super::{Config, Global, Haproxy, LogFacility, LogLevel, LogTarget};
+use super::{Config, Global, Haproxy, HttpAt, LogFacility, LogLevel, LogTarget};
 pub use reader::seconds;
 use reader::{Keys, Reader};
 use std::path::{Path, PathBuf};
@@ -37,7 +38,7 @@ const GLOBAL: Keys = Keys {
     title: "[global]",
     once: "\
         router_id, log, log_level, log_facility, control_socket, startup_delay, \
-        realtime_priority, lock_memory, notify, notify_user, notification_email_from, \
+        realtime_priority, lock_memory, http, notify, notify_user, notification_email_from, \
         smtp_server, smtp_connect_timeout",
     lists: "notification_email",
 };
@@ -253,18 +254,27 @@ fn read_global(section: &Section<'_>, report: &mut Report) -> Global {
     {
         r.wrong(entry, format_args!("is a directory: name a socket in it, e.g. /run/vipd/control"));
     }
+    let control_socket = r.path("control_socket", MAX_SOCKET_PATH, CONTROL_SOCKET);
+    let http = http::http(&mut r);
+    if let Some(HttpAt::Unix { path, .. }) = http.as_ref().map(|h| &h.at)
+        && *path == control_socket
+    {
+        let line = r.line("http");
+        r.report.error(line, format_args!("http: this is the control socket: name another path"));
+    }
     Global {
         router_id: router_id.map(|entry| entry.value.to_owned()),
         log,
         log_level,
         log_facility,
-        control_socket: r.path("control_socket", MAX_SOCKET_PATH, CONTROL_SOCKET),
+        control_socket,
         startup_delay: r.duration("startup_delay", 0, 3_600_000, 0),
         realtime_priority: r
             .number("realtime_priority", 0, 99)
             .and_then(|n| u8::try_from(n).ok())
             .unwrap_or(0),
         lock_memory: r.boolean("lock_memory", false),
+        http,
         notify: notify::command(&mut r, "notify").unwrap_or_default(),
         notify_user: notify::user(&mut r, "notify_user"),
         mail: notify::mail(&mut r),

@@ -43,14 +43,17 @@ pub fn state_hooks(r: &mut Reader<'_, '_>) -> StateHooks {
 /// A name as `/etc/passwd` has it.
 pub fn user(r: &mut Reader<'_, '_>, key: &str) -> Option<String> {
     let entry = r.entry(key)?;
-    let name = entry.value;
-    let good = name.len() <= 32
-        && !name.starts_with('-')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    if !good {
+    if !is_name(entry.value) {
         r.wrong(entry, format_args!("is no user name: 1 to 32 of A-Z, a-z, 0-9, `_`, `.` and `-`"));
     }
-    Some(name.to_owned())
+    Some(entry.value.to_owned())
+}
+
+/// Whether a user or a group can have this name.
+pub fn is_name(name: &str) -> bool {
+    (1..=32).contains(&name.len())
+        && !name.starts_with('-')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
 }
 
 /// A user for hooks, and no hook.

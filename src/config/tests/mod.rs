@@ -48,6 +48,7 @@ control_socket = /tmp/vipd.sock
 startup_delay = 1.5
 realtime_priority = 99
 lock_memory = yes
+http = unix:/run/x/http group haproxy  mode 640
 notify = /bin/all \"a # b\" c
 notify_user = nobody
 notification_email = a.b@c, d@[192.0.2.1]  # two
@@ -145,6 +146,7 @@ fn how_to_example_and_every_default() {
             startup_delay: Duration::ZERO,
             realtime_priority: 0,
             lock_memory: false,
+            http: None,
             notify: vec![],
             notify_user: None,
             mail: None,
@@ -228,6 +230,9 @@ fn what_is_left_out_has_the_same_defaults() {
 fn every_key_is_read() {
     let config = good(FULL);
     let ms = Duration::from_millis;
+    let http = config.global.http.as_ref().map(|h| &h.at);
+    let Some(HttpAt::Unix { path, mode: 0o640, group: Some(group) }) = http else { panic!("{http:?}") };
+    assert_eq!((path.to_str(), group.as_str()), (Some("/run/x/http"), "haproxy"));
     assert_eq!(
         config.global,
         Global {
@@ -239,6 +244,11 @@ fn every_key_is_read() {
             startup_delay: ms(1500),
             realtime_priority: 99,
             lock_memory: true,
+            http: HTTP.map(|built_in| Http {
+                text: "unix:/run/x/http group haproxy  mode 640".into(),
+                at: HttpAt::Unix { path: "/run/x/http".into(), mode: 0o640, group: Some("haproxy".into()) },
+                built_in,
+            }),
             notify: ["/bin/all", "a # b", "c"].map(String::from).to_vec(),
             notify_user: Some("nobody".into()),
             mail: Some(Mail {
@@ -271,7 +281,7 @@ fn every_key_is_read() {
     );
     let expected = Vrrp {
         name: "web-1.a_b".into(),
-        line: 34,
+        line: 35,
         interface: "bond0.100".into(),
         vrid: 255,
         priority: 1,

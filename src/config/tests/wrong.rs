@@ -124,6 +124,27 @@ const FILES: Table = &[
         &["2: realtime_priority = 100 is out of range: 0 to 99"],
     ),
     (
+        "[global]\nhttp = 9112\n[haproxy]",
+        &[
+            "2: http = 9112 is not ADDR:PORT or unix:PATH [mode MODE] [group GROUP], port 1 to 65535, e.g. 192.0.2.1:80 or [2001:db8::1]:80",
+        ],
+    ),
+    (
+        "[global]\nhttp = localhost:9112\n[haproxy]",
+        &["2: http: localhost is no IP address: write e.g. 127.0.0.1:9112"],
+    ),
+    (
+        "[global]\nhttp = unix:/x/y mode 888\n[haproxy]",
+        &[
+            "2: http = unix:/x/y mode 888 is not ADDR:PORT or unix:PATH [mode MODE] [group GROUP], e.g. unix:/run/vipd-http/socket mode 660 group haproxy",
+        ],
+    ),
+    ("[global]\nhttp = unix:x\n[haproxy]", &["2: http = x is no absolute path: it must begin with `/`"]),
+    (
+        "[global]\nhttp = unix:/run/vipd/control\n[haproxy]",
+        &["2: http: this is the control socket: name another path"],
+    ),
+    (
         "[global]\nlock_memory = 1\n[haproxy]",
         &["2: lock_memory = 1 is not known: yes, no, true, false, on, off"],
     ),

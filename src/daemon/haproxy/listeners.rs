@@ -1,16 +1,15 @@
 //! HAProxy's listening sockets: fetched from a worker, held, and offered to the next HAProxy. System calls;
 //! what is done when is decided in `haproxy::supervisor`, and what the octets mean in `haproxy::listeners`.
 
-use crate::control;
 use crate::haproxy::listeners::{Answer, REQUEST, Refusal, message};
-use crate::sys::{process, runtime, scm};
+use crate::sys::{process, runtime, scm, stream};
 use nix::errno::Errno;
-use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sockopt};
+use nix::sys::socket::{self, MsgFlags, UnixAddr, sockopt};
 use nix::unistd::Pid;
 use std::ffi::CString;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 /// Octets that are read at a time.
@@ -51,10 +50,10 @@ struct Fetch {
 #[derive(Debug)]
 struct Offer {
     number: u64,
-    listener: UnixListener,
+    listener: OwnedFd,
     /// The HAProxy that may come for them.
     to: Option<Pid>,
-    client: Option<UnixStream>,
+    client: Option<File>,
     /// Octets of the request that were read.
     asked: usize,
     /// Sockets that were sent.
@@ -111,9 +110,7 @@ impl Listeners {
         self.withdraw();
         self.fetch = None;
         let ask = || -> nix::Result<OwnedFd> {
-            let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-            let fd = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-            socket::connect(fd.as_raw_fd(), &UnixAddr::new(&self.stats)?)?;
+            let fd = stream::connect(&self.stats)?;
             // Who listens is not who answers: workers share the socket.
             socket::setsockopt(&fd, sockopt::PassCred, &true)?;
             socket::send(fd.as_raw_fd(), REQUEST, MsgFlags::MSG_NOSIGNAL)?;
@@ -145,7 +142,7 @@ impl Listeners {
         self.withdraw();
         let _ = self.write_config();
         if !self.held.is_empty() {
-            match (runtime::listen(&self.offer), CString::new(self.offer.as_os_str().as_bytes())) {
+            match (stream::listen(&self.offer), CString::new(self.offer.as_os_str().as_bytes())) {
                 (Ok(listener), Ok(path)) => {
                     self.count += 1;
                     let number = self.count;
@@ -241,15 +238,15 @@ impl Offer {
     fn serve(&mut self, held: &[Held]) -> bool {
         let Some(client) = &self.client else {
             // The master comes, or from 3.1 on the worker; both are in the group that the master leads.
-            match self.listener.accept() {
-                Ok((client, _)) => {
-                    if client.set_nonblocking(true).is_ok() && process::peer_group(&client) == self.to {
+            match stream::accept(&self.listener) {
+                Ok(client) => {
+                    if process::peer_group(&client) == self.to {
                         self.client = Some(client);
                     }
                     return false;
                 }
                 // Out of descriptors, say: who waits would wake us again and again.
-                Err(e) => return !control::is_patient(&e),
+                Err(e) => return !matches!(e, Errno::EAGAIN | Errno::EINTR),
             }
         };
         let mut buf = [0; 32];
@@ -292,7 +289,7 @@ mod tests {
     /// What holds `count` sockets, in a directory of its own.
     fn holder(name: &str, count: usize) -> Listeners {
         let dir = std::env::temp_dir().join(format!("vipd-{name}-{}", std::process::id()));
-        ok(runtime::make_dir(&dir));
+        ok(runtime::make_dir(&dir, runtime::PRIVATE));
         let mut l = ok(Listeners::new(&dir.join("control")));
         let listener = ok(TcpListener::bind("127.0.0.1:0"));
         l.held = (0..count)

@@ -1,8 +1,9 @@
 //! The question whether HAProxy answers: one connection to a socket of its own for each.
 
 use crate::haproxy::show_info::{self, Info};
+use crate::sys::stream;
 use nix::errno::Errno;
-use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sockopt};
+use nix::sys::socket::{self, MsgFlags, sockopt};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -40,15 +41,13 @@ impl Prober {
     /// Connects and asks; fails at once if nobody listens yet.
     pub(super) fn ask(&mut self, whom: Whom<'_>) -> nix::Result<()> {
         self.cancel();
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
         let (path, command) = match whom {
             Whom::Master(path) => (path, show_info::COMMAND),
             Whom::Itself(path) => {
                 (path, show_info::COMMAND.strip_prefix(show_info::WORKER).unwrap_or_default())
             }
         };
-        socket::connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+        let fd = stream::connect(path)?;
         let peer = socket::getsockopt(&fd, sockopt::PeerCredentials)?.pid().unsigned_abs();
         socket::send(fd.as_raw_fd(), command, MsgFlags::MSG_NOSIGNAL)?;
         self.answer.clear();

@@ -15,7 +15,9 @@ fn golden(w: &World, name: &str) {
     let mut history = History::default();
     w.events.iter().for_each(|e| history.note(&w.node, e, Duration::from_secs(1_795_356_000)));
     let alert = Some(("[ALERT] (7) : \x1b[31m", Duration::from_secs(1_795_356_001)));
-    let c = Context { router_id: "node\"1\\", started, now: w.now, history: Some(&history), alert };
+    let http = Some(("127.0.0.1:9112", Some("Address in use")));
+    let new = Context::new("node\"1\\", started, w.now);
+    let c = Context { history: Some(&history), alert, http, reload: (false, started + ms(2000)), ..new };
     for (form, ext) in [(Form::Plain, "txt"), (Form::Json, "json"), (Form::Metrics, "prom")] {
         let text = render(form, &w.node, &c).replace(env!("CARGO_PKG_VERSION"), "VERSION");
         let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/status/{name}.{ext}"));
@@ -105,10 +107,28 @@ fn a_fault() {
     golden(&w, "fault");
 }
 
+/// A lease in nf_tables, and packets that are refused before and after it is known whose they are.
+#[test]
+fn what_is_rare() {
+    let mut w = World::new(&one(""));
+    w.node.set_fence(Some(ms(4)));
+    w.plan = w.node.fence_plan(w.now);
+    w.begin(false);
+    w.run(ms(4000));
+    assert_eq!(w.kind(), Kind::Master);
+    let bytes = packet(&w.node.routers[0].cfg, PEER, 90);
+    w.node.packet(w.now, 0, bytes.get(..10).unwrap_or_default());
+    let mut bytes = bytes;
+    bytes[26] ^= 1;
+    w.node.packet(w.now, 0, &bytes);
+    w.effects();
+    golden(&w, "rare");
+}
+
 // ---- the verdict ----
 
 fn asked(w: &World, form: Form, name: Option<&str>) -> (u8, String) {
-    let c = Context { router_id: "n", started: w.now, now: w.now, history: None, alert: None };
+    let c = Context::new("n", w.now, w.now);
     answer(form, name, &w.node, &c)
 }
 
@@ -180,7 +200,7 @@ fn nothing_configured_but_one_router() {
 #[test]
 fn colour_is_nothing_but_colour() {
     let w = full_master();
-    let c = Context { router_id: "n", started: w.now, now: w.now, history: None, alert: None };
+    let c = Context::new("n", w.now, w.now);
     let mut colour = render(Form::Colour, &w.node, &c);
     assert!(colour.contains("VI_22  \x1b[32mMASTER\x1b[0m for "), "{colour}");
     while let Some(start) = colour.find('\x1b') {
@@ -205,7 +225,7 @@ fn many_routers() {
     let mut w = World::new(&config(&text));
     w.begin(false);
     w.run(ms(5000));
-    let c = Context { router_id: "n", started: w.now, now: w.now, history: None, alert: None };
+    let c = Context::new("n", w.now, w.now);
     for form in [Form::Plain, Form::Json, Form::Metrics] {
         let text = render(form, &w.node, &c);
         assert!(text.len() < 4 << 20, "{form:?}: {} octets", text.len());
@@ -378,7 +398,7 @@ fn another_host_that_announces_a_vip_is_told_once_and_answered_seldom() {
     assert_eq!(w.node.routers[0].stats.foreign_announcements, 300);
     assert_eq!(exit_status(&w.node, w.now), 4);
     w.run(ms(10_000));
-    let c = Context { router_id: "n", started: w.now, now: w.now, history: None, alert: None };
+    let c = Context::new("n", w.now, w.now);
     let text = render(Form::Plain, &w.node, &c);
     assert!(
         text.contains("SPLIT BRAIN: 192.168.30.230 is also announced by 02:00:00:00:00:09, 10 s ago\n"),
@@ -518,7 +538,7 @@ fn signed_adverts() {
     w.node.set_wall_clock(w.now, Duration::from_secs(100));
     w.effects();
     assert_eq!(w.events.iter().filter(|e| **e == Event::ClockUnset).count(), 1);
-    let c = Context { router_id: "n", started: w.now, now: w.now, history: None, alert: None };
+    let c = Context::new("n", w.now, w.now);
     for form in [Form::Plain, Form::Json, Form::Metrics] {
         let text = render(form, &w.node, &c);
         assert!(!text.contains("thirty-two") && !text.contains("0101"), "{text}");

@@ -1,10 +1,13 @@
 //! The Prometheus text format (0.0.4) of the walk: all samples of a family together, with HELP and TYPE.
 
 use super::value::{self, Value};
+use std::time::Duration;
 
 /// Collects samples by family.
 #[derive(Debug, Default)]
 pub struct Metrics {
+    /// What the wall clock shows: time since 1970 UTC.
+    pub(super) wall: Duration,
     families: Vec<Family>,
     /// The family of the last sample; the next one is mostly found from there.
     at: usize,
@@ -34,6 +37,11 @@ impl Family {
 }
 
 impl Metrics {
+    /// Of a node whose wall clock shows this.
+    pub fn new(wall: Duration) -> Self {
+        Metrics { wall, ..Metrics::default() }
+    }
+
     fn prefix(&self) -> &'static str {
         self.open.last().map_or("", |(prefix, _)| prefix)
     }

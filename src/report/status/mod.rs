@@ -52,6 +52,17 @@ pub struct Context<'a> {
     pub history: Option<&'a History>,
     /// HAProxy's last ALERT, and when, as time since 1970 UTC.
     pub alert: Option<(&'a str, Duration)>,
+    /// Where metrics and health are to be served, and why they are not.
+    pub http: Option<(&'a str, Option<&'a str>)>,
+    /// Whether the last reload was accepted, and when the configuration that runs was read.
+    pub reload: (bool, Time),
+}
+
+impl<'a> Context<'a> {
+    /// Of a node that has just been started.
+    pub fn new(router_id: &'a str, started: Time, now: Time) -> Self {
+        Context { router_id, started, now, history: None, alert: None, http: None, reload: (true, started) }
+    }
 }
 
 /// The answer to `vipd status`: exit status and text. `name`: of a virtual router or a group; `None`: all.
@@ -108,7 +119,7 @@ pub fn render(form: Form, node: &Node, c: &Context) -> String {
 fn written(form: Form, node: &Node, scope: &[usize], detailed: bool, c: &Context) -> String {
     let mut sink = match form {
         Form::Json => Sink::Json(Json::default()),
-        Form::Metrics => Sink::Metrics(Metrics::default()),
+        Form::Metrics => Sink::Metrics(Metrics::new(node.wall(c.now))),
         _ => return people(node, scope, detailed, c, form == Form::Colour),
     };
     walk::walk(&mut sink, node, c);
@@ -166,7 +177,7 @@ fn processes(h: &Supervisor) -> (Option<u32>, Option<u32>, Option<Time>, Option<
 
 /// The status for people, without colour.
 pub fn text(node: &Node, router_id: &str, started: Time, now: Time) -> String {
-    render(Form::Plain, node, &Context { router_id, started, now, history: None, alert: None })
+    render(Form::Plain, node, &Context::new(router_id, started, now))
 }
 
 /// `2 d 3 h`, `4 min 10 s`, `12 s`

@@ -4,6 +4,7 @@ use super::json::Json;
 use super::metrics::Metrics;
 use super::value::Value;
 use crate::base::time::Time;
+use crate::vrrp::stats::STATES;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -88,13 +89,8 @@ impl Sink {
     #[inline(never)]
     pub(super) fn state(&mut self, state: &str) {
         self.text("state", state);
-        let code = match state {
-            "BACKUP" => 1,
-            "MASTER" => 2,
-            "FAULT" => 3,
-            _ => 0,
-        };
-        self.code("state: 0 INIT, 1 BACKUP, 2 MASTER, 3 FAULT.", code);
+        let code = STATES.iter().position(|s| *s == state).and_then(|i| u8::try_from(i).ok());
+        self.code("state: Its state: 0 INIT, 1 BACKUP, 2 MASTER, 3 FAULT.", code.unwrap_or(0));
     }
 
     #[inline(never)]
@@ -122,9 +118,17 @@ impl Sink {
         self.put(key, d.map_or(Value::Null, Value::Seconds));
     }
 
+    /// For how long something has been so (`age`, JSON), or since when (`stamp`, metrics).
     #[inline(never)]
-    pub(super) fn since(&mut self, key: &'static str, from: Time, to: Time) {
-        self.seconds(key, Some(to.since(from)));
+    pub(super) fn since(&mut self, age: &'static str, stamp: &'static str, from: Time, now: Time) {
+        let passed = now.since(from);
+        match self {
+            Sink::Json(_) => self.put(age, Value::Seconds(passed)),
+            Sink::Metrics(metrics) => {
+                let at = metrics.wall.saturating_sub(passed).as_secs();
+                self.put(stamp, Value::Number(i64::try_from(at).unwrap_or(0)));
+            }
+        }
     }
 
     #[inline(never)]

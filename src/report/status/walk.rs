@@ -10,7 +10,7 @@ use crate::haproxy::supervisor::Supervisor;
 use crate::node::{Node, Router, Tracked};
 use crate::report::words;
 use crate::vrrp::machine::{Master, State};
-use crate::vrrp::stats::Discards;
+use crate::vrrp::stats::{Discards, STATES};
 
 /// Version of the JSON; raised when something is removed or changes its meaning.
 const SCHEMA: i64 = 1;
@@ -19,17 +19,37 @@ const SCHEMA: i64 = 1;
 pub(super) fn walk(out: &mut Sink, node: &Node, c: &Context) {
     out.open("", false, "vipd_");
     out.number("schema", SCHEMA);
+    out.code("up: Whether vipd runs and answers.", 1);
     out.number(
-        "status: 0 all master, 3 some backup, 4 any fault or split brain.",
+        "status: Exit status of vipd status: 0 all master, 3 some backup, 4 any fault or split brain.",
         super::exit_status(node, c.now).into(),
     );
-    out.since("uptime_seconds: Time since vipd was started.", c.started, c.now);
-    out.count("fence_removals: Times somebody removed the tables of the leases.", node.fence_removals);
+    out.since("uptime_seconds", "start_timestamp_seconds: When vipd was started.", c.started, c.now);
+    out.count("fence_removals: Times another program removed the tables of the leases.", node.fence_removals);
     out.open("vipd", false, "");
     out.label("version", env!("CARGO_PKG_VERSION"));
+    out.code("build_info: Version of vipd.", 1);
     out.label("router_id", c.router_id);
-    out.code("info: Version and name of the node.", 1);
+    out.code("node_info: Name of the node.", 1);
     out.close();
+    out.open("config", false, "vipd_config_");
+    let (accepted, since) = c.reload;
+    out.flag(
+        "last_reload_successful: Whether the last reload was accepted, or none was asked for.",
+        accepted,
+    );
+    let key = "last_reload_success_timestamp_seconds: When the configuration that runs was read.";
+    out.since("last_reload_success_seconds", key, since, c.now);
+    out.close();
+    match c.http {
+        Some((listen, error)) => {
+            out.open("http", false, "");
+            out.text("listen", listen);
+            out.maybe("error", error);
+            out.close();
+        }
+        None => out.null("http"),
+    }
     out.open("vrrp", true, "vipd_vrrp_");
     for (i, r) in node.routers.iter().enumerate() {
         out.item();
@@ -41,7 +61,7 @@ pub(super) fn walk(out: &mut Sink, node: &Node, c: &Context) {
     checks(out, node, c.now);
     interfaces(out, node);
     match &node.haproxy {
-        Some(h) => haproxy(out, h, c.now),
+        Some(h) => haproxy(out, h, c),
         None => out.null("haproxy"),
     }
     out.close();
@@ -68,8 +88,9 @@ fn checks(out: &mut Sink, node: &Node, now: Time) {
     for check in &node.checks {
         out.item();
         out.label("name", &check.name);
-        out.known("up: Whether it is up; absent before its first result.", check.is_up());
-        out.since("since_seconds: Time since that changed.", check.since, now);
+        out.known("up: Whether the check is up; absent before its first result.", check.is_up());
+        let key = "state_change_timestamp_seconds: When it came up or went down.";
+        out.since("since_seconds", key, check.since, now);
         out.maybe("failure", check.failure.map(words::failure).as_deref());
         out.close();
     }
@@ -82,8 +103,8 @@ fn interfaces(out: &mut Sink, node: &Node) {
         out.item();
         out.label("name", &l.name);
         out.flag("present", l.ifindex.is_some());
-        out.flag("up: Whether it is up and has a carrier.", l.running);
-        out.count("receive_overruns: Packets lost unread.", l.overruns);
+        out.flag("up: Whether the interface is up and has a carrier.", l.running);
+        out.count("receive_overruns: Packets lost because vipd did not read them in time.", l.overruns);
         discarded(out, &l.bogus);
         out.close();
     }
@@ -96,7 +117,7 @@ fn discarded(out: &mut Sink, discards: &Discards) {
     for (reason, n) in discards.all().filter(|(_, n)| *n > 0) {
         out.item();
         out.label("reason", reason);
-        out.count("discarded: Packets refused, by reason.", n);
+        out.count("discarded: Packets refused, by reason; a reason that never occurred is absent.", n);
         out.close();
     }
     out.close();
@@ -106,14 +127,15 @@ fn router(out: &mut Sink, node: &Node, i: usize, router: &Router, now: Time) {
     let (cfg, kind) = (&router.cfg, router.machine.kind());
     out.label("name", &cfg.name);
     out.state(words::state(kind, router.faults));
-    out.since("since_seconds: Time since it entered its state.", router.since, now);
+    let key = "state_change_timestamp_seconds: When it entered its state.";
+    out.since("since_seconds", key, router.since, now);
     out.text("reason", &super::reason(router));
     out.text("interface", &cfg.interface);
     out.number("vrid", cfg.vrid.into());
     out.number("version", cfg.version as i64 + 2);
     out.maybe("group", router.group.and_then(|g| node.groups.get(g)).map(|g| g.name.as_str()));
     let priority = router.machine.params.priority;
-    out.number("priority: Effective priority.", priority.into());
+    out.number("priority: Effective priority: the configured one and all that is tracked.", priority.into());
     out.number("base_priority: Configured priority.", cfg.priority.into());
     tracked(out, node, i, now);
     out.seconds("advert_interval_seconds", Some(cfg.advert_int));
@@ -121,13 +143,26 @@ fn router(out: &mut Sink, node: &Node, i: usize, router: &Router, now: Time) {
     authentication(out, node, router, now);
     timers(out, router, now);
     out.text("lease", super::lease(node, i));
-    out.seconds("lease_seconds: Left of the lease in nf_tables.", node.lease_left(i, now));
-    out.flag("heard: Whether any advert was ever heard.", heard(router));
+    out.seconds(
+        "lease_seconds: Time left of the lease in nf_tables; absent without one.",
+        node.lease_left(i, now),
+    );
+    out.flag("heard: Whether any advert with its VRID was ever heard.", heard(router));
     addresses(out, node, i, now);
     foreign(out, node, router, now);
     out.open("counters", false, "");
     for (key, n) in router.stats.counters() {
         out.count(key, n);
+    }
+    let refused = router.stats.discards.all().map(|(_, n)| n).sum();
+    out.count("adverts_refused: Adverts refused, for any reason.", refused);
+    out.close();
+    out.open("transitions", true, "");
+    for (state, n) in STATES.iter().zip(router.stats.transitions) {
+        out.item();
+        out.label("state", state);
+        out.count("transitions: Times it entered the state.", n);
+        out.close();
     }
     out.close();
     discarded(out, &router.stats.discards);
@@ -147,13 +182,16 @@ fn authentication(out: &mut Sink, node: &Node, router: &Router, now: Time) {
     out.pid("time_window_seconds", hmac.cfg.time_window);
     let set = !node.is_clock_unset(now);
     out.flag("clock_set: Whether the clock of this machine was ever set.", set);
-    let key = "clock_skew_seconds: By how much the clock of the last sender is ahead.";
+    let key = "clock_skew_seconds: By how much the clock of the last sender of adverts is ahead.";
     match hmac.skew {
         Some(skew) => out.number(key, skew.seconds.into()),
         None => out.null("clock_skew_seconds"),
     }
     out.address("clock_skew_source", hmac.skew.map(|s| s.src));
-    out.flag("stale: Whether its adverts are refused for that.", hmac.skew.is_some_and(|s| s.stale));
+    out.flag(
+        "stale: Whether adverts are refused because the clocks differ.",
+        hmac.skew.is_some_and(|s| s.stale),
+    );
     out.close();
 }
 
@@ -216,8 +254,8 @@ fn addresses(out: &mut Sink, node: &Node, i: usize, now: Time) {
         out.maybe("interface", node.links.get(vip.link).map(|l| l.name.as_str()));
         out.flag("held: Whether this node has the address.", held);
         let lease = node.addrs.lease_left(e, now).filter(|_| held);
-        out.seconds("lease_seconds: Lifetime left.", lease);
-        out.flag("refused: Whether it cannot be had.", node.addrs.is_refused(e));
+        out.seconds("lease_seconds: Lifetime left of the address; absent without one.", lease);
+        out.flag("refused: Whether this node cannot have the address.", node.addrs.is_refused(e));
         out.close();
     }
     out.close();
@@ -230,30 +268,34 @@ fn foreign(out: &mut Sink, node: &Node, router: &Router, now: Time) {
         Some(other) => {
             out.open("foreign_master", false, "vipd_vrrp_foreign_master_");
             out.label("address", &other.src.to_string());
-            out.number("priority: Its priority.", other.priority.into());
+            out.number("priority: Priority of the last other master.", other.priority.into());
             out.maybe("refused", other.refused.map(|d| d.name()));
             let present = router.foreign.present().is_some();
-            out.flag("present: Whether it is master now: split brain.", present);
+            out.flag("present: Whether that other master is still heard.", present);
             out.close();
         }
         None => out.null("foreign_master"),
     }
     let split = router.is_contested(now);
-    out.flag("split_brain: Whether another host had its addresses within the last 2 minutes.", split);
+    out.flag(
+        "split_brain: Whether a master heard another host with the addresses within the last 2 minutes.",
+        split,
+    );
     out.put("foreign_master_seconds: Time with a second master.", Value::Spent(router.foreign.total));
     match router.contest.and_then(|c| Some((c, node.addrs.entries.get(c.entry)?))) {
         Some((contest, vip)) => {
             out.open("contest", false, "");
             out.address("address", Some(vip.addr));
             out.text("mac", &words::mac(contest.mac));
-            out.since("heard_seconds", contest.heard, now);
+            out.since("heard_seconds", "", contest.heard, now);
             out.close();
         }
         None => out.null("contest"),
     }
 }
 
-fn haproxy(out: &mut Sink, h: &Supervisor, now: Time) {
+fn haproxy(out: &mut Sink, h: &Supervisor, c: &Context) {
+    let now = c.now;
     let (pid, worker, since, retry) = super::processes(h);
     let state = super::haproxy_state(h);
     out.open("haproxy", false, "vipd_haproxy_");
@@ -264,10 +306,16 @@ fn haproxy(out: &mut Sink, h: &Supervisor, now: Time) {
     out.pid("worker", worker);
     out.seconds("retry_seconds", retry.map(|t| t.since(now)));
     out.maybe("version", Some(h.version.as_str()).filter(|v| !v.is_empty()));
-    out.count("restarts: Times it was started again.", h.restarts);
+    out.count("restarts: Times HAProxy was started again.", h.restarts);
     out.maybe("last_exit", h.last_exit.map(words::exit).as_deref());
-    out.flag("crash_loop: Whether it died too often.", h.is_crash_loop());
+    out.flag("crash_loop: Whether HAProxy died too often.", h.is_crash_loop());
     let held = i64::try_from(h.held_listeners()).unwrap_or(i64::MAX);
-    out.number("held_listeners: Listening sockets held over a crash.", held);
+    out.number("held_listeners: Listening sockets of HAProxy that vipd holds.", held);
+    let (alert, at) = c.alert.unzip();
+    out.maybe("last_alert", alert);
+    match at.and_then(|at| i64::try_from(at.as_secs()).ok()) {
+        Some(at) => out.number("last_alert_timestamp_seconds: When HAProxy last printed an ALERT.", at),
+        None => out.null("last_alert_timestamp_seconds"),
+    }
     out.close();
 }

@@ -80,6 +80,10 @@ fn write_all() -> std::io::Result<()> {
     ini.add(&[EVERYTHING.as_bytes()])?;
     let control = of("control")?;
     control.add(&[b"status\n"])?;
+    let http = of("http")?;
+    http.add(&[b"GET /metrics HTTP/1.1\r\nHost: localhost:9112\r\nAccept: */*\r\n\r\n"])?;
+    http.add(&[b"HEAD http://localhost/ready?x HTTP/1.0\n\nx"])?;
+    http.add(&[b"\r\nOPTIONS /health HTTP/1.0\r\n\r\n"])?;
     of("show_info")?
         .add(&[b"Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nNbthread: 2\nPid: 4711\nUptime: 0d\n"])?;
     let state = of("state")?;

@@ -45,6 +45,9 @@ pub(super) fn people(node: &Node, scope: &[usize], detailed: bool, c: &Context, 
         node.links.iter().for_each(|l| page.link(l));
     }
     node.haproxy.iter().filter(|_| !detailed).for_each(|h| page.haproxy(h));
+    if let Some((at, Some(why))) = c.http {
+        writeln!(page.s, "\nHTTP  cannot listen on {at}: {why}");
+    }
     page.transitions(scope);
     page.s
 }
