@@ -4,9 +4,11 @@
 #   TARGET       triple to build for        (this machine's architecture, with musl)
 #   ROUTE        one of the routes below    (the first that is possible)
 #   SIZE_BUDGET  bytes that vipd may have   (614400)
-#   CC           linker driver and compiler for TARGET (cc)
-# Three routes compile std along with vipd, for size: that is worth 300 KB, and the budget holds for them.
+#   CC           linker driver and compiler for TARGET (cc; for another processor rustup's own linker)
+# Four routes compile std along with vipd, for size: that is worth 300 KB, and the budget holds for them.
 #   rustup   rustup's toolchain with its rust-src and its musl target
+#   zig      the same for a processor whose musl target rustup does not have: zig (pip install ziglang) brings
+#            the linker and musl. For mips, where rustup has none, and wherever it cannot be fetched.
 #   alpine   Alpine's own cargo, whose host triple is musl already; small if the package rust-src is there
 #   debian   Debian's rustc-web with rust-web-src and musl-dev
 # Whatever of this is here is taken as it is, without a look at the network. If nothing is, the missing parts
@@ -45,6 +47,14 @@ want() { [ -z "${ROUTE:-}" ] || [ "$ROUTE" = "$1" ]; }
 has_std() { ls "$sysroot/lib/rustlib/$t/lib"/libstd-*.rlib >/dev/null 2>&1; }
 has_src() { [ -e "$sysroot/lib/rustlib/src/rust/library/std/Cargo.toml" ]; }
 
+# Zig's name of the target, and a linker driver of one word.
+has_zig() {
+    zig=$(command -v zig) || zig=$(python3 -c 'import ziglang, os; print(os.path.dirname(ziglang.__file__) + "/zig")' 2>/dev/null) ||
+        return 1
+    abi=${t##*-}
+    case ${t%%-*} in arm*) z=arm-linux-$abi ;; mips*) z=${t%%-*}-linux-${abi}eabi ;; i?86) z=x86-linux-$abi ;; *) z=$a-linux-$abi ;; esac
+}
+
 is_alpine() { [ "$t" = "$native" ] && case $host in *-alpine-linux-musl*) ;; *) false ;; esac; }
 
 # Another machine's program cannot be replaced by one of this machine.
@@ -78,6 +88,7 @@ large= # why, if it will be
 if want rustup && has_std && has_src; then route=rustup
 elif want alpine && is_alpine; then route=alpine t=$host
 elif want debian && has_debian; then route=debian
+elif want zig && has_src && has_zig; then route=zig
 elif want rustup && add_rustup; then route=rustup
 elif want debian && add_debian; then route=debian
 elif want target && has_std; then route=target
@@ -96,12 +107,16 @@ fi
 # No unwind tables: a panic aborts, nothing reads them. Relative relocations packed (musl 1.2.4): 20 KB. No
 # pages between code and constants: 4 KB.
 pack="'-Clink-arg=-Wl,-z,pack-relative-relocs'"
+link="'-Clink-arg=-Wl,-z,noseparate-code,--build-id=none',"
+# 64-bit time on 32-bit processors: musl has it since 1.2, and the libc crate if it is told.
+time=
+case ${t%%-*} in arm* | mips | mipsel | i?86 | powerpc) time=",'--cfg=libc_unstable_musl_v1_2'" ;; esac
 build() {
     # shellcheck disable=SC2086  # SMALL is a word or nothing
     "$cargo" build --release --locked ${SMALL:+--no-default-features} --bin vipd --target-dir target/static --target "$t" \
         --config "target.$t.linker='$cc'" \
         --config "target.$t.rustflags=[${small-}'-Ctarget-feature=+crt-static','-Cforce-unwind-tables=no','-Lnative=$lib',
-            '-Clink-arg=-Wl,-z,noseparate-code,--build-id=none',$pack]" "$@"
+            $link$pack$time]" "$@"
 }
 
 knows() { echo | RUSTC_BOOTSTRAP=1 "${rustc:-rustc}" "$@" --print cfg >/dev/null 2>&1; }
@@ -145,10 +160,24 @@ cargo=cargo cc=${CC:-cc}
 lib=$PWD/target/static/lib/$route-$t
 mkdir -p "$lib"
 
+foreign() { [ "${t%%-*}" != "${native%%-*}" ]; }
+
 case $route in
 rustup)
-    # crt and libc come with the musl target
-    stub_unwinder
+    # crt, libc and an unwinder, of which nothing is linked, come with the musl target; the linker with rustc.
+    if foreign && [ -z "${CC:-}" ]; then
+        cc=rust-lld
+        link="'-Clinker-flavor=ld.lld','-Clink-self-contained=yes','-Clink-arg=-znoseparate-code','-Clink-arg=--build-id=none',"
+        pack="'-Clink-arg=-zpack-relative-relocs'"
+    else
+        stub_unwinder
+    fi
+    build_small
+    ;;
+zig)
+    printf '#!/bin/sh\nexec "%s" cc -target %s "$@"\n' "$zig" "$z" >"$lib/cc"
+    chmod 755 "$lib/cc"
+    cc=$lib/cc link="'-Clink-self-contained=no'," pack="'-Crelocation-model=static'"
     build_small
     ;;
 debian)
@@ -205,7 +234,12 @@ rm -rf $empty
 mkdir $empty
 trap 'rm -rf $empty' EXIT
 cp $bin $empty/
-if [ "${t%%-*}" != "${native%%-*}" ] && [ "$t" != "$host" ]; then ran="not run: built for another machine"
+if foreign && [ "$t" != "$host" ]; then
+    ran="not run: built for another machine"
+    if q=$(command -v "qemu-$a-static"); then
+        ran=$("$q" $bin --version) || die "$bin does not run in $q"
+        ran="not run but by ${q##*/}: $ran"
+    fi
 elif chroot / true 2>/dev/null; then ran=$(chroot $empty /vipd --version) || die "$bin does not run in an empty chroot"
 elif unshare -r chroot / true 2>/dev/null; then
     ran=$(unshare -r chroot $empty /vipd --version) || die "$bin does not run in an empty chroot"
