@@ -75,13 +75,14 @@ bench: deps all ## vipd beside keepalived, 15 rounds, with pictures: 2 h; BENCH=
 
 soak: deps all ## a million seeds of the simulator, a table of faults, kills and stalls of real processes, ten million adverts, leaks, 20 min of chaos: 115 min; PART= SEEDS= SEED= COUNT= FUZZ=
 	test -n '$(PART)' || SEEDS=$(SEEDS) $(CARGO) test --locked --profile sim --test sim seeds
+	test -n '$(PART)' || FAULTS=2 STEPS=16 $(CARGO) test --locked --profile sim --test exhaustive every -- --nocapture
 	$(with_vipd) $(CARGO) run --locked --release --example soak -- $(PART) $(SEED) $(COUNT)
 	test -n '$(PART)' || $(with_vipd) RELOADS=100 $(CARGO) test --locked --test net reloads_under -- --nocapture
 	test $(FUZZ) = 0 || CARGO='$(CARGO)' tests/fuzz/run.sh $(FUZZ)
 
 # Any stable Rust and a C++ compiler (apt install g++, apk add g++); libfuzzer-sys comes from crates.io, no
 # cargo-fuzz.
-fuzz: ## every decoder and the whole node against libFuzzer, eleven targets: SECONDS=10 each: 1.5 min, 3 min the first time
+fuzz: ## every decoder and the whole node against libFuzzer, fifteen targets: SECONDS=10 each: 2.5 min, 3 min the first time
 	CARGO='$(CARGO)' tests/fuzz/run.sh $(SECONDS)
 
 .PHONY: image vm-test apk

@@ -8,12 +8,12 @@ cargo=${CARGO:-cargo}
 log=target/test-beside.log
 
 "$cargo" test --quiet --locked --no-run
-"$cargo" test --quiet --locked --profile sim --test sim --no-run
+"$cargo" test --quiet --locked --profile sim --test sim --test exhaustive --no-run
 
 computes() {
     failed=0
     WITHOUT_NET=1 nice -n 19 "$cargo" test --locked --no-fail-fast || failed=$?
-    nice -n 19 "$cargo" test --locked --profile sim --test sim || failed=$?
+    nice -n 19 "$cargo" test --locked --profile sim --test sim --test exhaustive --no-fail-fast || failed=$?
     return $failed
 }
 computes >"$log" 2>&1 &

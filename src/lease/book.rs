@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// All VIPs of the node, and the sole owner of their leases.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct AddrBook {
     /// Every VIP of every virtual router.
     pub entries: Vec<Entry>,

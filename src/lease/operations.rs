@@ -29,7 +29,7 @@ const BATCH: usize = 320;
 const IPV6_COST: usize = 16;
 
 /// When the leases are renewed: all of a node in one round, on the grid that its adverts share.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Renewals {
     /// Start of the last round; `None`: a round is due at once.
     last: Option<Time>,

@@ -9,7 +9,7 @@ use std::time::Duration;
 const FRAMES_PER_MS: usize = 50;
 
 /// The VIPs that wait to be announced.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Announcing {
     queue: VecDeque<usize>,
     /// When the next ones go out.

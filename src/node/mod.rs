@@ -48,7 +48,7 @@ use std::collections::VecDeque;
 use stop::Life;
 
 /// The node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Node {
     /// All virtual routers, in the order of the file.
     pub routers: Vec<Router>,

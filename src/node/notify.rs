@@ -17,7 +17,7 @@ use crate::vrrp::group;
 use crate::vrrp::machine::Kind;
 
 /// Hooks, mail, and what they are to be told.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Notify {
     pub(super) hooks: Hooks,
     outbox: Option<Outbox>,

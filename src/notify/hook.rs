@@ -76,7 +76,7 @@ pub enum Action {
     Kill { job: u64 },
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Queue {
     subject: Subject,
     /// Next, with the commands that it is still to be told to.
@@ -84,7 +84,7 @@ struct Queue {
     running: Option<Running>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Running {
     job: u64,
     notice: Notice,
@@ -93,7 +93,7 @@ struct Running {
 }
 
 /// All hooks of a node.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Hooks {
     /// Whether `[global]` has a command.
     pub global: bool,

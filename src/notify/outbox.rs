@@ -53,7 +53,7 @@ pub enum Delivery {
     TooMany,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Mail {
     /// The same in all attempts.
     id: u64,
@@ -65,7 +65,7 @@ struct Mail {
     lost: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Active {
     job: u64,
     mail: Mail,
@@ -74,7 +74,7 @@ struct Active {
 }
 
 /// All mails of a node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Outbox {
     waiting: Vec<Mail>,
     active: Vec<Active>,

@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")"
 seconds=${1:-10}
 [ $# -eq 0 ] || shift
-targets=${*:-advert ah hmac frames netlink ini control http show_info state node}
+targets=${*:-advert ah hmac frames netlink ini control http show_info state dns smtp import getsocks node}
 ${CXX:-c++} --version >/dev/null 2>&1 || { echo "no C++ compiler: install g++" >&2; exit 1; }
 host=$(rustc -vV | sed -n 's/^host: //p')
 out=$PWD/../../target/fuzz

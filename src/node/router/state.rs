@@ -21,7 +21,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 /// One virtual router.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Router {
     /// Its section.
     pub cfg: Rc<config::Vrrp>,

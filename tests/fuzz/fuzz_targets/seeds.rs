@@ -59,7 +59,7 @@ fn write_all() -> std::io::Result<()> {
                     advert.add(&[&[0], packet])?;
                     advert.add(&[&[1 | 4], &packet[12..16], message])?;
                     advert.add(&[&[1 | 4 | 8], &packet[12..16], message])?;
-                    node.add(&[&[0, 60, 2, packet.len() as u8], packet, &[0, 60]])?;
+                    node.add(&[&[0, 0, 60, 2, packet.len() as u8], packet, &[0, 60]])?;
                 }
                 (0x08, Some(51)) if header[13] == 0 => {
                     ah.add(&[packet])?;
@@ -73,7 +73,7 @@ fn write_all() -> std::io::Result<()> {
         }
     }
     for script in [[0, 70, 1, 200, 0, 70, 1, 0], [0, 80, 3, 1, 0, 50, 3, 0], [0, 80, 5, 24, 8, 200, 9, 255]] {
-        node.add(&[&script])?;
+        (0..4).try_for_each(|config| node.add(&[&[config], &script]))?;
     }
     let ini = of("ini")?;
     ini.add(&[INI.as_bytes()])?;
@@ -95,7 +95,37 @@ fn write_all() -> std::io::Result<()> {
         state.add(&[state_file::render(&cfg.vrrp[0], false).as_bytes()])?;
         state.add(&[state_file::render(&cfg.vrrp[0], true).as_bytes()])?;
     }
+    others(&of)?;
     netlink(&of("netlink")?)
+}
+
+/// Name servers, mail servers, keepalived and HAProxy.
+fn others(of: &dyn Fn(&str) -> std::io::Result<Corpus>) -> std::io::Result<()> {
+    let record = b"\xc0\x0c\0\x01\0\x01\0\0\0\x09\0\x04\xc0\0\x02\x01";
+    of("dns")?.add(&[&[2 | 4], record])?;
+    of("dns")?.add(&[&[3 | 8], b"\xc0\x0c\0\x1c\0\x01\0\0\0\x09\0\x10", &[0x20; 16], record])?;
+    let replies: [&[u8]; 7] = [
+        b"\x0b220 mail.x\r\n",
+        b"\x18250-mail.x\r\n250 8BITMIME\r\n",
+        b"\x08250 ok\r\n",
+        b"\x08250 ok\r\n",
+        b"\x0c550 nobody\r\n",
+        b"\x08354 go\r\n",
+        b"\x0c250 queued\r\n",
+    ];
+    let smtp = of("smtp")?;
+    smtp.add(&replies)?;
+    smtp.add(&[b"mail.x\n25\n10\nnode1\na@x\nb@x\n\nSubject: x\n"])?;
+    let import = of("import")?;
+    for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/import"))? {
+        let path = file?.path();
+        if path.extension().is_some_and(|e| e == "conf") {
+            import.add(&[&fs::read(path)?])?;
+        }
+    }
+    let getsocks = of("getsocks")?;
+    let two: [&[u8]; 3] = [&[4, 0], &2i32.to_ne_bytes(), b"\x13\x02\0\0\0\0\0\0\x03red\x04eth0\0\0\0\0"];
+    getsocks.add(&two)
 }
 
 fn netlink(corpus: &Corpus) -> std::io::Result<()> {
