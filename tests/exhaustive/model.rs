@@ -204,8 +204,8 @@ impl State {
     /// Both run, and the better one has been master for a while.
     pub fn new(rule: Rule, faults: u32) -> State {
         let mut s = State { now: Time::from_nanos(100_000_000_000), rule, ..State::default() };
-        for h in 0..2 {
-            let host = Host { cfg: Some(config(PRIORITIES[h][0])), up: true, ..Host::default() };
+        for (h, [priority, _]) in PRIORITIES.iter().enumerate() {
+            let host = Host { cfg: Some(config(*priority)), up: true, ..Host::default() };
             s.hosts[h] = Rc::new(host);
             s.start(h);
             s.hash(h);
@@ -450,7 +450,8 @@ impl State {
             Effect::Open { link, .. } if up => node.opened(now, link),
             Effect::Open { link, .. } => node.open_failed(now, link, libc::ENETDOWN),
             Effect::Advert { router, priority, decided } => {
-                if rule == Rule::Sleepwalks || node.may_advertise(router, priority, decided, now) {
+                let may = rule == Rule::Sleepwalks || node.may_advertise(router, priority, decided, now);
+                if may {
                     self.advert(h, priority);
                 }
             }
