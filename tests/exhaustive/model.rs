@@ -35,8 +35,6 @@ pub enum Rule {
     RestTooLong,
     /// Every start takes itself for a master's, with a whole lease.
     RemembersTooMuch,
-    /// Neither the node nor the kernel asks whether it is too late for an advert.
-    Sleepwalks,
     /// Timers fire an interval early.
     Impatient,
     /// They are acted on before the socket is read.
@@ -57,7 +55,6 @@ impl Rule {
         ("term-too-long", Rule::TermTooLong, "outlasts"),
         ("rest-too-long", Rule::RestTooLong, "outlasts"),
         ("remembers-too-much", Rule::RemembersTooMuch, "outlasts"),
-        ("sleepwalks", Rule::Sleepwalks, "although"),
         ("impatient", Rule::Impatient, "although"),
         ("timers-first", Rule::TimersFirst, "although"),
         ("meek", Rule::Meek, "at rest"),
@@ -396,9 +393,7 @@ impl State {
         if self.rule == Rule::TimersFirst {
             self.step(h, Step::Tick);
         }
-        if self.rule != Rule::Sleepwalks {
-            self.step(h, Step::CheckStall);
-        }
+        self.step(h, Step::CheckStall);
         let now = self.now;
         let deaf = self.rule == Rule::Deaf && self.is_master(h);
         let host = self.host(h);
@@ -450,7 +445,7 @@ impl State {
             Effect::Open { link, .. } if up => node.opened(now, link),
             Effect::Open { link, .. } => node.open_failed(now, link, libc::ENETDOWN),
             Effect::Advert { router, priority, decided } => {
-                let may = rule == Rule::Sleepwalks || node.may_advertise(router, priority, decided, now);
+                let may = node.may_advertise(router, priority, decided, now);
                 if may {
                     self.advert(h, priority);
                 }
@@ -523,7 +518,7 @@ impl State {
             return node.unsent(0, now);
         }
         if priority != 0 {
-            let open = |host: &Host| host.lease.is_some_and(|end| now < end) || self.rule == Rule::Sleepwalks;
+            let open = |host: &Host| host.lease.is_some_and(|end| now < end);
             let mut host = (*self.hosts[h]).clone();
             if !open(&host) {
                 let Some(rest) = host.node.as_mut().and_then(|n| n.lapsed(0, now)) else {
