@@ -1,6 +1,6 @@
 //! Every interleaving of what can happen to two real nodes, breadth first, in discretised time. The simulator
-//! (`tests/sim`) plays random runs of many machines in nanoseconds; this plays all runs of two, in quarters of
-//! an advert interval, with a bounded number of things that go wrong.
+//! (`tests/sim`) plays random runs of many machines in nanoseconds; this plays all runs of two, in quarters
+//! of an advert interval, with a bounded number of things that go wrong.
 //!
 //! A *state* is both nodes, their kernels, the adverts that are under way and the faults that are left. In a
 //! state anything that can happen next is tried: an advert is delivered, lost or delayed, a process that has

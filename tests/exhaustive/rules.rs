@@ -1,12 +1,12 @@
 //! What must hold in every state.
 //!
 //! - *Nothing answers on two nodes*, if the later one took over by its timer, or resumed, and had heard the
-//!   last advert of the other one. What is excused: a hand-over (make before break), adverts that were lost or
-//!   are under way, and a master that is preempted while it does not hear.
-//! - *The lease* ends 6 ticks before the others' patience does, counted from the last advert that left; of one
-//!   that hands over, a second from now.
+//!   last advert of the other one. What is excused: a hand-over (make before break), adverts that were lost
+//!   or are under way, and a master that is preempted while it does not hear.
+//! - *The lease* ends 6 ticks before the others' patience does, counted from the last advert that left; of
+//!   one that hands over, a second from now.
 //! - *The takeover*: nobody begins to advertise within N × I of an advert that it has to respect.
-//! - *Letting go*: who is neither master nor handing over has no VIP when its turn ends, and answers for none.
+//! - *Letting go*: who is neither master nor handing over has no VIP when its turn ends, and does not answer.
 //! - *Resuming*: who is started again while its lease runs, and has heard nobody, goes on as master.
 //! - *At rest*: when nothing goes wrong any more, the better node is master, and nobody else answers.
 
