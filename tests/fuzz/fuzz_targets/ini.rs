@@ -5,10 +5,10 @@
 use libfuzzer_sys::fuzz_target;
 use std::path::Path;
 use vipd::base::secret::Secret;
+use vipd::config::Config;
 use vipd::config::report::{Diagnostic, Report};
 use vipd::config::schema;
 use vipd::config::source::Source;
-use vipd::config::Config;
 
 /// Splits at each line `---`.
 fn files(mut text: &[u8]) -> Vec<&[u8]> {

@@ -275,7 +275,7 @@ impl World {
         }
         let mut new = config(arg);
         if let Some(v) = new.vrrp.first_mut().filter(|v| v.priority != 255) {
-            v.priority = (arg >> 2).max(1);
+            std::rc::Rc::make_mut(v).priority = (arg >> 2).max(1);
         }
         self.node.reconfigure(&self.cfg, &new, self.now);
         self.cfg = new;
