@@ -114,7 +114,7 @@ impl AddrBook {
             if let Some(held) = e.held.filter(|_| e.is_wanted()) {
                 let terms = self.terms(e.router);
                 let permanent = terms.lease.is_none() && held.lease.is_none();
-                if !permanent && self.is_fresh(e.router, now, &terms) {
+                if !permanent && self.is_renewable(e, now, &terms) {
                     budget.spend(e.addr);
                     ops.push(self.op(OpKind::Replace, i, held.ifindex, held.prefix, terms.lease));
                 }
@@ -257,6 +257,14 @@ impl AddrBook {
         }
     }
 
+    /// The same for one address: what has ended is not brought back to be handed over. Other addresses of that
+    /// virtual router may go on, so its claim alone does not tell.
+    fn is_renewable(&self, e: &Entry, now: Time, terms: &Terms) -> bool {
+        let handed_over = matches!(self.leasing[e.router].claim, Claim::Handover(_));
+        let ended = handed_over && e.held.is_some_and(|h| h.may_have_ended(now));
+        self.is_fresh(e.router, now, terms) && !ended
+    }
+
     fn renewal_due(&self, now: Time) -> bool {
         let Some(last) = self.renewals.last else { return true };
         let since = now.since(last);
@@ -316,7 +324,7 @@ impl AddrBook {
         ops.retain(|op| {
             let Some(e) = self.entries.get(op.entry) else { return false };
             let terms = self.terms(e.router);
-            op.kind == OpKind::Remove || self.is_fresh(e.router, now, &terms) || self.only_shortens(op, now)
+            op.kind == OpKind::Remove || self.is_renewable(e, now, &terms) || self.only_shortens(op, now)
         });
     }
 

@@ -94,6 +94,37 @@ fn a_lease_that_may_have_ended_is_not_handed_over() {
     }
 }
 
+/// The kernel refuses the renewals of one of two addresses until its lease is over: the other one goes on, and
+/// the first is not brought back.
+#[test]
+fn an_address_that_has_ended_is_not_handed_over_with_another() {
+    let text = "[vrrp V]\ninterface = eth0\nvirtual_router_id = 1\n\
+                virtual_ipaddress = 192.0.2.1/24, 192.0.2.2/24\n";
+    let (cfg, _) = schema::parse(text).unwrap_or_else(|e| panic!("{e:?}"));
+    let mut book = AddrBook::default();
+    book.link_is(0, Some(2));
+    book.add_router(&cfg.vrrp[0], 0);
+    book.acquire(0);
+    let start = Time::ZERO + Duration::from_secs(1);
+    book.advert_sent(0, start);
+    let (mut ops, mut out) = (Vec::new(), Vec::new());
+    book.flush(start, &mut ops, &mut out);
+    let done: Vec<(Op, i32)> = ops.drain(..).map(|op| (op, 0)).collect();
+    book.done(start, start, &done, &mut out);
+    book.hand_over(0, start);
+    let mut renewed = Vec::new();
+    for tick in 0..12 {
+        let now = start + Duration::from_millis(300) * tick;
+        book.flush(now, &mut ops, &mut out);
+        renewed.push(ops.len());
+        let refuse = |op: &Op| if tick > 0 && op.entry == 0 { libc::ENOBUFS } else { 0 };
+        let done: Vec<(Op, i32)> = ops.drain(..).map(|op| (op.clone(), refuse(&op))).collect();
+        book.done(now, now, &done, &mut out);
+    }
+    assert_eq!(renewed[..4], [2, 2, 2, 2]);
+    assert!(renewed[4..].iter().all(|n| *n == 1), "{renewed:?}");
+}
+
 /// Somebody else may have it by then: the first tries follow each other closely, and it is reported once.
 #[test]
 fn a_removal_that_was_refused_is_tried_again_at_once_and_then_less_often() {
