@@ -24,6 +24,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 use vipd::base::time::Time;
 use vipd::node::fence::Op;
+use vipd::vrrp::machine::Kind;
 use vipd::wire::nft::Key;
 
 pub const TICK: Duration = Duration::from_nanos(JIFFY);
@@ -319,7 +320,9 @@ impl World {
         }
         for r in (0..p.node.routers.len()).filter(|r| of.is_none_or(|of| of == *r)) {
             // The lease of one that has let go is about to be closed.
-            let serves = p.node.routers[r].is_master() || p.node.routers[r].hold.is_some();
+            let router = &p.node.routers[r];
+            let resumes = p.remembered.get(r) == Some(&true);
+            let serves = router.is_master() || router.hold.is_some() || router.may_resume || resumes;
             if serves && p.half.is_none() {
                 self.lease_ends_in_time(h, p, t, r);
             }
@@ -362,9 +365,12 @@ impl World {
         // What was worked out from the last advert is a tick shorter than it may be.
         let slack = if f.left == Some(local) { 0 } else { JIFFY };
         let advert = f.left.map(|at| at + router.min_down_interval() - margin + slack);
-        let hands_over = node.hold.is_some() || node.machine.is_soliciting();
-        let handing = hands_over.then_some(local + crate::plan::SEC + JIFFY);
-        let bound = advert.max(handing);
+        let lets_go =
+            node.hold.is_some() || node.machine.is_soliciting() || node.machine.kind() == Kind::Backup;
+        let handing = lets_go.then_some(local + crate::plan::SEC + JIFFY);
+        // It opens its lease anew, and the advert that leaves in this turn renews it.
+        let opening = node.is_master().then_some(local + (router.interval / 4).max(50 * MS) + JIFFY);
+        let bound = advert.max(handing).max(opening);
         if bound.is_none_or(|bound| end > bound) && !p.caught {
             let ms = (end as i64 - bound.unwrap_or(0) as i64) as f64 / MS as f64;
             self.fail(h, format!("the lease of V{r} outlasts the patience of the others by {ms} ms"));
@@ -378,7 +384,8 @@ impl World {
         }
         for (r, addr) in self.answered(h, t) {
             let router = &p.node.routers[r];
-            let serves = router.is_master() || router.hold.is_some() || router.may_resume;
+            let resumes = p.remembered.get(r) == Some(&true);
+            let serves = router.is_master() || router.hold.is_some() || router.may_resume || resumes;
             if !serves && self.hosts[h].kernel.fence.removed.is_none() {
                 let kind = router.machine.kind();
                 self.fail(h, format!("still answers for {addr} and is {kind:?}"));

@@ -98,7 +98,10 @@ impl Node {
         if self.routers[i].lease.end.is_some() {
             return;
         }
-        // After a flap only the advert that is to leave makes the others wait any longer.
+        // Who holds its addresses already is served by this from now on, and only the advert that is to leave
+        // makes the others wait any longer: it renews the lease to its whole term.
+        let brief = self.at_once(i).min(term);
+        let term = if self.addrs.holds_any(i) { brief } else { term };
         let flap = self.routers[i].flap_until.filter(|t| now < *t);
         self.routers[i].lease.end = Some(flap.map_or(now + term, |t| t.min(now + term)));
         if self.addrs.of(i).any(|(e, _)| self.addrs.is_shared(e)) {
@@ -185,8 +188,12 @@ impl Node {
 
     /// Right before a lease is opened: this process may have stood still since that was decided.
     pub fn may_open(&self, i: usize, decided: Time, now: Time) -> bool {
-        let bound = (self.routers[i].cfg.advert_int / 4).max(SLOW_TURN);
-        self.may_have_lease(i) && now.since(decided) < bound
+        self.may_have_lease(i) && now.since(decided) < self.at_once(i)
+    }
+
+    /// What one turn may take at the most, from the decision to the advert.
+    fn at_once(&self, i: usize) -> Duration {
+        (self.routers[i].cfg.advert_int / 4).max(SLOW_TURN)
     }
 
     /// The kernel refused an advert, as it does without a lease: what may be left of that by the last advert
