@@ -257,8 +257,8 @@ impl AddrBook {
         }
     }
 
-    /// The same for one address: what has ended is not brought back to be handed over. Other addresses of that
-    /// virtual router may go on, so its claim alone does not tell.
+    /// The same for one address: what has ended is not brought back to be handed over. Other addresses of
+    /// that virtual router may go on, so its claim alone does not tell.
     fn is_renewable(&self, e: &Entry, now: Time, terms: &Terms) -> bool {
         let handed_over = matches!(self.leasing[e.router].claim, Claim::Handover(_));
         let ended = handed_over && e.held.is_some_and(|h| h.may_have_ended(now));

@@ -94,8 +94,8 @@ fn a_lease_that_may_have_ended_is_not_handed_over() {
     }
 }
 
-/// The kernel refuses the renewals of one of two addresses until its lease is over: the other one goes on, and
-/// the first is not brought back.
+/// The kernel refuses the renewals of one of two addresses until its lease is over: the other one goes on,
+/// and the first is not brought back.
 #[test]
 fn an_address_that_has_ended_is_not_handed_over_with_another() {
     let text = "[vrrp V]\ninterface = eth0\nvirtual_router_id = 1\n\
