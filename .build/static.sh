@@ -231,28 +231,28 @@ WARNING: rustup target add $native && rustup component add rust-src, or on Debia
 esac
 
 # target/vipd is replaced, never written to: one that runs keeps its file. Untouched if nothing changed.
-bin=target/vipd
-if ! cmp -s "target/static/$t/release/vipd" $bin; then
-    cp "target/static/$t/release/vipd" target/.vipd.new
-    mv -f target/.vipd.new $bin
+bin=${BIN:-target/vipd}
+if ! cmp -s "target/static/$t/release/vipd" "$bin"; then
+    cp "target/static/$t/release/vipd" "$bin.new"
+    mv -f "$bin.new" "$bin"
 fi
 # `make install` compares it with the sources, as cargo does.
-touch -r "target/static/$t/release/vipd" $bin
+touch -r "target/static/$t/release/vipd" "$bin"
 
 # The proof: the program asks for no dynamic linker and no library ...
-segments=$(readelf -lW $bin) || die "readelf (binutils) is needed to prove that $bin is static"
+segments=$(readelf -lW "$bin") || die "readelf (binutils) is needed to prove that $bin is static"
 case $segments in *INTERP*) die "$bin is not static: it has a PT_INTERP" ;; esac
-case $(readelf -dW $bin) in *NEEDED*) die "$bin is not static: it NEEDs libraries" ;; esac
+case $(readelf -dW "$bin") in *NEEDED*) die "$bin is not static: it NEEDs libraries" ;; esac
 # ... and it runs where there is no other file.
 empty=target/.empty
 rm -rf $empty
 mkdir $empty
 trap 'rm -rf $empty' EXIT
-cp $bin $empty/
+cp "$bin" $empty/vipd
 if foreign && [ "$t" != "$host" ]; then
     ran="not run: built for another machine"
     if q=$(command -v "qemu-$a-static"); then
-        ran=$("$q" $bin --version) || die "$bin does not run in $q"
+        ran=$("$q" "$bin" --version) || die "$bin does not run in $q"
         ran="not run but by ${q##*/}: $ran"
     fi
 elif chroot / true 2>/dev/null; then ran=$(chroot $empty /vipd --version) || die "$bin does not run in an empty chroot"
@@ -261,7 +261,7 @@ elif unshare -r chroot / true 2>/dev/null; then
 else ran="not run in an empty chroot: neither root nor user namespaces here"
 fi
 case $ran in not*) ;; *) ran="runs in an empty chroot: $ran" ;; esac
-size=$(wc -c <$bin)
+size=$(wc -c <"$bin")
 echo "$bin: $size bytes, static (no INTERP, no NEEDED); $ran [$route, $t]"
 
 budget=${SIZE_BUDGET:-614400}
