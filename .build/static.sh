@@ -116,7 +116,20 @@ build() {
     "$cargo" build --release --locked ${SMALL:+--no-default-features} --bin vipd --target-dir target/static --target "$t" \
         --config "target.$t.linker='$cc'" \
         --config "target.$t.rustflags=[${small-}'-Ctarget-feature=+crt-static','-Cforce-unwind-tables=no','-Lnative=$lib',
-            $link$pack$time]" "$@"
+            $link$lld$pack$time]" "$@"
+}
+
+# LLVM's linker, which rustup brings along: it keeps functions that are alike once, and leaves no page empty
+# before what becomes read-only: 5 KB.
+lld=
+find_lld() {
+    for with in "-B$sysroot/lib/rustlib/$host/bin/gcc-ld" -fuse-ld=lld; do
+        if echo 'int main(void) { return 0; }' |
+            $cc "$with" -fuse-ld=lld -Wl,--icf=all,-e,main -nostdlib -xc - -o "$lib/lld" 2>/dev/null; then
+            lld="'-Clink-arg=$with','-Clink-arg=-fuse-ld=lld','-Clink-arg=-Wl,--icf=all',"
+            return
+        fi
+    done
 }
 
 knows() { echo | RUSTC_BOOTSTRAP=1 "${rustc:-rustc}" "$@" --print cfg >/dev/null 2>&1; }
@@ -137,6 +150,8 @@ build_small() {
     shape="$shape -enable-machine-outliner=always -enable-pre=false -enable-load-pre=false"
     shape="$shape -tail-merge-size=2 -tail-merge-threshold=2000 -inline-instr-cost=4"
     if knows "-Cllvm-args=$shape"; then small="$small'-Cllvm-args=$shape',"; fi
+    # Not where the linker is another one already.
+    case $route in rustup | debian | alpine) [ "$cc" = rust-lld ] || find_lld ;; esac
     RUSTC_BOOTSTRAP=1 build --config 'unstable.build-std=["std","panic_abort"]' \
         --config 'unstable.build-std-features=["optimize_for_size"]'
 }
@@ -216,28 +231,28 @@ WARNING: rustup target add $native && rustup component add rust-src, or on Debia
 esac
 
 # target/vipd is replaced, never written to: one that runs keeps its file. Untouched if nothing changed.
-bin=target/vipd
-if ! cmp -s "target/static/$t/release/vipd" $bin; then
-    cp "target/static/$t/release/vipd" target/.vipd.new
-    mv -f target/.vipd.new $bin
+bin=${BIN:-target/vipd}
+if ! cmp -s "target/static/$t/release/vipd" "$bin"; then
+    cp "target/static/$t/release/vipd" "$bin.new"
+    mv -f "$bin.new" "$bin"
 fi
 # `make install` compares it with the sources, as cargo does.
-touch -r "target/static/$t/release/vipd" $bin
+touch -r "target/static/$t/release/vipd" "$bin"
 
 # The proof: the program asks for no dynamic linker and no library ...
-segments=$(readelf -lW $bin) || die "readelf (binutils) is needed to prove that $bin is static"
+segments=$(readelf -lW "$bin") || die "readelf (binutils) is needed to prove that $bin is static"
 case $segments in *INTERP*) die "$bin is not static: it has a PT_INTERP" ;; esac
-case $(readelf -dW $bin) in *NEEDED*) die "$bin is not static: it NEEDs libraries" ;; esac
+case $(readelf -dW "$bin") in *NEEDED*) die "$bin is not static: it NEEDs libraries" ;; esac
 # ... and it runs where there is no other file.
 empty=target/.empty
 rm -rf $empty
 mkdir $empty
 trap 'rm -rf $empty' EXIT
-cp $bin $empty/
+cp "$bin" $empty/vipd
 if foreign && [ "$t" != "$host" ]; then
     ran="not run: built for another machine"
     if q=$(command -v "qemu-$a-static"); then
-        ran=$("$q" $bin --version) || die "$bin does not run in $q"
+        ran=$("$q" "$bin" --version) || die "$bin does not run in $q"
         ran="not run but by ${q##*/}: $ran"
     fi
 elif chroot / true 2>/dev/null; then ran=$(chroot $empty /vipd --version) || die "$bin does not run in an empty chroot"
@@ -246,7 +261,7 @@ elif unshare -r chroot / true 2>/dev/null; then
 else ran="not run in an empty chroot: neither root nor user namespaces here"
 fi
 case $ran in not*) ;; *) ran="runs in an empty chroot: $ran" ;; esac
-size=$(wc -c <$bin)
+size=$(wc -c <"$bin")
 echo "$bin: $size bytes, static (no INTERP, no NEEDED); $ran [$route, $t]"
 
 budget=${SIZE_BUDGET:-614400}

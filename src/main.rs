@@ -24,7 +24,7 @@ use vipd::preflight::{advice, fence, programs};
 use vipd::report::words;
 #[cfg(feature = "import")]
 use vipd::sys::dir;
-use vipd::sys::{capability, process, user};
+use vipd::sys::{capability, process, runtime, user};
 use vipd::{control, daemon};
 
 const USAGE: &str = "\
@@ -460,8 +460,7 @@ fn in_path(name: &str) -> Option<String> {
 /// keepalived's default for `-i`: the host name up to the first dot.
 #[cfg(feature = "import")]
 fn short_host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim_ascii().split('.').next().unwrap_or_default().to_owned()
+    runtime::host_name().split('.').next().unwrap_or_default().to_owned()
 }
 
 /// Colour if a terminal shows it and NO_COLOR (<https://no-color.org>) does not forbid it.

@@ -4,6 +4,7 @@
 pub mod backoff;
 pub mod exit;
 pub mod hash;
+pub mod list;
 pub mod secret;
 pub mod text;
 pub mod throttle;

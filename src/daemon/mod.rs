@@ -133,7 +133,8 @@ pub fn run(cfg: &Rc<Config>, source: Text) -> Result<u8, Fatal> {
     // They last as long as the process.
     let _locks = lock(path)?;
     let lone = lone(cfg)?;
-    let mut daemon = Daemon::open(cfg, source, rights, handed.listener.take())?;
+    // It lasts as long as the process: nothing takes it apart.
+    let daemon = Box::leak(Box::new(Daemon::open(cfg, source, rights, handed.listener.take())?));
     daemon.lone = lone;
     daemon.systemd = Systemd::from_env(clock::now());
     daemon.begin(handed)?;
@@ -162,19 +163,19 @@ impl Daemon {
     ) -> Result<Self, Fatal> {
         let path = &cfg.global.control_socket;
         let now = clock::now();
-        let host = host_name();
+        let host = runtime::host_name();
         let router_id = cfg.global.router_id.clone().unwrap_or_else(|| host.clone());
         let control =
             listener.map_or_else(|| stream::listen(path), Ok).map_err(|e| fatal(path.display(), e))?;
         Ok(Daemon {
-            node: Node::new(cfg, now),
             net: Network::open().map_err(|e| fatal("netlink", words::errno(e as i32)))?,
             signals: signal::open().map_err(|e| fatal("signalfd", words::errno(e as i32)))?,
-            service: cfg.haproxy.as_ref().map(|h| Service::new(h, path, logger::is_syslog(cfg.global.log))),
             checks: Checks::new(cfg)?,
-            jobs: Jobs::new(cfg, &router_id, host),
             control: Server::new(control, Language::Control),
             http: http::Listener::default(),
+            node: Node::new(cfg, now),
+            service: cfg.haproxy.as_ref().map(|h| Service::new(h, path, logger::is_syslog(cfg.global.log))),
+            jobs: Jobs::new(cfg, &router_id, host),
             requests: Requests::default(),
             upgrade: None,
             realtime: Realtime::new(cfg.global.realtime_priority),
@@ -287,7 +288,7 @@ impl Daemon {
             set.add(lone.as_fd(), Source::Lone);
         }
         self.net.poll(now, &mut set);
-        for (fd, source) in self.service.iter().flat_map(Service::fds) {
+        for (fd, source) in self.service.as_ref().map(Service::fds).unwrap_or_default() {
             set.add(fd, Source::Haproxy(source));
         }
         self.checks.poll(&mut set);
@@ -380,7 +381,7 @@ fn lock(control_socket: &Path) -> Result<(Flock<File>, Flock<File>), Fatal> {
 
 /// Takes the lock that other containers see, too.
 fn lone(cfg: &Config) -> Result<Option<Lone>, Fatal> {
-    let name = cfg.global.router_id.clone().unwrap_or_else(host_name);
+    let name = cfg.global.router_id.clone().unwrap_or_else(runtime::host_name);
     let path = cfg.global.control_socket.display();
     match Lone::take(format!("{name}, control_socket {path}")) {
         Ok(lone) => Ok(Some(lone)),
@@ -416,9 +417,4 @@ fn nonlocal_bind(cfg: &config::Haproxy) {
             _ => {}
         }
     }
-}
-
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_owned()
 }

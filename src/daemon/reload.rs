@@ -13,9 +13,7 @@ use crate::config::{Auth, Config, ini, schema};
 use crate::node::{Change, What};
 use crate::preflight::programs;
 use crate::report::words;
-use crate::sys::clock;
-use std::fs::File;
-use std::io::Read;
+use crate::sys::{clock, runtime};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -25,10 +23,7 @@ pub(super) const NO_CHANGE: &str = "nothing would change\n";
 
 /// A configuration file, up to one octet more than it may have.
 pub fn read_file(file: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(ini::MAX_SIZE).unwrap_or(u64::MAX).saturating_add(1);
-    File::open(file)?.take(limit).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    runtime::read(file, u64::try_from(ini::MAX_SIZE).unwrap_or(u64::MAX).saturating_add(1))
 }
 
 /// Reads the files of a configuration, with the variables of this process's environment; what is wrong with
@@ -163,7 +158,7 @@ impl Daemon {
 
     fn take_global(&mut self, new: &Config) {
         let global = &new.global;
-        self.setup.router_id = global.router_id.clone().unwrap_or_else(super::host_name);
+        self.setup.router_id = global.router_id.clone().unwrap_or_else(runtime::host_name);
         self.jobs.reconfigure(new, &self.setup.router_id);
         logger::set_level(global.log_level);
         self.realtime.reconfigure(global.realtime_priority);

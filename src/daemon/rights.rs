@@ -22,7 +22,7 @@ fn needs(cfg: &Config, ini: &Files) -> Needs {
     let ports = runtime::read_sysctl("net/ipv4/ip_unprivileged_port_start");
     let ports = ports.and_then(|p| p.parse().ok()).unwrap_or(1024);
     let mut reasons = ini.paths().into_iter().fold(0, |all, file| all | among_foreign(file));
-    for file in cfg.haproxy.iter().flat_map(|h| &h.config).flat_map(|path| advice::files(path)) {
+    for file in cfg.haproxy.as_ref().map(|h| advice::files(&h.config)).unwrap_or_default() {
         reasons |= among_foreign(&file);
         reasons |= capabilities::scan(&advice::read(&file), ports, is_foreign);
     }

@@ -26,7 +26,7 @@ pub fn parse(answer: &[u8]) -> Option<Info> {
         if let Some(v) = line.strip_prefix(b"Version: ") {
             version = v.iter().filter(|b| b.is_ascii_graphic()).take(32).map(|b| char::from(*b)).collect();
         } else if let Some(v) = line.strip_prefix(b"Pid: ") {
-            let pid = std::str::from_utf8(v).ok()?.trim().parse().ok()?;
+            let pid = std::str::from_utf8(v).ok()?.trim_ascii().parse().ok()?;
             return Some(Info { version, pid });
         }
     }

@@ -33,6 +33,7 @@ pub use router::state::{Router, Target};
 pub use service::tracking::{Tracked, Tracking};
 pub use turn::{Clocks, SETTLE, Step, TURN};
 
+use crate::base::list::List;
 use crate::base::time::{Time, earlier};
 use crate::check::Check;
 use crate::config::{self, Config};
@@ -51,11 +52,11 @@ use stop::Life;
 #[derive(Clone, Debug)]
 pub struct Node {
     /// All virtual routers, in the order of the file.
-    pub routers: Vec<Router>,
+    pub routers: List<Router>,
     /// All sync groups, in the order of the file.
     pub groups: Vec<Group>,
     /// All interfaces in use.
-    pub links: Vec<Link>,
+    pub links: List<Link>,
     /// All VIPs.
     pub addrs: AddrBook,
     /// HAProxy, if it is configured.
@@ -90,9 +91,9 @@ impl Node {
     /// A node that knows nothing of the kernel yet: feed it the dumps, then `begin`.
     pub fn new(cfg: &Config, now: Time) -> Self {
         let mut node = Node {
-            routers: Vec::new(),
+            routers: List::default(),
             groups: Vec::new(),
-            links: Vec::new(),
+            links: List::default(),
             addrs: AddrBook::default(),
             haproxy: cfg.haproxy.clone().map(|h| Supervisor::new(h, now)),
             checks: Vec::new(),

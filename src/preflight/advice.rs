@@ -5,9 +5,8 @@ use crate::config::schema::is_inline;
 use crate::config::source::Source;
 use crate::config::{Auth, Config};
 use crate::haproxy::config_file;
-use crate::sys::dir;
-use std::fs::{self, File};
-use std::io::Read;
+use crate::sys::{dir, runtime};
+use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -108,7 +107,7 @@ fn haproxy(cfg: &Config, out: &mut String) {
         false => cfg.vrrp.iter().flat_map(|v| v.held()).map(|v| v.addr).collect(),
     };
     let mut bounded = false;
-    for file in h.config.iter().flat_map(|path| files(path)) {
+    for file in files(&h.config) {
         let text = read(&file);
         bounded |= config_file::has_hard_stop_after(&text);
         for (line, dir) in config_file::chroots(&text).filter(|(_, dir)| !Path::new(dir).is_dir()) {
@@ -128,19 +127,24 @@ fn haproxy(cfg: &Config, out: &mut String) {
 
 /// The text of a haproxy.cfg. HAProxy itself complains about a file that cannot be read.
 pub(crate) fn read(file: &Path) -> String {
-    let mut bytes = Vec::new();
     // A pipe would block.
-    if file.is_file() {
-        let _ = File::open(file).and_then(|f| f.take(MAX_SIZE as u64).read_to_end(&mut bytes));
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    let bytes = if file.is_file() { runtime::read(file, MAX_SIZE as u64) } else { Ok(Vec::new()) };
+    String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
 }
 
-/// The file, or the `*.cfg` of the directory.
-pub(crate) fn files(path: &Path) -> Vec<PathBuf> {
-    let Ok(mut all) = dir::files(path, "", ".cfg") else { return vec![path.to_owned()] };
-    all.retain(|p| p.is_file());
-    all.truncate(MAX_FILES);
+/// The files, and of directories their `*.cfg`.
+pub(crate) fn files(config: &[PathBuf]) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for path in config {
+        match dir::files(path, "", ".cfg") {
+            Ok(mut files) => {
+                files.retain(|p| p.is_file());
+                files.truncate(MAX_FILES);
+                all.append(&mut files);
+            }
+            Err(_) => all.push(path.clone()),
+        }
+    }
     all
 }
 

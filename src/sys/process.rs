@@ -281,7 +281,7 @@ pub fn adopt(pid: u32, start_time: u64) -> nix::Result<Process> {
 
 /// When a process started, in clock ticks since boot (field 22 of /proc/PID/stat).
 pub fn start_time(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
+    let stat = super::runtime::read_text(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
     // The name in parentheses may hold any character, so fields are counted from its end.
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }

@@ -12,8 +12,10 @@ const RUN_DIR: &str = "/run/vipd";
 /// Permissions of a directory that is the owner's alone.
 pub const PRIVATE: u32 = 0o700;
 
-/// Longest file that is read, in octets.
+/// Longest file of ours that is read, in octets.
 const MAX_FILE: u64 = 64 * 1024;
+/// How much is read of other files, in octets.
+const MAX_TEXT: u64 = 1 << 20;
 
 /// Keeps inherited descriptors from our children (close_range(2), Linux 5.11).
 pub fn keep_descriptors() {
@@ -66,6 +68,27 @@ pub fn read_file(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     file.take(MAX_FILE).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// The first octets of a file.
+pub fn read(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The text of a file of the system's, its first megabyte.
+///
+/// # Errors
+///
+/// Also if it is not UTF-8.
+pub fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
+    String::from_utf8(read(path, MAX_TEXT)?).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// The name of this host.
+pub fn host_name() -> String {
+    read_text("/proc/sys/kernel/hostname").unwrap_or_default().trim_ascii().to_owned()
 }
 
 /// Why a lock is not available.
@@ -165,7 +188,7 @@ pub fn remove_socket(path: &Path) -> io::Result<()> {
 /// Sets a sysctl (`net/ipv4/ip_nonlocal_bind`) unless it has that value already: /proc/sys may be read-only.
 pub fn sysctl(name: &str, value: &str) -> io::Result<()> {
     let path = Path::new("/proc/sys").join(name);
-    if std::fs::read_to_string(&path)?.trim() == value {
+    if read_text(&path)?.trim_ascii() == value {
         return Ok(());
     }
     OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
@@ -173,6 +196,6 @@ pub fn sysctl(name: &str, value: &str) -> io::Result<()> {
 
 /// Reads a sysctl.
 pub fn read_sysctl(name: &str) -> Option<String> {
-    let value = std::fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
-    Some(value.trim().to_owned())
+    let value = read_text(Path::new("/proc/sys").join(name)).ok()?;
+    Some(value.trim_ascii().to_owned())
 }

@@ -32,7 +32,7 @@ pub struct User {
 impl User {
     /// Looks a name up.
     pub fn find(name: &str) -> Option<Self> {
-        let read = |file| std::fs::read_to_string(file).unwrap_or_default();
+        let read = |file: &str| super::runtime::read_text(file).unwrap_or_default();
         User::parse(name, &read("/etc/passwd"), &read("/etc/group"))
     }
 

@@ -118,7 +118,7 @@ fn mail(out: &mut Out<'_>, defs: &[&Node]) {
     let (host, port) = (server.word(1), server.word(2));
     let value = match port {
         "" => host.to_owned(),
-        _ if host.contains(':') => ["[", host, "]:", port].concat(),
+        _ if host.as_bytes().contains(&b':') => ["[", host, "]:", port].concat(),
         _ => [host, ":", port].concat(),
     };
     out.key("smtp_server", &value);
@@ -139,6 +139,6 @@ fn plain(text: &str) -> Option<&str> {
     let text = text.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or(text, |(one, _)| one);
     let good = |b: u8| b.is_ascii_graphic() && !b",\"()<>;\\".contains(&b);
     let (local, domain) = text.split_once('@')?;
-    let whole = !local.is_empty() && !domain.is_empty() && !domain.contains('@');
+    let whole = !local.is_empty() && !domain.is_empty() && !domain.as_bytes().contains(&b'@');
     Some(text).filter(|t| whole && t.bytes().all(good))
 }

@@ -209,7 +209,7 @@ impl<'o, 'a> Lines<'o, 'a> {
                 }
             };
             let known = self.definitions.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
-            match known.filter(|v| behind.is_empty() || !v.contains('\n')) {
+            match known.filter(|v| behind.is_empty() || !v.as_bytes().contains(&b'\n')) {
                 Some(value) => out.push_str(value.trim_start_matches('\n')),
                 None if tail.starts_with('{') => {
                     out.push('$');

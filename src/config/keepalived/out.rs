@@ -160,7 +160,7 @@ impl<'a> Out<'a> {
 
     /// The absolute path of a program, as PATH has it.
     pub(super) fn program(&self, name: &str) -> Option<String> {
-        (self.program)(name).filter(|_| !name.contains('/'))
+        (self.program)(name).filter(|_| !name.as_bytes().contains(&b'/'))
     }
 
     /// A command as vipd writes it, its program with its path; `None`: told why.
@@ -183,7 +183,7 @@ impl<'a> Out<'a> {
         }
         let program = argv.first_mut()?;
         if !program.starts_with(['/', '<']) {
-            let found = if program.contains('/') { None } else { (self.program)(program) };
+            let found = if program.as_bytes().contains(&b'/') { None } else { (self.program)(program) };
             match found {
                 Some(path) => *program = path,
                 None => {
@@ -202,7 +202,7 @@ impl<'a> Out<'a> {
     pub(super) fn command_key(&mut self, key: &str, d: &Node, argv: &[String]) {
         let mut value = String::new();
         for word in argv {
-            if word.contains('"') || !is_plain(word) {
+            if word.as_bytes().contains(&b'"') || !is_plain(word) {
                 self.dropped(d, "vipd.ini has no quotes within quotes: put the command into a script");
                 return;
             }

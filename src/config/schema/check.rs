@@ -82,7 +82,8 @@ pub fn socket(
     numeric: fn(&mut Reader<'_, '_>, u32, &str) -> Option<IpAddr>,
 ) -> Option<SocketAddr> {
     let bracketed = text.strip_prefix('[').and_then(|rest| split_once(rest, "]:"));
-    let parts = bracketed.or_else(|| text.split_once(':').filter(|(_, port)| !port.contains(':')));
+    let parts =
+        bracketed.or_else(|| text.split_once(':').filter(|(_, port)| !port.as_bytes().contains(&b':')));
     let port = parts.and_then(|(_, port)| super::reader::digits(port));
     let port = port.and_then(|port| u16::try_from(port).ok()).filter(|&port| port != 0);
     let (Some((addr, _)), Some(port)) = (parts, port) else {

@@ -35,7 +35,7 @@ pub struct Place<'a> {
 /// Whether a list is IPv6: its first element says so, even a wrong one. `None` without one.
 pub fn is_ipv6(list: &[(u32, &str)]) -> Option<bool> {
     let (_, first) = list.first()?;
-    Some(words(first).next()?.contains(':'))
+    Some(words(first).next()?.as_bytes().contains(&b':'))
 }
 
 /// The addresses of a list that are right.

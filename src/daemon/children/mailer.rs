@@ -5,14 +5,14 @@ use crate::base::time::Time;
 use crate::notify::mail::{Dialogue, End, Job};
 use crate::notify::outbox::DIALOGUE;
 use crate::report::words;
-use crate::sys::{clock, user};
+use crate::sys::{clock, runtime, user};
 use crate::wire::dns;
 use nix::errno::Errno;
 use nix::sys::socket::{
     self, AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt,
 };
 use nix::sys::time::TimeVal;
-use std::fs::{File, read_to_string};
+use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -124,18 +124,18 @@ fn resolve(name: &str, until: Time) -> Vec<IpAddr> {
     if let Ok(addr) = name.parse() {
         return vec![addr];
     }
-    let hosts = read_to_string("/etc/hosts").unwrap_or_default();
+    let hosts = runtime::read_text("/etc/hosts").unwrap_or_default();
     let found = in_hosts(&hosts, name);
     if !found.is_empty() {
         return found;
     }
-    let conf = read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let conf = runtime::read_text("/etc/resolv.conf").unwrap_or_default();
     let (mut servers, mut names) = resolvers(&conf, name);
     if servers.is_empty() {
         servers.push(IpAddr::from([127, 0, 0, 1]));
     }
     // A name with a dot is most likely complete, so it is tried before the search domains.
-    names.insert(if name.contains('.') { 0 } else { names.len() }, name.to_owned());
+    names.insert(if name.as_bytes().contains(&b'.') { 0 } else { names.len() }, name.to_owned());
     'names: for name in names {
         for _ in 0..DNS_ATTEMPTS {
             for server in &servers {

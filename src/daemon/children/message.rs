@@ -45,7 +45,7 @@ impl Sender {
             port: cfg.port,
             timeout: cfg.connect_timeout,
             // Many servers refuse a name that is not fully qualified.
-            helo: if self.host.contains('.') { self.host.clone() } else { String::new() },
+            helo: if self.host.as_bytes().contains(&b'.') { self.host.clone() } else { String::new() },
             from: cfg.from.clone().unwrap_or_else(|| format!("vipd@{host}")),
             to: cfg.to.clone(),
             message: String::new(),

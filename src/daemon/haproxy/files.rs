@@ -25,8 +25,8 @@ pub(crate) fn mark(config: &[PathBuf]) -> u64 {
 /// complain of.
 pub(crate) fn have_listener(config: &[PathBuf]) -> bool {
     config.iter().any(|path| std::fs::metadata(path).is_err())
-        || config.iter().flat_map(|path| advice::files(path)).any(|file| {
-            let text = advice::read(&file);
+        || advice::files(config).iter().any(|file| {
+            let text = advice::read(file);
             config_file::has_listener(&text) || text.len() >= advice::MAX_SIZE
         })
 }

@@ -8,12 +8,15 @@
 use crate::base::exit::Exit;
 use crate::daemon::state_files;
 use crate::sys::process::{self, Process};
-use crate::sys::runtime;
+use crate::sys::{dir, runtime};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getpgid};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+
+/// How much is read of a command line, in octets.
+const MAX_COMMAND: u64 = 1 << 20;
 
 /// The table.
 #[derive(Debug)]
@@ -50,14 +53,14 @@ impl Processes {
 
     /// Those of an earlier vipd that still run, in the order of their starts. `is_ours`: whether a command
     /// line, as /proc has it, is one of a start that was never named.
-    pub(super) fn recall(&mut self, is_ours: impl Fn(&[u8]) -> bool) -> &[Ours] {
+    pub(super) fn recall(&mut self, is_ours: &dyn Fn(&[u8]) -> bool) -> &[Ours] {
         let text = state_files::remembered(&self.file).unwrap_or_default();
         for line in text.lines() {
             let mut words = line.split_ascii_whitespace();
             let mut word = || words.next().unwrap_or_default();
             let (pid, start) = (word().parse().unwrap_or(0), word().parse().unwrap_or(0));
             let (fingerprint, mark) = (word().to_owned(), u64::from_str_radix(word(), 16).unwrap_or(0));
-            let pids = if pid == 0 { unnamed(&is_ours) } else { vec![(pid, start)] };
+            let pids = if pid == 0 { unnamed(is_ours) } else { vec![(pid, start)] };
             for (pid, start_time) in pids {
                 if self.all.iter().all(|o| o.pid() != pid)
                     && let Ok(process) = process::adopt(pid, start_time)
@@ -155,17 +158,18 @@ fn has_exited(p: &Process) -> bool {
 
 /// Processes with such a command line, each of which leads a process group as vipd's children do, and their
 /// start times.
-fn unnamed(is_ours: &impl Fn(&[u8]) -> bool) -> Vec<(u32, u64)> {
-    let Ok(dir) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let pids = dir.flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter_map(|pid| {
-        let raw = Pid::from_raw(i32::try_from(pid).ok()?);
-        let line = std::fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline")).ok()?;
-        let leads = getpgid(Some(raw)) == Ok(raw);
-        (leads && is_ours(&line)).then_some(())?;
-        Some((pid, process::start_time(pid)?))
-    })
-    .collect()
+fn unnamed(is_ours: &dyn Fn(&[u8]) -> bool) -> Vec<(u32, u64)> {
+    let mut found = Vec::new();
+    for dir in dir::files(Path::new("/proc"), "", "").unwrap_or_default() {
+        let pid = dir.file_name().and_then(|name| name.to_str()?.parse().ok());
+        let Some(pid) = pid.filter(|pid: &i32| *pid > 0).map(Pid::from_raw) else { continue };
+        let is_one = getpgid(Some(pid)) == Ok(pid)
+            && runtime::read(dir.join("cmdline"), MAX_COMMAND).is_ok_and(|line| is_ours(&line));
+        if let (true, Some(start_time)) = (is_one, process::start_time(process::raw(pid))) {
+            found.push((process::raw(pid), start_time));
+        }
+    }
+    found
 }
 
 /// Whether a process is in the network and mount namespaces of this one. Who may not look is not told.
@@ -226,7 +230,7 @@ mod tests {
         end(gone);
         let mut after = Processes::new(file.clone());
         let all: Vec<_> =
-            after.recall(|_| true).iter().map(|o| (o.pid(), o.fingerprint.clone(), o.mark)).collect();
+            after.recall(&|_| true).iter().map(|o| (o.pid(), o.fingerprint.clone(), o.mark)).collect();
         assert_eq!(all, [(old, "f1".to_owned(), 7), (new.id(), "f3".to_owned(), 9)]);
         assert_eq!(after.exited(old), None, "it runs");
         assert_eq!(after.fds().count(), 1);
@@ -252,7 +256,7 @@ mod tests {
         let child = sleeper(&name);
         let mut after = Processes::new(file.clone());
         let is_ours = |line: &[u8]| line.starts_with(name.as_bytes());
-        let all: Vec<_> = after.recall(is_ours).iter().map(|o| (o.pid(), o.fingerprint.clone())).collect();
+        let all: Vec<_> = after.recall(&is_ours).iter().map(|o| (o.pid(), o.fingerprint.clone())).collect();
         assert_eq!(all, [(child.id(), "f1".to_owned())]);
         assert!(is_in_our_namespaces(child.id()));
         end(child);

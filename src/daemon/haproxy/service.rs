@@ -110,7 +110,7 @@ impl Service {
                     .any(|path| arg.strip_prefix(*path).is_some_and(|r| r.is_empty() || r[0] == b','))
             })
         };
-        let all = self.processes.recall(is_ours);
+        let all = self.processes.recall(&is_ours);
         let ours = fingerprint(&self.command.run);
         let adopted = match &ready {
             Some((pid, _)) => all.iter().find(|o| o.pid() == *pid),
@@ -271,14 +271,15 @@ impl Service {
     }
 
     /// The descriptors to wait on, all for reading.
-    pub(crate) fn fds(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Source)> {
-        let probe = self.prober.fd().map(|(fd, n)| (fd, Source::Probe(n)));
-        let listeners = self.listeners.iter().flat_map(Listeners::fds);
-        probe
-            .into_iter()
-            .chain(self.processes.fds().map(|(fd, pid)| (fd, Source::Pidfd(pid))))
-            .chain(listeners.map(|(fd, n)| (fd, Source::Listeners(n))))
-            .chain(self.output.fds().map(|(fd, n)| (fd, Source::Pipe(n))))
+    pub(crate) fn fds(&self) -> Vec<(BorrowedFd<'_>, Source)> {
+        let mut all = Vec::new();
+        all.extend(self.prober.fd().map(|(fd, n)| (fd, Source::Probe(n))));
+        all.extend(self.processes.fds().map(|(fd, pid)| (fd, Source::Pidfd(pid))));
+        if let Ok(listeners) = &self.listeners {
+            all.extend(listeners.fds().map(|(fd, n)| (fd, Source::Listeners(n))));
+        }
+        all.extend(self.output.fds().map(|(fd, n)| (fd, Source::Pipe(n))));
+        all
     }
 
     /// Reads what has come for question `number`.

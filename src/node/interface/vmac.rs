@@ -384,7 +384,7 @@ impl Node {
 
     /// Everything that the kernel has is to be read anew.
     pub(crate) fn reread(&mut self) {
-        if !self.effects.contains(&Effect::Reread) {
+        if !self.effects.iter().any(|e| matches!(e, Effect::Reread)) {
             self.push(Effect::Reread);
         }
     }

@@ -178,7 +178,7 @@ impl Node {
 
     /// Something that the tables are made of has changed.
     pub(crate) fn refence(&mut self) {
-        let queued = self.effects.contains(&Effect::Fence(Op::Replace));
+        let queued = self.effects.iter().any(|e| matches!(e, Effect::Fence(Op::Replace)));
         if self.addrs.tick().is_some() && self.life != Life::Starting && !queued {
             self.push(Effect::Fence(Op::Replace));
         }
