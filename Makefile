@@ -26,8 +26,7 @@ SECONDS ?= 10
 FUZZ ?= 0
 # seeds of the simulator in the soak; `make test` plays 20,000
 SEEDS ?= 1000000
-# `make oci`: a static HAProxy of yours, a bundle of CA certificates
-export HAPROXY CA
+# `make oci HAPROXY=PATH CA=PATH`: a static HAProxy of yours, a bundle of CA certificates (make exports them)
 # What packages and images take for the time of their files.
 ifndef SOURCE_DATE_EPOCH
 SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.toml)

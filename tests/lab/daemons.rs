@@ -329,14 +329,19 @@ impl Deref for Daemon {
     }
 }
 
+/// What the environment names; empty is as if it were not set.
+fn named(variable: &str, otherwise: &str) -> String {
+    std::env::var(variable).ok().filter(|name| !name.is_empty()).unwrap_or_else(|| otherwise.to_owned())
+}
+
 /// The keepalived to use: `$KEEPALIVED`, or the one on the path.
 pub fn keepalived_path() -> String {
-    std::env::var("KEEPALIVED").unwrap_or_else(|_| "keepalived".to_owned())
+    named("KEEPALIVED", "keepalived")
 }
 
 /// The HAProxy to use: `$HAPROXY`, or Debian's.
 pub fn haproxy_path() -> String {
-    std::env::var("HAPROXY").unwrap_or_else(|_| "/usr/sbin/haproxy".to_owned())
+    named("HAPROXY", "/usr/sbin/haproxy")
 }
 
 /// Writes `haproxy.cfg` of a node: on `bind` (`VIP:PORT`, `:PORT`, or several with commas) it answers with
