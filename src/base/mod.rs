@@ -4,7 +4,6 @@
 pub mod backoff;
 pub mod exit;
 pub mod hash;
-pub mod list;
 pub mod secret;
 pub mod text;
 pub mod throttle;

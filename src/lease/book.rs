@@ -6,7 +6,6 @@ use super::kernel::{IFA_F_SECONDARY, Seen, is_usable};
 use super::operations::Renewals;
 use super::{EARLY, HANDOVER_LEASE, TAG};
 use crate::base::backoff::Backoff;
-use crate::base::list::List;
 use crate::base::time::Time;
 use crate::wire::rtnl;
 use std::net::IpAddr;
@@ -16,8 +15,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub struct AddrBook {
     /// Every VIP of every virtual router.
-    pub entries: List<Entry>,
-    pub(super) leasing: List<Leasing>,
+    pub entries: Vec<Entry>,
+    pub(super) leasing: Vec<Leasing>,
     /// The interface that each link is, while it exists.
     links: Vec<Option<u32>>,
     /// Every address of the host.

@@ -33,7 +33,6 @@ pub use router::state::{Router, Target};
 pub use service::tracking::{Tracked, Tracking};
 pub use turn::{Clocks, SETTLE, Step, TURN};
 
-use crate::base::list::List;
 use crate::base::time::{Time, earlier};
 use crate::check::Check;
 use crate::config::{self, Config};
@@ -52,11 +51,11 @@ use stop::Life;
 #[derive(Clone, Debug)]
 pub struct Node {
     /// All virtual routers, in the order of the file.
-    pub routers: List<Router>,
+    pub routers: Vec<Router>,
     /// All sync groups, in the order of the file.
     pub groups: Vec<Group>,
     /// All interfaces in use.
-    pub links: List<Link>,
+    pub links: Vec<Link>,
     /// All VIPs.
     pub addrs: AddrBook,
     /// HAProxy, if it is configured.
@@ -91,9 +90,9 @@ impl Node {
     /// A node that knows nothing of the kernel yet: feed it the dumps, then `begin`.
     pub fn new(cfg: &Config, now: Time) -> Self {
         let mut node = Node {
-            routers: List::default(),
+            routers: Vec::new(),
             groups: Vec::new(),
-            links: List::default(),
+            links: Vec::new(),
             addrs: AddrBook::default(),
             haproxy: cfg.haproxy.clone().map(|h| Supervisor::new(h, now)),
             checks: Vec::new(),
@@ -139,12 +138,12 @@ impl Node {
     /// The next thing that happened, to be told when everything that is urgent is done: the old master's
     /// clients wait for the new one's announcement, not for its log.
     pub fn next_event(&mut self) -> Option<Event> {
-        next(&mut self.events)
+        self.events.pop_front()
     }
 
     /// The next effect to carry out.
     pub fn next_effect(&mut self) -> Option<Effect> {
-        next(&mut self.effects)
+        self.effects.pop_front()
     }
 
     fn push(&mut self, e: Effect) {
@@ -245,16 +244,6 @@ impl Node {
     pub fn may_spawn(&self) -> bool {
         self.haproxy.as_ref().is_some_and(Supervisor::may_spawn)
     }
-}
-
-/// The first of a queue. The room that a start or a takeover of many virtual routers took is given back: what
-/// is left is enough for one advert of each.
-fn next<T>(queue: &mut VecDeque<T>) -> Option<T> {
-    let first = queue.pop_front();
-    if first.is_none() && queue.capacity() > 512 {
-        *queue = VecDeque::new();
-    }
-    first
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ impl Node {
     /// was.
     fn match_instances(&mut self, new: &Config, now: Time) -> Vec<Option<usize>> {
         let mut old: Vec<(usize, Router)> =
-            std::mem::take(&mut *self.routers).into_iter().enumerate().collect();
+            std::mem::take(&mut self.routers).into_iter().enumerate().collect();
         let mut from = Vec::new();
         for v in &new.vrrp {
             let same = old.iter().position(|(_, i)| !i.retired && diff::is_same_router(&i.cfg, v));

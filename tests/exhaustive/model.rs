@@ -55,7 +55,7 @@ impl Rule {
         ("term-too-long", Rule::TermTooLong, "outlasts"),
         ("rest-too-long", Rule::RestTooLong, "outlasts"),
         ("remembers-too-much", Rule::RemembersTooMuch, "outlasts"),
-        ("impatient", Rule::Impatient, "although"),
+        ("impatient", Rule::Impatient, "still answers"),
         ("timers-first", Rule::TimersFirst, "although"),
         ("meek", Rule::Meek, "at rest"),
         ("deaf", Rule::Deaf, "at rest"),

@@ -70,9 +70,14 @@ fn is_for_vipd_alone(w: &World) -> Result<()> {
     // Neither has one that is started because the other has died, nor does it get a nice value.
     let renice = ["-n", "-10", "-p"];
     w.one.output(std::process::Command::new("renice").args(renice).arg(one.pid().to_string()))?;
+    let gone = w.one.pids("haproxy");
     let dead = w.one.haproxy_master();
     dead.map(|pid| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL));
-    while w.one.haproxy_workers().is_empty() || w.one.haproxy_master() == dead {
+    let all_are_new = || {
+        let pids = w.one.pids("haproxy");
+        pids.len() >= 2 && pids.iter().all(|pid| !gone.contains(pid))
+    };
+    while !all_are_new() {
         ensure!(Instant::now() < deadline + secs(10), "HAProxy did not come back");
         client.wait_answer(secs(8))?;
     }
