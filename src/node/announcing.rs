@@ -2,6 +2,7 @@
 
 use super::{Effect, Memory, Node};
 use crate::base::time::Time;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Frames announced in one millisecond at the most: a burst beyond a receiver's buffer is lost as a whole.
@@ -10,7 +11,7 @@ const FRAMES_PER_MS: usize = 50;
 /// The VIPs that wait to be announced.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Announcing {
-    queue: Vec<usize>,
+    queue: VecDeque<usize>,
     /// When the next ones go out.
     pub(super) at: Option<Time>,
 }
@@ -18,7 +19,7 @@ pub(super) struct Announcing {
 impl Announcing {
     pub(super) fn push(&mut self, entry: usize, now: Time) {
         if !self.queue.contains(&entry) {
-            self.queue.push(entry);
+            self.queue.push_back(entry);
             self.at.get_or_insert(now);
         }
     }
@@ -28,8 +29,7 @@ impl Announcing {
         if self.at.is_none_or(|t| now < t) {
             return Vec::new();
         }
-        let rest = self.queue.split_off(self.queue.len().min(FRAMES_PER_MS));
-        let due = std::mem::replace(&mut self.queue, rest);
+        let due: Vec<usize> = self.queue.drain(..self.queue.len().min(FRAMES_PER_MS)).collect();
         self.at = (!self.queue.is_empty()).then(|| now + Duration::from_millis(1));
         due
     }

@@ -5,6 +5,7 @@ use crate::node::Node;
 use crate::report::words;
 use crate::vrrp::faults::Faults;
 use crate::vrrp::machine::{Kind, Why};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How many transitions of a virtual router are kept, and how many `vipd status` shows.
@@ -13,8 +14,7 @@ pub const KEPT: usize = 8;
 /// The transitions of all virtual routers, by name.
 #[derive(Debug, Default)]
 pub struct History {
-    /// The oldest first.
-    all: Vec<(String, Transition)>,
+    routers: Vec<(String, VecDeque<Transition>)>,
 }
 
 /// One transition.
@@ -50,19 +50,25 @@ impl History {
             _ => return,
         };
         let Some(name) = node.routers.get(router).map(|r| r.cfg.name.as_str()) else { return };
-        let mut older = self.all.iter().filter(|(n, _)| n == name).count();
-        self.all.retain(|(n, _)| {
-            let drop = n == name && older >= KEPT;
-            older -= usize::from(drop);
-            !drop && node.routers.iter().any(|r| r.cfg.name == *n)
+        let at = self.routers.iter().position(|(n, _)| n == name).unwrap_or_else(|| {
+            self.routers.retain(|(n, _)| node.routers.iter().any(|r| r.cfg.name == *n));
+            self.routers.push((name.to_owned(), VecDeque::new()));
+            self.routers.len() - 1
         });
-        self.all.push((name.to_owned(), Transition { at: wall, kind, why, faults }));
+        let Some((_, all)) = self.routers.get_mut(at) else { return };
+        if all.len() >= KEPT {
+            all.pop_front();
+        }
+        all.push_back(Transition { at: wall, kind, why, faults });
     }
 
     /// The last transitions of the routers that `wanted` names, the oldest first.
-    pub fn last(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<&(String, Transition)> {
-        let mut all: Vec<_> = self.all.iter().filter(|(name, _)| wanted(name)).collect();
-        all.split_off(all.len().saturating_sub(KEPT))
+    pub fn last(&self, wanted: impl Fn(&str) -> bool) -> Vec<(&str, Transition)> {
+        let named = self.routers.iter().filter(|(name, _)| wanted(name));
+        let mut all: Vec<_> = named.flat_map(|(name, all)| all.iter().map(|t| (name.as_str(), *t))).collect();
+        all.sort_by_key(|(_, t)| t.at);
+        all.drain(..all.len().saturating_sub(KEPT));
+        all
     }
 }
 
@@ -88,18 +94,18 @@ mod tests {
             history.note(&a, &event, Duration::from_secs(s));
         }
         history.note(&a, &Event::PriorityZero { router: 0 }, Duration::from_secs(20));
-        let all = history.last(&|_| true);
+        let all = history.last(|_| true);
         let times: Vec<u64> = all.iter().map(|(_, t)| t.at.as_secs()).collect();
         assert_eq!(times, [12, 13, 14, 15, 16, 17, 18, 19]);
         assert_eq!(all[0].1.text(), "MASTER (no advert from the master)");
         // What is no longer configured is forgotten.
         let fault = Event::Fault { router: 0, faults: Faults::LINK_DOWN };
         history.note(&b, &fault, Duration::from_secs(21));
-        let all = history.last(&|_| true);
+        let all = history.last(|_| true);
         assert_eq!(
-            all.iter().map(|(n, t)| (n.as_str(), t.text())).collect::<Vec<_>>(),
+            all.iter().map(|(n, t)| (*n, t.text())).collect::<Vec<_>>(),
             [("B", "FAULT: interface is down".into())]
         );
-        assert!(history.last(&|name| name == "A").is_empty());
+        assert!(history.last(|name| name == "A").is_empty());
     }
 }

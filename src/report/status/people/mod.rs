@@ -90,7 +90,7 @@ impl Page<'_> {
     fn transitions(&mut self, scope: &[usize]) {
         let Some(history) = self.c.history else { return };
         let name = |i: &usize| self.node.routers.get(*i).map(|r| r.cfg.name.as_str());
-        let all = history.last(&|wanted| scope.iter().any(|i| name(i) == Some(wanted)));
+        let all = history.last(|wanted| scope.iter().any(|i| name(i) == Some(wanted)));
         if !all.is_empty() {
             self.s.push_str("\nTransitions (UTC)\n");
         }
