@@ -116,7 +116,20 @@ build() {
     "$cargo" build --release --locked ${SMALL:+--no-default-features} --bin vipd --target-dir target/static --target "$t" \
         --config "target.$t.linker='$cc'" \
         --config "target.$t.rustflags=[${small-}'-Ctarget-feature=+crt-static','-Cforce-unwind-tables=no','-Lnative=$lib',
-            $link$pack$time]" "$@"
+            $link$lld$pack$time]" "$@"
+}
+
+# LLVM's linker, which rustup brings along: it keeps functions that are alike once, and leaves no page empty
+# before what becomes read-only: 5 KB.
+lld=
+find_lld() {
+    for with in "-B$sysroot/lib/rustlib/$host/bin/gcc-ld" -fuse-ld=lld; do
+        if echo 'int main(void) { return 0; }' |
+            $cc "$with" -fuse-ld=lld -Wl,--icf=all,-e,main -nostdlib -xc - -o "$lib/lld" 2>/dev/null; then
+            lld="'-Clink-arg=$with','-Clink-arg=-fuse-ld=lld','-Clink-arg=-Wl,--icf=all',"
+            return
+        fi
+    done
 }
 
 knows() { echo | RUSTC_BOOTSTRAP=1 "${rustc:-rustc}" "$@" --print cfg >/dev/null 2>&1; }
@@ -137,6 +150,8 @@ build_small() {
     shape="$shape -enable-machine-outliner=always -enable-pre=false -enable-load-pre=false"
     shape="$shape -tail-merge-size=2 -tail-merge-threshold=2000 -inline-instr-cost=4"
     if knows "-Cllvm-args=$shape"; then small="$small'-Cllvm-args=$shape',"; fi
+    # Not where the linker is another one already.
+    case $route in rustup | debian | alpine) [ "$cc" = rust-lld ] || find_lld ;; esac
     RUSTC_BOOTSTRAP=1 build --config 'unstable.build-std=["std","panic_abort"]' \
         --config 'unstable.build-std-features=["optimize_for_size"]'
 }
