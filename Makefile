@@ -41,14 +41,20 @@ with_vipd = VIPD='$(CURDIR)/target/vipd'
 scripts = .ci/run .build/*.sh tests/*.sh tests/fuzz/*.sh init/vipd.procd init/runit/* init/s6/run init/s6/finish init/s6/data/check $(addprefix rootfs/,init etc/init.d/rcS usr/sbin/config usr/share/udhcpc/default.script)
 version = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: all size help deps check test demo bench soak fuzz install uninstall oci container-test dist deb clean
+.PHONY: all init-test deb-test size help deps check test demo bench soak fuzz install uninstall oci container-test dist deb clean
 # `deps` and `all` may both run apt-get; cargo uses all cores anyway.
 .NOTPARALLEL:
 
 all: ## build target/vipd, static, and prove it: 1 to 2 min from nothing (std included), 0.3 s if up to date
 	@.build/static.sh
 
-size: ## what takes how much of target/vipd, room by room: 1 to 2 min
+init-test: deps all ## vipd under runit, s6 and a stand-in for procd: start, kill, hang, reload, stop: 1 min
+	tests/init.sh
+
+deb-test: deb ## install, upgrade, remove and purge the Debian package in an overlay: 10 s after the build
+	tests/deb.sh
+
+size: ## what takes how much of target/vipd, room by room: 2.5 min
 	@.build/size.sh
 
 help: ## this list: at once
