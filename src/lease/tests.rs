@@ -98,21 +98,11 @@ fn a_lease_that_may_have_ended_is_not_handed_over() {
 /// and the first is not brought back.
 #[test]
 fn an_address_that_has_ended_is_not_handed_over_with_another() {
-    let text = "[vrrp V]\ninterface = eth0\nvirtual_router_id = 1\n\
-                virtual_ipaddress = 192.0.2.1/24, 192.0.2.2/24\n";
-    let (cfg, _) = schema::parse(text).unwrap_or_else(|e| panic!("{e:?}"));
-    let mut book = AddrBook::default();
-    book.link_is(0, Some(2));
-    book.add_router(&cfg.vrrp[0], 0);
-    book.acquire(0);
-    let start = Time::ZERO + Duration::from_secs(1);
-    book.advert_sent(0, start);
-    let (mut ops, mut out) = (Vec::new(), Vec::new());
-    book.flush(start, &mut ops, &mut out);
-    let done: Vec<(Op, i32)> = ops.drain(..).map(|op| (op, 0)).collect();
-    book.done(start, start, &done, &mut out);
+    let (mut book, start) = master_of(2);
+    carry_out(&mut book, start);
     book.hand_over(0, start);
     let mut renewed = Vec::new();
+    let (mut ops, mut out) = (Vec::new(), Vec::new());
     for tick in 0..12 {
         let now = start + Duration::from_millis(300) * tick;
         book.flush(now, &mut ops, &mut out);

@@ -62,7 +62,7 @@ impl Node {
         let (since, bound) = match self.addrs.last_advert(i) {
             Some(last) => (last, router.machine.min_down_interval()),
             // The first advert of a new master: another backup may have been quicker.
-            None => (decided, (router.cfg.advert_int / 4).max(SLOW_TURN)),
+            None => (decided, self.at_once(i)),
         };
         if lost || now.since(since) >= bound {
             self.stalled(i, now, since);

@@ -4,8 +4,6 @@ use super::figures::KINDS;
 use super::lab::*;
 use super::{SERVICE, VIP, VRID};
 use std::net::Ipv4Addr;
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Between two requests of the client.
@@ -85,7 +83,9 @@ impl Pair {
         let node = self.node();
         self.one = match self.kind {
             Kind::Vipd => daemon(self.kind, &node, 100, self.advert_int, &mut Vec::new())?,
-            Kind::Keepalived => Daemon::Keepalived(keepalived(&node, 100, self.advert_int)?),
+            Kind::Keepalived => {
+                Daemon::Keepalived(Keepalived::tracking(&node, vec![router(100, self.advert_int)])?)
+            }
         };
         Ok(())
     }
@@ -113,34 +113,10 @@ fn daemon(kind: Kind, node: &Node, priority: u8, advert_int: &str, around: &mut 
             Ok(Daemon::Vipd(Vipd::run(node, Some(&cfg), &[router])?))
         }
         Kind::Keepalived => {
-            around.push(supervisor(node, &cfg)?);
-            Ok(Daemon::Keepalived(keepalived(node, priority, advert_int)?))
+            around.push(Haproxy::supervised(node, &cfg)?);
+            Ok(Daemon::Keepalived(Keepalived::tracking(node, vec![router(priority, advert_int)])?))
         }
     }
-}
-
-/// With the usual script, but by the process id: all nodes share one table of processes.
-fn keepalived(node: &Node, priority: u8, advert_int: &str) -> Result<Keepalived> {
-    let dir = node.dir().display();
-    let check = node.write("check", &format!("#!/bin/sh\nkill -0 \"$(cat {dir}/haproxy.pid)\"\n"))?;
-    std::fs::set_permissions(&check, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    let script = format!(
-        "vrrp_script haproxy {{\n script {}\n interval 1\n timeout 1\n fall 2\n rise 1\n user root\n}}\n",
-        check.display()
-    );
-    let router = router(priority, advert_int).with("track_script {\n haproxy\n }");
-    let conf = Keepalived::conf(node, &[router]);
-    Keepalived::start(node, &conf.replacen("}\n", &format!(" script_user root\n}}\n{script}"), 1))
-}
-
-/// Starts HAProxy again 0.1 s after its end, as systemd does with `Restart=always`.
-fn supervisor(node: &Node, cfg: &Path) -> Result<Proc> {
-    node.sysctl("net.ipv4.ip_nonlocal_bind", "1")?;
-    let (cfg, dir, haproxy) = (cfg.display(), node.dir().display(), haproxy_path());
-    let mut cmd = Command::new("sh");
-    let each = format!("{haproxy} -W -p {dir}/haproxy.pid -S {dir}/haproxy-master.sock,mode,600 -f {cfg}");
-    cmd.args(["-c", &format!("while :; do {each}; sleep 0.1; done")]);
-    Proc::start(node, "supervisor", cmd)
 }
 
 /// Who held, who answered and what the client saw between two moments.

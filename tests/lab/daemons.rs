@@ -274,6 +274,22 @@ impl Keepalived {
         Ok(Keepalived(Proc::start(node, "keepalived", cmd)?))
     }
 
+    /// With a `track_script` that looks for HAProxy once a second, as is usual, but by the process id in
+    /// `haproxy.pid` ([`Haproxy::supervised`]): all nodes share one table of processes.
+    pub fn tracking(node: &Node, routers: Vec<Router>) -> Result<Keepalived> {
+        let pid = node.dir().join("haproxy.pid");
+        let check = node.write("check", &format!("#!/bin/sh\nkill -0 \"$(cat {})\"\n", pid.display()))?;
+        std::fs::set_permissions(&check, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        let script = format!(
+            "vrrp_script haproxy {{\n script {}\n interval 1\n timeout 1\n fall 2\n rise 1\n user root\n}}\n",
+            check.display()
+        );
+        let tracked: Vec<Router> =
+            routers.into_iter().map(|r| r.with("track_script {\n haproxy\n }")).collect();
+        let conf = Keepalived::conf(node, &tracked);
+        Keepalived::start(node, &conf.replacen("}\n", &format!(" script_user root\n}}\n{script}"), 1))
+    }
+
     /// The process alone.
     pub fn into_proc(self) -> Proc {
         self.0
@@ -370,6 +386,19 @@ impl Haproxy {
         let socket = format!("{}/haproxy-master.sock,mode,600", node.dir().display());
         cmd.args(["-W", "-S", &socket, "-f"]).arg(cfg);
         Ok(Haproxy(Proc::start(node, "haproxy", cmd)?))
+    }
+}
+
+impl Haproxy {
+    /// A shell that starts HAProxy again 0.1 s after its end, as systemd does with `Restart=always`.
+    pub fn supervised(node: &Node, cfg: &Path) -> Result<Proc> {
+        node.sysctl("net.ipv4.ip_nonlocal_bind", "1")?;
+        let (cfg, dir, haproxy) = (cfg.display(), node.dir().display(), haproxy_path());
+        let each =
+            format!("{haproxy} -W -p {dir}/haproxy.pid -S {dir}/haproxy-master.sock,mode,600 -f {cfg}");
+        let mut cmd = Command::new("sh");
+        cmd.args(["-c", &format!("while :; do {each}; sleep 0.1; done")]);
+        Proc::start(node, "supervisor", cmd)
     }
 }
 

@@ -10,7 +10,6 @@ use nix::unistd::Pid;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
@@ -302,7 +301,7 @@ impl Cell {
             node.sysctl("net.ipv4.ip_nonlocal_bind", "1")?;
             node.sysctl("net.ipv6.ip_nonlocal_bind", "1")?;
             if kind == Kind::Keepalived && node.name().starts_with("node") {
-                haproxys.push(supervised_haproxy(&node)?);
+                haproxys.push(Haproxy::supervised(&node, &cfg(&node)?)?);
             }
         }
         let one = daemon(kind, advert_int, &lan.node("node1"), [100, 150, 200], lines[0])?;
@@ -538,33 +537,10 @@ fn daemon(kind: Kind, advert_int: &str, node: &Node, priorities: [u8; 3], lines:
     let routers: Vec<Router> = routers.collect();
     match kind {
         Kind::Vipd => Ok(Daemon::Vipd(Vipd::run(node, Some(&cfg(node)?), &routers)?)),
-        Kind::Keepalived => {
-            // The usual script, but by the process id: all nodes share one table of processes.
-            let pid = node.dir().join("haproxy.pid");
-            let check = node.write("check", &format!("#!/bin/sh\nkill -0 \"$(cat {})\"\n", pid.display()))?;
-            std::fs::set_permissions(&check, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-            let script = format!(
-                "vrrp_script haproxy {{\n script {}\n interval 1\n timeout 1\n fall 2\n rise 1\n user root\n}}\n",
-                check.display()
-            );
-            let tracked: Vec<Router> =
-                routers.into_iter().map(|r| r.with("track_script {\n haproxy\n }")).collect();
-            let conf = Keepalived::conf(node, &tracked);
-            let conf = conf.replacen("}\n", &format!(" script_user root\n}}\n{script}"), 1);
-            Ok(Daemon::Keepalived(Keepalived::start(node, &conf)?))
-        }
+        Kind::Keepalived => Ok(Daemon::Keepalived(Keepalived::tracking(node, routers)?)),
     }
 }
 
 fn cfg(node: &Node) -> Result<PathBuf> {
     haproxy_cfg(node, &SERVICES.join(","))
-}
-
-/// As beside keepalived: started again after 0.1 s, as systemd does (`Restart=always`).
-fn supervised_haproxy(node: &Node) -> Result<Proc> {
-    let (cfg, pid) = (cfg(node)?, node.dir().join("haproxy.pid"));
-    let (cfg, pid) = (cfg.display(), pid.display());
-    let mut cmd = Command::new("sh");
-    cmd.args(["-c", &format!("while :; do {} -W -p {pid} -f {cfg}; sleep 0.1; done", haproxy_path())]);
-    Proc::start(node, "supervisor", cmd)
 }

@@ -9,7 +9,6 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 const VIP: &str = "192.168.30.230";
@@ -223,22 +222,8 @@ pub(super) fn script(count: usize) -> Result<()> {
 fn script_of(p: &mut Pair, count: usize) -> Result<()> {
     let mut running = Vec::new();
     for (node, priority) in [(&p.one, 100), (&p.two, 99)] {
-        node.sysctl("net.ipv4.ip_nonlocal_bind", "1")?;
-        let (cfg, pid) = (haproxy_cfg(node, SERVICE)?, node.dir().join("haproxy.pid"));
-        let (cfg, pid) = (cfg.display(), pid.display());
-        let mut cmd = Command::new("sh");
-        cmd.args(["-c", &format!("while :; do {} -W -p {pid} -f {cfg}; sleep 0.1; done", haproxy_path())]);
-        running.push(Proc::start(node, "supervisor", cmd)?);
-        let check = format!("#!/bin/sh\nkill -0 \"$(cat {pid})\"\n");
-        let check = node.write("check", &check)?;
-        std::fs::set_permissions(&check, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-        let script = format!(
-            "vrrp_script haproxy {{\n script {}\n interval 1\n timeout 1\n fall 2\n rise 1\n user root\n}}\n",
-            check.display()
-        );
-        let conf = Keepalived::conf(node, &[router(priority).with("track_script {\n haproxy\n }")]);
-        let conf = conf.replacen("}\n", &format!(" script_user root\n}}\n{script}"), 1);
-        let daemon = Keepalived::start(node, &conf)?;
+        running.push(Haproxy::supervised(node, &haproxy_cfg(node, SERVICE)?)?);
+        let daemon = Keepalived::tracking(node, vec![router(priority)])?;
         if priority == 100 {
             p.watcher.wait_holder(VIP, "node1", secs(8))?;
         }

@@ -192,7 +192,7 @@ impl Node {
     }
 
     /// What one turn may take at the most, from the decision to the advert.
-    fn at_once(&self, i: usize) -> Duration {
+    pub(crate) fn at_once(&self, i: usize) -> Duration {
         (self.routers[i].cfg.advert_int / 4).max(SLOW_TURN)
     }
 
