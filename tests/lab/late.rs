@@ -113,6 +113,11 @@ pub fn standstill(nodes: &[Node], from: Instant, to: Instant) -> Duration {
     machine.slept(from, to, Jitter::worst).max(waited).max(machine.longest_hold(from, to))
 }
 
+/// The longest time for which others held the kernel's lock of interfaces and addresses between two moments.
+pub fn rtnl_held(from: Instant, to: Instant) -> Duration {
+    MACHINE.get().map_or(Duration::ZERO, |machine| machine.longest_hold(from, to))
+}
+
 /// How long a wait for an event that began then may go on longer than it says: all that any sleeper was late
 /// by, and all holds of rtnl.
 pub(super) fn patience(from: Instant, to: Instant) -> Duration {

@@ -57,7 +57,7 @@ pub use flood::{Flood, Target, bad_frames};
 pub use host::Host;
 pub use isolate::{Isolation, isolate};
 pub use lan::{Lan, Node, bury_later};
-pub use late::{Jitter, bound, daemons_late, late, measure, standstill, words as lateness};
+pub use late::{Jitter, bound, daemons_late, late, measure, rtnl_held, standstill, words as lateness};
 pub use load::{Burn, Scheduling, Timers};
 pub use proc::{Line, Log, Proc};
 pub use stall::{Freezer, Group, Starvation};

@@ -20,8 +20,10 @@ fn ini(node: &Node, haproxy: Option<&std::path::Path>, routers: &[Router]) -> St
     Vipd::ini(node, haproxy, routers).replacen("[global]\n", &lines, 1)
 }
 
+/// With the lease that vipd chooses by itself: renewals of an address in seconds wait for the kernel's lock
+/// of all addresses four times a second.
 fn fast_router(priority: u8) -> Router {
-    Router::new(VRID, priority, VIP_LEN).v3().advert_int("0.01")
+    Router::new(VRID, priority, VIP_LEN).v3().advert_int("0.01").with("lease = auto")
 }
 
 fn scheduling(pid: i32) -> Result<Scheduling> {
@@ -103,8 +105,11 @@ fn fast(w: &World) -> Result<()> {
         std::thread::sleep(secs(5)); // idle, on a busy machine
         let late = timers.late();
         let false_ones = two.log().grep(words::MASTER);
-        let blamed =
-            false_ones.iter().filter(|l| !late.iter().any(|(a, b)| *a <= l.at && l.at <= *b + ms(50)));
+        // The machine was late, or others kept the kernel's lock of all addresses.
+        let excused = |at: Instant| {
+            late.iter().any(|(a, b)| *a <= at && at <= *b + ms(50)) || rtnl_held(at - ms(50), at) >= ms(20)
+        };
+        let blamed = false_ones.iter().filter(|l| !excused(l.at));
         ensure!(blamed.count() == 0, "failed over for nothing, {false_ones:?}; bare timers: {late:?}");
         if !false_ones.is_empty() {
             w.node1_is_master()?;
