@@ -4,6 +4,7 @@ use super::out::Out;
 use super::parse::{Node, find, is_one};
 use super::text::{self, number, seconds, signed};
 use crate::base::text::split_once;
+use crate::packed;
 use std::net::IpAddr;
 
 /// Longest time-out of a check, in milliseconds.
@@ -32,7 +33,7 @@ impl<'t> Checks<'t> {
         let tree = out.tree;
         for node in tree.root.all("vrrp_script vrrp_track_process vrrp_process") {
             if !is_tracked(out, node) {
-                out.dropped(node, "nothing tracks it: left out");
+                out.dropped(node, packed!("nothing tracks it: left out"));
                 continue;
             }
             let haproxy = looks_at_haproxy(node);
@@ -65,7 +66,7 @@ pub(super) fn write<'t>(out: &mut Out<'t>, checks: &mut Checks<'t>) {
     for Check { node, .. } in checks.all.iter().filter(|c| !c.haproxy) {
         let again = checks.written.iter().any(|w| w.word(1) == node.word(1) && w.keyword() == node.keyword());
         if again {
-            out.dropped(node, "the name is taken: the first one counts");
+            out.dropped(node, packed!("the name is taken: the first one counts"));
         } else if if node.is("vrrp_script") { script(out, node) } else { process(out, node) } {
             checks.written.push(node);
         }
@@ -84,9 +85,9 @@ fn haproxy(out: &mut Out<'_>, checks: &Checks<'_>) {
     out.line(&[
         "# instead of ",
         &text::join(&names, ", "),
-        ": vipd starts HAProxy itself, asks it whether it is well, and",
+        &packed!(": vipd starts HAProxy itself, asks it whether it is well, and").text(),
     ]);
-    out.comment("starts it again; disable the service that starts it now");
+    out.comment(packed!("starts it again; disable the service that starts it now"));
     let mut config: Vec<String> = Vec::new();
     for c in checks.all.iter().filter(|c| c.haproxy) {
         let argv = argv(c.node).unwrap_or_default();
@@ -98,10 +99,13 @@ fn haproxy(out: &mut Out<'_>, checks: &Checks<'_>) {
             option = word == "-f";
         }
         if argv.iter().any(|a| a == "-f") {
-            out.told(c.node, "HAProxy's files are those of its `-f`");
+            out.told(c.node, packed!("HAProxy's files are those of its `-f`"));
         }
         if argv.first().is_some_and(|p| program(p) != "haproxy" && names_haproxy(p)) {
-            out.told(c.node, "its name says that it checks HAProxy: if it does more, make it a [check NAME]");
+            out.told(
+                c.node,
+                packed!("its name says that it checks HAProxy: if it does more, make it a [check NAME]"),
+            );
         }
     }
     if config.is_empty() {
@@ -154,20 +158,23 @@ fn looks_at_haproxy(check: &Node) -> bool {
 fn script(out: &mut Out<'_>, s: &Node) -> bool {
     let block = out.settle(&[s], "", "");
     let Some(command) = find(&block, "script") else {
-        out.dropped(s, "it has no `script`: keepalived ignores it, too");
+        out.dropped(s, packed!("it has no `script`: keepalived ignores it, too"));
         return false;
     };
     let Some(words) = out.command(command) else { return false };
     let simple = argv(s).unwrap_or_default();
     let target = if let [only] = &simple[..] { socket(only) } else { None };
     if words.first().is_some_and(|w| w.starts_with('<')) && target.is_none() {
-        out.dropped(command, "this needs a shell, which vipd does not start: write a [check NAME] for it");
+        out.dropped(
+            command,
+            packed!("this needs a shell, which vipd does not start: write a [check NAME] for it"),
+        );
         return false;
     }
     out.section("check", s);
     match target {
         Some(target) => {
-            out.told(command, "as a check of type tcp");
+            out.told(command, packed!("as a check of type tcp"));
             out.key("type", "tcp");
             out.key("target", &target);
         }
@@ -177,13 +184,13 @@ fn script(out: &mut Out<'_>, s: &Node) -> bool {
     if let Some(d) = find(&block, "weight")
         && !signed(d.word(1)).is_some_and(|n| (-253..=253).contains(&n))
     {
-        out.told(d, "a weight is -253 to 253: the nearest one, or none");
+        out.told(d, packed!("a weight is -253 to 253: the nearest one, or none"));
     }
     if let Some(d) = find(&block, "init_fail") {
-        out.told(d, "a check counts as down until it has been up, in any case");
+        out.told(d, packed!("a check counts as down until it has been up, in any case"));
     }
     for d in block {
-        out.by("script user interval timeout rise fall weight init_fail - ", d);
+        out.by(packed!("script user interval timeout rise fall weight init_fail - "), d);
     }
     true
 }
@@ -192,14 +199,14 @@ fn script(out: &mut Out<'_>, s: &Node) -> bool {
 fn exec(out: &mut Out<'_>, command: &Node, words: &[String], user: Option<&Node>) {
     out.key("type", "exec");
     if words.iter().any(|w| is_one(w, "| || && ; > <")) {
-        out.comment("neither keepalived nor vipd starts a shell for this: put it into a script");
+        out.comment(packed!("neither keepalived nor vipd starts a shell for this: put it into a script"));
     }
     // Without a target `vipd -t` refuses the section, so that it is seen.
     out.command_key("target", command, words);
     match user {
         Some(u) => {
             if !u.word(2).is_empty() {
-                out.told(u, "the group is that of the user");
+                out.told(u, packed!("the group is that of the user"));
             }
             out.key("user", u.word(1));
         }
@@ -213,11 +220,11 @@ fn times(out: &mut Out<'_>, block: &[&Node]) {
     let (mut interval, mut timeout) = (1000, None);
     if let Some(d) = find(block, "interval") {
         match number(d.word(1), 3) {
-            Some(0) | None => out.told(d, "keepalived falls back to 1 second, and so does vipd.ini"),
+            Some(0) | None => out.told(d, packed!("keepalived falls back to 1 second, and so does vipd.ini")),
             Some(ms) => {
                 interval = ms.clamp(100, 3_600_000);
                 if interval != ms {
-                    out.told(d, "vipd takes 0.1 to 3600");
+                    out.told(d, packed!("vipd takes 0.1 to 3600"));
                 }
             }
         }
@@ -226,10 +233,10 @@ fn times(out: &mut Out<'_>, block: &[&Node]) {
         let ms = number(d.word(1), 3).map(|ms| if ms == 0 { 1000 } else { ms });
         timeout = ms.map(|ms| ms.clamp(100, interval.min(MAX_TIMEOUT)));
         if ms.is_none() || ms != timeout {
-            out.told(d, "vipd takes 0.1 to 60 seconds, and at most the interval");
+            out.told(d, packed!("vipd takes 0.1 to 60 seconds, and at most the interval"));
         }
     } else if interval > MAX_TIMEOUT {
-        out.comment("keepalived's timeout is the interval; vipd takes at most 60 seconds");
+        out.comment(packed!("keepalived's timeout is the interval; vipd takes at most 60 seconds"));
     }
     out.key("interval", &seconds(interval));
     out.key("timeout", &seconds(timeout.unwrap_or(interval.min(MAX_TIMEOUT))));
@@ -253,7 +260,7 @@ fn socket(word: &str) -> Option<String> {
 fn process(out: &mut Out<'_>, p: &Node) -> bool {
     let block = out.settle(&[p], "process weight", "");
     let Some(name) = find(&block, "process") else {
-        out.dropped(p, "it has no `process`: keepalived ignores it, too");
+        out.dropped(p, packed!("it has no `process`: keepalived ignores it, too"));
         return false;
     };
     let simple = name.words.len() == 2 && block.iter().all(|d| d.is("process weight full_command"));
@@ -263,11 +270,11 @@ fn process(out: &mut Out<'_>, p: &Node) -> bool {
             all.push(d.keyword().to_owned());
         }
         let why = text::join(&all, ", ") + ": write a [check NAME] of type exec that looks for the process";
-        out.dropped(p, &why);
+        out.remark(p, &why);
         return false;
     };
     out.section("check", p);
-    out.told(p, "vipd looks with pidof, once a second");
+    out.told(p, packed!("vipd looks with pidof, once a second"));
     out.key("type", "exec");
     let argv = [pidof, name.word(1).to_owned()];
     out.command_key("target", name, &argv);

@@ -4,6 +4,7 @@ use super::out::Out;
 use super::parse::{Node, find};
 use super::tables::GLOBAL;
 use super::text::{join, number, seconds, truth};
+use crate::packed;
 
 /// Most recipients of a mail.
 const MAX_TO: usize = 32;
@@ -20,14 +21,14 @@ pub(super) fn write(out: &mut Out<'_>) {
             "script_user" => {
                 d.word(1).clone_into(&mut out.user);
                 if !d.word(2).is_empty() {
-                    out.told(d, "the group is that of the user");
+                    out.told(d, packed!("the group is that of the user"));
                 }
                 let hooks = |n: &Node| n.block.iter().any(|h| h.keyword().starts_with("notify"));
                 if root.block.iter().any(hooks) {
                     out.key("notify_user", d.word(1));
                 }
             }
-            "v3_checksum_as_v2" => out.defaults.push(("v3_checksum_as_v2", d.word(1).to_owned())),
+            "v3_checksum_as_v2" => out.defaults.push(("v3_checksum_as_v2".to_owned(), d.word(1).to_owned())),
             "vrrp_strict" => {
                 out.strict = truth(d.word(1)).unwrap_or(false);
                 out.by(GLOBAL, d);
@@ -41,7 +42,7 @@ pub(super) fn write(out: &mut Out<'_>) {
 fn version(out: &mut Out<'_>, d: &Node) {
     match d.word(1) {
         version @ ("2" | "3") => version.clone_into(&mut out.version),
-        _ => out.dropped(d, "neither 2 nor 3: keepalived ignores it, too"),
+        _ => out.dropped(d, packed!("neither 2 nor 3: keepalived ignores it, too")),
     }
 }
 
@@ -49,21 +50,24 @@ fn version(out: &mut Out<'_>, d: &Node) {
 /// only if it is given.
 fn garp_interval(out: &mut Out<'_>, d: &Node) {
     match number(d.word(1), 6) {
-        None | Some(0) => {
-            out.dropped(d, "no pause in keepalived; vipd keeps its default of 0.1 seconds between rounds")
-        }
-        Some(_) if out.defaults.iter().any(|(key, _)| *key == "garp_interval") => {
+        None | Some(0) => out.dropped(
+            d,
+            packed!("no pause in keepalived; vipd keeps its default of 0.1 seconds between rounds"),
+        ),
+        Some(_) if out.defaults.iter().any(|(key, _)| key == "garp_interval") => {
             out.dropped(
                 d,
-                "vipd has one interval for ARP and for neighbour advertisements: the first one counts",
+                packed!(
+                    "vipd has one interval for ARP and for neighbour advertisements: the first one counts"
+                ),
             );
         }
         Some(us) => {
             let ms = us.div_ceil(1000).clamp(10, 10_000);
             if ms * 1000 != us {
-                out.told(d, "vipd takes 0.01 to 10, in steps of 0.001");
+                out.told(d, packed!("vipd takes 0.01 to 10, in steps of 0.001"));
             }
-            out.defaults.push(("garp_interval", seconds(ms)));
+            out.defaults.push(("garp_interval".to_owned(), seconds(ms)));
         }
     }
 }
@@ -88,14 +92,16 @@ fn mail(out: &mut Out<'_>, defs: &[&Node]) {
     let (any, every) = alerts(out, defs);
     let Some(server) = find(defs, "smtp_server").filter(|_| any) else {
         let why = if any {
-            "there is no `smtp_server`, so keepalived sends no mail: left out"
+            packed!("there is no `smtp_server`, so keepalived sends no mail: left out")
         } else {
-            "keepalived sends mail about VRRP only with `smtp_alert`, which is not set: left out"
+            packed!("keepalived sends mail about VRRP only with `smtp_alert`, which is not set: left out")
         };
         return out.dropped(first, why);
     };
     if !every {
-        out.comment("`smtp_alert` is set for some virtual routers only: vipd sends mail about all or none");
+        out.comment(packed!(
+            "`smtp_alert` is set for some virtual routers only: vipd sends mail about all or none"
+        ));
     }
     let mut to: Vec<String> = Vec::new();
     for d in defs.iter().filter(|d| d.is("notification_email")).flat_map(|d| &d.block) {
@@ -105,14 +111,14 @@ fn mail(out: &mut Out<'_>, defs: &[&Node]) {
                     to.push(one.to_owned());
                     continue;
                 }
-                Some(_) => ": given twice, or more than 32 recipients",
-                None => ": not a mail address of the form local@domain: left out",
+                Some(_) => packed!(": given twice, or more than 32 recipients"),
+                None => packed!(": not a mail address of the form local@domain: left out"),
             };
-            out.line(&["# ", word, why]);
+            out.line(&["# ", word, &why.text()]);
         }
     }
     if to.is_empty() {
-        return out.dropped(first, "no recipient is left");
+        return out.dropped(first, packed!("no recipient is left"));
     }
     out.key("notification_email", &join(&to, ", "));
     let (host, port) = (server.word(1), server.word(2));
@@ -126,7 +132,7 @@ fn mail(out: &mut Out<'_>, defs: &[&Node]) {
         let text = join(from.words.get(1..).unwrap_or_default(), " ");
         match plain(&text) {
             Some(one) => out.key("notification_email_from", one),
-            None => out.dropped(from, "not a mail address of the form local@domain: left out"),
+            None => out.dropped(from, packed!("not a mail address of the form local@domain: left out")),
         }
     }
     if let Some(d) = find(defs, "smtp_connect_timeout") {

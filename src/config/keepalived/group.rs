@@ -4,6 +4,7 @@ use super::out::Out;
 use super::parse::{Node, Tree};
 use super::tables::GROUP;
 use super::text::join;
+use crate::packed;
 
 /// The names in a group's list. keepalived takes the first list.
 fn listed(group: &Node) -> Vec<&str> {
@@ -40,14 +41,14 @@ pub(super) fn write(out: &mut Out<'_>, n: &Node) {
         }
     }
     if members.len() < 2 {
-        return out.dropped(n, "fewer than two members: no group is needed");
+        return out.dropped(n, packed!("fewer than two members: no group is needed"));
     }
     out.section("group", n);
     for name in wrong {
         out.line(&[
             "# ",
             name,
-            ": no such virtual router, or one of another group: keepalived ignores it, too",
+            &packed!(": no such virtual router, or one of another group: keepalived ignores it, too").text(),
         ]);
     }
     let mut ours = Vec::new();

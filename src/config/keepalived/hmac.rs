@@ -4,6 +4,7 @@ use super::out::Out;
 use super::parse::{Node, find};
 use super::tables::HMAC;
 use crate::base::text::Write;
+use crate::packed;
 
 /// Writes `auth_hmac_key` and the others.
 pub(super) fn write(out: &mut Out<'_>, router: &Node, strict: bool) {
@@ -15,8 +16,10 @@ pub(super) fn write(out: &mut Out<'_>, router: &Node, strict: bool) {
                 let value = key(out, d.word(2));
                 out.key("auth_hmac_key", &[d.word(1), " ", &value].concat());
             }
-            "time_window" if monotonic => out.dropped(d, "it has no meaning with monotonic"),
-            "mode" if strict && d.word(1) != "enforce" => out.dropped(d, "strict mode makes it enforce"),
+            "time_window" if monotonic => out.dropped(d, packed!("it has no meaning with monotonic")),
+            "mode" if strict && d.word(1) != "enforce" => {
+                out.dropped(d, packed!("strict mode makes it enforce"))
+            }
             _ => out.by(HMAC, d),
         }
     }
@@ -28,7 +31,7 @@ fn key(out: &mut Out<'_>, value: &str) -> String {
         let mut value = value.to_owned();
         // An odd number of them; the last one may be no ASCII, which vipd refuses.
         if digits.len() % 2 == 1 && value.is_char_boundary(value.len() - 1) {
-            out.comment("keepalived takes the last digit of this key for an octet of its own");
+            out.comment(packed!("keepalived takes the last digit of this key for an octet of its own"));
             value.insert(value.len() - 1, '0');
         }
         return value;

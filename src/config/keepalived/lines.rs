@@ -2,6 +2,8 @@
 
 use super::text::{cut, decomment, join, signed};
 use super::{Outside, Place};
+use crate::base::packed::Packed;
+use crate::packed;
 
 /// Definitions of a file with all that it includes.
 const MAX_DEFINITIONS: usize = 1024;
@@ -140,12 +142,12 @@ impl<'o, 'a> Lines<'o, 'a> {
                         self.line(at, text, depth + 1)?;
                     }
                 }
-                None => self.note(at, line, "this sequence cannot be expanded: write its lines out"),
+                None => self.note(at, line, packed!("this sequence cannot be expanded: write its lines out")),
             }
             return Ok(Open::Nothing);
         }
         if line.starts_with("~LST") {
-            self.note(at, line, "vipd does not expand lists: write the lines out");
+            self.note(at, line, packed!("vipd does not expand lists: write the lines out"));
             return Ok(Open::Nothing);
         }
         let expanded = self.expand(at, line);
@@ -161,7 +163,11 @@ impl<'o, 'a> Lines<'o, 'a> {
         Ok(Open::Nothing)
     }
 
-    fn note(&mut self, at: Place, line: &str, what: &str) {
+    fn note(&mut self, at: Place, line: &str, what: Packed) {
+        self.remark(at, line, &what.text());
+    }
+
+    fn remark(&mut self, at: Place, line: &str, what: &str) {
         self.notes.push((at, ["`", cut(line, 120), "`: ", what].concat()));
     }
 
@@ -229,7 +235,7 @@ impl<'o, 'a> Lines<'o, 'a> {
         }
         out.push_str(rest);
         for name in unknown {
-            self.note(at, line, &["${", name, "} is not defined: write its value"].concat());
+            self.remark(at, line, &["${", name, "} is not defined: write its value"].concat());
         }
         out
     }
@@ -245,9 +251,9 @@ impl<'o, 'a> Lines<'o, 'a> {
             None => pattern.to_owned(),
         };
         match (self.outside.include)(&path) {
-            Err(e) => self.note(at, line, &[&e, ": keepalived goes on without it, too"].concat()),
+            Err(e) => self.remark(at, line, &[&e, ": keepalived goes on without it, too"].concat()),
             Ok(files) if files.is_empty() => {
-                self.note(at, line, "no such file: keepalived goes on without it, too");
+                self.note(at, line, packed!("no such file: keepalived goes on without it, too"));
             }
             Ok(files) => {
                 for (name, text) in files {

@@ -18,6 +18,7 @@ mod tables;
 mod text;
 mod track;
 
+use crate::packed;
 use check::Checks;
 use out::Out;
 use parse::Tree;
@@ -60,7 +61,7 @@ pub fn import(name: &str, text: &str, outside: &mut Outside<'_>) -> Result<Strin
     let mut names = Vec::new();
     for n in tree.root.all("vrrp_instance") {
         if names.contains(&n.word(1)) {
-            out.dropped(n, "the name is taken: keepalived ignores the second one, too");
+            out.dropped(n, packed!("the name is taken: keepalived ignores the second one, too"));
         } else {
             names.push(n.word(1));
             router::write(&mut out, &checks, n);

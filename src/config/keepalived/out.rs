@@ -1,9 +1,11 @@
 //! What is written: keys, comments, and the rules that most directives follow.
 
 use super::parse::{Node, Tree};
-use super::tables::{Rule, rule};
+use super::tables::rule;
 use super::text::{self, clean, cut, is_plain, join, number, seconds};
+use crate::base::packed::Packed;
 use crate::base::text::Write;
+use crate::packed;
 
 /// The configuration, as far as it is translated.
 pub(super) struct Out<'a> {
@@ -12,7 +14,7 @@ pub(super) struct Out<'a> {
     program: &'a dyn Fn(&str) -> Option<String>,
     pub(super) text: String,
     /// Keys of global_defs that are defaults of every virtual router: key and value.
-    pub(super) defaults: Vec<(&'static str, String)>,
+    pub(super) defaults: Vec<(String, String)>,
     /// Names of sections: kind, keepalived's keyword and name, vipd's name.
     names: Vec<(&'static str, String, String)>,
     /// `script_user`: who runs commands that name nobody.
@@ -45,8 +47,8 @@ impl<'a> Out<'a> {
         self.text.push('\n');
     }
 
-    pub(super) fn comment(&mut self, text: &str) {
-        self.line(&["# ", text]);
+    pub(super) fn comment(&mut self, text: Packed) {
+        self.line(&["# ", &text.text()]);
     }
 
     /// A key, unless vipd.ini cannot hold its value as it is.
@@ -55,25 +57,31 @@ impl<'a> Out<'a> {
         let comment = |w: &[u8]| matches!(w, [b' ' | b'\t', b'#' | b';']);
         let cut = !raw && (value.starts_with(['#', ';']) || value.as_bytes().windows(2).any(comment));
         if value.is_empty() || value.trim_matches([' ', '\t']) != value || cut || !is_plain(value) {
-            let why =
-                "its value is empty, has white space at one end, contains a comment or is not plain text";
-            return self.line(&["# ", key, " is left out: ", why]);
+            let why = packed!(
+                " is left out: its value is empty, has white space at one end, contains a comment or is not plain text"
+            );
+            return self.line(&["# ", key, &why.text()]);
         }
         // vipd.ini has variables of its own.
         self.text.extend([key, " = ", &value.replace("${", "$${"), "\n"]);
     }
 
     /// A directive and a remark.
-    pub(super) fn told(&mut self, n: &Node, what: &str) {
+    pub(super) fn told(&mut self, n: &Node, what: Packed) {
+        self.remark(n, &what.text());
+    }
+
+    /// What is not carried over, and why.
+    pub(super) fn dropped(&mut self, n: &Node, why: Packed) {
+        self.told(n, why);
+    }
+
+    /// As [`Self::told`], of words of the file.
+    pub(super) fn remark(&mut self, n: &Node, what: &str) {
         let secret = n.is("auth_pass key");
         let words = if secret { n.keyword().to_owned() } else { join(&n.words, " ") };
         let at = self.tree.place(n.at);
         self.line(&["# ", &at, ": `", cut(&words, 120), "`: ", what]);
-    }
-
-    /// What is not carried over, and why.
-    pub(super) fn dropped(&mut self, n: &Node, why: &str) {
-        self.told(n, why);
     }
 
     /// Begins a section without a name.
@@ -114,23 +122,30 @@ impl<'a> Out<'a> {
     }
 
     /// A directive by a table.
-    pub(super) fn by(&mut self, table: &'static str, d: &Node) {
-        let value = d.word(1);
-        match rule(table, d.keyword()) {
-            None => self.dropped(d, "keepalived 2.4 has no such directive here. Is it misspelt?"),
-            Some(Rule::Ignore) => {}
-            Some(Rule::Drop(why)) => self.dropped(d, why),
-            Some(Rule::Key("")) => self.key(d.keyword(), value),
-            Some(Rule::Key(key)) => self.key(key, value),
-            Some(Rule::Line(line)) => self.line(&[line]),
-            Some(Rule::Number { key, decimals, min, max, default }) => {
-                if let Some(value) = self.number(d, decimals, min, max) {
-                    match default {
-                        false => self.key(key, &value),
-                        true => self.defaults.push((key, value)),
-                    }
-                }
-            }
+    pub(super) fn by(&mut self, table: Packed, d: &Node) {
+        let Some((sign, rest)) = rule(table, d.keyword()) else {
+            return self.dropped(d, packed!("keepalived 2.4 has no such directive here. Is it misspelt?"));
+        };
+        match sign {
+            '-' => {}
+            '!' => self.remark(d, &rest),
+            '>' => self.key(if rest.is_empty() { d.keyword() } else { &rest }, d.word(1)),
+            '=' => self.line(&[&rest]),
+            _ => self.by_number(sign, &rest, d),
+        }
+    }
+
+    /// A rule `KEY MIN MAX` by its sign.
+    fn by_number(&mut self, sign: char, rule: &str, d: &Node) {
+        let mut words = rule.split(' ');
+        let key = words.next().unwrap_or_default();
+        let (decimals, scale) = if sign == 's' { (3, 1000) } else { (0, 1) };
+        let mut bound = || words.next().and_then(|n| number(n, 0)).unwrap_or(0) * scale;
+        let (min, max) = (bound(), bound());
+        match self.number(d, decimals, min, max) {
+            Some(value) if sign == 'N' => self.defaults.push((key.to_owned(), value)),
+            Some(value) => self.key(key, &value),
+            None => {}
         }
     }
 
@@ -139,14 +154,16 @@ impl<'a> Out<'a> {
         let Some(n) = number(d.word(1), decimals) else {
             self.dropped(
                 d,
-                "not a number that keepalived takes: it falls back to its default, and so does vipd.ini",
+                packed!(
+                    "not a number that keepalived takes: it falls back to its default, and so does vipd.ini"
+                ),
             );
             return None;
         };
         let within = n.clamp(min, max);
         let show = |n: u64| if decimals == 0 { n.to_string() } else { seconds(n) };
         if within != n {
-            self.told(d, &["vipd takes ", &show(min), " to ", &show(max)].concat());
+            self.remark(d, &["vipd takes ", &show(min), " to ", &show(max)].concat());
         }
         Some(show(within))
     }
@@ -166,19 +183,21 @@ impl<'a> Out<'a> {
     /// A command as vipd writes it, its program with its path; `None`: told why.
     pub(super) fn command(&mut self, d: &Node) -> Option<Vec<String>> {
         let Some((mut argv, rest)) = text::command(&d.line) else {
-            self.dropped(d, "no command, or an unclosed quote: keepalived ignores it, too");
+            self.dropped(d, packed!("no command, or an unclosed quote: keepalived ignores it, too"));
             return None;
         };
         if !rest.is_empty() && d.is("script") {
             self.told(
                 d,
-                "keepalived takes only the first word of a command without quotes; here are all of them",
+                packed!(
+                    "keepalived takes only the first word of a command without quotes; here are all of them"
+                ),
             );
             argv.extend(rest);
         } else if !rest.is_empty() {
             self.told(
                 d,
-                "the words after the command are its user and group: in vipd.ini all hooks run as `notify_user` of [global]",
+                packed!("the words after the command are its user and group: in vipd.ini all hooks run as `notify_user` of [global]"),
             );
         }
         let program = argv.first_mut()?;
@@ -189,7 +208,9 @@ impl<'a> Out<'a> {
                 None => {
                     self.dropped(
                         d,
-                        "no such program in PATH: keepalived ignores the command then, so it is left out",
+                        packed!(
+                            "no such program in PATH: keepalived ignores the command then, so it is left out"
+                        ),
                     );
                     return None;
                 }
@@ -203,7 +224,10 @@ impl<'a> Out<'a> {
         let mut value = String::new();
         for word in argv {
             if word.as_bytes().contains(&b'"') || !is_plain(word) {
-                self.dropped(d, "vipd.ini has no quotes within quotes: put the command into a script");
+                self.dropped(
+                    d,
+                    packed!("vipd.ini has no quotes within quotes: put the command into a script"),
+                );
                 return;
             }
             let quote = if word.is_empty() || word.contains([' ', '\t']) { "\"" } else { "" };
@@ -220,12 +244,15 @@ impl<'a> Out<'a> {
         for d in blocks.iter().flat_map(|n| &n.block) {
             match kept.iter().position(|k| k.keyword() == d.keyword()) {
                 Some(_) if d.is(first) => {
-                    self.dropped(d, "given twice: keepalived takes the first, and so does vipd.ini");
+                    self.dropped(d, packed!("given twice: keepalived takes the first, and so does vipd.ini"));
                     continue;
                 }
                 Some(i) if !d.is(lists) => {
                     let before = kept.remove(i);
-                    self.dropped(before, "given twice: keepalived takes the last, and so does vipd.ini");
+                    self.dropped(
+                        before,
+                        packed!("given twice: keepalived takes the last, and so does vipd.ini"),
+                    );
                 }
                 _ => {}
             }

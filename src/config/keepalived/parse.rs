@@ -3,6 +3,8 @@
 use super::lines::{Line, Lines};
 use super::text::{Part, parts, words};
 use super::{Outside, Place};
+use crate::base::packed::Packed;
+use crate::packed;
 
 /// Blocks within blocks; keepalived has three levels.
 const MAX_DEPTH: usize = 8;
@@ -135,8 +137,8 @@ impl Tree {
         format!("{}:{}", self.files.get(at.0).map_or("", String::as_str), at.1)
     }
 
-    fn note(&mut self, at: Place, what: &str) {
-        self.notes.push((at, what.to_owned()));
+    fn note(&mut self, at: Place, what: Packed) {
+        self.notes.push((at, what.text()));
     }
 
     fn items(&mut self, line: &Line, items: &mut Vec<Item>) {
@@ -149,7 +151,7 @@ impl Tree {
                     let (words, closed) = words(text);
                     let node = Node { at, words, line: text.to_owned(), block: Vec::new() };
                     if !closed && !node.is_command() {
-                        self.note(at, "unclosed quote: keepalived leaves out what follows it, too");
+                        self.note(at, packed!("unclosed quote: keepalived leaves out what follows it, too"));
                     }
                     if node.words.is_empty() {
                         continue;
@@ -177,7 +179,7 @@ impl Tree {
                     fresh = true;
                 }
                 Item::Open(at) => match out.last_mut().filter(|_| fresh) {
-                    None => self.note(at, "a `{` without a name: keepalived ignores it, too"),
+                    None => self.note(at, packed!("a `{` without a name: keepalived ignores it, too")),
                     Some(_) if depth == MAX_DEPTH => {
                         return Err(format!("{}: too many blocks within blocks", self.place(at)));
                     }
@@ -192,13 +194,13 @@ impl Tree {
                 },
                 Item::Close(_) if opened.is_some() => return Ok(()),
                 Item::Close(at) => {
-                    self.note(at, "a `}` without `{`: keepalived ignores it, too");
+                    self.note(at, packed!("a `}` without `{`: keepalived ignores it, too"));
                     fresh = false;
                 }
             }
         }
         if let Some(at) = opened {
-            self.note(at, "this `{` is not closed: the rest of the file belongs to it");
+            self.note(at, packed!("this `{` is not closed: the rest of the file belongs to it"));
         }
         Ok(())
     }

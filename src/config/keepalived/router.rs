@@ -6,6 +6,7 @@ use super::parse::{Node, find};
 use super::tables::ROUTER;
 use super::text::{number, seconds, truth};
 use super::{addresses, group, hmac, track};
+use crate::packed;
 
 /// The owner's priority.
 const OWNER: u64 = 255;
@@ -70,7 +71,7 @@ pub(super) fn write(out: &mut Out<'_>, checks: &Checks<'_>, n: &Node) {
     if f.owner && find(&block, "priority").is_none() {
         out.key("priority", "254");
         out.comment(
-            "keepalived makes `state MASTER` without a priority the owner, 255; in vipd an owner's addresses are permanent ones",
+            packed!("keepalived makes `state MASTER` without a priority the owner, 255; in vipd an owner's addresses are permanent ones"),
         );
     }
     preempt(out, &f);
@@ -80,10 +81,10 @@ pub(super) fn write(out: &mut Out<'_>, checks: &Checks<'_>, n: &Node) {
     track::write(out, checks, &f);
     hooks(out, &f);
     for (key, value) in out.defaults.clone() {
-        if find(&block, key).is_none() {
-            match key {
+        if find(&block, &key).is_none() {
+            match &key[..] {
                 "v3_checksum_as_v2" => checksum(out, &f, &value),
-                _ => out.key(key, &value),
+                _ => out.key(&key, &value),
             }
         }
     }
@@ -94,25 +95,25 @@ fn one(out: &mut Out<'_>, f: &Facts<'_>, d: &Node) {
     match d.keyword() {
         "state" => match value {
             "MASTER" | "BACKUP" => out.key("state", value),
-            _ => out.dropped(d, "neither MASTER nor BACKUP: keepalived falls back to BACKUP"),
+            _ => out.dropped(d, packed!("neither MASTER nor BACKUP: keepalived falls back to BACKUP")),
         },
         "priority" => priority(out, d),
         "advert_int" => advert_int(out, f, d),
         "version" if !matches!(value, "2" | "3") => {
-            out.dropped(d, "neither 2 nor 3: keepalived ignores it, too")
+            out.dropped(d, packed!("neither 2 nor 3: keepalived ignores it, too"))
         }
-        "version" if f.v6 && value == "2" => out.dropped(d, "IPv6 needs version 3"),
+        "version" if f.v6 && value == "2" => out.dropped(d, packed!("IPv6 needs version 3")),
         "preempt_delay" => preempt_delay(out, f, d),
         "use_vmac" => {
             out.key("use_vmac", "yes");
             if d.words.len() > 1 {
-                out.told(d, "vipd chooses the name of the device");
+                out.told(d, packed!("vipd chooses the name of the device"));
             }
             if f.unicast || f.node.has("vmac_xmit_base") {
                 out.key("vmac_xmit_base", "yes");
             }
         }
-        "vmac_xmit_base" if !f.vmac => out.dropped(d, "it has no meaning without `use_vmac`"),
+        "vmac_xmit_base" if !f.vmac => out.dropped(d, packed!("it has no meaning without `use_vmac`")),
         "v3_checksum_as_v2" => checksum(out, f, value),
         _ => out.by(ROUTER, d),
     }
@@ -124,13 +125,13 @@ fn priority(out: &mut Out<'_>, d: &Node) {
         Some(OWNER) => {
             out.told(
                 d,
-                "keepalived adds the addresses of an owner; in vipd an owner's addresses are permanent ones, so this is 254",
+                packed!("keepalived adds the addresses of an owner; in vipd an owner's addresses are permanent ones, so this is 254"),
             );
             254
         }
         Some(n @ 1..OWNER) => n,
         _ => {
-            out.told(d, "not 1 to 255: keepalived falls back to 100, and so does vipd.ini");
+            out.told(d, packed!("not 1 to 255: keepalived falls back to 100, and so does vipd.ini"));
             100
         }
     };
@@ -140,11 +141,12 @@ fn priority(out: &mut Out<'_>, d: &Node) {
 /// Version 2 has whole seconds up to 255, version 3 hundredths up to 40.95; keepalived rounds.
 fn advert_int(out: &mut Out<'_>, f: &Facts<'_>, d: &Node) {
     let Some(ms) = number(d.word(1), 3).filter(|ms| (10..=255_000).contains(ms)) else {
-        return out.dropped(d, "not 0.01 to 255: keepalived falls back to 1 second, and so does vipd.ini");
+        return out
+            .dropped(d, packed!("not 0.01 to 255: keepalived falls back to 1 second, and so does vipd.ini"));
     };
     let (step, most, what) = match f.v3 {
-        true => (10, 40_950, "rounded, as keepalived does"),
-        false => (1000, 255_000, "version 2 has whole seconds: rounded, as keepalived does"),
+        true => (10, 40_950, packed!("rounded, as keepalived does")),
+        false => (1000, 255_000, packed!("version 2 has whole seconds: rounded, as keepalived does")),
     };
     let rounded = ((ms + step / 2) / step * step).clamp(step, most);
     if rounded != ms {
@@ -155,11 +157,11 @@ fn advert_int(out: &mut Out<'_>, f: &Facts<'_>, d: &Node) {
 
 fn preempt_delay(out: &mut Out<'_>, f: &Facts<'_>, d: &Node) {
     let why = if f.master {
-        "keepalived ignores it with `state MASTER`"
+        packed!("keepalived ignores it with `state MASTER`")
     } else if f.strict {
-        "keepalived ignores it in strict mode"
+        packed!("keepalived ignores it in strict mode")
     } else if is_nopreempt(f.node) {
-        "keepalived ignores it with `nopreempt`"
+        packed!("keepalived ignores it with `nopreempt`")
     } else {
         return out.number_key("preempt_delay", d, 3, 0, 1_000_000);
     };
@@ -176,7 +178,7 @@ fn preempt(out: &mut Out<'_>, f: &Facts<'_>) {
     let nopreempt = is_nopreempt(f.node);
     let ignored = f.master || f.owner;
     if nopreempt && ignored {
-        out.told(d, "keepalived ignores it with `state MASTER` and with priority 255");
+        out.told(d, packed!("keepalived ignores it with `state MASTER` and with priority 255"));
     }
     out.key("preempt", if nopreempt && !ignored { "no" } else { "yes" });
 }
@@ -184,7 +186,7 @@ fn preempt(out: &mut Out<'_>, f: &Facts<'_>) {
 fn checksum(out: &mut Out<'_>, f: &Facts<'_>, value: &str) {
     match truth(value) {
         Some(true) if f.v3 && !f.v6 => out.key("v3_checksum_as_v2", "yes"),
-        Some(true) => out.comment("`v3_checksum_as_v2` is left out: it needs version 3 and IPv4"),
+        Some(true) => out.comment(packed!("`v3_checksum_as_v2` is left out: it needs version 3 and IPv4")),
         _ => {}
     }
 }
@@ -195,36 +197,39 @@ fn authentication(out: &mut Out<'_>, f: &Facts<'_>) {
     for a in f.node.entries("authentication") {
         match a.keyword() {
             "auth_type" if matches!(a.word(1), "PASS" | "AH") => last[0] = Some(a),
-            "auth_type" => out.dropped(a, "neither PASS nor AH: keepalived ignores it, too"),
+            "auth_type" => out.dropped(a, packed!("neither PASS nor AH: keepalived ignores it, too")),
             "auth_pass" => last[1] = Some(a),
-            _ => out.by("", a),
+            _ => out.by(packed!(""), a),
         }
     }
     let why = match last {
-        _ if f.strict => "keepalived sends none in strict mode",
-        _ if f.v3 => "version 3 has none",
-        _ if f.node.has("auth_hmac") => "auth_hmac excludes it, with keepalived as well",
-        [None, _] => "there is no auth_type: keepalived sends none",
+        _ if f.strict => packed!("keepalived sends none in strict mode"),
+        _ if f.v3 => packed!("version 3 has none"),
+        _ if f.node.has("auth_hmac") => packed!("auth_hmac excludes it, with keepalived as well"),
+        [None, _] => packed!("there is no auth_type: keepalived sends none"),
         [Some(a), Some(p)] if !p.word(1).is_empty() => {
             out.key("auth_type", a.word(1));
             password(out, p);
-            ""
+            packed!("")
         }
-        _ => "there is no password: keepalived sends none",
+        _ => packed!("there is no password: keepalived sends none"),
     };
-    if !why.is_empty() && f.node.has("authentication") {
-        out.line(&["# no authentication: ", why]);
+    if !why.0.is_empty() && f.node.has("authentication") {
+        out.line(&["# no authentication: ", &why.text()]);
     }
     hmac::write(out, f.node, f.strict);
 }
 
 fn password(out: &mut Out<'_>, d: &Node) {
     if !d.block.is_empty() {
-        out.told(d, "a brace outside quotes ends the password; keepalived misreads what follows");
+        out.told(d, packed!("a brace outside quotes ends the password; keepalived misreads what follows"));
     }
     // Better no configuration than none of the authentication: without its password it is refused.
     if d.word(1).starts_with("file:") {
-        out.told(d, "vipd takes `file:` for the path of a file that holds the password: write it into one");
+        out.told(
+            d,
+            packed!("vipd takes `file:` for the path of a file that holds the password: write it into one"),
+        );
     } else {
         out.key("auth_pass", d.word(1));
     }
@@ -242,12 +247,12 @@ fn hooks(out: &mut Out<'_>, f: &Facts<'_>) {
             (Some(own), Some(shared)) => {
                 out.dropped(
                     shared,
-                    "the first member of the sync group has one of its own: move this one to another member",
+                    packed!("the first member of the sync group has one of its own: move this one to another member"),
                 );
                 own
             }
             (None, Some(shared)) => {
-                out.told(shared, "from the sync group, whose members change state together");
+                out.told(shared, packed!("from the sync group, whose members change state together"));
                 shared
             }
         };

@@ -1,30 +1,28 @@
 //! What becomes of each directive of keepalived 2.4 that needs no code of its own. Tables are texts, a line
-//! each: `KEYWORD... SIGN REST`. (A table of pointers costs a relocation for each.)
+//! each: `KEYWORD... SIGN REST`. (A table of pointers costs a relocation for each.) The signs:
+//!
+//! ```text
+//! -        nothing is written; vipd does that in any case, or it has no bearing
+//! !        it is not carried over, because
+//! >        its first value under this key, or its own name
+//! =        this line
+//! n and s  KEY MIN MAX, a whole number, or seconds with up to three decimals
+//! N        KEY MIN MAX, a whole number that is a default of every virtual router
+//! ```
 
-/// What becomes of a directive.
-pub(super) enum Rule {
-    /// `-`: nothing; vipd does that in any case, or it has no bearing.
-    Ignore,
-    /// `!`: it is not carried over, because.
-    Drop(&'static str),
-    /// `>`: its first value under this key, or its own name.
-    Key(&'static str),
-    /// `=`: this line.
-    Line(&'static str),
-    /// `n` and `s`: `KEY MIN MAX`, a whole number, or seconds with decimals; `N`: the whole number is a
-    /// default of every virtual router. Seconds are counted in milliseconds.
-    Number { key: &'static str, decimals: usize, min: u64, max: u64, default: bool },
-}
+use crate::base::packed::Packed;
+use crate::packed;
 
-/// The rule for a keyword.
-pub(super) fn rule(table: &'static str, keyword: &str) -> Option<Rule> {
-    for line in table.split('\n') {
-        let mut rest = line;
+/// The sign and the rest of the line of a keyword.
+pub(super) fn rule(table: Packed, keyword: &str) -> Option<(char, String)> {
+    for line in table.lines() {
+        let line = line.text();
+        let mut rest = line.as_str();
         let mut found = false;
         while let Some((word, behind)) = rest.split_once(' ') {
             if word.len() == 1 {
                 if found {
-                    return sign(word, behind);
+                    return Some((word.chars().next()?, behind.to_owned()));
                 }
                 break;
             }
@@ -35,25 +33,9 @@ pub(super) fn rule(table: &'static str, keyword: &str) -> Option<Rule> {
     None
 }
 
-fn sign(sign: &str, rest: &'static str) -> Option<Rule> {
-    Some(match sign {
-        "-" => Rule::Ignore,
-        "!" => Rule::Drop(rest),
-        ">" => Rule::Key(rest),
-        "=" => Rule::Line(rest),
-        _ => {
-            let mut words = rest.split(' ');
-            let key = words.next()?;
-            let decimals = if sign == "s" { 3 } else { 0 };
-            let scale = if decimals == 0 { 1 } else { 1000 };
-            let mut bound = || words.next()?.parse::<u64>().ok().map(|n| n * scale);
-            Rule::Number { key, decimals, min: bound()?, max: bound()?, default: sign == "N" }
-        }
-    })
-}
-
 /// `global_defs`
-pub(super) const GLOBAL: &str = "\
+pub(super) const GLOBAL: Packed = packed!(
+    "\
 router_id > \n\
 notification_email notification_email_from smtp_server smtp_connect_timeout smtp_alert smtp_alert_vrrp - \n\
 lvs_id > router_id\n\
@@ -87,10 +69,12 @@ process_names process_name vrrp_process_name child_wait_time use_pid_dir instanc
 vrrp_netlink_cmd_rcv_bufs vrrp_netlink_cmd_rcv_bufs_force vrrp_netlink_monitor_rcv_bufs vrrp_netlink_monitor_rcv_bufs_force process_monitor_rcv_bufs process_monitor_rcv_bufs_force vrrp_rx_bufs_policy vrrp_rx_bufs_multiplier disable_local_igmp log_unknown_vrids vmac_prefix vmac_addr_prefix ! vipd decides that itself\n\
 vrrp_iptables vrrp_ipsets nftables nftables_priority nftables_ifindex nftables_counters ! vipd needs no firewall rules of that kind\n\
 snmp_socket enable_traps enable_snmp_vrrp enable_snmp_keepalived enable_snmp_rfc enable_snmp_rfcv2 enable_snmp_rfcv3 enable_snmp_checker snmp_vs_stats_update_interval snmp_rs_stats_update_interval enable_dbus dbus_service_name dbus_no_interface_name ! instead: `vipd status --json` and `--metrics`\n\
-smtp_alert_checker checker_log_all_failures checker_process_name lvs_process_name bfd_process_name lvs_timeouts lvs_flush lvs_flush_on_stop lvs_flush_onstop lvs_sync_daemon nftables_ipvs nftables_ipvs_priority nftables_ipvs_start_fwmark lvs_notify_fifo lvs_notify_fifo_script checker_priority checker_no_swap checker_rt_priority checker_cpu_affinity checker_rlimit_rttime checker_rlimit_rtime bfd_priority bfd_no_swap bfd_rt_priority bfd_cpu_affinity bfd_rlimit_rttime bfd_rlimit_rtime lvs_netlink_cmd_rcv_bufs lvs_netlink_cmd_rcv_bufs_force lvs_netlink_monitor_rcv_bufs lvs_netlink_monitor_rcv_bufs_force rs_init_notifies no_checker_emails ! vipd balances nothing: that is HAProxy's part";
+smtp_alert_checker checker_log_all_failures checker_process_name lvs_process_name bfd_process_name lvs_timeouts lvs_flush lvs_flush_on_stop lvs_flush_onstop lvs_sync_daemon nftables_ipvs nftables_ipvs_priority nftables_ipvs_start_fwmark lvs_notify_fifo lvs_notify_fifo_script checker_priority checker_no_swap checker_rt_priority checker_cpu_affinity checker_rlimit_rttime checker_rlimit_rtime bfd_priority bfd_no_swap bfd_rt_priority bfd_cpu_affinity bfd_rlimit_rttime bfd_rlimit_rtime lvs_netlink_cmd_rcv_bufs lvs_netlink_cmd_rcv_bufs_force lvs_netlink_monitor_rcv_bufs lvs_netlink_monitor_rcv_bufs_force rs_init_notifies no_checker_emails ! vipd balances nothing: that is HAProxy's part"
+);
 
 /// What stands beside the sections that are translated.
-pub(super) const OTHER: &str = "\
+pub(super) const OTHER: Packed = packed!(
+    "\
 global_defs vrrp_script vrrp_track_process vrrp_process vrrp_instance vrrp_sync_group - \n\
 virtual_server virtual_server_group SSL ssl ! vipd balances nothing: that is HAProxy's part\n\
 static_ipaddress static_routes static_rules track_group ! it belongs to the network configuration of the machine\n\
@@ -98,10 +82,12 @@ vrrp_track_file track_file ! a [check NAME] of type exec can read a file\n\
 bfd_instance ! vipd has no BFD: a [check NAME] of type ping can watch the other end\n\
 garp_group linkbeat_interfaces linkbeat_use_polling interface_up_down_delays ! it has no counterpart\n\
 net_namespace net_namespace_ipvs namespace_with_ipsets ! start vipd in the network namespace: `ip netns exec NAME vipd`\n\
-use_pid_dir instance child_wait_time ! it has no counterpart: vipd is one process";
+use_pid_dir instance child_wait_time ! it has no counterpart: vipd is one process"
+);
 
 /// `vrrp_instance`
-pub(super) const ROUTER: &str = "\
+pub(super) const ROUTER: Packed = packed!(
+    "\
 interface > \n\
 virtual_router_id n virtual_router_id 1 255\n\
 down_timer_adverts n down_timer_adverts 1 100\n\
@@ -127,20 +113,25 @@ no_virtual_ipaddress ! vipd needs an address to lead\n\
 use_ipvlan use_vmac_addr ! only `use_vmac` exists, without a value\n\
 vrf ! start vipd in the VRF: `ip vrf exec NAME vipd`\n\
 lvs_sync_daemon_interface ! vipd balances nothing: that is HAProxy's part\n\
-track_src_ip linkbeat_use_polling kernel_rx_buf_size old_unicast_checksum skip_check_adv_addr timer_expired_backup thread_timer_expired garp_extra_if vmac_garp_intvl lower_prio_no_advert higher_prio_send_advert owner_ignore_adverts unicast_fault_no_peer ! vipd decides that itself";
+track_src_ip linkbeat_use_polling kernel_rx_buf_size old_unicast_checksum skip_check_adv_addr timer_expired_backup thread_timer_expired garp_extra_if vmac_garp_intvl lower_prio_no_advert higher_prio_send_advert owner_ignore_adverts unicast_fault_no_peer ! vipd decides that itself"
+);
 
 /// `auth_hmac`
-pub(super) const HMAC: &str = "\
+pub(super) const HMAC: Packed = packed!(
+    "\
 active_key > auth_hmac_active_key\n\
 anti_replay > auth_hmac_anti_replay\n\
 time_window > auth_hmac_time_window\n\
-mode > auth_hmac_mode";
+mode > auth_hmac_mode"
+);
 
 /// `vrrp_sync_group`
-pub(super) const GROUP: &str = "\
+pub(super) const GROUP: Packed = packed!(
+    "\
 group track_interface track_script track_process notify_master notify_backup notify_fault notify_stop smtp_alert sync_group_tracking_weight - \n\
 global_tracking - \n\
 track_file ! a [check NAME] of type exec can read a file, and every member can `track` it\n\
 track_bfd ! vipd has no BFD: a [check NAME] of type ping can watch the other end\n\
 notify ! `notify` in [global] is called for groups, too, with the same words\n\
-notify_priority_changes ! hooks are called for changes of state only";
+notify_priority_changes ! hooks are called for changes of state only"
+);

@@ -5,6 +5,7 @@ use super::out::Out;
 use super::parse::Node;
 use super::router::Facts;
 use super::text::signed;
+use crate::packed;
 
 /// Writes `track_interface`, `track` and `track_haproxy`.
 pub(super) fn write(out: &mut Out<'_>, checks: &Checks<'_>, f: &Facts<'_>) {
@@ -19,7 +20,7 @@ pub(super) fn write(out: &mut Out<'_>, checks: &Checks<'_>, f: &Facts<'_>) {
         for t in &list.block {
             let one = (kind, t.keyword());
             if before.contains(&one) {
-                out.dropped(t, "given twice: keepalived takes the first, and so does vipd.ini");
+                out.dropped(t, packed!("given twice: keepalived takes the first, and so does vipd.ini"));
                 continue;
             }
             before.push(one);
@@ -39,7 +40,7 @@ fn interface(out: &mut Out<'_>, f: &Facts<'_>, t: &Node) {
     if t.keyword() == f.interface {
         return out.dropped(
             t,
-            "the router's own interface is tracked in any case: keepalived ignores this line, too",
+            packed!("the router's own interface is tracked in any case: keepalived ignores this line, too"),
         );
     }
     if let Some(weight) = weight(out, f, t, (0, false)) {
@@ -51,15 +52,15 @@ fn interface(out: &mut Out<'_>, f: &Facts<'_>, t: &Node) {
 fn script(out: &mut Out<'_>, checks: &Checks<'_>, f: &Facts<'_>, kind: &str, t: &Node, again: bool) -> bool {
     let name = t.keyword();
     let Some(check) = checks.find(kind, name) else {
-        out.dropped(t, "nothing of that name is defined: keepalived ignores it, too");
+        out.dropped(t, packed!("nothing of that name is defined: keepalived ignores it, too"));
         return false;
     };
     if check.haproxy && again {
-        out.dropped(t, "HAProxy is tracked already");
+        out.dropped(t, packed!("HAProxy is tracked already"));
         return true;
     }
     if !check.haproxy && !checks.written.iter().any(|w| std::ptr::eq(*w, check.node)) {
-        out.dropped(t, "the check is left out, see above");
+        out.dropped(t, packed!("the check is left out, see above"));
         return false;
     }
     let Some(weight) = weight(out, f, t, check.weight) else { return false };
@@ -92,9 +93,10 @@ fn weight(out: &mut Out<'_>, f: &Facts<'_>, t: &Node, own: (i64, bool)) -> Optio
         ("weight", n) if !n.is_empty() => {
             match signed(n) {
                 Some(n) if (-254..=254).contains(&n) => weight = n.clamp(-253, 253),
-                _ => {
-                    out.told(t, "a weight is -253 to 253: keepalived takes the weight of the script, or none")
-                }
+                _ => out.told(
+                    t,
+                    packed!("a weight is -253 to 253: keepalived takes the weight of the script, or none"),
+                ),
             }
             match t.word(3) {
                 "reverse" => reverse = true,
@@ -103,21 +105,23 @@ fn weight(out: &mut Out<'_>, f: &Facts<'_>, t: &Node, own: (i64, bool)) -> Optio
             }
         }
         _ => {
-            out.dropped(t, "only `weight N` may follow the name: keepalived ignores the line, too");
+            out.dropped(t, packed!("only `weight N` may follow the name: keepalived ignores the line, too"));
             return None;
         }
     }
     if reverse {
-        let why = "vipd has no `reverse`, so this is not tracked: invert the exit status of the script and the sign";
+        let why = packed!(
+            "vipd has no `reverse`, so this is not tracked: invert the exit status of the script and the sign"
+        );
         out.dropped(t, why);
         return None;
     }
     if weight != 0 && f.owner {
-        out.dropped(t, "with priority 255 keepalived tracks nothing that has a weight");
+        out.dropped(t, packed!("with priority 255 keepalived tracks nothing that has a weight"));
         return None;
     }
     if weight != 0 && f.group.is_some_and(|g| !g.has("sync_group_tracking_weight")) {
-        out.told(t, "keepalived ignores weights in a sync group without `sync_group_tracking_weight`: a failure means FAULT");
+        out.told(t, packed!("keepalived ignores weights in a sync group without `sync_group_tracking_weight`: a failure means FAULT"));
         weight = 0;
     }
     Some(weight)
