@@ -1,5 +1,5 @@
-//! What every room uses: time, pauses that grow, messages that are not repeated, how a process ended, text (some
-//! of it packed), a hash.
+//! What every room uses: time, pauses that grow, messages that are not repeated, how a process ended, text
+//! (some of it packed), a hash.
 
 pub mod backoff;
 pub mod exit;
