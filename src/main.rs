@@ -77,6 +77,8 @@ enum Command {
     /// The file, and the node whose `@ID` lines count.
     Import(PathBuf, Option<String>),
     Print(String),
+    /// Hidden: the child that keeps a copy of HAProxy's configuration.
+    KeepCopy,
     /// Hidden: the child that vipd starts for a mail.
     #[cfg(feature = "mail")]
     SendMail,
@@ -115,6 +117,7 @@ fn carry_out(line: Line) -> u8 {
             say(text.as_bytes());
             0
         }
+        Command::KeepCopy => daemon::keep_copy(&line.files),
         #[cfg(feature = "mail")]
         Command::SendMail => mailer::run(),
         Command::Status | Command::Reload | Command::Upgrade | Command::Resign => {
@@ -175,6 +178,10 @@ fn command_line() -> Result<Line, Wrong> {
             (_, Short('t')) => line.command = Command::Check,
             (_, Short('h') | Long("help")) => return Ok(line.print(USAGE)),
             (_, Short('V') | Long("version")) => return Ok(line.print(VERSION)),
+            (_, Long("keep-copy")) => {
+                line.command = Command::KeepCopy;
+                line.files.extend(args.values()?.map(PathBuf::from));
+            }
             #[cfg(feature = "mail")]
             (_, Long("send-mail")) => line.command = Command::SendMail,
             (Command::Resign, Long("for")) => {

@@ -194,6 +194,8 @@ pub struct Haproxy {
     pub check_fall: u32,
     /// `keep_listeners`: hold HAProxy's listening sockets over a crash.
     pub keep_listeners: bool,
+    /// `last_good`: where the last good copy of its configuration is kept. `None`: beside the control socket.
+    pub last_good: Option<PathBuf>,
     /// `nonlocal_bind`
     pub nonlocal_bind: bool,
 }

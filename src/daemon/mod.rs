@@ -25,6 +25,7 @@ mod systemd;
 mod tests;
 mod upgrade;
 
+pub use haproxy::copy::keep as keep_copy;
 pub use reload::{read_config, read_file, read_source, render};
 
 use crate::base::throttle::Once;

@@ -6,7 +6,7 @@ use crate::base::text::Write;
 use crate::base::time::Time;
 use crate::control::{Asker, Reload};
 use crate::event::Event;
-use crate::haproxy::supervisor::Event as Haproxy;
+use crate::haproxy::supervisor::{Event as Haproxy, Supervisor};
 use crate::report::words;
 use crate::sys::clock;
 use crate::vrrp::machine::Resigned;
@@ -188,6 +188,11 @@ impl Daemon {
                 | Haproxy::Ready { .. }),
             ) => {
                 let well = matches!(h, Haproxy::Reloaded { .. } | Haproxy::Ready { .. });
+                if let (true, Some(s)) = (well, &mut self.service)
+                    && !self.node.haproxy.as_ref().is_some_and(Supervisor::is_copy)
+                {
+                    s.keep_copy();
+                }
                 let (_, line) = words::render(&self.node, event);
                 for p in self.requests.pending.iter_mut() {
                     if matches!(p.waits_for, Awaited::Haproxy) {

@@ -15,6 +15,10 @@ const MASTER_MODE: Range<usize> = 1..4;
 pub struct Command {
     /// Runs it in master mode.
     pub run: Vec<CString>,
+    /// Where in `run` the configuration files are.
+    files: Range<usize>,
+    /// Where the last good copy of the configuration is kept.
+    pub copy: PathBuf,
     /// Checks its configuration.
     pub check: Vec<CString>,
     /// The configuration files and directories.
@@ -25,18 +29,26 @@ pub struct Command {
 
 impl Command {
     /// `ours`: a configuration file of vipd's own, read before the others.
-    pub fn new(cfg: &config::Haproxy, master_socket: &Path, ours: Option<&Path>) -> Self {
+    pub fn new(cfg: &config::Haproxy, master_socket: &Path, ours: Option<&Path>, copy: PathBuf) -> Self {
+        let run = run_argv(cfg, master_socket, ours);
+        let args = run.len() - cfg.args.len();
         Command {
-            run: run_argv(cfg, master_socket, ours),
+            run,
+            files: args - 2 * cfg.config.len()..args,
+            copy,
             check: check_argv(cfg),
             config: cfg.config.clone(),
             is_all: !cfg.args.iter().any(|a| a.starts_with("-f") || a == "--"),
         }
     }
 
-    /// `run`, without master mode if `bare`.
-    pub fn run(&self, bare: bool) -> Vec<CString> {
+    /// `run`, without master mode if `bare`; `copy`: with the copy in place of the files.
+    pub fn run(&self, bare: bool, copy: bool) -> Vec<CString> {
         let mut argv = self.run.clone();
+        if copy {
+            let path = CString::new(self.copy.as_os_str().as_bytes()).unwrap_or_default();
+            argv.splice(self.files.clone(), [c"-f".to_owned(), path]);
+        }
         if bare {
             argv.drain(MASTER_MODE);
         }
@@ -87,19 +99,20 @@ mod tests {
     fn the_command_lines_of_a_configuration() {
         let text = "[haproxy]\nbinary = /h\nconfig = /a.cfg, /d\nargs = -n 7\n";
         let cfg = schema::parse(text).ok().and_then(|(c, _)| c.haproxy).unwrap_or_else(|| panic!());
-        let command = Command::new(&cfg, Path::new("/run/m"), Some(Path::new("/run/c")));
+        let command = Command::new(&cfg, Path::new("/run/m"), Some(Path::new("/run/c")), "/good".into());
         let line = |argv: &[CString]| {
             let words: Vec<&str> = argv.iter().map(|w| w.to_str().unwrap_or("?")).collect();
             words.join(" ")
         };
         assert_eq!(
-            line(&command.run(false)),
+            line(&command.run(false, false)),
             "/h -W -S /run/m,mode,600 -db -f /run/c -f /a.cfg -f /d -n 7",
             "ours is read first"
         );
-        assert_eq!(line(&command.run(true)), "/h -db -f /run/c -f /a.cfg -f /d -n 7");
+        assert_eq!(line(&command.run(true, false)), "/h -db -f /run/c -f /a.cfg -f /d -n 7");
+        assert_eq!(line(&command.run(true, true)), "/h -db -f /run/c -f /good -n 7");
         assert_eq!(line(&command.check), "/h -c -f /a.cfg -f /d -n 7");
-        assert_ne!(fingerprint(&command.run(true)), fingerprint(&command.run(false)));
+        assert_ne!(fingerprint(&command.run(true, false)), fingerprint(&command.run(false, false)));
         let split = [c"a".to_owned(), c"b".to_owned()];
         assert_ne!(fingerprint(&split), fingerprint(&[c"ab".to_owned()]));
     }

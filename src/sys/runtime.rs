@@ -150,7 +150,7 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 pub fn replace_file(path: &Path, content: &str) -> io::Result<()> {
     let new = with_suffix(path, ".new");
     let _ = std::fs::remove_file(&new);
-    let written = write_file(&new, content).and_then(|()| std::fs::rename(&new, path));
+    let written = write_file(&new, content.as_bytes()).and_then(|_| std::fs::rename(&new, path));
     if written.is_err() {
         let _ = std::fs::remove_file(&new);
         let _ = std::fs::remove_file(path);
@@ -158,11 +158,30 @@ pub fn replace_file(path: &Path, content: &str) -> io::Result<()> {
     written
 }
 
-fn write_file(path: &Path, content: &str) -> io::Result<()> {
+/// The same of a file that has to be whole after a power cut. If that fails, the old one stays. It waits for
+/// the disk.
+pub fn replace_durably(path: &Path, content: &[u8]) -> io::Result<()> {
+    let new = with_suffix(path, ".new");
+    let _ = std::fs::remove_file(&new);
+    let written =
+        write_file(&new, content).and_then(|f| f.sync_all()).and_then(|()| std::fs::rename(&new, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&new);
+    }
+    written
+}
+
+fn write_file(path: &Path, content: &[u8]) -> io::Result<File> {
     let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC;
     let mut file =
         OpenOptions::new().create_new(true).write(true).mode(0o600).custom_flags(flags).open(path)?;
-    file.write_all(content.as_bytes())
+    file.write_all(content)?;
+    Ok(file)
+}
+
+/// Whether a path is a file that nobody but root and this user may change.
+pub fn is_believed(path: &Path) -> bool {
+    lstat(path).is_ok_and(|s| is_ours(&s, libc::S_IFREG, 0o022))
 }
 
 /// Removes a UNIX socket, if it is there.

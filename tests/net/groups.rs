@@ -267,7 +267,7 @@ fn follows_haproxy(w: &World) -> Result<()> {
     let two = start(Kind::Vipd, &w.two, &members([100, 100]))?;
     both_on(w, "node1", secs(12))?;
     let good = std::fs::read_to_string(&cfg)?;
-    w.one.write("haproxy.cfg", "nonsense\n")?;
+    copy::nonsense(&w.one)?;
     let master = w.one.haproxy_master().ok_or_else(|| Error("no HAProxy on node1".to_owned()))?;
     nix::sys::signal::killpg(nix::unistd::Pid::from_raw(master), Signal::SIGKILL)?;
     both_on(w, "node2", secs(6))?;

@@ -9,6 +9,7 @@ mod attacks;
 mod beside;
 mod change;
 mod chaos;
+mod copy;
 mod election;
 mod emulator;
 mod fence;
@@ -84,7 +85,8 @@ type Test = fn(&World) -> Result<()>;
 
 /// All tests, by topic: each topic is a file beside this one with its own list.
 const TOPICS: &[&[(&str, Test)]] = &[
-    chaos::TESTS, // the longest
+    chaos::TESTS,
+    copy::TESTS, // the longest
     observe::TESTS,
     election::TESTS,
     supervision::TESTS,

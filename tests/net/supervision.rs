@@ -52,7 +52,7 @@ fn gives_way(w: &World) -> Result<()> {
     let (two, _) = w.with_haproxy(Kind::Vipd, &w.two, router(99))?;
     w.node1_is_master()?;
     let cfg = std::fs::read_to_string(w.one.dir().join("haproxy.cfg"))?;
-    w.one.write("haproxy.cfg", "nonsense\n")?;
+    copy::nonsense(&w.one)?;
     let start = Instant::now();
     let master = w.one.haproxy_master().ok_or_else(|| Error("no HAProxy on node1".to_owned()))?;
     nix::sys::signal::killpg(nix::unistd::Pid::from_raw(master), Signal::SIGKILL)?;

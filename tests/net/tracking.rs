@@ -414,7 +414,7 @@ fn weighted_haproxy(w: &World) -> Result<()> {
     let (two, _) = w.with_haproxy(Kind::Vipd, &w.two, router(100))?;
     two.wait_log(words::BACKUP, secs(5))?;
     let cfg = std::fs::read_to_string(w.one.dir().join("haproxy.cfg"))?;
-    w.one.write("haproxy.cfg", "nonsense\n")?;
+    copy::nonsense(&w.one)?;
     let master = w.one.haproxy_master().ok_or_else(|| Error("no HAProxy on node1".to_owned()))?;
     nix::sys::signal::killpg(nix::unistd::Pid::from_raw(master), Signal::SIGKILL)?;
     w.watcher.wait_holder(VIP, "node2", ELECTION)?;

@@ -398,7 +398,7 @@ impl World {
                 let running = self.hosts[h].haproxy.process.map(|x| x.pid);
                 let known = self.hosts[h].haproxy.remembered;
                 if let Some(pid) = known.filter(|pid| running == Some(*pid)) {
-                    p.node.supervise(now, supervisor::Input::Adopted { pid });
+                    p.node.supervise(now, supervisor::Input::Adopted { pid, copy: false });
                 }
                 for (r, file) in p.node.routers.iter_mut().zip(&self.hosts[h].sequences) {
                     r.auth.restore(file.as_deref());

@@ -48,7 +48,7 @@ const HAPROXY: Keys = Keys {
     once: "\
         binary, args, start_timeout, restart_grace, restart_backoff_max, stop_timeout, \
         crash_limit, crash_window, check_interval, check_timeout, check_fall, \
-        keep_listeners, nonlocal_bind",
+        keep_listeners, last_good, nonlocal_bind",
     lists: "config",
 };
 
@@ -316,6 +316,7 @@ fn read_haproxy(section: &Section<'_>, report: &mut Report) -> Haproxy {
         check_timeout: r.duration("check_timeout", 100, 60_000, 1_000),
         check_fall: r.number("check_fall", 1, 100).unwrap_or(3),
         keep_listeners: r.boolean("keep_listeners", true),
+        last_good: Some(r.path("last_good", MAX_PATH, "")).filter(|p| p.has_root()),
         nonlocal_bind: r.boolean("nonlocal_bind", true),
     }
 }

@@ -71,6 +71,7 @@ check_interval = 0.5
 check_timeout = 2
 check_fall = 4
 keep_listeners = no
+last_good = /disk/good.cfg
 nonlocal_bind = off
 [vrrp web-1.a_b]
 state = BACKUP
@@ -165,6 +166,7 @@ fn how_to_example_and_every_default() {
             check_timeout: Duration::from_secs(1),
             check_fall: 3,
             keep_listeners: true,
+            last_good: None,
             nonlocal_bind: true,
         }),
         vrrp: vec![Rc::new(Vrrp {
@@ -276,12 +278,13 @@ fn every_key_is_read() {
             check_timeout: ms(2000),
             check_fall: 4,
             keep_listeners: false,
+            last_good: Some("/disk/good.cfg".into()),
             nonlocal_bind: false,
         })
     );
     let expected = Vrrp {
         name: "web-1.a_b".into(),
-        line: 35,
+        line: 36,
         interface: "bond0.100".into(),
         vrid: 255,
         priority: 1,

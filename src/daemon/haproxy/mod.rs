@@ -1,6 +1,7 @@
 //! The daemon's side of HAProxy: its process, its probe, its output, its listening sockets, its files.
 
-pub(crate) mod files;
+pub(crate) mod copy;
+mod files;
 pub(crate) mod listeners;
 mod output;
 mod probe;

@@ -1,5 +1,6 @@
 //! HAProxy's processes: the supervisor's actions are carried out here, by system calls.
 
+use super::copy;
 use super::files;
 use super::listeners::Listeners;
 use super::output::Output;
@@ -58,6 +59,10 @@ pub(crate) struct Service {
     processes: Processes,
     /// `haproxy -c`, while it runs.
     check: Option<Pid>,
+    /// Where the last good copy of the configuration is kept if nothing else is said.
+    copy: PathBuf,
+    /// The child that writes it, while it runs.
+    copier: Option<Pid>,
     /// Process groups of those that died.
     remains: Vec<Pid>,
     prober: Prober,
@@ -74,8 +79,8 @@ impl Service {
     pub(crate) fn new(cfg: &config::Haproxy, control_socket: &Path, limited: bool) -> Self {
         let master_socket = runtime::with_suffix(control_socket, ".haproxy-master");
         let listeners = Listeners::new(control_socket);
-        Service {
-            command: Command::new(cfg, &master_socket, listeners.as_ref().ok().map(Listeners::config)),
+        let mut service = Service {
+            command: Command::default(),
             mark: 0,
             next: Command::default(),
             checked: 0,
@@ -85,12 +90,21 @@ impl Service {
             before: None,
             processes: Processes::new(runtime::with_suffix(control_socket, ".haproxy")),
             check: None,
+            copy: runtime::with_suffix(control_socket, ".haproxy-good.cfg"),
+            copier: None,
             remains: Vec::new(),
             prober: Prober::default(),
             probe_error_logged: Once::default(),
             listeners,
             output: Output::new(limited),
-        }
+        };
+        service.command = service.command_of(cfg);
+        service
+    }
+
+    fn command_of(&self, cfg: &config::Haproxy) -> Command {
+        let copy = cfg.last_good.as_ref().unwrap_or(&self.copy).clone();
+        Command::new(cfg, &self.master_socket, self.listeners.as_ref().ok().map(Listeners::config), copy)
     }
 
     /// Looks for the HAProxys of an earlier vipd. The newest one with our command line is supervised from now
@@ -111,15 +125,19 @@ impl Service {
             })
         };
         let all = self.processes.recall(&is_ours);
-        let ours = fingerprint(&self.command.run);
+        let is_one = |o: &Ours, bare, copy| o.fingerprint == fingerprint(&self.command.run(bare, copy));
+        let has_copy = |o: &Ours| is_one(o, false, true) || is_one(o, true, true);
         let adopted = match &ready {
             Some((pid, _)) => all.iter().find(|o| o.pid() == *pid),
-            None => all.iter().rfind(|o| o.fingerprint == ours && is_in_our_namespaces(o.pid())),
+            None => all
+                .iter()
+                .rfind(|o| (is_one(o, false, false) || has_copy(o)) && is_in_our_namespaces(o.pid())),
         };
         self.mark = adopted.map_or(0, |o| o.mark);
+        let copy = adopted.is_some_and(has_copy);
         let adopted = adopted.map(|o| o.pid());
         let input = |o: &Ours| match o.pid() {
-            pid if Some(pid) == adopted => Input::Adopted { pid },
+            pid if Some(pid) == adopted => Input::Adopted { pid, copy },
             // A child, after an upgrade: it was told to finish what it has.
             pid if o.is_child() => Input::Finishing { pid },
             pid => Input::OrphanFound { pid },
@@ -136,16 +154,25 @@ impl Service {
 
     /// A new configuration: its command lines are used when the supervisor says so.
     pub(crate) fn prepare(&mut self, cfg: &config::Haproxy) {
-        self.next =
-            Command::new(cfg, &self.master_socket, self.listeners.as_ref().ok().map(Listeners::config));
+        self.next = self.command_of(cfg);
+        self.command.copy.clone_from(&self.next.copy);
     }
 
     /// Carries an action of the supervisor out. Returns what it is to be told of that.
     pub(crate) fn carry_out(&mut self, action: Action) -> Option<Input> {
         match action {
-            Action::Spawn { .. } if !serves_somebody(&self.command) => return Some(Input::NoListener),
-            Action::Spawn { bare } => {
-                return Some(match self.spawn(bare) {
+            Action::Spawn { copy: true, .. } if !runtime::is_believed(&self.command.copy) => {
+                return Some(Input::NoCopy);
+            }
+            Action::Spawn { copy: false, .. } if !serves_somebody(&self.command) => {
+                self.checked = files::mark(&self.command.config);
+                return Some(Input::NoListener);
+            }
+            Action::LookAtFiles => {
+                return (files::mark(&self.command.config) != self.checked).then_some(Input::Reload);
+            }
+            Action::Spawn { bare, copy } => {
+                return Some(match self.spawn(bare, copy) {
                     Ok(pid) => Input::Spawned { pid },
                     Err(e) => Input::SpawnFailed { errno: e as i32 },
                 });
@@ -173,7 +200,13 @@ impl Service {
                 self.processes.set_mark(pid, self.mark);
             }
             Action::Check => return self.start_check(self.command.clone()),
-            Action::CheckNext => return self.start_check(self.next.clone()),
+            Action::CheckNext => {
+                // By a signal, say: the same one once more.
+                if self.next.run.is_empty() {
+                    self.next = self.command.clone();
+                }
+                return self.start_check(self.next.clone());
+            }
             Action::CancelCheck => {
                 if let Some(pid) = self.check {
                     let _ = killpg(pid, Signal::SIGKILL);
@@ -248,13 +281,22 @@ impl Service {
         Ok(pid)
     }
 
-    fn spawn(&mut self, bare: bool) -> nix::Result<u32> {
-        let mut argv = self.command.run(bare);
+    /// What HAProxy has read is good: it answers. A child that still writes an older copy is too late.
+    pub(crate) fn keep_copy(&mut self) {
+        if let Some(pid) = self.copier.take() {
+            let _ = killpg(pid, Signal::SIGKILL);
+        }
+        self.copier = self.start(&copy::argv(&self.command, self.mark)).ok();
+    }
+
+    fn spawn(&mut self, bare: bool, copy: bool) -> nix::Result<u32> {
+        let mut argv = self.command.run(bare, copy);
         let fingerprint = fingerprint(&argv);
         if let Ok(l) = &mut self.listeners {
             argv.splice(1..1, l.offer());
         }
-        self.mark = files::mark(&self.command.config);
+        // What has read the copy has read none of them.
+        self.mark = if copy { 0 } else { files::mark(&self.command.config) };
         self.processes.announce(&fingerprint);
         let started = self.start(&argv);
         self.processes.started(started.ok(), fingerprint, self.mark);
@@ -329,6 +371,7 @@ impl Service {
                 exit => Input::Checked { exit },
             };
         }
+        self.copier.take_if(|p| process::raw(*p) == pid);
         if let Some(group) = self.processes.reaped(pid) {
             self.remains.retain(|p| process::is_group_of_ours(*p));
             self.remains.push(group);

@@ -49,6 +49,7 @@ impl Supervisor {
         } else {
             let retry = self.back_off(now);
             self.out.emit(Event::StartFailed { exit, retry });
+            self.start_refused(exit);
         }
     }
 

@@ -15,8 +15,9 @@ use std::time::Duration;
 pub enum Input {
     /// Time has passed.
     Tick,
-    /// Before the first tick: a HAProxy of an earlier vipd runs with our command line.
-    Adopted { pid: u32 },
+    /// Before the first tick: a HAProxy of an earlier vipd runs with our command line; `copy`: with the last
+    /// good copy of its configuration.
+    Adopted { pid: u32, copy: bool },
     /// Before the first tick: another one of an earlier vipd runs. It is stopped when ours is ready.
     OrphanFound { pid: u32 },
     /// Before the first tick: one runs that was told to finish before an upgrade.
@@ -27,6 +28,8 @@ pub enum Input {
     SpawnFailed { errno: i32 },
     /// Nothing was started, or checked: the configuration has no listener, so nothing would be served.
     NoListener,
+    /// Nothing was started: there is no copy.
+    NoCopy,
     /// An answer. `pid`: the master that was asked, or who answered if that was asked directly.
     Answered { pid: u32, info: Info },
     /// No answer to the question.
@@ -63,8 +66,11 @@ pub enum Input {
 #[allow(missing_docs)] // the fields are named in the variants' comments
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Start the process, without its master mode if `bare`; answered by `Spawned` or `SpawnFailed`.
-    Spawn { bare: bool },
+    /// Start the process, without its master mode if `bare`, with the last good copy of its configuration if
+    /// `copy`; answered by `Spawned` or `SpawnFailed`.
+    Spawn { bare: bool, copy: bool },
+    /// It runs with the copy: if its files have changed, `Reload` follows.
+    LookAtFiles,
     /// Ask `show info`, the master or (`direct`) the process itself; answered by `Answered` or `ProbeFailed`.
     Probe { direct: bool },
     /// Drop the question that is under way.
@@ -110,6 +116,8 @@ pub enum Event {
     Adopted { pid: u32 },
     /// It answers; after how long.
     Ready { pid: u32, worker: u32, version: String, after: Duration },
+    /// It runs with the last good copy of its configuration.
+    Copy,
     /// It has no master process.
     Plain,
     /// It could not be executed.

@@ -7,6 +7,7 @@
 //! that misses `check_fall` answers is killed and started again. One that dies more than `crash_limit` times
 //! within `crash_window` serves, but other nodes are preferred until it has been ready for a window.
 
+mod copy;
 mod death;
 mod listeners;
 mod messages;
@@ -26,6 +27,7 @@ use crate::base::backoff::Backoff;
 use crate::base::exit::Exit;
 use crate::base::time::{Time, earlier};
 use crate::config;
+use copy::Copy;
 use listeners::Listeners;
 use messages::Outbox;
 use plain::Plain;
@@ -48,7 +50,7 @@ const GRACE_UNKNOWN: Duration = Duration::from_secs(1);
 pub enum Health {
     /// Ready.
     Well,
-    /// Ready, but it died too often: another node is preferred.
+    /// Ready, but it died too often or has an old configuration: another node is preferred.
     Shaky,
     /// It died and is being started again; a master waits until then.
     Recovering {
@@ -114,6 +116,7 @@ pub struct Supervisor {
     replaced: Option<replace::Replaced>,
     listeners: Listeners,
     plain: Plain,
+    copy: Copy,
     watch: Watch,
     /// Starts in a row that took too long, and the longest of the last ones that did not.
     timeouts: u32,
@@ -151,6 +154,7 @@ impl Supervisor {
             replaced: None,
             listeners: Listeners::new(now),
             plain: Plain::default(),
+            copy: Copy::default(),
             watch: Watch::new(now),
             timeouts: 0,
             start_took: None,
@@ -167,12 +171,13 @@ impl Supervisor {
     pub fn step(&mut self, now: Time, input: Input) {
         match input {
             Input::Tick => self.tick(now),
-            Input::Adopted { pid } => self.adopt(pid, now),
+            Input::Adopted { pid, copy } => self.adopt(pid, copy, now),
             Input::OrphanFound { pid } => self.orphans.push(pid),
             Input::Finishing { pid } => self.finishing(pid),
             Input::Spawned { pid } => self.spawned(pid, now),
             Input::SpawnFailed { errno } => self.spawn_failed(errno, now),
             Input::NoListener => self.no_listener(now),
+            Input::NoCopy => self.no_copy(),
             Input::Answered { pid, info } => self.answered(pid, info, now),
             Input::ProbeFailed => self.probe_failed(now),
             Input::CannotAsk => self.cannot_ask(now),
@@ -232,7 +237,7 @@ impl Supervisor {
     pub fn health(&self, now: Time) -> Health {
         match (&self.state, self.died_at) {
             _ if self.is_serving() => {
-                if self.crash_loop {
+                if self.is_last_choice() {
                     Health::Shaky
                 } else {
                     Health::Well
@@ -319,7 +324,7 @@ impl Supervisor {
         match self.state {
             State::Down { .. } if self.leaving => self.state = State::Stopped,
             State::Down { retry_at } if now >= retry_at => {
-                self.out.act(Action::Spawn { bare: self.plain.bare });
+                self.spawn();
             }
             State::Starting { .. } => self.tick_starting(now),
             State::Ready { .. } => self.tick_ready(now),

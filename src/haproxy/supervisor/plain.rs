@@ -114,7 +114,7 @@ mod tests {
     fn one_that_refuses_master_mode_is_started_without() {
         let mut w = World::new(OFTEN);
         for bare in [false, true] {
-            assert_eq!(w.due(), [Action::Spawn { bare }]);
+            assert_eq!(w.due(), [Action::Spawn { bare, copy: false }]);
             w.spawned(11);
             w.step(Input::UsagePrinted { pid: 11 });
             w.exited(11, Exit::Code(1));
@@ -123,14 +123,14 @@ mod tests {
         w.spawned(12);
         w.exited(12, Exit::Code(1));
         w.step(Input::UsagePrinted { pid: 12 }); // its last words come after its end
-        assert_eq!(w.due(), [Action::Spawn { bare: true }]);
+        assert_eq!(w.due(), [Action::Spawn { bare: true, copy: false }]);
         w.spawned(13);
         assert_eq!(w.due(), [Action::Probe { direct: true }], "there is no master to be asked");
         w.answer(13, 13);
         assert_eq!(w.events.last(), Some(&Event::Plain));
         w.step(Input::UsagePrinted { pid: 13 });
         w.exited(13, Exit::Signal(9));
-        assert_eq!(w.due(), [Action::Spawn { bare: true }], "said by somebody else");
+        assert_eq!(w.due(), [Action::Spawn { bare: true, copy: false }], "said by somebody else");
     }
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn one_that_is_adopted_is_asked_in_both_ways_at_once() {
         let mut w = World::new(OFTEN);
-        w.step(Input::Adopted { pid: 11 });
+        w.step(Input::Adopted { pid: 11, copy: false });
         assert!(w.until_direct() < 20 * MS);
         w.answer(11, 11);
         assert!(matches!(w.h.state(), State::Ready { .. }));

@@ -47,7 +47,7 @@ impl Supervisor {
     /// A reload is asked for. One that cannot begin now is remembered.
     pub(super) fn start_reload(&mut self, now: Time) {
         let starting = matches!(self.state, State::Starting { .. } | State::Killed { .. });
-        if self.plain.plain && !starting {
+        if self.plain.plain && !starting && !self.copy.used {
             self.out.emit(Event::ReloadPlain); // nobody would carry it out
         } else if self.leaving || !(starting || matches!(self.state, State::Ready { .. })) {
             self.out.emit(Event::ReloadBusy);
@@ -55,7 +55,9 @@ impl Supervisor {
             self.reload_again = true;
             self.out.emit(Event::ReloadLater);
         } else {
-            self.check(None, now);
+            // One that runs with the copy would read that again.
+            let next = self.copy.used.then(|| Box::new(self.cfg.clone()));
+            self.check(next, now);
         }
     }
 
@@ -93,6 +95,7 @@ impl Supervisor {
 
     /// `haproxy -c` has ended.
     pub(super) fn checked(&mut self, exit: Exit, now: Time) {
+        self.checked_start(exit);
         let Some(Reload::Checking { next, .. }) =
             self.reload.take_if(|r| matches!(r, Reload::Checking { .. }))
         else {

@@ -3,6 +3,7 @@
 //! that runs and given its listening sockets; that one is stopped softly when the new one answers, and stays
 //! if it does not.
 
+use super::copy::Copy;
 use super::plain::Plain;
 use super::{Action, Event, Probe, State, Supervisor};
 use crate::base::exit::Exit;
@@ -17,6 +18,7 @@ pub(super) struct Replaced {
     since: Time,
     cfg: config::Haproxy,
     plain: Plain,
+    copy: Copy,
 }
 
 impl Supervisor {
@@ -54,7 +56,7 @@ impl Supervisor {
         self.failures.clear();
         self.cfg = cfg.clone();
         if !same {
-            self.plain = Plain::default();
+            (self.plain, self.copy) = Default::default();
             self.out.act(Action::TakeNext);
         }
         match &mut self.state {
@@ -76,16 +78,18 @@ impl Supervisor {
             self.out.act(Action::CancelProbe);
         }
         let cfg = std::mem::replace(&mut self.cfg, next);
-        let plain = std::mem::take(&mut self.plain);
-        self.replaced = Some(Replaced { pid, worker, since, cfg, plain });
+        let (plain, copy) = (std::mem::take(&mut self.plain), std::mem::take(&mut self.copy));
+        self.replaced = Some(Replaced { pid, worker, since, cfg, plain, copy });
         self.state = State::Down { retry_at: now };
         self.out.act(Action::Replace);
     }
 
     /// The new one is not to be had: the old one stays. Returns whether there is one.
     pub(super) fn restore(&mut self, exit: Option<Exit>, reason: Option<String>, now: Time) -> bool {
-        let Some(Replaced { pid, worker, since, cfg, plain }) = self.replaced.take() else { return false };
-        (self.cfg, self.plain) = (cfg, plain);
+        let Some(Replaced { pid, worker, since, cfg, plain, copy }) = self.replaced.take() else {
+            return false;
+        };
+        (self.cfg, self.plain, self.copy) = (cfg, plain, copy);
         self.state = State::Ready { pid, worker, since, probe: Probe::At(now) };
         self.out.act(Action::Restore);
         self.out.emit(Event::ReloadRefused { exit, reason });

@@ -21,7 +21,8 @@ const START_MAX: Duration = Duration::from_secs(600);
 
 impl Supervisor {
     /// A HAProxy of an earlier vipd runs with our command line.
-    pub(super) fn adopt(&mut self, pid: u32, now: Time) {
+    pub(super) fn adopt(&mut self, pid: u32, copy: bool, now: Time) {
+        self.copy.used = copy;
         self.state = State::Starting { pid, since: now, probe: Probe::At(now), adopted: true };
         self.out.emit(Event::Adopted { pid });
     }
@@ -50,8 +51,11 @@ impl Supervisor {
         if self.reload.take().is_some() {
             self.out.emit(Event::ReloadRefused { exit: None, reason: reason() });
         } else if let State::Down { .. } = self.state {
+            let died = self.died_at;
             let retry = self.back_off(now);
             self.out.emit(Event::NoListener { retry });
+            self.died_at = died;
+            self.use_copy();
         }
     }
 
@@ -122,6 +126,9 @@ impl Supervisor {
         self.out.emit(Event::Ready { pid, worker: info.pid, version: info.version, after });
         if self.plain.answered(pid == info.pid) {
             self.out.emit(Event::Plain);
+        }
+        if self.copy.used {
+            self.out.emit(Event::Copy);
         }
         self.retire_others(now);
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub(super) const MS: Duration = Duration::from_millis(1);
 pub(super) const PROBE: Action = Action::Probe { direct: false };
-pub(super) const SPAWN: Action = Action::Spawn { bare: false };
+pub(super) const SPAWN: Action = Action::Spawn { bare: false, copy: false };
 
 /// A configuration with these lines.
 pub(super) fn cfg(more: &str) -> config::Haproxy {

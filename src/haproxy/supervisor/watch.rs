@@ -81,6 +81,7 @@ impl Supervisor {
         let direct = self.plain.plain || w.direct;
         self.set_probe(Probe::Asked(now + limit));
         self.out.act(Action::Probe { direct });
+        self.look_at_files();
     }
 
     fn timed_out(&mut self, due: Time, now: Time) {

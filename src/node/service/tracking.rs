@@ -87,10 +87,10 @@ impl Node {
             return;
         }
         let weights: i32 = self.tracked(i, now).iter().map(|t| i32::from(t.weight())).sum();
-        // Without a weight, a HAProxy that died too often is no fault as long as it serves: whoever else can,
-        // goes first, but nobody is worse than this one.
+        // Without a weight, a HAProxy that died too often, or has an old configuration, is no fault as long
+        // as it serves: whoever else can, goes first, but nobody is worse than this one.
         let last = router.cfg.track_haproxy == Track::Fault
-            && self.haproxy.as_ref().is_some_and(Supervisor::is_crash_loop);
+            && self.haproxy.as_ref().is_some_and(Supervisor::is_last_choice);
         let to = match last {
             true => 1,
             false => u8::try_from((i32::from(router.cfg.priority) + weights).clamp(1, 254)).unwrap_or(1),

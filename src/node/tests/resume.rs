@@ -39,7 +39,7 @@ fn nothing_is_resumed_while_another_master_is_heard_or_haproxy_is_not_adopted() 
         a.tstamp = (w.now.as_nanos() / 10_000_000) as u32;
         w.node.addr(w.now, &a);
         let now = w.now;
-        w.node.supervise(now, supervisor::Input::Adopted { pid: 77 });
+        w.node.supervise(now, supervisor::Input::Adopted { pid: 77, copy: false });
         w.begin(true);
         w
     };

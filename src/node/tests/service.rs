@@ -45,7 +45,11 @@ fn serving_master() -> World {
 fn a_crash_that_is_mended_in_time_changes_nothing() {
     let mut w = serving_master();
     die(&mut w, Exit::Signal(9));
-    assert_eq!(w.take()[0], Did::Haproxy(supervisor::Action::Spawn { bare: false }), "started again at once");
+    assert_eq!(
+        w.take()[0],
+        Did::Haproxy(supervisor::Action::Spawn { bare: false, copy: false }),
+        "started again at once"
+    );
     w.run(ms(450));
     w.ready();
     w.run(ms(2000));
@@ -75,7 +79,7 @@ fn a_start_that_fails_gives_the_address_away_at_once_and_backs_off() {
     w.run(ms(20));
     die(&mut w, Exit::Code(1));
     assert!(w.take().contains(&Did::Remove(0)));
-    let spawn = Did::Haproxy(supervisor::Action::Spawn { bare: false });
+    let spawn = Did::Haproxy(supervisor::Action::Spawn { bare: false, copy: false });
     let mut starts = Vec::new();
     for _ in 0..40_000 {
         w.run(ms(5));

@@ -309,6 +309,7 @@ fn haproxy(out: &mut Sink, h: &Supervisor, c: &Context) {
     out.count("restarts: Times HAProxy was started again.", h.restarts);
     out.maybe("last_exit", h.last_exit.map(words::exit).as_deref());
     out.flag("crash_loop: Whether HAProxy died too often.", h.is_crash_loop());
+    out.flag("config_copy: Whether HAProxy has the last good copy of its configuration.", h.is_copy());
     let held = i64::try_from(h.held_listeners()).unwrap_or(i64::MAX);
     out.number("held_listeners: Listening sockets of HAProxy that vipd holds.", held);
     let (alert, at) = c.alert.unzip();

@@ -38,6 +38,7 @@ pub(super) fn write(out: &mut Out, e: &Haproxy) -> Level {
             say!(out, Warn, "haproxy: no reload: it is not ready; its next start reads its files")
         }
         Haproxy::ReloadLater => say!(out, Info, "haproxy: another reload follows the one that is under way"),
+        Haproxy::Copy => say!(out, Error, "{COPY}"),
         Haproxy::Plain => say!(out, Warn, "{PLAIN}"),
         Haproxy::ReloadPlain => say!(out, Error, "{RELOAD_PLAIN}"),
         Haproxy::ReloadRefused { exit, reason } => reload_refused(out, *exit, reason.as_deref()),
@@ -67,6 +68,8 @@ pub(super) fn write(out: &mut Out, e: &Haproxy) -> Level {
     }
 }
 
+const COPY: &str = "haproxy refuses its configuration, or nothing listens in it: it serves with the LAST GOOD COPY of it; \
+                    other nodes are preferred until the files are mended";
 const PLAIN: &str =
     "haproxy runs without a master process (-W and -S have no effect): it can be restarted, not reloaded";
 const RELOAD_PLAIN: &str =

@@ -398,7 +398,7 @@ fn haproxy_appears_and_disappears() {
     let with = format!("[haproxy]\nkeep_listeners = no\ncheck_interval = 3600\n{one}");
     let (mut w, mut cfg) = World::master(&one);
     w.reload(&mut cfg, &with);
-    assert!(w.take().contains(&Did::Haproxy(supervisor::Action::Spawn { bare: false })));
+    assert!(w.take().contains(&Did::Haproxy(supervisor::Action::Spawn { bare: false, copy: false })));
     w.pass(ms(300));
     assert_eq!(w.kind(), Kind::Master, "as while it is restarted");
     w.ready();
@@ -408,11 +408,11 @@ fn haproxy_appears_and_disappears() {
     assert!(w.take().contains(&Did::Haproxy(supervisor::Action::SoftStop { pid: 77 })));
     // Back before it has gone: it is waited for.
     w.reload(&mut cfg, &with);
-    assert!(!w.take().contains(&Did::Haproxy(supervisor::Action::Spawn { bare: false })));
+    assert!(!w.take().contains(&Did::Haproxy(supervisor::Action::Spawn { bare: false, copy: false })));
     w.node.supervise(w.now, supervisor::Input::Exited { pid: 77, exit: Exit::Code(0) });
     w.pass(ms(100));
     assert_eq!(w.new_services, 1);
-    assert!(w.take().contains(&Did::Haproxy(supervisor::Action::Spawn { bare: false })));
+    assert!(w.take().contains(&Did::Haproxy(supervisor::Action::Spawn { bare: false, copy: false })));
     // Never master without service: between the two there was none.
     w.ready();
     w.pass(ms(5000));

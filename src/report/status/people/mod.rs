@@ -143,6 +143,9 @@ impl Page<'_> {
         if h.is_crash_loop() {
             self.s.push_str(", died too often: other nodes are preferred until it has run for crash_window");
         }
+        if h.is_copy() {
+            self.s.push_str(", with the LAST GOOD COPY of its configuration: other nodes are preferred until it is mended");
+        }
         self.s.push('\n');
         if let Some(pid) = pid {
             self.row("process");
