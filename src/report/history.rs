@@ -63,12 +63,18 @@ impl History {
     }
 
     /// The last transitions of the routers that `wanted` names, the oldest first.
-    pub fn last(&self, wanted: impl Fn(&str) -> bool) -> Vec<(&str, Transition)> {
-        let named = self.routers.iter().filter(|(name, _)| wanted(name));
-        let mut all: Vec<_> = named.flat_map(|(name, all)| all.iter().map(|t| (name.as_str(), *t))).collect();
-        all.sort_by_key(|(_, t)| t.at);
-        all.drain(..all.len().saturating_sub(KEPT));
-        all
+    pub fn last(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<(&str, Transition)> {
+        let mut last: Vec<(&str, Transition)> = Vec::new();
+        for (name, all) in self.routers.iter().filter(|(name, _)| wanted(name)) {
+            for t in all {
+                let before = last.iter().rposition(|(_, other)| other.at <= t.at);
+                last.insert(before.map_or(0, |i| i + 1), (name, *t));
+                if last.len() > KEPT {
+                    last.remove(0);
+                }
+            }
+        }
+        last
     }
 }
 
@@ -94,18 +100,18 @@ mod tests {
             history.note(&a, &event, Duration::from_secs(s));
         }
         history.note(&a, &Event::PriorityZero { router: 0 }, Duration::from_secs(20));
-        let all = history.last(|_| true);
+        let all = history.last(&|_| true);
         let times: Vec<u64> = all.iter().map(|(_, t)| t.at.as_secs()).collect();
         assert_eq!(times, [12, 13, 14, 15, 16, 17, 18, 19]);
         assert_eq!(all[0].1.text(), "MASTER (no advert from the master)");
         // What is no longer configured is forgotten.
         let fault = Event::Fault { router: 0, faults: Faults::LINK_DOWN };
         history.note(&b, &fault, Duration::from_secs(21));
-        let all = history.last(|_| true);
+        let all = history.last(&|_| true);
         assert_eq!(
             all.iter().map(|(n, t)| (*n, t.text())).collect::<Vec<_>>(),
             [("B", "FAULT: interface is down".into())]
         );
-        assert!(history.last(|name| name == "A").is_empty());
+        assert!(history.last(&|name| name == "A").is_empty());
     }
 }

@@ -67,7 +67,8 @@ impl Out<'_> {
 }
 
 /// The name of an interface.
-fn link(node: &Node, link: usize) -> &str {
+#[inline(never)]
+pub fn link(node: &Node, link: usize) -> &str {
     node.links.get(link).map_or("?", |l| l.name.as_str())
 }
 
@@ -101,17 +102,21 @@ fn write(out: &mut Out, event: &Event) -> Level {
         E::Priority { router, from, to } => router::priority(out, *router, *from, *to),
         E::Resigned { router, how } => router::resigned(out, *router, *how),
         E::Forgotten { name } => say!(out, Info, "VRRP_Instance({name}) has left"),
-        E::VipAdded { entry } => vip::reported(out, *entry, "added"),
-        E::VipRemoved { entry } => vip::reported(out, *entry, "removed"),
+        E::VipAdded { entry } => vip::reported(out, *entry, ADDED),
+        E::VipRemoved { entry } => vip::reported(out, *entry, REMOVED),
         E::VipAddFailed { entry, errno } => vip::add_failed(out, *entry, *errno),
-        E::VipRemoveFailed { entry, errno } => vip::remove_failed(out, *entry, *errno),
-        E::VipForeign { entry } => vip::foreign(out, *entry),
-        E::VipTakenOver { entry } => vip::taken_over(out, *entry),
+        E::VipRemoveFailed { entry, errno } => vip::failed(out, Error, *entry, STAYS, *errno),
+        E::VipForeign { entry } => vip::line(out, Error, *entry, FOREIGN),
+        E::VipTakenOver { entry } => {
+            vip::line(out, Warn, *entry, "{addr} on {dev} was left by keepalived: taken over")
+        }
         E::VipDeleted { entry, times } => vip::deleted(out, *entry, *times),
-        E::VipExpired { entry } => vip::expired(out, *entry),
+        E::VipExpired { entry } => {
+            vip::line(out, Warn, *entry, "the lease of {addr} on {dev} ended before it was renewed")
+        }
         E::VipContested { entry, mac } => vip::contested(out, *entry, *mac),
         E::Announcing { entry } => vip::announcing(out, *entry),
-        E::AnnounceFailed { entry, errno } => vip::announce_failed(out, *entry, *errno),
+        E::AnnounceFailed { entry, errno } => vip::failed(out, Warn, *entry, UNANNOUNCED, *errno),
         E::Link { link, present, running } => changed(out, *link, *present, *running),
         E::VmacMade { link } => vmac_made(out, *link),
         E::VmacFailed { link, errno } => vmac_failed(out, *link, *errno),
@@ -129,6 +134,13 @@ fn write(out: &mut Out, event: &Event) -> Level {
         E::Overrun => say!(out, Warn, "netlink: messages were lost; reading the kernel's tables again"),
     }
 }
+
+const ADDED: &str = "Netlink reflector reports IP {addr} added on {dev}";
+const REMOVED: &str = "Netlink reflector reports IP {addr} removed on {dev}";
+const STAYS: &str = "cannot remove {addr} on {dev}, trying again: ";
+const FOREIGN: &str = "{addr} on {dev} is somebody else's permanent address: not touched, not announced; \
+                       remove it or set priority = 255";
+const UNANNOUNCED: &str = "cannot announce {addr} on {dev}: ";
 
 fn changed(out: &mut Out, l: usize, present: bool, running: bool) -> Level {
     let name = link(out.node, l);

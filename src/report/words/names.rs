@@ -70,36 +70,48 @@ pub fn resigned(how: Resigned) -> String {
 
 /// Why a virtual router does not take part.
 pub fn faults(f: Faults) -> String {
-    let words: Vec<&str> = Faults::WORDS.iter().filter(|(x, _)| f.has(*x)).map(|(_, w)| *w).collect();
-    words.join(", ")
+    let mut words = String::new();
+    for (_, word) in Faults::WORDS.iter().filter(|(x, _)| f.has(*x)) {
+        words.push_str(if words.is_empty() { "" } else { ", " });
+        words.push_str(word);
+    }
+    words
 }
 
 /// What ends each fault of a virtual router.
 pub fn to_do(router: &Router) -> Vec<String> {
-    let dev = &router.cfg.interface;
-    let one = |f: Faults| {
-        Some(match f {
-            Faults::NO_INTERFACE => {
-                format!("create {dev}, or correct `interface`; `ip link` lists those that exist")
-            }
-            Faults::LINK_DOWN => format!("check the cable and the switch, or `ip link set {dev} up`"),
-            Faults::NO_ADDRESS => {
-                format!("give {dev} an address to send from: `ip addr add ADDR/LEN dev {dev}`")
-            }
-            Faults::NO_SOURCE => {
-                format!("add the source address to {dev}, or correct mcast_src_ip or unicast_src_ip")
-            }
-            Faults::HAPROXY => "see HAProxy below; `vipd -t` checks its configuration".to_owned(),
-            Faults::SOCKET => "see the log; a missing capability or too few file descriptors?".to_owned(),
-            Faults::NOT_OWNER => format!("add the addresses to {dev} permanently, or set priority below 255"),
-            Faults::TRACKED_INTERFACE | Faults::CHECK => "see what it needs, in the next lines".to_owned(),
-            Faults::GROUP if router.faults.only(f) => "see the other members of the group".to_owned(),
-            Faults::VMAC | Faults::REFUSED => "see the log for the reason of the kernel".to_owned(),
-            Faults::UNSENT => format!("allow IP protocol 112 out of {dev}; see the log"),
-            _ => return None,
-        })
-    };
-    Faults::WORDS.iter().filter(|(f, _)| router.faults.has(*f)).filter_map(|(f, _)| one(*f)).collect()
+    let mut all = Vec::new();
+    for (fault, _) in Faults::WORDS.iter().filter(|(f, _)| router.faults.has(*f)) {
+        let text = match *fault {
+            Faults::NO_INTERFACE => "create {dev}, or correct `interface`; `ip link` lists those that exist",
+            Faults::LINK_DOWN => "check the cable and the switch, or `ip link set {dev} up`",
+            Faults::NO_ADDRESS => "give {dev} an address to send from: `ip addr add ADDR/LEN dev {dev}`",
+            Faults::NO_SOURCE => "add the source address to {dev}, or correct mcast_src_ip or unicast_src_ip",
+            Faults::HAPROXY => "see HAProxy below; `vipd -t` checks its configuration",
+            Faults::SOCKET => "see the log; a missing capability or too few file descriptors?",
+            Faults::NOT_OWNER => "add the addresses to {dev} permanently, or set priority below 255",
+            Faults::TRACKED_INTERFACE | Faults::CHECK => "see what it needs, in the next lines",
+            Faults::GROUP if router.faults.only(*fault) => "see the other members of the group",
+            Faults::VMAC | Faults::REFUSED => "see the log for the reason of the kernel",
+            Faults::UNSENT => "allow IP protocol 112 out of {dev}; see the log",
+            _ => continue,
+        };
+        let mut filled = String::new();
+        fill(&mut filled, text, "", &router.cfg.interface);
+        all.push(filled);
+    }
+    all
+}
+
+/// Appends a text in which `{addr}` and `{dev}` stand for an address and a device. (Each `write!` of two
+/// values is 80 octets of code.)
+pub(super) fn fill(out: &mut String, mut text: &str, addr: &str, dev: &str) {
+    while let Some((before, name)) = text.split_once('{') {
+        out.push_str(before);
+        out.push_str(if name.starts_with("addr") { addr } else { dev });
+        text = name.split_once('}').map_or("", |(_, behind)| behind);
+    }
+    out.push_str(text);
 }
 
 /// Whole milliseconds; `as_millis` is a `u128`, whose formatting is large.
@@ -171,7 +183,7 @@ pub fn failure(f: Failure) -> String {
 /// Something that is tracked: what it is, and its name.
 pub fn tracked(node: &Node, what: Tracked) -> (&'static str, &str) {
     match what {
-        Tracked::Interface(l) => ("interface ", node.links.get(l).map_or("?", |l| l.name.as_str())),
+        Tracked::Interface(l) => ("interface ", super::link(node, l)),
         Tracked::Check(c) => ("check ", node.checks.get(c).map_or("?", |c| c.name.as_str())),
         Tracked::Haproxy => ("HAProxy", ""),
     }

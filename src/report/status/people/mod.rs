@@ -75,7 +75,7 @@ impl Page<'_> {
     }
 
     /// The counters that are not zero, in one line.
-    fn counters(&mut self, title: &str, all: impl Iterator<Item = (&'static str, u64)>) {
+    fn counters(&mut self, title: &str, all: &mut dyn Iterator<Item = (&'static str, u64)>) {
         let mut before = title;
         for (name, n) in all.filter(|(_, n)| *n > 0) {
             write!(self.s, "{before}{name} {n}");
@@ -90,7 +90,7 @@ impl Page<'_> {
     fn transitions(&mut self, scope: &[usize]) {
         let Some(history) = self.c.history else { return };
         let name = |i: &usize| self.node.routers.get(*i).map(|r| r.cfg.name.as_str());
-        let all = history.last(|wanted| scope.iter().any(|i| name(i) == Some(wanted)));
+        let all = history.last(&|wanted| scope.iter().any(|i| name(i) == Some(wanted)));
         if !all.is_empty() {
             self.s.push_str("\nTransitions (UTC)\n");
         }
@@ -127,7 +127,7 @@ impl Page<'_> {
     /// Packets that were lost, or refused before their virtual router was known.
     fn link(&mut self, l: &Link) {
         let title = format!("\n{}  ", l.name);
-        self.counters(&title, l.bogus.all().chain([("receive_overruns", l.overruns)]));
+        self.counters(&title, &mut l.bogus.all().chain([("receive_overruns", l.overruns)]));
     }
 
     fn haproxy(&mut self, h: &Supervisor) {

@@ -31,7 +31,7 @@ impl Page<'_> {
             self.row("unsent");
             writeln!(self.s, "{} adverts could not be sent to {}", t.send_errors, t.to);
         }
-        self.counters("  counters  ", router.stats.all());
+        self.counters("  counters  ", &mut router.stats.all());
     }
 
     /// `VI_1  MASTER for 12 s (why)`
@@ -214,5 +214,5 @@ impl Page<'_> {
 
 /// `192.168.30.230 on eth0:`
 fn shown(node: &Node, vip: &Entry) -> String {
-    format!("{} on {}:", vip.addr, node.links.get(vip.link).map_or("?", |l| l.name.as_str()))
+    format!("{} on {}:", vip.addr, words::link(node, vip.link))
 }
