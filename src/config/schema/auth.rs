@@ -93,12 +93,11 @@ fn hmac(r: &mut Reader<'_, '_>, names: &Names<'_>, advert_int: Duration) -> Opti
     let keys = keys(r, names);
     let active = r.number("auth_hmac_active_key", 1, 255).and_then(|id| u8::try_from(id).ok());
     r.require("auth_hmac_active_key", "1");
-    let line = r.line("auth_hmac_active_key");
     if let Some(active) = active
         && keys.iter().all(|(id, _)| *id != active)
     {
         let text = format_args!("auth_hmac_active_key = {active} is the id of no `auth_hmac_key`");
-        r.report.error(line, text);
+        r.error("auth_hmac_active_key", text);
     }
     let monotonic = r.choice("auth_hmac_anti_replay", "time, monotonic") == Some(1);
     let window = r.number("auth_hmac_time_window", 1, 300);

@@ -38,12 +38,12 @@ pub fn read(section: &Section<'_>, all: &[&Keys], report: &mut Report) -> Option
     let interval = r.duration("interval", 100, 3_600_000, 2_000);
     let timeout = r.optional_duration("timeout", 100, 60_000);
     if let Some(timeout) = timeout.filter(|&timeout| timeout > interval) {
-        let (line, interval) = (r.line("timeout"), seconds(interval));
+        let interval = seconds(interval);
         let text = format_args!(
             "timeout = {} is longer than interval = {interval}: an attempt ends before the next",
             seconds(timeout)
         );
-        r.report.error(line, text);
+        r.error("timeout", text);
     }
     let (fall, rise) = (r.number("fall", 1, 100).unwrap_or(3), r.number("rise", 1, 100).unwrap_or(1));
     let target = r.entry("target")?;

@@ -1,5 +1,6 @@
 //! Checks over several sections.
 
+use super::Names;
 use super::group::{self, Lined};
 use super::vips::{ADVERTISED, EXCLUDED};
 use super::vrrp::Router;
@@ -22,13 +23,13 @@ struct Place<'a> {
 pub fn check(
     routers: &[Router],
     haproxy: Option<&Haproxy>,
-    checks: &[(u32, &str)],
+    names: &Names<'_>,
     groups: &[Lined],
     report: &mut Report,
 ) {
     each_router(routers, report);
     addresses(routers, report);
-    untracked(routers, checks, report);
+    untracked(routers, names, report);
     for (index, group) in groups.iter().enumerate() {
         group::check(group, groups.get(..index).unwrap_or_default(), routers, report);
     }
@@ -87,12 +88,12 @@ fn addresses(routers: &[Router], report: &mut Report) {
 }
 
 /// A check costs something only if somebody wants to know.
-fn untracked(routers: &[Router], checks: &[(u32, &str)], report: &mut Report) {
-    for (index, (line, name)) in checks.iter().enumerate() {
+fn untracked(routers: &[Router], names: &Names<'_>, report: &mut Report) {
+    for (index, name) in names.checks.iter().enumerate() {
         let tracked = |i: &Router| i.vrrp.track_checks.iter().any(|t| t.check == index);
         if !routers.iter().any(tracked) {
             let text = format_args!("[check {name}] is tracked by nobody: track = {name} in a [vrrp NAME]");
-            report.warning(*line, text);
+            report.warning(names.first("check", name).map_or(0, |s| s.line), text);
         }
     }
 }

@@ -42,11 +42,10 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
             Some(member) => members.push(member),
         }
     }
-    let line = r.line(KEY);
     if few {
-        r.report
-            .error(line, format_args!("{section} has fewer than two members: name another, or remove it"));
+        r.error(KEY, format_args!("{section} has fewer than two members: name another, or remove it"));
     }
+    let line = r.line(KEY);
     Lined { group: Group { name: section.name.to_owned(), members }, line }
 }
 

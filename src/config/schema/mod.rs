@@ -18,13 +18,12 @@ pub use auth::{Files, MAX_SECRET_FILE, SecretFile, is_inline};
 pub use cross::MAX_VIPS;
 
 use super::ini::{self, Section};
-use super::report::{Report, nearest};
+use super::report::{Report, listed, nearest};
 use super::source::Source;
 use super::{Config, Global, Haproxy, HttpAt, LogFacility, LogLevel, LogTarget};
 pub use reader::seconds;
 use reader::{Keys, Reader};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 /// `control_socket`, if it is not given.
 pub const CONTROL_SOCKET: &str = "/run/vipd/control";
@@ -55,6 +54,27 @@ const HAPROXY: Keys = Keys {
 const ALL: [&Keys; 5] = [&GLOBAL, &HAPROXY, &vrrp::KEYS, &check::KEYS, &group::KEYS];
 const KINDS: &str = "global, haproxy, vrrp, check, group";
 
+/// The kinds of sections, in the order of [`KINDS`].
+enum Kind {
+    Global,
+    Haproxy,
+    Vrrp,
+    Check,
+    Group,
+}
+
+impl Kind {
+    fn of(word: &str) -> Option<Kind> {
+        Some(match listed(KINDS).position(|kind| kind == word)? {
+            0 => Kind::Global,
+            1 => Kind::Haproxy,
+            2 => Kind::Vrrp,
+            3 => Kind::Check,
+            _ => Kind::Group,
+        })
+    }
+}
+
 /// The header and the keys of every kind of section, for those who document them: of each two lists with
 /// commas.
 pub fn keys() -> impl Iterator<Item = (&'static str, [&'static str; 2])> {
@@ -63,14 +83,21 @@ pub fn keys() -> impl Iterator<Item = (&'static str, [&'static str; 2])> {
 
 /// What sections say of each other; known before any is read, because they stand in any order.
 struct Names<'a> {
-    /// Whether there is a `[haproxy]`.
-    haproxy: bool,
+    /// All of them.
+    sections: &'a [Section<'a>],
     /// Names of the `[vrrp NAME]`, each once, in the order of the file.
     vrrp: Vec<&'a str>,
     /// Names of the `[check NAME]`, as above.
     checks: Vec<&'a str>,
     /// Where the files of `file:PATH` come from.
     files: Files<'a>,
+}
+
+impl<'a> Names<'a> {
+    /// The first section of this kind and name.
+    fn first(&self, kind: &str, name: &str) -> Option<&'a Section<'a>> {
+        self.sections.iter().find(|s| s.kind == kind && s.name == name)
+    }
 }
 
 /// Parses a file that is already text. `Ok` has the configuration and its warnings, `Err` has every error;
@@ -107,23 +134,19 @@ pub fn read(
 ) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let report = &mut report;
     let unread: Vec<u32> = report.errors.iter().map(|d| d.line).collect();
-    let sections = ini::lex(source.text(), report);
-    let names = Names {
-        haproxy: sections.iter().any(|s| s.kind == "haproxy"),
-        vrrp: named(&sections, "vrrp").into_iter().map(|s| s.name).collect(),
-        checks: named(&sections, "check").into_iter().map(|s| s.name).collect(),
-        files,
-    };
-    let (mut global, mut haproxy, mut routers) = (None, None, Vec::new());
+    let sections = &ini::lex(source.text(), report)[..];
+    let (vrrp, checks) = (named(sections, "vrrp"), named(sections, "check"));
+    let names = Names { sections, vrrp, checks, files };
+    let mut global = read_global(&Section::default(), report);
+    let (mut haproxy, mut routers) = (None, Vec::new());
     let (mut checks, mut groups) = (Vec::new(), Vec::new());
     let mut idle = true;
-    for (index, section) in sections.iter().enumerate() {
-        idle &= matches!(section.kind, "global" | "check" | "group");
-        if !known(section, report) {
-            continue;
-        }
+    for section in sections {
+        let kind = Kind::of(section.kind);
+        idle &= matches!(kind, Some(Kind::Global | Kind::Check | Kind::Group));
+        let Some(kind) = known(section, kind, report) else { continue };
         // The keys of a second one are checked too, but it takes no part in the checks over sections.
-        let first = sections.iter().take(index).find(|s| s.kind == section.kind && s.name == section.name);
+        let first = names.first(section.kind, section.name).filter(|first| first.line != section.line);
         if let Some(first) = first {
             let (title, line) = (section, report.files.line(first.last));
             report.error(
@@ -131,21 +154,23 @@ pub fn read(
                 format_args!("{title} is there twice: merge it with the one on line {line}"),
             );
         }
-        match section.kind {
-            "global" => {
+        match kind {
+            Kind::Global => {
                 let value = read_global(section, report);
-                global.get_or_insert(value);
+                if first.is_none() {
+                    global = value;
+                }
             }
-            "haproxy" => {
+            Kind::Haproxy => {
                 let value = read_haproxy(section, report);
                 haproxy.get_or_insert(value);
             }
-            "check" => checks.extend(check::read(section, &ALL, report)),
-            "group" => {
+            Kind::Check => checks.extend(check::read(section, &ALL, report)),
+            Kind::Group => {
                 let group = group::read(section, &ALL, &names, report);
                 groups.extend(first.is_none().then_some(group));
             }
-            _ => {
+            Kind::Vrrp => {
                 let router = vrrp::read(section, &ALL, &names, report);
                 routers.extend(first.is_none().then_some(router));
             }
@@ -155,64 +180,65 @@ pub fn read(
     if idle && unread.is_empty() {
         report.error(0, format_args!("there is nothing to do: add a [vrrp NAME] or a [haproxy] section"));
     }
-    let lines: Vec<_> = named(&sections, "check").into_iter().map(|s| (s.line, s.name)).collect();
-    cross::check(&routers, haproxy.as_ref(), &lines, &groups, report);
+    cross::check(&routers, haproxy.as_ref(), &names, &groups, report);
     // What follows from a variable that is not set is no news.
     report.errors.dedup_by(|next, d| next.line == d.line && unread.contains(&d.line));
     if !report.errors.is_empty() {
         return Err(std::mem::take(&mut report.errors));
     }
-    notify::unused_user(&sections, report);
-    let config = Config {
-        global: global.unwrap_or_else(|| read_global(&Section::default(), report)),
-        haproxy,
-        vrrp: routers.into_iter().map(|router| Rc::new(router.vrrp)).collect(),
-        checks,
-        groups: groups.into_iter().map(|lined| lined.group).collect(),
-    };
-    Ok((config, std::mem::take(&mut report.warnings)))
+    notify::unused_user(sections, report);
+    let vrrp = routers.iter().map(|router| router.vrrp.clone()).collect();
+    let groups = groups.iter().map(|lined| lined.group.clone()).collect();
+    Ok((Config { global, haproxy, vrrp, checks, groups }, std::mem::take(&mut report.warnings)))
 }
 
-/// The sections of a kind that have a name, the first of each.
-fn named<'a, 's>(sections: &'s [Section<'a>], kind: &str) -> Vec<&'s Section<'a>> {
-    let mut found: Vec<&Section<'_>> = Vec::new();
-    for section in sections.iter().filter(|s| s.kind == kind && !s.name.is_empty()) {
-        if found.iter().all(|first| first.name != section.name) {
-            found.push(section);
+/// The names of the sections of a kind, each once.
+fn named<'a>(sections: &[Section<'a>], kind: &str) -> Vec<&'a str> {
+    let mut names = Vec::new();
+    for section in sections {
+        if section.kind == kind && !section.name.is_empty() && !names.contains(&section.name) {
+            names.push(section.name);
         }
     }
-    found
+    names
 }
 
-/// Whether a section is one of ours and named as it should be; reports it if it is not.
-fn known(section: &Section<'_>, report: &mut Report) -> bool {
+/// The kind of a section if it is named as it should be; reports a section that is not.
+fn known(section: &Section<'_>, kind: Option<Kind>, report: &mut Report) -> Option<Kind> {
     let named = !section.name.is_empty();
-    let (line, kind) = (section.line, section.kind);
-    match kind {
-        "" => return false,
-        "vrrp" | "check" | "group" if named => return true,
-        "global" | "haproxy" if !named => return true,
-        "vrrp" => report.error(line, format_args!("{section} has no name: e.g. [vrrp VI_1]")),
-        "check" => report.error(line, format_args!("{section} has no name: e.g. [check gateway]")),
-        "group" => report.error(line, format_args!("{section} has no name: e.g. [group VG_1]")),
-        "global" | "haproxy" => report.error(line, format_args!("{section} takes no name: [{kind}]")),
-        _ => match meant(kind) {
-            None => {
-                let kinds = "[global], [haproxy], [vrrp NAME], [check NAME] or [group NAME]";
-                report.error(line, format_args!("unknown section {section}: {kinds}"));
-            }
-            Some(kind) => {
-                let name = match kind {
-                    "global" | "haproxy" => "",
-                    _ if named => section.name,
-                    _ => "NAME",
-                };
-                let meant = Section { kind, name, ..Section::default() };
-                report.error(line, format_args!("unknown section {section}: did you mean {meant}?"));
-            }
-        },
-    }
-    false
+    let (line, word) = (section.line, section.kind);
+    let example = match kind {
+        // It is reported already.
+        None if word.is_empty() => return None,
+        None => {
+            unknown(section, report);
+            return None;
+        }
+        Some(Kind::Global | Kind::Haproxy) if named => {
+            report.error(line, format_args!("{section} takes no name: [{word}]"));
+            return None;
+        }
+        Some(Kind::Vrrp) if !named => "VI_1",
+        Some(Kind::Check) if !named => "gateway",
+        Some(Kind::Group) if !named => "VG_1",
+        kind => return kind,
+    };
+    report.error(line, format_args!("{section} has no name: e.g. [{word} {example}]"));
+    None
+}
+
+fn unknown(section: &Section<'_>, report: &mut Report) {
+    let Some(kind) = meant(section.kind) else {
+        let kinds = "[global], [haproxy], [vrrp NAME], [check NAME] or [group NAME]";
+        return report.error(section.line, format_args!("unknown section {section}: {kinds}"));
+    };
+    let name = match Kind::of(kind) {
+        Some(Kind::Global | Kind::Haproxy) => "",
+        _ if section.name.is_empty() => "NAME",
+        _ => section.name,
+    };
+    let meant = Section { kind, name, ..Section::default() };
+    report.error(section.line, format_args!("unknown section {section}: did you mean {meant}?"));
 }
 
 /// The kind of section that an unknown one was probably meant to be; keepalived's words come first.
@@ -259,8 +285,7 @@ fn read_global(section: &Section<'_>, report: &mut Report) -> Global {
     if let Some(HttpAt::Unix { path, .. }) = http.as_ref().map(|h| &h.at)
         && *path == control_socket
     {
-        let line = r.line("http");
-        r.report.error(line, format_args!("http: this is the control socket: name another path"));
+        r.error("http", format_args!("http: this is the control socket: name another path"));
     }
     Global {
         router_id: router_id.map(|entry| entry.value.to_owned()),

@@ -58,11 +58,17 @@ pub fn is_name(name: &str) -> bool {
 
 /// A user for hooks, and no hook.
 pub fn unused_user(sections: &[Section<'_>], report: &mut Report) {
-    let mut entries = sections.iter().flat_map(|s| &s.entries);
-    if let Some(user) = entries.clone().find(|e| e.key == "notify_user")
-        && !entries.any(|e| e.key.starts_with("notify") && e.key != "notify_user")
-    {
-        report.warning(user.line, format_args!("notify_user has no effect: there is no `notify`"));
+    let (mut line, mut is_hook) = (None, false);
+    for section in sections {
+        for e in &section.entries {
+            match e.key {
+                "notify_user" => line = line.or(Some(e.line)),
+                key => is_hook |= key.starts_with("notify"),
+            }
+        }
+    }
+    if let (Some(line), false) = (line, is_hook) {
+        report.warning(line, format_args!("notify_user has no effect: there is no `notify`"));
     }
 }
 
@@ -73,8 +79,7 @@ pub fn mail(r: &mut Reader<'_, '_>) -> Option<Mail> {
     if !cfg!(feature = "mail") {
         for key in [TO, FROM, "smtp_server", "smtp_connect_timeout"] {
             if r.has(key) {
-                let line = r.line(key);
-                r.report.error(line, format_args!("{key}: this vipd was built without mail"));
+                r.error(key, format_args!("{key}: this vipd was built without mail"));
             }
         }
         return None;
@@ -103,8 +108,7 @@ pub fn mail(r: &mut Reader<'_, '_>) -> Option<Mail> {
         return None;
     }
     if !r.has("smtp_server") {
-        let line = r.line(TO);
-        r.report.error(line, format_args!("`{TO}` needs a server: e.g. smtp_server = 127.0.0.1:25"));
+        r.error(TO, format_args!("`{TO}` needs a server: e.g. smtp_server = 127.0.0.1:25"));
     }
     let (server, port) = server?;
     Some(Mail { to, from: from.map(|entry| entry.value.to_owned()), server, port, connect_timeout })

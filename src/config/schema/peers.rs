@@ -48,10 +48,9 @@ pub fn read(r: &mut Reader<'_, '_>, own: &Own<'_>) -> Peers {
             "`allowed_peers` does not go with `unicast_peer`, which hears no others already: leave it out";
         r.report.error(entry.line, format_args!("{text}"));
     }
-    let line = r.line("unicast_peer");
     if let Some(own) = src_ip.filter(|own| unicast.contains(own)) {
         let text = format_args!("unicast_peer: {own} is this node's own source address: list the others");
-        r.report.error(line, text);
+        r.error("unicast_peer", text);
     }
     // The other nodes hear only whom they list.
     if src_ip.is_none() && unicast.iter().any(|&peer| peer.is_ipv6() && !is_link_local(peer)) {
@@ -59,7 +58,7 @@ pub fn read(r: &mut Reader<'_, '_>, own: &Own<'_>) -> Peers {
         let text = format_args!(
             "unicast_peer without unicast_src_ip: adverts come from the link-local address of {interface}, which the peers must list"
         );
-        r.report.warning(line, text);
+        r.warning("unicast_peer", text);
     }
     Peers { src_ip, unicast, allowed }
 }

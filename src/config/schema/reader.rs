@@ -173,6 +173,18 @@ impl<'a, 'r> Reader<'a, 'r> {
         elements
     }
 
+    /// Reports what is wrong with a key.
+    pub fn error(&mut self, key: &str, message: Arguments<'_>) {
+        let line = self.line(key);
+        self.report.error(line, message);
+    }
+
+    /// Reports what should be known about a key.
+    pub fn warning(&mut self, key: &str, message: Arguments<'_>) {
+        let line = self.line(key);
+        self.report.warning(line, message);
+    }
+
     /// Reports `key = value ...`.
     pub fn wrong(&mut self, entry: &Entry<'_>, what: Arguments<'_>) {
         self.report.error(entry.line, format_args!("{} = {} {what}", entry.key, Shown(entry.value)));

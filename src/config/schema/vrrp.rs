@@ -7,6 +7,7 @@ use super::{Names, auth, notify, track};
 use crate::config::ini::Section;
 use crate::config::report::{Hint, Report, nearest};
 use crate::config::{Auth, Garp, HmacMode, Lease, Version, Vrrp};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Most IPv6 addresses of an advert without fragments on Ethernet: 1500 = 40 + 8 + 16 × 90 + 12.
@@ -34,7 +35,7 @@ pub const KEYS: Keys = Keys {
 /// An instance with the lines that the checks over the whole file name.
 pub struct Router {
     /// The instance. What was wrong has its default; `interface` is empty and `vrid` is 0 then.
-    pub vrrp: Vrrp,
+    pub vrrp: Rc<Vrrp>,
     /// Line of `virtual_router_id`.
     pub vrid_line: u32,
     /// Line of `handover_timeout`, or of the section.
@@ -59,8 +60,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
     };
     if let Some(state) = r.choice("state", "MASTER, BACKUP") {
         let state = if state == 0 { "MASTER" } else { "BACKUP" };
-        let line = r.line("state");
-        r.report.warning(line, format_args!("state = {state} has no effect: priority and preempt decide"));
+        r.warning("state", format_args!("state = {state} has no effect: priority and preempt decide"));
     }
     let list = r.list(ADVERTISED);
     let ipv6 = vips::is_ipv6(&list);
@@ -68,8 +68,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
     // What depends on the version is checked only if that is known.
     let version = match r.choice("version", "2, 3") {
         Some(0) if is_ipv6 => {
-            let line = r.line("version");
-            r.report.error(line, format_args!("version = 2 has no IPv6 addresses: set version = 3"));
+            r.error("version", format_args!("version = 2 has no IPv6 addresses: set version = 3"));
             None
         }
         Some(0) => Some(Version::V2),
@@ -81,9 +80,8 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
     let advert_int = advert_int(&mut r, version);
     let down_timer_adverts = r.number("down_timer_adverts", 1, 100).unwrap_or(3);
     if down_timer_adverts != 3 {
-        let line = r.line("down_timer_adverts");
         let text = "is not the usual 3: it must be the same on every node of the virtual router";
-        r.report.warning(line, format_args!("down_timer_adverts = {down_timer_adverts} {text}"));
+        r.warning("down_timer_adverts", format_args!("down_timer_adverts = {down_timer_adverts} {text}"));
     }
     let auth = auth::read(&mut r, names, version, advert_int);
     let priority = octet(r.number("priority", 1, 255)).unwrap_or(100);
@@ -102,7 +100,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
     let excluded = vips::read(&mut r, EXCLUDED, list, &place);
     let held = advertised.vips.iter().chain(&excluded.vips).collect();
     let peers = peers::read(&mut r, &Own { vips: held, ipv6, priority, interface });
-    let track_haproxy = track::haproxy(&mut r, names.haproxy);
+    let track_haproxy = track::haproxy(&mut r, names.sections.iter().any(|s| s.kind == "haproxy"));
     let track_interfaces = track::interfaces(&mut r, interface);
     let track_checks = track::checks(&mut r, names);
     if priority == 255 {
@@ -110,13 +108,12 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
     }
     let v3_checksum_as_v2 = r.boolean("v3_checksum_as_v2", false);
     if v3_checksum_as_v2 && (is_ipv6 || version == Some(Version::V2)) {
-        let line = r.line("v3_checksum_as_v2");
         let (with, advice) =
             if is_ipv6 { ("IPv6", "leave it out") } else { ("version 2", "set version = 3") };
-        r.report.error(line, format_args!("v3_checksum_as_v2 has no meaning with {with}: {advice}"));
+        r.error("v3_checksum_as_v2", format_args!("v3_checksum_as_v2 has no meaning with {with}: {advice}"));
     }
     let handover = advert_int.saturating_mul(down_timer_adverts + 1).min(Duration::from_secs(5));
-    let vrrp = Vrrp {
+    let vrrp = Rc::new(Vrrp {
         name: section.name.to_owned(),
         line: section.line,
         interface: interface.to_owned(),
@@ -155,7 +152,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
         accept: r.boolean("accept", true),
         make_before_break: r.boolean("make_before_break", true),
         handover_timeout: r.optional_duration("handover_timeout", 10, 3_600_000).unwrap_or(handover),
-    };
+    });
     Router {
         vrrp,
         vrid_line: r.line("virtual_router_id"),
@@ -200,22 +197,25 @@ fn advert_int(r: &mut Reader<'_, '_>, version: Option<Version>) -> Duration {
 /// `use_vmac` and `vmac_xmit_base`: `None` without a virtual MAC, else whether adverts go without it.
 fn vmac(r: &mut Reader<'_, '_>, priority: u8) -> Option<bool> {
     let (vmac, base) = (r.boolean("use_vmac", false), r.boolean("vmac_xmit_base", false));
-    let line = r.line("use_vmac");
     if !vmac {
         if base {
-            let line = r.line("vmac_xmit_base");
-            r.report.error(line, format_args!("vmac_xmit_base = yes needs use_vmac = yes: set it, too"));
+            let text = format_args!("vmac_xmit_base = yes needs use_vmac = yes: set it, too");
+            r.error("vmac_xmit_base", text);
         }
         return None;
     }
     if priority == 255 {
-        let text = "use_vmac does not go with priority = 255: the owner's addresses stay on the interface";
-        r.report.error(line, format_args!("{text}"));
+        let text = format_args!(
+            "use_vmac does not go with priority = 255: the owner's addresses stay on the interface"
+        );
+        r.error("use_vmac", text);
     }
     // Unicast needs a source address and answers to ARP, and the macvlan has neither.
     if !base && r.entry("unicast_peer").is_some() {
-        let text = "use_vmac with unicast_peer needs vmac_xmit_base = yes: adverts go out of the interface";
-        r.report.error(line, format_args!("{text}"));
+        let text = format_args!(
+            "use_vmac with unicast_peer needs vmac_xmit_base = yes: adverts go out of the interface"
+        );
+        r.error("use_vmac", text);
     }
     Some(base)
 }
@@ -290,7 +290,7 @@ fn link_local(r: &mut Reader<'_, '_>, listed: &mut Listed, vrid: u8, priority: u
         let text = format_args!(
             "priority = 255 with IPv6 needs the link-local address of the interface in {ADVERTISED}"
         );
-        r.report.error(line, text);
+        r.error(ADVERTISED, text);
     } else if count > before
         && let Some(first) = listed.vips.first()
     {
@@ -298,15 +298,15 @@ fn link_local(r: &mut Reader<'_, '_>, listed: &mut Listed, vrid: u8, priority: u
             "{ADVERTISED} has no link-local address, so {} comes first: a keepalived must list it, too",
             first.addr
         );
-        r.report.warning(line, text);
+        r.warning(ADVERTISED, text);
     }
     if count == 256 && before == 255 {
         let text = format_args!("{title} has 255 virtual addresses and none is link-local: at most 254 then");
-        r.report.error(line, text);
+        r.error(ADVERTISED, text);
     } else if count > most {
         let text = format_args!(
             "{title} has {count} virtual addresses, the link-local one included: an advert of more than {most} does not fit into 1500 octets, the rest may go to {EXCLUDED}"
         );
-        r.report.warning(line, text);
+        r.warning(ADVERTISED, text);
     }
 }
