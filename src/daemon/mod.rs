@@ -51,7 +51,7 @@ use network::Network;
 use nix::fcntl::Flock;
 use nix::poll::PollFlags;
 use nix::sys::signalfd::SignalFd;
-use poll::{PollSet, Source};
+use poll::{PollSet, Ready, Source};
 use realtime::Realtime;
 use requests::Requests;
 use rights::Rights;
@@ -77,6 +77,8 @@ struct Daemon {
     node: Node,
     net: Network,
     signals: SignalFd,
+    /// What was ready in the last turn.
+    ready: Ready,
     service: Option<Service>,
     checks: Checks,
     jobs: Jobs,
@@ -171,6 +173,7 @@ impl Daemon {
         Ok(Daemon {
             net: Network::open().map_err(|e| fatal("netlink", words::errno(e as i32)))?,
             signals: signal::open().map_err(|e| fatal("signalfd", words::errno(e as i32)))?,
+            ready: Ready::default(),
             checks: Checks::new(cfg)?,
             control: Server::new(control, Language::Control),
             http: http::Listener::default(),
@@ -239,16 +242,18 @@ impl Daemon {
 
     /// One turn: wait, read, act.
     fn turn(&mut self) -> Result<(), Fatal> {
-        let ready = self.wait().map_err(|e| fatal("ppoll", words::errno(e as i32)))?;
+        let last = std::mem::take(&mut self.ready);
+        let ready = self.wait(last).map_err(|e| fatal("ppoll", words::errno(e as i32)))?;
         let now = clock::now();
         self.node.set_wall_clock(now, clock::wall());
         for step in TURN {
             if step == Step::Read {
-                self.read_ready(&ready, now)?;
+                self.read_ready(&ready.sources, now)?;
             }
             self.run(step, now);
         }
         self.serve_requests(now);
+        self.ready = ready;
         Ok(())
     }
 
@@ -276,21 +281,21 @@ impl Daemon {
     }
 
     /// Waits for descriptors until the nearest deadline; returns what is ready.
-    fn wait(&self) -> nix::Result<Vec<Source>> {
+    fn wait(&self, last: Ready) -> nix::Result<Ready> {
         let now = clock::now();
-        self.sources(now).wait(self.deadline(now).map(|t| t.since(now)))
+        self.sources(now, last).wait(self.deadline(now).map(|t| t.since(now)))
     }
 
     /// Everything that is waited for, the most important first.
-    fn sources(&self, now: Time) -> PollSet<'_> {
-        let mut set = PollSet::default();
+    fn sources(&self, now: Time, last: Ready) -> PollSet<'_> {
+        let mut set = PollSet::new(last);
         set.add(self.signals.as_fd(), Source::Signals);
         if let Some(lone) = &self.lone {
             set.add(lone.as_fd(), Source::Lone);
         }
         self.net.poll(now, &mut set);
-        for (fd, source) in self.service.as_ref().map(Service::fds).unwrap_or_default() {
-            set.add(fd, Source::Haproxy(source));
+        if let Some(service) = &self.service {
+            service.poll(&mut set);
         }
         self.checks.poll(&mut set);
         self.jobs.poll(&mut set);

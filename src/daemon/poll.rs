@@ -42,14 +42,27 @@ pub(crate) enum Source {
     Client(Language, Option<Asker>),
 }
 
+/// What is ready, in the order in which it was added. It keeps the memory of the set, for the next one: a
+/// turn allocates nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Ready {
+    pub(super) sources: Vec<Source>,
+    fds: Vec<PollFd<'static>>,
+}
+
 /// Descriptors to wait for, the most important ones first.
-#[derive(Default)]
 pub(crate) struct PollSet<'a> {
     fds: Vec<PollFd<'a>>,
     sources: Vec<Source>,
 }
 
 impl<'a> PollSet<'a> {
+    /// An empty one, in the memory of the last.
+    pub(super) fn new(mut last: Ready) -> Self {
+        last.sources.clear();
+        PollSet { fds: last.fds, sources: last.sources }
+    }
+
     /// Waits until there is something to read.
     pub(crate) fn add(&mut self, fd: BorrowedFd<'a>, source: Source) {
         self.add_for(fd, source, PollFlags::POLLIN);
@@ -61,8 +74,8 @@ impl<'a> PollSet<'a> {
         self.sources.push(source);
     }
 
-    /// Waits so long at most (`None`: for ever); returns what is ready, in the order in which it was added.
-    pub(super) fn wait(mut self, timeout: Option<Duration>) -> nix::Result<Vec<Source>> {
+    /// Waits so long at most (`None`: for ever).
+    pub(super) fn wait(mut self, timeout: Option<Duration>) -> nix::Result<Ready> {
         let timeout = timeout.map(TimeSpec::from_duration);
         let mut done = ppoll(&mut self.fds, timeout, None);
         if done == Err(Errno::EINVAL) {
@@ -70,14 +83,17 @@ impl<'a> PollSet<'a> {
             self.fds.truncate(runtime::most_descriptors());
             done = ppoll(&mut self.fds, timeout, None);
         }
-        match done {
-            Ok(_) => {}
-            Err(Errno::EINTR) => return Ok(Vec::new()),
+        let woken = match done {
+            Ok(_) => true,
+            Err(Errno::EINTR) => false,
             Err(e) => return Err(e),
-        }
+        };
         // Unknown events are no readiness.
-        let ready = self.fds.iter().zip(self.sources).filter(|(fd, _)| fd.any() == Some(true));
-        Ok(ready.map(|(_, source)| source).collect())
+        let mut fds = self.fds.iter();
+        self.sources.retain(|_| fds.next().is_some_and(|fd| woken && fd.any() == Some(true)));
+        // No descriptor is left that could be used for too long; `collect` keeps the memory.
+        let fds = self.fds.into_iter().map_while(|_| None).collect();
+        Ok(Ready { sources: self.sources, fds })
     }
 
     /// What is waited for.

@@ -4,6 +4,7 @@ use super::haproxy::service::Source as Haproxy;
 use super::*;
 use crate::config::schema;
 use crate::haproxy::supervisor::{Action, Input};
+use crate::sys::allocations;
 use crate::sys::socket::Kind;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SfdFlags;
@@ -122,7 +123,7 @@ impl World {
     }
 
     fn sources(&self) -> Vec<Source> {
-        self.daemon.sources(clock::now()).sources()
+        self.daemon.sources(clock::now(), Ready::default()).sources()
     }
 
     /// Lets the daemon run until all these kinds of sources are there.
@@ -147,7 +148,12 @@ impl World {
     /// Takes what is really there.
     fn drain(&mut self) {
         loop {
-            let ready = self.daemon.sources(clock::now()).wait(Some(Duration::ZERO)).unwrap();
+            let ready = self
+                .daemon
+                .sources(clock::now(), Ready::default())
+                .wait(Some(Duration::ZERO))
+                .unwrap()
+                .sources;
             if ready.is_empty() {
                 return;
             }
@@ -319,7 +325,14 @@ fn what_is_ready_for_one_attempt_is_not_read_from_the_next() {
     new.write_all(b"HTTP/1.0 200 OK\r\n\r\n").unwrap();
     drop(old);
     let start = Instant::now();
-    while !w.daemon.sources(clock::now()).wait(Some(Duration::ZERO)).unwrap().contains(&second) {
+    while !w
+        .daemon
+        .sources(clock::now(), Ready::default())
+        .wait(Some(Duration::ZERO))
+        .unwrap()
+        .sources
+        .contains(&second)
+    {
         assert!(start.elapsed() < PATIENCE);
     }
     let before = w.state();
@@ -330,4 +343,35 @@ fn what_is_ready_for_one_attempt_is_not_read_from_the_next() {
     assert_eq!(w.daemon.node.checks[asking].is_up(), None);
     w.read(second);
     assert_eq!(w.daemon.node.checks[asking].is_up(), Some(true));
+}
+
+/// A master's steady state: whatever the interval is, its memory stays as it is.
+#[test]
+fn an_advert_allocates_nothing() {
+    if !isolate() {
+        return;
+    }
+    let dir = std::env::temp_dir().join(format!("vipd-steady-{}", std::process::id()));
+    runtime::make_dir(&dir, runtime::PRIVATE).unwrap();
+    let text = format!(
+        "[global]\ncontrol_socket = {}/control\n\
+         [vrrp V4]\ninterface = v0\nvirtual_router_id = 51\nversion = 3\nadvert_int = 0.01\nvirtual_ipaddress = 192.0.2.100/24\n\
+         [vrrp V6]\ninterface = v0\nvirtual_router_id = 52\nadvert_int = 0.01\nvirtual_ipaddress = fe80::100/64\n",
+        dir.display()
+    );
+    let config = Rc::new(schema::parse(&text).unwrap_or_else(|e| panic!("{e:?}")).0);
+    let mut daemon =
+        Daemon::open(&config, Text::default(), Rights::none(), None).unwrap_or_else(|e| panic!("{}", e.0));
+    daemon.signals = SignalFd::with_flags(&SigSet::from(Signal::SIGUSR2), SfdFlags::all()).unwrap();
+    daemon.begin(Handed::default()).unwrap_or_else(|e| panic!("{}", e.0));
+    let mut turn = || daemon.turn().unwrap_or_else(|e| panic!("{}", e.0));
+    // Some turns of these ten seconds renew an address or announce it. The others only send an advert.
+    let (mut quiet, mut total) = (0, 0);
+    while quiet < 50 {
+        quiet = if allocations::count(&mut turn) == 0 { quiet + 1 } else { 0 };
+        total += 1;
+        assert!(total < 1000, "no 50 turns one after the other");
+    }
+    assert!(daemon.node.routers.iter().all(|r| r.is_master()));
+    let _ = std::fs::remove_dir_all(&dir);
 }

@@ -44,12 +44,13 @@ impl Node {
 
     /// One step of a state machine, and what follows from it.
     pub(super) fn step(&mut self, i: usize, now: Time, input: Input) {
-        let mut actions = Vec::new();
+        let mut actions = std::mem::take(&mut self.actions);
         let was_master = self.routers[i].is_master();
         self.routers[i].machine.step(now, input, &mut actions);
-        for a in actions {
+        for a in actions.drain(..) {
             self.act(i, now, a);
         }
+        self.actions = actions;
         self.sync_group(i, now, input, was_master && !self.routers[i].is_master());
     }
 

@@ -40,7 +40,7 @@ use crate::event::Event;
 use crate::haproxy::supervisor::{self, Supervisor};
 use crate::lease::AddrBook;
 use crate::vrrp::faults::Faults;
-use crate::vrrp::machine::Kind;
+use crate::vrrp::machine::{Action, Kind};
 use announcing::Announcing;
 use interface::Sockets;
 use service::Service;
@@ -77,6 +77,8 @@ pub struct Node {
     service: Option<Service>,
     effects: VecDeque<Effect>,
     events: VecDeque<Event>,
+    /// What a step asks for. Empty between steps: it is here for its memory.
+    actions: Vec<Action>,
     notify: notify::Notify,
     announcing: Announcing,
     /// Interfaces that are being removed.
@@ -105,6 +107,7 @@ impl Node {
             service: None,
             effects: VecDeque::new(),
             events: VecDeque::new(),
+            actions: Vec::new(),
             notify: notify::Notify::default(),
             announcing: Announcing::default(),
             unmaking: Vec::new(),

@@ -1,5 +1,7 @@
 //! Everything that talks to the kernel, and all `unsafe` of the program, each block with its reason.
 
+#[cfg(test)]
+pub mod allocations;
 pub mod batch;
 pub mod capability;
 pub mod clock;

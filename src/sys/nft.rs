@@ -98,10 +98,10 @@ impl Nft {
         Err(Errno::ENOBUFS)
     }
 
-    /// What is left of a lease, in milliseconds; up to a tick too much. `None`: it has ended, or there never
-    /// was one.
-    pub fn rest(&mut self, key: Key) -> nix::Result<Option<u64>> {
-        match self.ask(&|buf, seq| nft::get(buf, seq, key)) {
+    /// What is left of a lease in one of the tables, in milliseconds; up to a tick too much. `None`: it has
+    /// ended, or there never was one.
+    pub fn rest(&mut self, family: Family, key: Key) -> nix::Result<Option<u64>> {
+        match self.ask(&|buf, seq| nft::get(buf, seq, family, key)) {
             Ok(Msg::Element { rest, .. }) => Ok(rest),
             Ok(_) | Err(Errno::ENOENT) => Ok(None),
             Err(e) => Err(e),
@@ -110,7 +110,12 @@ impl Nft {
 
     /// Whether both tables are there.
     pub fn is_intact(&mut self) -> bool {
-        Family::BOTH.iter().all(|f| self.ask(&|buf, seq| nft::get_table(buf, seq, *f)).is_ok())
+        Family::BOTH.iter().all(|f| self.has(*f))
+    }
+
+    /// Whether this table is there. To delete one that is not costs the kernel some 10 ms.
+    pub fn has(&mut self, family: Family) -> bool {
+        self.ask(&|buf, seq| nft::get_table(buf, seq, family)).is_ok()
     }
 
     fn ask(&mut self, request: &dyn Fn(&mut Vec<u8>, u32)) -> nix::Result<Msg> {
@@ -243,29 +248,29 @@ mod tests {
             let flags = flags(&mut n);
             let key = Key::new(1, false, 51);
             replace(&mut n, flags, None);
-            assert_eq!(n.rest(key), Ok(None));
+            assert_eq!(n.rest(Family::Inet, key), Ok(None));
             assert_eq!(n.batch(&|b| nft::close(b, Family::Inet, key)), Err(Errno::ENOENT));
             n.batch(&|b| nft::open(b, key, 2976)).unwrap();
-            let left = n.rest(key).unwrap().unwrap();
+            let left = n.rest(Family::Inet, key).unwrap().unwrap();
             assert!((2000..=2980).contains(&left), "{left}");
             // All is replaced, and this lease goes on.
             replace(&mut n, flags, Some(1500));
-            let left = n.rest(key).unwrap().unwrap();
+            let left = n.rest(Family::Inet, key).unwrap().unwrap();
             assert!((1000..=1504).contains(&left), "{left}");
             for f in Family::BOTH {
                 n.batch(&|b| nft::reopen(b, f, key, 60_000)).unwrap();
             }
-            assert!(n.rest(key).unwrap().unwrap() > 50_000);
+            assert!(n.rest(Family::Inet, key).unwrap().unwrap() > 50_000);
             for f in Family::BOTH {
                 n.batch(&|b| nft::close(b, f, key)).unwrap();
                 assert_eq!(n.batch(&|b| nft::reopen(b, f, key, 1000)), Err(Errno::ENOENT));
             }
-            assert_eq!(n.rest(key), Ok(None));
+            assert_eq!(n.rest(Family::Inet, key), Ok(None));
             // A restart: what the one before left can be read, and is taken over.
             n.batch(&|b| nft::open(b, key, 60_000)).unwrap();
             drop(n);
             let mut n = Nft::open().unwrap();
-            assert!(n.is_intact() && n.rest(key).unwrap().unwrap() > 50_000);
+            assert!(n.is_intact() && n.rest(Family::Inet, key).unwrap().unwrap() > 50_000);
             replace(&mut n, flags, Some(60_000));
             // Nobody else can remove an owned table, and what was removed is noticed.
             let mut other = Nft::open().unwrap();

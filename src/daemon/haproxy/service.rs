@@ -10,6 +10,7 @@ use crate::base::exit::Exit;
 use crate::base::throttle::Once;
 use crate::base::time::Time;
 use crate::config;
+use crate::daemon::poll::{self, PollSet};
 use crate::haproxy::command::{Command, fingerprint};
 use crate::haproxy::listeners::Refusal;
 use crate::haproxy::show_info::Info;
@@ -312,16 +313,15 @@ impl Service {
         self.output.all(f);
     }
 
-    /// The descriptors to wait on, all for reading.
-    pub(crate) fn fds(&self) -> Vec<(BorrowedFd<'_>, Source)> {
-        let mut all = Vec::new();
-        all.extend(self.prober.fd().map(|(fd, n)| (fd, Source::Probe(n))));
-        all.extend(self.processes.fds().map(|(fd, pid)| (fd, Source::Pidfd(pid))));
+    /// What to wait for.
+    pub(crate) fn poll<'a>(&'a self, set: &mut PollSet<'a>) {
+        let mut add = |fd, source| set.add(fd, poll::Source::Haproxy(source));
+        self.prober.fd().into_iter().for_each(|(fd, n)| add(fd, Source::Probe(n)));
+        self.processes.fds().for_each(|(fd, pid)| add(fd, Source::Pidfd(pid)));
         if let Ok(listeners) = &self.listeners {
-            all.extend(listeners.fds().map(|(fd, n)| (fd, Source::Listeners(n))));
+            listeners.fds().for_each(|(fd, n)| add(fd, Source::Listeners(n)));
         }
-        all.extend(self.output.fds().map(|(fd, n)| (fd, Source::Pipe(n))));
-        all
+        self.output.fds().for_each(|(fd, n)| add(fd, Source::Pipe(n)));
     }
 
     /// Reads what has come for question `number`.

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 /// Pause before the tables are tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// So late the kernel may end a lease.
-const LATE: Duration = Duration::from_millis(60);
+/// So far from its end a lease may have ended by itself.
+const NEAR: Duration = Duration::from_millis(60);
 /// Tries at tables that somebody else removes at the same time.
 const TRIES: usize = 3;
 
@@ -103,7 +103,7 @@ impl Daemon {
         for (i, _) in remembered.iter().enumerate().filter(|(_, was_master)| **was_master) {
             let before = clock::now();
             let Some(key) = self.node.lease_key(i) else { continue };
-            if let Ok(Some(ms)) = nft.rest(key) {
+            if let Ok(Some(ms)) = nft.rest(Family::Inet, key) {
                 self.node.lease_found(i, before, Duration::from_millis(ms));
             }
         }
@@ -184,9 +184,14 @@ impl Daemon {
                 done = each(|f| nft.batch(&|b| nft::reopen(b, f, key, ms)));
             }
             // To delete what is not there costs the kernel some 15 ms. While a machine is suspended leases
-            // stand still.
-            Op::Close { key, end } if now >= end + LATE && nft.rest(key) == Ok(None) => {}
-            Op::Close { key, .. } => done = each(|f| nft.batch(&|b| nft::close(b, f, key))),
+            // stand still, so the time alone does not tell.
+            Op::Close { key, end } => {
+                let may_have_ended = now + NEAR >= end;
+                done = each(|f| match may_have_ended && nft.rest(f, key) == Ok(None) {
+                    true => Ok(()),
+                    false => nft.batch(&|b| nft::close(b, f, key)),
+                });
+            }
         }
         if let Err(e) = done {
             log::error!("nf_tables: {}", words::errno(e as i32));
@@ -237,7 +242,7 @@ impl Daemon {
 
     fn remove_tables(&mut self) {
         if let Some(nft) = &mut self.net.fence.nft
-            && let Err(e) = each(|f| nft.batch(&|b| b.del_table(f)))
+            && let Err(e) = each(|f| if nft.has(f) { nft.batch(&|b| b.del_table(f)) } else { Ok(()) })
             && e != Errno::EPERM
         {
             log::debug!("nf_tables: {}", words::errno(e as i32));

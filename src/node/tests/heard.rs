@@ -1,6 +1,8 @@
 //! Adverts that are refused, or answered.
 
 use super::*;
+use crate::node::turn::{Clocks, TURN};
+use crate::sys::allocations;
 
 #[test]
 fn a_lower_advert_is_answered_and_the_address_announced_again() {
@@ -44,4 +46,26 @@ fn a_foreign_vrid_with_our_address_is_said() {
     w.effects();
     let unknown_vrid = Event::UnknownVrid { link: 0, vrid: 52, src: IpAddr::V4(PEER), vip: Some(0) };
     assert_eq!(w.events.iter().filter(|e| **e == unknown_vrid).count(), 1);
+}
+
+/// A backup's steady state.
+#[test]
+fn an_advert_that_is_heard_allocates_nothing() {
+    for more in ["", "version = 3\nadvert_int = 0.01\n", "auth_type = PASS\nauth_pass = 12345678\n"] {
+        let mut w = World::new(&one(more));
+        w.begin(false);
+        let mut count = 0;
+        for _ in 0..10 {
+            w.hear(PEER, 200);
+            let bytes = packet(&w.node.routers[0].cfg, PEER, 200);
+            count = allocations::count(|| {
+                w.node.packet(w.now, 0, &bytes);
+                for step in TURN {
+                    w.node.run(step, Clocks { turn: w.now, fresh: w.now });
+                }
+            });
+            w.take();
+        }
+        assert_eq!((count, w.kind()), (0, Kind::Backup), "{more}");
+    }
 }

@@ -383,7 +383,7 @@ pub fn close(b: &mut Batch<'_>, family: Family, key: Key) {
     b.del_lease(family, &key.name('l'));
 }
 
-/// Appends a request for what is left of a lease in the table `inet`.
-pub fn get(buf: &mut Vec<u8>, seq: u32, key: Key) {
-    get_lease(buf, seq, Family::Inet, &key.name('l'));
+/// Appends a request for what is left of a lease in one of the tables.
+pub fn get(buf: &mut Vec<u8>, seq: u32, family: Family, key: Key) {
+    get_lease(buf, seq, family, &key.name('l'));
 }

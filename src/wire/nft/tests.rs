@@ -62,10 +62,10 @@ fn request_bytes() {
 #[test]
 fn names_are_those_of_the_key() {
     let mut buf = Vec::new();
-    get(&mut buf, 9, Key::new(2, true, 51));
+    get(&mut buf, 9, Family::Inet, Key::new(2, true, 51));
     assert!(buf.windows(6).any(|w| w == b"l533\0\0"), "2 << 9 | 1 << 8 | 51");
     // The largest of all.
-    get(&mut buf, 9, Key::new(u32::MAX, true, 255));
+    get(&mut buf, 9, Family::Inet, Key::new(u32::MAX, true, 255));
     assert!(buf.windows(13).any(|w| w == b"l1ffffffffff\0"));
     assert_ne!(Key::new(1, false, 255), Key::new(1, true, 255));
 }
