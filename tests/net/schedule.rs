@@ -1,6 +1,6 @@
 //! Which tests run side by side, in which order, and how long each took.
 //!
-//! Nearly all of them wait for timers nearly all of the time: two CPUs have enough for twenty at once
+//! Nearly all of them wait for timers nearly all of the time: two CPUs have enough for many at once
 //! ([`PHASES`]). The longest begin first, so that none of them is left over when all others have ended.
 //! `times.txt` beside this file has a line `SECONDS NAME` for each test, in that order; a run writes the same
 //! list, as it found it, to `target/net-times.txt`. Copy that over this one when the order has changed:
@@ -42,7 +42,7 @@ pub const PHASES: [Phase; 4] = [
     // A router with an advert each 100 ms beside an attack; many clients, none of which may be refused;
     // leases in nf_tables, whose every change waits for all CPUs and for namespaces that are being removed.
     Phase {
-        threads: 4,
+        threads: 6,
         names: &[
             "accept_no_",
             "attack_",
@@ -73,7 +73,7 @@ pub const PHASES: [Phase; 4] = [
             "watch_bears_a_slow_reader",
         ],
     },
-    Phase { threads: 20, names: &[""] },
+    Phase { threads: 28, names: &[""] },
 ];
 
 impl Phase {
