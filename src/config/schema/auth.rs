@@ -13,8 +13,9 @@ pub const MAX_SECRET_FILE: usize = 138;
 /// The longest path of such a file.
 const MAX_PATH: usize = 4095;
 /// Keys that have no meaning without an `auth_hmac_key`.
-const OPTIONS: [&str; 4] =
-    ["auth_hmac_active_key", "auth_hmac_anti_replay", "auth_hmac_time_window", "auth_hmac_mode"];
+const OPTIONS: &str = "auth_hmac_active_key, auth_hmac_anti_replay, auth_hmac_time_window, auth_hmac_mode";
+/// Keys of version 2 that an `auth_hmac_key` excludes.
+const PASSWORD: &str = "auth_type, auth_pass";
 
 /// A file that holds a secret, as the caller of the parser has read it.
 #[derive(Debug)]
@@ -44,16 +45,10 @@ pub fn read(
     advert_int: Duration,
 ) -> Auth {
     if r.has("auth_hmac_key") {
-        for entry in ["auth_type", "auth_pass"].map(|key| r.entry(key)).into_iter().flatten() {
-            let text = format_args!("`{}` does not go with `auth_hmac_key`: leave one out", entry.key);
-            r.report.error(entry.line, text);
-        }
+        r.refuse(PASSWORD, "does not go with `auth_hmac_key`: leave one out");
         return hmac(r, names, advert_int).map_or(Auth::None, |hmac| Auth::Hmac(Box::new(hmac)));
     }
-    for entry in OPTIONS.map(|key| r.entry(key)).into_iter().flatten() {
-        let text = format_args!("`{}` needs a key: auth_hmac_key = ID SECRET", entry.key);
-        r.report.error(entry.line, text);
-    }
+    r.refuse(OPTIONS, "needs a key: auth_hmac_key = ID SECRET");
     password(r, names, version)
 }
 
@@ -62,11 +57,7 @@ fn password(r: &mut Reader<'_, '_>, names: &Names<'_>, version: Option<Version>)
     let (kind, pass) = (r.entry("auth_type"), r.entry("auth_pass"));
     let ah = r.choice("auth_type", "PASS, AH") == Some(1);
     if version == Some(Version::V3) {
-        for entry in [kind, pass].into_iter().flatten() {
-            let text =
-                format_args!("`{}` does not go with version 3, which has none: leave it out", entry.key);
-            r.report.error(entry.line, text);
-        }
+        r.refuse(PASSWORD, "does not go with version 3, which has none: leave it out");
     } else if let Some(entry) = kind
         && !r.has("auth_pass")
     {

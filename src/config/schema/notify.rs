@@ -2,7 +2,7 @@
 
 use super::reader::{Reader, digits};
 use crate::config::ini::{Section, split_words};
-use crate::config::report::{Report, Shown};
+use crate::config::report::{Report, Shown, listed};
 use crate::config::{Mail, StateHooks};
 use std::net::Ipv6Addr;
 
@@ -76,8 +76,9 @@ pub fn unused_user(sections: &[Section<'_>], report: &mut Report) {
 pub fn mail(r: &mut Reader<'_, '_>) -> Option<Mail> {
     const TO: &str = "notification_email";
     const FROM: &str = "notification_email_from";
+    const BELONGS: &str = "notification_email_from, smtp_server, smtp_connect_timeout";
     if !cfg!(feature = "mail") {
-        for key in [TO, FROM, "smtp_server", "smtp_connect_timeout"] {
+        for key in std::iter::once(TO).chain(listed(BELONGS)) {
             if r.has(key) {
                 r.error(key, format_args!("{key}: this vipd was built without mail"));
             }
@@ -100,7 +101,7 @@ pub fn mail(r: &mut Reader<'_, '_>) -> Option<Mail> {
     let server = server(r);
     let connect_timeout = r.duration("smtp_connect_timeout", 1_000, 300_000, 30_000);
     if !r.has(TO) {
-        for key in [FROM, "smtp_server", "smtp_connect_timeout"] {
+        for key in listed(BELONGS) {
             if let Some(entry) = r.entry(key) {
                 r.report.warning(entry.line, format_args!("{key} has no effect: there is no `{TO}`"));
             }

@@ -185,6 +185,15 @@ impl<'a, 'r> Reader<'a, 'r> {
         self.report.warning(line, message);
     }
 
+    /// Reports those of a list of keys that are there.
+    pub fn refuse(&mut self, keys: &str, why: &str) {
+        for key in listed(keys) {
+            if self.entry(key).is_some() {
+                self.error(key, format_args!("`{key}` {why}"));
+            }
+        }
+    }
+
     /// Reports `key = value ...`.
     pub fn wrong(&mut self, entry: &Entry<'_>, what: Arguments<'_>) {
         self.report.error(entry.line, format_args!("{} = {} {what}", entry.key, Shown(entry.value)));

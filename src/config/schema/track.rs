@@ -3,8 +3,8 @@
 use super::Names;
 use super::reader::{Reader, digits};
 use super::vips::device;
-use crate::config::ini::words;
-use crate::config::report::{Hint, Shown, nearest};
+use crate::config::ini::{Words, words};
+use crate::config::report::{Hint, Shown, listed, nearest};
 use crate::config::{Track, TrackCheck, TrackInterface};
 
 /// Largest weight: with it a priority moves from one end of its range to the other.
@@ -97,7 +97,7 @@ pub fn checks(r: &mut Reader<'_, '_>, names: &Names<'_>) -> Vec<TrackCheck> {
 
 /// Says which keys mean nothing to the owner of the addresses.
 pub fn owner(r: &mut Reader<'_, '_>, haproxy: Track) {
-    for key in ["track_haproxy", "track_interface", "track"] {
+    for key in listed("track_haproxy, track_interface, track") {
         if let Some(entry) = r.entry(key)
             && (key != "track_haproxy" || haproxy != Track::No)
         {
@@ -108,12 +108,7 @@ pub fn owner(r: &mut Reader<'_, '_>, haproxy: Track) {
 }
 
 /// The end of an element: nothing, or `weight N`. `None` if it is wrong, which is reported.
-fn weight<'a>(
-    r: &mut Reader<'_, '_>,
-    line: u32,
-    key: &str,
-    mut words: impl Iterator<Item = &'a str>,
-) -> Option<Track> {
+fn weight(r: &mut Reader<'_, '_>, line: u32, key: &str, mut words: Words<'_>) -> Option<Track> {
     let Some(word) = words.next() else { return Some(Track::Fault) };
     let (value, rest) = (words.next(), words.next());
     if let Some(word) = Some(word).filter(|&word| word != "weight").or(rest) {
