@@ -15,12 +15,6 @@ pub fn is_same_router(a: &Vrrp, b: &Vrrp) -> bool {
     a.interface == b.interface && key(a) == key(b)
 }
 
-/// Whether all that two sections say is the same, wherever they stand in the file.
-pub fn is_same(a: &Vrrp, b: &Vrrp) -> bool {
-    let there = Vrrp { line: b.line, ..a.clone() };
-    there == *b
-}
-
 /// Whether another command line is needed: HAProxy must be replaced, not reloaded.
 pub fn is_same_command(a: &Haproxy, b: &Haproxy) -> bool {
     a.binary == b.binary && a.config == b.config && a.args == b.args
@@ -108,7 +102,7 @@ pub fn describe(old: &Config, new: &Config, texts: &Texts) -> String {
     for v in &old.vrrp {
         match new.vrrp.iter().find(|n| n.name == v.name) {
             None => writeln!(out, "{}: leaves", v.name),
-            Some(n) if !is_same(v, n) => {
+            Some(n) if v != n => {
                 line(&mut out, &v.name, &texts.section("vrrp", &v.name));
             }
             Some(_) => {}

@@ -373,13 +373,23 @@ impl StateHooks {
     }
 }
 
+/// Where something stands in the file, from 1. It makes no difference: two lines are always equal.
+#[derive(Clone, Copy, Debug)]
+pub struct Line(pub u32);
+
+impl PartialEq for Line {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 /// `[vrrp NAME]`: one virtual router.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vrrp {
     /// The section's name, 1 to 32 of `A-Z a-z 0-9 _ . -`; unique.
     pub name: String,
     /// Line of the section in the file, for later messages.
-    pub line: u32,
+    pub line: Line,
     /// `interface`, 1 to 15 octets.
     pub interface: String,
     /// `virtual_router_id`, 1 to 255.

@@ -40,7 +40,7 @@ pub fn open_secrets(source: &Source) -> String {
 pub fn advice(cfg: &Config, source: &Source) -> String {
     let mut out = open_secrets(source);
     for (index, v) in cfg.vrrp.iter().enumerate() {
-        let at = source.files.place(v.line);
+        let at = source.files.place(v.line.0);
         match v.auth {
             Auth::None if !v.unicast_peers.is_empty() => writeln!(
                 out,

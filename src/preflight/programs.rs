@@ -65,7 +65,7 @@ pub fn warnings(cfg: &Config, files: &Files) -> Vec<(u32, String)> {
     hook(0, "global".into(), "notify", &cfg.global.notify);
     for v in &cfg.vrrp {
         for (key, argv) in v.hooks() {
-            hook(v.line, format!("vrrp {}", v.name), key, argv);
+            hook(v.line.0, format!("vrrp {}", v.name), key, argv);
         }
     }
     for c in &cfg.checks {

@@ -82,7 +82,7 @@ fn password(r: &mut Reader<'_, '_>, names: &Names<'_>, version: Option<Version>)
 /// `None` if anything is wrong: an instance with a wrong key never runs without one.
 fn hmac(r: &mut Reader<'_, '_>, names: &Names<'_>, advert_int: Duration) -> Option<Hmac> {
     let keys = keys(r, names);
-    let active = r.number("auth_hmac_active_key", 1, 255).and_then(|id| u8::try_from(id).ok());
+    let active = r.optional_number("auth_hmac_active_key", 1, 255).and_then(|id| u8::try_from(id).ok());
     r.require("auth_hmac_active_key", "1");
     if let Some(active) = active
         && keys.iter().all(|(id, _)| *id != active)
@@ -91,7 +91,7 @@ fn hmac(r: &mut Reader<'_, '_>, names: &Names<'_>, advert_int: Duration) -> Opti
         r.error("auth_hmac_active_key", text);
     }
     let monotonic = r.choice("auth_hmac_anti_replay", "time, monotonic") == Some(1);
-    let window = r.number("auth_hmac_time_window", 1, 300);
+    let window = r.optional_number("auth_hmac_time_window", 1, 300);
     if let Some(entry) = r.entry("auth_hmac_time_window")
         && monotonic
     {

@@ -45,7 +45,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], report: &mut Report) -> Option
         );
         r.error("timeout", text);
     }
-    let (fall, rise) = (r.number("fall", 1, 100).unwrap_or(3), r.number("rise", 1, 100).unwrap_or(1));
+    let (fall, rise) = (r.number("fall", 1, 100, 3), r.number("rise", 1, 100, 1));
     let target = r.entry("target")?;
     let kind = match kind? {
         0 => CheckKind::Tcp(socket(&mut r, target, target.value, "ADDR:PORT", numeric)?),

@@ -5,7 +5,7 @@ use super::reader::{Keys, Reader, seconds};
 use super::vrrp::Router;
 use crate::config::Group;
 use crate::config::ini::Section;
-use crate::config::report::{Hint, Report, Shown, nearest};
+use crate::config::report::Report;
 
 /// The keys of a `[group NAME]`.
 pub const KEYS: Keys = Keys { title: "[group NAME]", once: "", lists: "members" };
@@ -30,15 +30,9 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
         if r.report.is_full() {
             break;
         }
-        match names.vrrp.iter().position(|&known| known == name) {
-            None => {
-                let hint = Hint(nearest(name, &names.vrrp));
-                let name = Shown(name);
-                r.report.error(line, format_args!("{KEY}: there is no [vrrp {name}]{hint}"));
-            }
-            Some(member) if members.contains(&member) => {
-                r.report.error(line, format_args!("{KEY}: {name} is there twice: remove one"));
-            }
+        match r.find(line, KEY, "vrrp", name, &names.vrrp) {
+            None => {}
+            Some(member) if members.contains(&member) => r.twice(line, KEY, name),
             Some(member) => members.push(member),
         }
     }

@@ -294,10 +294,7 @@ fn read_global(section: &Section<'_>, report: &mut Report) -> Global {
         log_facility,
         control_socket,
         startup_delay: r.duration("startup_delay", 0, 3_600_000, 0),
-        realtime_priority: r
-            .number("realtime_priority", 0, 99)
-            .and_then(|n| u8::try_from(n).ok())
-            .unwrap_or(0),
+        realtime_priority: u8::try_from(r.number("realtime_priority", 0, 99, 0)).unwrap_or(0),
         lock_memory: r.boolean("lock_memory", false),
         http,
         notify: notify::command(&mut r, "notify").unwrap_or_default(),
@@ -335,11 +332,11 @@ fn read_haproxy(section: &Section<'_>, report: &mut Report) -> Haproxy {
         },
         restart_backoff_max: r.duration("restart_backoff_max", 100, 3_600_000, 30_000),
         stop_timeout: r.duration("stop_timeout", 100, 3_600_000, 8_000),
-        crash_limit: r.number("crash_limit", 1, 1000).unwrap_or(3),
+        crash_limit: r.number("crash_limit", 1, 1000, 3),
         crash_window: r.duration("crash_window", 1_000, 3_600_000, 30_000),
         check_interval: r.duration("check_interval", 100, 3_600_000, 1_000),
         check_timeout: r.duration("check_timeout", 100, 60_000, 1_000),
-        check_fall: r.number("check_fall", 1, 100).unwrap_or(3),
+        check_fall: r.number("check_fall", 1, 100, 3),
         keep_listeners: r.boolean("keep_listeners", true),
         last_good: Some(r.path("last_good", MAX_PATH, "")).filter(|p| p.has_root()),
         nonlocal_bind: r.boolean("nonlocal_bind", true),

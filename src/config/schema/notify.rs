@@ -88,8 +88,7 @@ pub fn mail(r: &mut Reader<'_, '_>) -> Option<Mail> {
     let mut to: Vec<String> = Vec::new();
     for (line, one) in r.list(TO) {
         if to.iter().any(|other| other == one) {
-            let one = Shown(one);
-            r.report.error(line, format_args!("{TO}: {one} is there twice: remove one"));
+            r.twice(line, TO, one);
         } else if to.len() == MAX_TO {
             r.report.error(line, format_args!("too many recipients: at most {MAX_TO}"));
             break;

@@ -98,8 +98,13 @@ impl<'a, 'r> Reader<'a, 'r> {
         self.choice(key, BOOLEAN).map_or(default, |index| index % 2 == 0)
     }
 
-    /// A whole number within `min..=max`; `None` if there is none, or a wrong one.
-    pub fn number(&mut self, key: &str, min: u32, max: u32) -> Option<u32> {
+    /// A whole number within `min..=max`.
+    pub fn number(&mut self, key: &str, min: u32, max: u32, default: u32) -> u32 {
+        self.optional_number(key, min, max).unwrap_or(default)
+    }
+
+    /// As [`Self::number`]; `None` if there is none, or a wrong one.
+    pub fn optional_number(&mut self, key: &str, min: u32, max: u32) -> Option<u32> {
         let entry = self.entry(key)?;
         let value = digits(entry.value).and_then(|value| u32::try_from(value).ok().or(Some(u32::MAX)));
         match value {
@@ -183,6 +188,22 @@ impl<'a, 'r> Reader<'a, 'r> {
     pub fn warning(&mut self, key: &str, message: Arguments<'_>) {
         let line = self.line(key);
         self.report.warning(line, message);
+    }
+
+    /// The index of a section of this kind that an element names; reports a name that is not known.
+    pub fn find(&mut self, line: u32, key: &str, kind: &str, name: &str, known: &[&str]) -> Option<usize> {
+        let found = known.iter().position(|known| *known == name);
+        if found.is_none() {
+            let (hint, name) = (Hint(nearest(name, known)), Shown(name));
+            self.report.error(line, format_args!("{key}: there is no [{kind} {name}]{hint}"));
+        }
+        found
+    }
+
+    /// Reports an element that is there before.
+    pub fn twice(&mut self, line: u32, key: &str, element: &str) {
+        let element = Shown(element);
+        self.report.error(line, format_args!("{key}: {element} is there twice: remove one"));
     }
 
     /// Reports those of a list of keys that are there.

@@ -4,7 +4,7 @@ use super::Names;
 use super::reader::{Reader, digits};
 use super::vips::device;
 use crate::config::ini::{Words, words};
-use crate::config::report::{Hint, Shown, listed, nearest};
+use crate::config::report::{Shown, listed};
 use crate::config::{Track, TrackCheck, TrackInterface};
 
 /// Largest weight: with it a priority moves from one end of its range to the other.
@@ -51,8 +51,7 @@ pub fn interfaces(r: &mut Reader<'_, '_>, own: &str) -> Vec<TrackInterface> {
             continue;
         }
         if tracked.iter().any(|t| t.name == name) {
-            let name = Shown(name);
-            r.report.error(line, format_args!("{KEY}: {name} is there twice: remove one"));
+            r.twice(line, KEY, name);
             continue;
         }
         if name == own {
@@ -80,15 +79,9 @@ pub fn checks(r: &mut Reader<'_, '_>, names: &Names<'_>) -> Vec<TrackCheck> {
         let mut words = words(text);
         let Some(name) = words.next() else { continue };
         let track = weight(r, line, KEY, words).unwrap_or(Track::Fault);
-        match names.checks.iter().position(|&known| known == name) {
-            None => {
-                let hint = Hint(nearest(name, &names.checks));
-                let name = Shown(name);
-                r.report.error(line, format_args!("{KEY}: there is no [check {name}]{hint}"));
-            }
-            Some(check) if tracked.iter().any(|t| t.check == check) => {
-                r.report.error(line, format_args!("{KEY}: {name} is there twice: remove one"));
-            }
+        match r.find(line, KEY, "check", name, &names.checks) {
+            None => {}
+            Some(check) if tracked.iter().any(|t| t.check == check) => r.twice(line, KEY, name),
             Some(check) => tracked.push(TrackCheck { check, track }),
         }
     }

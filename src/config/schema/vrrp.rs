@@ -6,7 +6,7 @@ use super::vips::{self, ADVERTISED, EXCLUDED, Listed, Place, device};
 use super::{Names, auth, notify, track};
 use crate::config::ini::Section;
 use crate::config::report::{Hint, Report, nearest};
-use crate::config::{Auth, Garp, HmacMode, Lease, Version, Vrrp};
+use crate::config::{Auth, Garp, HmacMode, Lease, Line, Version, Vrrp};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -78,14 +78,14 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
         None => Some(Version::V2),
     };
     let advert_int = advert_int(&mut r, version);
-    let down_timer_adverts = r.number("down_timer_adverts", 1, 100).unwrap_or(3);
+    let down_timer_adverts = r.number("down_timer_adverts", 1, 100, 3);
     if down_timer_adverts != 3 {
         let text = "is not the usual 3: it must be the same on every node of the virtual router";
         r.warning("down_timer_adverts", format_args!("down_timer_adverts = {down_timer_adverts} {text}"));
     }
     let auth = auth::read(&mut r, names, version, advert_int);
-    let priority = octet(r.number("priority", 1, 255)).unwrap_or(100);
-    let vrid = octet(r.number("virtual_router_id", 1, 255)).unwrap_or(0);
+    let priority = octet(r.number("priority", 1, 255, 100));
+    let vrid = octet(r.number("virtual_router_id", 1, 255, 0));
     let vmac = vmac(&mut r, priority);
     let mut place = Place { interface, ipv6, vmac: vmac.is_some() };
     count(&mut r, &list, version);
@@ -115,7 +115,7 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
     let handover = advert_int.saturating_mul(down_timer_adverts + 1).min(Duration::from_secs(5));
     let vrrp = Rc::new(Vrrp {
         name: section.name.to_owned(),
-        line: section.line,
+        line: Line(section.line),
         interface: interface.to_owned(),
         vrid,
         priority,
@@ -141,11 +141,11 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
         dont_track_primary: r.boolean("dont_track_primary", false),
         garp: Garp {
             master_delay: r.duration("garp_master_delay", 0, 3_600_000, 5_000),
-            master_repeat: r.number("garp_master_repeat", 1, 100).unwrap_or(5),
+            master_repeat: r.number("garp_master_repeat", 1, 100, 5),
             master_refresh: r.duration("garp_master_refresh", 0, 86_400_000, 60_000),
-            master_refresh_repeat: r.number("garp_master_refresh_repeat", 1, 100).unwrap_or(1),
+            master_refresh_repeat: r.number("garp_master_refresh_repeat", 1, 100, 1),
             lower_prio_delay: r.duration("garp_lower_prio_delay", 0, 3_600_000, 5_000),
-            lower_prio_repeat: r.number("garp_lower_prio_repeat", 0, 100).unwrap_or(5),
+            lower_prio_repeat: r.number("garp_lower_prio_repeat", 0, 100, 5),
             interval: r.duration("garp_interval", 10, 10_000, 100),
         },
         lease: lease(&mut r, advert_int, down_timer_adverts, priority),
@@ -163,8 +163,8 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
     }
 }
 
-fn octet(number: Option<u32>) -> Option<u8> {
-    number.and_then(|n| u8::try_from(n).ok())
+fn octet(number: u32) -> u8 {
+    u8::try_from(number).unwrap_or(0)
 }
 
 fn advert_int(r: &mut Reader<'_, '_>, version: Option<Version>) -> Duration {

@@ -171,7 +171,7 @@ fn how_to_example_and_every_default() {
         }),
         vrrp: vec![Rc::new(Vrrp {
             name: "VI_1".into(),
-            line: 5,
+            line: Line(5),
             interface: "eth0".into(),
             vrid: 51,
             priority: 100,
@@ -212,6 +212,7 @@ fn how_to_example_and_every_default() {
         checks: vec![],
         groups: vec![],
     };
+    assert_eq!(config.vrrp[0].line.0, expected.vrrp[0].line.0);
     assert_eq!(config, expected);
     assert_eq!(rendered(&warnings), ["6: state = MASTER has no effect: priority and preempt decide"]);
 }
@@ -284,7 +285,7 @@ fn every_key_is_read() {
     );
     let expected = Vrrp {
         name: "web-1.a_b".into(),
-        line: 36,
+        line: Line(36),
         interface: "bond0.100".into(),
         vrid: 255,
         priority: 1,
@@ -340,6 +341,7 @@ fn every_key_is_read() {
         make_before_break: false,
         handover_timeout: ms(250),
     };
+    assert_eq!(config.vrrp[0].line.0, expected.line.0);
     assert_eq!(config.vrrp, [Rc::new(expected)]);
 }
 

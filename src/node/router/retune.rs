@@ -86,7 +86,7 @@ pub(crate) fn is_changed(
     old: &[config::Check],
     new: &[config::Check],
 ) -> bool {
-    let mut before = config::Vrrp { line: v.line, ..before.clone() };
+    let mut before = before.clone();
     for t in &mut before.track_checks {
         let is_it = |c: &config::Check| old.get(t.check).is_some_and(|o| o.name == c.name);
         t.check = new.iter().position(is_it).unwrap_or(usize::MAX);

@@ -11,6 +11,7 @@ use crate::node::{Group, Link, Node};
 use crate::report::watch::stamp;
 use crate::report::words;
 use crate::vrrp::machine::State as Vrrp;
+use std::fmt::Arguments;
 use std::time::Duration;
 
 /// The text being written.
@@ -72,6 +73,12 @@ impl Page<'_> {
     /// Begins a row: a title, then the second column.
     fn row(&mut self, title: &str) {
         write!(self.s, "  {title:<9} ");
+    }
+
+    /// A row.
+    fn tell(&mut self, title: &str, text: Arguments<'_>) {
+        self.row(title);
+        writeln!(self.s, "{text}");
     }
 
     /// The counters that are not zero, in one line.
@@ -173,8 +180,10 @@ impl Page<'_> {
             writeln!(self.s, "{} {}", stamp(at), String::from_utf8_lossy(&text));
         }
         if h.held_listeners() > 0 {
-            self.row("sockets");
-            writeln!(self.s, "{} listening socket(s) held over a crash", h.held_listeners());
+            self.tell(
+                "sockets",
+                format_args!("{} listening socket(s) held over a crash", h.held_listeners()),
+            );
         }
     }
 }

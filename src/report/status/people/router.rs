@@ -23,13 +23,11 @@ impl Page<'_> {
         self.addresses(i);
         self.split_brain(router);
         if !heard(router) && router.machine.kind() == Kind::Master {
-            self.row("heard");
-            self.s.push_str("no advert ever, from anybody\n");
+            self.tell("heard", format_args!("no advert ever, from anybody"));
         }
         // With one target, the counter send_errors tells the same.
         for t in router.targets.iter().filter(|t| router.targets.len() > 1 && t.send_errors > 0) {
-            self.row("unsent");
-            writeln!(self.s, "{} adverts could not be sent to {}", t.send_errors, t.to);
+            self.tell("unsent", format_args!("{} adverts could not be sent to {}", t.send_errors, t.to));
         }
         self.counters("  counters  ", &mut router.stats.all());
     }
@@ -49,8 +47,7 @@ impl Page<'_> {
     /// What ends each fault.
     fn cures(&mut self, router: &Router) {
         for text in words::to_do(router) {
-            self.row("to do");
-            writeln!(self.s, "{text}");
+            self.tell("to do", format_args!("{text}"));
         }
     }
 
@@ -116,8 +113,10 @@ impl Page<'_> {
                 self.s.push('\n');
             }
             State::Master { advert_at, .. } => {
-                self.row("master");
-                writeln!(self.s, "this node, next advert in {}", seconds(advert_at.since(now)));
+                self.tell(
+                    "master",
+                    format_args!("this node, next advert in {}", seconds(advert_at.since(now))),
+                );
             }
             State::Init | State::Soliciting(_) => {}
         }
@@ -155,8 +154,10 @@ impl Page<'_> {
             self.s.push_str("  no longer configured: it leaves when its successor has the addresses\n");
         }
         if let Some(h) = router.hold {
-            self.row("hand-over");
-            writeln!(self.s, "waits for its successor, {} left", seconds(h.until.since(self.c.now)));
+            self.tell(
+                "hand-over",
+                format_args!("waits for its successor, {} left", seconds(h.until.since(self.c.now))),
+            );
         }
     }
 
