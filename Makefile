@@ -81,7 +81,7 @@ demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 30 s after
 bench: deps all ## vipd beside keepalived, 15 rounds, with pictures: 2 h; BENCH=quick 4 min; BENCH=list
 	$(with_vipd) $(CARGO) run --quiet --locked --release --example bench -- $(BENCH)
 
-soak: deps all ## a million seeds of the simulator, a table of faults, kills and stalls of real processes, ten million adverts, leaks, 20 min of chaos: 115 min; PART= SEEDS= SEED= COUNT= FUZZ=
+soak: deps all ## a million seeds of the simulator, a table of 41 faults (PART=faults: 12 min), kills and stalls of real processes, ten million adverts, leaks, 20 min of chaos: 115 min; PART= SEEDS= SEED= COUNT= FUZZ=
 	test -n '$(PART)' || SEEDS=$(SEEDS) $(CARGO) test --locked --profile sim --test sim seeds
 	test -n '$(PART)' || FAULTS=2 STEPS=16 $(CARGO) test --locked --profile sim --test exhaustive every -- --nocapture
 	$(with_vipd) $(CARGO) run --locked --release --example soak -- $(PART) $(SEED) $(COUNT)

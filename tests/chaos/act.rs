@@ -6,6 +6,7 @@ use crate::lab::*;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,6 +41,7 @@ struct Wish {
 pub struct Site {
     pub node: Node,
     index: usize,
+    lease: &'static str,
     good: String,
     vipd: Mutex<Option<Vipd>>,
     wish: Mutex<Wish>,
@@ -49,6 +51,8 @@ pub struct Site {
 pub struct Field {
     pub lan: Lan,
     pub watcher: Watcher,
+    /// Asks for all addresses.
+    pub prober: Prober,
     pub sites: Vec<Site>,
     pub done: Mutex<Vec<Done>>,
     pub failures: Mutex<Vec<String>>,
@@ -74,13 +78,14 @@ pub fn other(priority: u8) -> u8 {
 
 impl Field {
     /// Starts it all; returns when each router is where it belongs.
-    pub fn start() -> Result<Field> {
+    pub fn start(lease: &'static str) -> Result<Field> {
         let lan = Lan::new(&[
             (NODES[0], "192.168.30.116/24"),
             (NODES[1], "192.168.30.117/24"),
             (NODES[2], "192.168.30.118/24"),
             ("client", "192.168.30.10/24"),
             ("stranger", "192.168.30.66/24"),
+            ("asker", "192.168.30.11/24"),
         ])?;
         for node in lan.nodes() {
             let [_, _, _, n] = node.addr().octets();
@@ -93,17 +98,25 @@ impl Field {
         let site = |(index, name): (usize, &&str)| -> Result<Site> {
             let node = lan.node(name);
             let good = std::fs::read_to_string(haproxy_cfg(&node, &bind.join(","))?)?;
-            let site = Site { node, index, good, vipd: Mutex::default(), wish: Mutex::default() };
+            let site = Site { node, index, lease, good, vipd: Mutex::default(), wish: Mutex::default() };
             site.run()?;
             Ok(site)
         };
         let sites: Result<Vec<Site>> = NODES.iter().enumerate().map(site).collect();
         let (sites, done, failures) = (sites?, Mutex::default(), Mutex::default());
-        let field = Field { lan, watcher, sites, done, failures, stranger };
+        let asked: Vec<IpAddr> = super::all_addresses().map(|(_, addr)| super::ip(addr)).collect();
+        let nodes: Vec<&Node> = sites.iter().map(|s: &Site| &s.node).collect();
+        let prober = Prober::start_tcp(&lan.node("asker"), &asked, &nodes)?;
+        let field = Field { lan, watcher, prober, sites, done, failures, stranger };
         for r in &ROUTERS {
             field.watcher.wait_holder(r.vip, NODES[r.right()], secs(20))?;
         }
         Ok(field)
+    }
+
+    /// Whether the kernel takes the address from a vipd that is dead: two that have it are two that answer.
+    pub fn in_the_address(&self) -> bool {
+        self.sites.iter().all(|s| s.lease == "address")
     }
 
     pub fn nodes(&self, numbers: &[usize]) -> Vec<Node> {
@@ -330,7 +343,7 @@ impl Site {
             if wish.priority == Some(i) {
                 priority = other(priority);
             }
-            let mut router = spec.router(priority);
+            let mut router = spec.router(priority).with(&format!("lease = {}", self.lease));
             if i == 0 && wish.more {
                 router.vips.push(format!("{SPARE}/24"));
             }

@@ -277,6 +277,11 @@ impl Keepalived {
     /// With a `track_script` that looks for HAProxy once a second, as is usual, but by the process id in
     /// `haproxy.pid` ([`Haproxy::supervised`]): all nodes share one table of processes.
     pub fn tracking(node: &Node, routers: Vec<Router>) -> Result<Keepalived> {
+        Keepalived::start(node, &Keepalived::tracking_conf(node, routers)?)
+    }
+
+    /// The configuration for that; the script is written.
+    pub fn tracking_conf(node: &Node, routers: Vec<Router>) -> Result<String> {
         let pid = node.dir().join("haproxy.pid");
         let check = node.write("check", &format!("#!/bin/sh\nkill -0 \"$(cat {})\"\n", pid.display()))?;
         std::fs::set_permissions(&check, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
@@ -287,7 +292,7 @@ impl Keepalived {
         let tracked: Vec<Router> =
             routers.into_iter().map(|r| r.with("track_script {\n haproxy\n }")).collect();
         let conf = Keepalived::conf(node, &tracked);
-        Keepalived::start(node, &conf.replacen("}\n", &format!(" script_user root\n}}\n{script}"), 1))
+        Ok(conf.replacen("}\n", &format!(" script_user root\n}}\n{script}"), 1))
     }
 
     /// The process alone.

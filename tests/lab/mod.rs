@@ -32,7 +32,7 @@
 
 #![allow(dead_code, unused_imports)]
 
-mod arp;
+mod answers;
 mod client;
 mod daemons;
 mod flood;
@@ -47,7 +47,7 @@ mod sys;
 mod watcher;
 mod wire;
 
-pub use arp::Prober;
+pub use answers::{Answered, Prober};
 pub use client::{Client, Report, Request};
 pub use daemons::{
     Daemon, Haproxy, Keepalived, Kind, Occupant, Router, Vipd, haproxy_cfg, haproxy_path, haproxy_start_time,
@@ -63,7 +63,7 @@ pub use proc::{Line, Log, Proc};
 pub use stall::{Freezer, Group, Starvation};
 pub use sys::{attach_filter, realtime as with_priority, vrrp_socket, without_nfnetlink};
 pub use watcher::{Change, Watcher};
-pub use wire::{Advert, Capture, Seen, What, advert, arp_request, checksum, tcp_syn};
+pub use wire::{Advert, Capture, Seen, What, advert, arp_request, checksum, tcp_syn, who_has};
 
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -361,16 +361,67 @@ pub fn arp_request(node: &Node, target: Ipv4Addr) -> Vec<u8> {
     frame
 }
 
-/// The frame of a TCP connection request (SYN) in the name of that node, to port 9 of `target` at that MAC.
-pub fn tcp_syn(node: &Node, mac: [u8; 6], target: Ipv4Addr) -> Vec<u8> {
-    let mut tcp = vec![0x9c, 0x40, 0, 9, 0, 0, 0, 7, 0, 0, 0, 0, 0x50, 2, 4, 0, 0, 0, 0, 0];
-    let pseudo = [&node.addr().octets()[..], &target.octets(), &[0, 6, 0, 20], &tcp].concat();
-    tcp[16..18].copy_from_slice(&checksum(&pseudo).to_be_bytes());
-    let mut frame = mac.to_vec();
-    frame.extend(node.mac());
-    frame.extend([0x08, 0x00]);
-    frame.extend(ipv4_packet(node.addr(), target, 64, 6, &tcp));
+/// Who asks: his IPv4 address, or the IPv6 address that ends like it, or that of the link.
+fn asker(node: &Node, target: IpAddr) -> IpAddr {
+    let ([.., host], [.., a, b, c, d]) = (node.addr().octets(), node.mac());
+    match target {
+        IpAddr::V4(_) => node.addr().into(),
+        IpAddr::V6(target) if target.is_unicast_link_local() => {
+            let [high, low] = [[0xfe, b], [c, d]].map(u16::from_be_bytes);
+            Ipv6Addr::new(0xfe80, 0, 0, 0, 0, u16::from_be_bytes([a, 0xff]), high, low).into()
+        }
+        IpAddr::V6(_) => format!("2001:db8:30::{host}").parse().unwrap_or(Ipv6Addr::UNSPECIFIED.into()),
+    }
+}
+
+/// The frame of an IP packet without options; a checksum at `at` of what it carries is filled in.
+fn ip_frame(
+    node: &Node,
+    mac: [u8; 6],
+    [src, dst]: [IpAddr; 2],
+    proto: u8,
+    body: &[u8],
+    at: usize,
+) -> Vec<u8> {
+    let octets = |addr: IpAddr| match addr {
+        IpAddr::V4(addr) => addr.octets().to_vec(),
+        IpAddr::V6(addr) => addr.octets().to_vec(),
+    };
+    let mut body = body.to_vec();
+    let pseudo = [&octets(src)[..], &octets(dst), &[0, proto, 0, body.len() as u8], &body].concat();
+    body[at..at + 2].copy_from_slice(&checksum(&pseudo).to_be_bytes());
+    let mut frame = [mac, node.mac()].concat();
+    match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            frame.extend([0x08, 0x00]);
+            frame.extend(ipv4_packet(src, dst, 64, proto, &body));
+        }
+        _ => {
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, body.len() as u8, proto, 255]);
+            frame.extend([octets(src), octets(dst), body].concat());
+        }
+    }
     frame
+}
+
+/// The frame of a TCP connection request (SYN) in the name of that node, to port 9 of `target` at that MAC.
+/// The node has 2001:db8:30::N to ask for an IPv6 address.
+pub fn tcp_syn(node: &Node, mac: [u8; 6], target: IpAddr) -> Vec<u8> {
+    let tcp = [0x9c, 0x40, 0, 9, 0, 0, 0, 7, 0, 0, 0, 0, 0x50, 2, 4, 0, 0, 0, 0, 0];
+    ip_frame(node, mac, [asker(node, target), target], 6, &tcp, 16)
+}
+
+/// The frame with which that node asks all who has `target`: ARP, or a neighbor solicitation.
+pub fn who_has(node: &Node, target: IpAddr) -> Vec<u8> {
+    let target = match target {
+        IpAddr::V4(target) => return arp_request(node, target),
+        IpAddr::V6(target) => target,
+    };
+    let [.., a, b, c] = target.octets();
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]));
+    let body = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &target.octets(), &[1, 1], &node.mac()].concat();
+    let ends = [asker(node, target.into()), group.into()];
+    ip_frame(node, [0x33, 0x33, 0xff, a, b, c], ends, 58, &body, 2)
 }
 
 impl Node {

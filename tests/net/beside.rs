@@ -10,6 +10,8 @@ pub const TESTS: &[(&str, Test)] = &[
     ("fence_stands_restarts_of_a_firewall", |w| firewall(w, false)),
     ("fence_stands_restarts_of_a_firewall_without_owner", |w| firewall(w, true)),
     ("fence_and_a_firewall_that_drops_all", drops_all),
+    ("fence_beside_tables_of_the_family_arp", arp_tables),
+    ("fence_of_unicast_peers_beside_tables_of_the_family_arp", arp_tables_unicast),
 ];
 
 /// A node behind another one: its port is there instead of in the switch.
@@ -214,5 +216,83 @@ fn drops_all(w: &World) -> Result<()> {
     ensure!(nobody < w.bound(ms(600), from), "nobody answered for {nobody:?}");
     // Deaf, it takes itself for the only one; once it is heard the better one of the two is master.
     nft(&w.one, &["delete", "table", "inet", "filter"])?;
+    w.watcher.wait_holder(VIP, "node1", secs(5)).map(drop)
+}
+
+const NO_ARP: &str = "
+    table arp filter {
+        chain input { type filter hook input priority filter; policy drop; }
+        chain output { type filter hook output priority filter; policy drop; }
+    }";
+
+/// One of vipd's name, and rules for another address, come and go unnoticed. Those that drop everything take
+/// the kernel's answers from a node, but neither its lease nor what vipd announces.
+fn arp_tables(w: &World) -> Result<()> {
+    let one = with_haproxy(&w.one, fenced(200, "0.2").no_preempt())?;
+    one.wait_log(words::MASTER, ELECTION)?;
+    one.wait_log("held over a crash", secs(10))?;
+    let two = with_haproxy(&w.two, fenced(100, "0.2").no_preempt())?;
+    two.wait_log(words::BACKUP, ELECTION)?;
+    let client = w.client()?;
+    client.wait_answer_by("node1", secs(5))?;
+    let prober = Prober::start_tcp(&w.client, &[v4(VIP)], &[&w.one, &w.two])?;
+    std::thread::sleep(ms(200));
+    let from = Instant::now();
+    for _ in 0..5 {
+        load(
+            &w.one,
+            "table arp vipd { chain output { type filter hook output priority 0; policy accept; }; }
+            table arp filter { chain input { type filter hook input priority 0; arp daddr ip 192.0.2.1 drop; }; }",
+        )?;
+        std::thread::sleep(ms(100));
+        nft(&w.one, &["delete", "table", "arp", "vipd"])?;
+        nft(&w.one, &["delete", "table", "arp", "filter"])?;
+    }
+    let (report, (nobody, _)) = (client.report(from, Instant::now())?, prober.nobody(from, Instant::now()));
+    ensure!(report.failures() == 0, "clients noticed: {report}");
+    ensure!(nobody <= ms(30), "nobody answered for {nobody:?}");
+    ensure!(one.log().grep("tables of the leases").is_empty(), "it took that for its own tables");
+    load(&w.two, NO_ARP)?;
+    let from = Instant::now();
+    one.kill_tree();
+    two.wait_log(words::MASTER, secs(3))?;
+    let announced =
+        |s: &Seen| s.node == "node2" && matches!(s.what, What::Arp { sender, .. } if sender == v4(VIP));
+    w.capture.wait("the announcement", from, secs(1), announced)?;
+    let mark = Instant::now();
+    std::thread::sleep(secs(2));
+    let adverts = w.capture.all(mark, |s| s.node == "node2" && s.advert(VRID).is_some());
+    ensure!(adverts.len() >= 8, "{} adverts in 2 s", adverts.len());
+    ensure!(two.log().grep(words::BACKUP).len() == 1, "it did not stay master");
+    let tables = nft(&w.two, &["list", "tables"])?;
+    ensure!(tables.contains("table arp filter"), "somebody else's table is gone: {tables}");
+    nft(&w.two, &["delete", "table", "arp", "filter"])?;
+    client.wait_answer_by("node2", secs(3))?;
+    let (most, doubly) = prober.answers(from, Instant::now());
+    ensure!(most <= 1, "{most} nodes answered, for {doubly:?}");
+    Ok(())
+}
+
+/// The adverts of a node whose ARP is dropped do not find the other one any more, and nobody finds the node.
+fn arp_tables_unicast(w: &World) -> Result<()> {
+    let unicast =
+        |node: &Node, peer: &Node, priority| fenced(priority, "0.2").no_preempt().unicast(node, &[peer]);
+    let one = Vipd::run(&w.one, None, &[unicast(&w.one, &w.two, 200)])?;
+    one.wait_log(words::MASTER, ELECTION)?;
+    let two = Vipd::run(&w.two, None, &[unicast(&w.two, &w.one, 100)])?;
+    two.wait_log(words::BACKUP, ELECTION)?;
+    let prober = Prober::start_tcp(&w.client, &[v4(VIP)], &[&w.one, &w.two])?;
+    std::thread::sleep(ms(200));
+    let from = Instant::now();
+    load(&w.one, NO_ARP)?;
+    // As if the entries had grown old.
+    w.one.ip("neigh flush dev eth0")?;
+    two.wait_log(words::MASTER, secs(3))?;
+    std::thread::sleep(secs(1));
+    let (most, doubly) = prober.answers(from, Instant::now());
+    let (nobody, _) = prober.nobody(from, Instant::now());
+    println!("nobody answered for {nobody:?}");
+    ensure!(most <= 1, "{most} nodes answered, for {doubly:?}");
+    nft(&w.one, &["delete", "table", "arp", "filter"])?;
     w.watcher.wait_holder(VIP, "node1", secs(5)).map(drop)
 }

@@ -27,12 +27,14 @@ script   12 min  the same with keepalived, a check script and HAProxy under a su
 vipd      6 min  kill -9 of vipd under load, respawn after 200 ms, with advert_int 1 and 2
 leaks     7 min  1000 restarts and 1000 reloads of HAProxy: descriptors and memory (50 times COUNT)
 realtime  3 min  VRRPv3 with an advert each 10 ms and realtime priority: cut cables, a minute without failover
-faults   10 min  every single fault, vipd beside keepalived: a table of who held the address and what a client saw
-                 (COUNT 40: twice each, the worst counts); `faults kill 'link down'`: those whose names have these words
+faults   12 min  every single fault, vipd beside keepalived, at three intervals: for how long two nodes answered for an
+                 address, or none, and requests that failed, as a table and in target/soak/faults.json (COUNT 40: twice
+                 each, the worst counts); `faults kill 'link down'`: those whose names have these words
 adverts   9 min  10 million adverts of 250 virtual routers, one each 10 ms: lateness, drift, memory; 30 s of keepalived
                  (500,000 times COUNT)
 idle    1.5 min  each system call of an idle master in a minute, by name: none of them for nothing
-chaos    20 min  three nodes, a dozen kinds of faults at once: COUNT minutes; ROUND=7 in the environment plays one round";
+chaos    20 min  three nodes, a dozen kinds of faults at once: COUNT minutes, half of them with the lease in the address;
+                 ROUND=7 in the environment plays one round";
 
 /// Of three virtual routers, one of them over IPv6.
 const VIPS: [&str; 3] = ["192.168.30.230", "192.168.30.231", "2001:db8:30::232"];
@@ -90,7 +92,10 @@ fn main() -> ExitCode {
             "adverts" => adverts::run(count as u64 * 500_000),
             "idle" => idle::run(),
             "faults" => faults::run(seed, count.div_ceil(20), &words),
-            "chaos" => chaos::run(&chaos::Options { seed, length: secs(60) * count as u32, verbose: true }),
+            "chaos" => ["auto", "address"].into_iter().try_for_each(|lease| {
+                let length = secs(30) * count as u32;
+                chaos::run(&chaos::Options { seed, lease, length, verbose: true })
+            }),
             _ => {
                 failed |= !realtime::run(count, secs(60));
                 Ok(())

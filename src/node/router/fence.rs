@@ -154,16 +154,28 @@ impl Node {
         self.handed_over(i).filter(|(_, end, until)| end < until).map(|(_, end, _)| end - HAND_OVER / 2)
     }
 
-    /// Makes it shorter at once, ahead of priority 0, and longer as long as that takes.
+    /// Makes it shorter, ahead of priority 0, but no longer: until that is out the others wait as ever.
+    pub(crate) fn shorten_lease(&mut self, i: usize, now: Time) {
+        if let Some((key, end, until)) = self.handed_over(i) {
+            self.last_until(i, key, end, until.min(now + HAND_OVER).min(end), now);
+        }
+    }
+
+    /// Makes it longer, again and again, as long as that takes.
     pub(crate) fn tick_hand_over(&mut self, i: usize, now: Time) {
         let Some((key, end, until)) = self.handed_over(i) else { return };
-        let next = until.min(now + HAND_OVER);
-        if end == next || end < next && now < end - HAND_OVER / 2 {
-            return;
+        if end > until || now >= end - HAND_OVER / 2 {
+            self.last_until(i, key, end, until.min(now + HAND_OVER), now);
         }
+    }
+
+    fn last_until(&mut self, i: usize, key: Key, end: Time, next: Time, now: Time) {
         // What has ended is not brought back.
-        self.routers[i].lease.end = (now < end).then_some(next);
-        if now < end {
+        let lives = now < end;
+        if next != end {
+            self.routers[i].lease.end = lives.then_some(next);
+        }
+        if next != end && lives {
             self.push(Effect::Fence(Op::Extend { key, until: next }));
         }
     }

@@ -50,7 +50,7 @@ impl Node {
     /// wait.
     pub(crate) fn hand_over(&mut self, router: usize, now: Time) {
         self.addrs.hand_over(router, now);
-        self.tick_hand_over(router, now);
+        self.shorten_lease(router, now);
         self.shorten(router, now);
     }
 

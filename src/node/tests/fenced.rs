@@ -147,6 +147,20 @@ fn a_hand_over_makes_it_short_before_priority_0() {
 }
 
 #[test]
+fn a_hand_over_makes_it_no_longer_before_priority_0() {
+    let mut w = elected(&one("version = 3\nadvert_int = 0.1"));
+    w.take();
+    let end = w.now + w.node.lease_left(0, w.now).unwrap();
+    w.node.stop(w.now);
+    w.settle();
+    let did = w.take();
+    let (before, after) = did.split_at(did.iter().position(|d| *d == Did::Advert(0, 0)).unwrap());
+    let longer = |op: &Op| matches!(op, Op::Extend { until, .. } if *until > end);
+    assert!(!fences(before).iter().any(longer), "{did:?}");
+    assert!(fences(after).iter().any(longer), "{did:?}");
+}
+
+#[test]
 fn a_hand_over_keeps_it_as_long_as_it_lasts() {
     let cfg = one("version = 3\nadvert_int = 0.1\nhandover_timeout = 3");
     let mut w = elected(&cfg);
