@@ -1,6 +1,6 @@
 //! What the lines of a haproxy.cfg say, as far as vipd reads them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The words of a line, without its comment.
 fn words(line: &str) -> impl Iterator<Item = &str> {
@@ -32,6 +32,50 @@ pub fn binds_without_transparent<'a>(text: &'a str, vips: &'a [IpAddr]) -> impl 
             && !words.any(|w| w == "transparent")
     };
     text.lines().enumerate().filter(move |(_, line)| is_one(line)).map(|(index, _)| index + 1)
+}
+
+/// Addresses that a `bind` names, by what is plain in it: with the number of its line.
+pub type Bind = (usize, SocketAddr);
+
+/// Most addresses that are tried.
+const MAX_BINDS: usize = 1024;
+
+/// The TCP addresses that HAProxy will bind to, as far as its lines tell for certain: no names, no variables,
+/// nothing of another namespace or of one interface. Where something is left out or shares no port, they tell
+/// nothing.
+pub fn binds(text: &str) -> Vec<Bind> {
+    let unclear = |line| matches!(words(line).next(), Some("disabled" | "noreuseport" | ".if"));
+    if text.lines().any(unclear) {
+        return Vec::new();
+    }
+    let mut all = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let mut words = words(line);
+        let (Some("bind"), Some(list)) = (words.next(), words.next()) else { continue };
+        if words.any(|w| matches!(w, "namespace" | "interface")) {
+            continue;
+        }
+        for one in list.split(',') {
+            let ports = addresses(one).into_iter().flatten();
+            all.extend(ports.map(|addr| (index + 1, addr)).take(MAX_BINDS - all.len()));
+        }
+    }
+    all
+}
+
+/// The addresses of `[ipv4@|ipv6@|tcp@|tcp4@|tcp6@][ADDR|*]:PORT[-PORT]`.
+fn addresses(bind: &str) -> Option<impl Iterator<Item = SocketAddr>> {
+    let (kind, rest) = bind.split_once('@').unwrap_or(("", bind));
+    let (host, ports) = rest.rsplit_once(':')?;
+    let host = match (kind, host.trim_matches(['[', ']'])) {
+        ("" | "tcp" | "ipv4" | "tcp4", "" | "*") => Ipv4Addr::UNSPECIFIED.into(),
+        ("ipv6" | "tcp6", "" | "*") => Ipv6Addr::UNSPECIFIED.into(),
+        ("" | "tcp" | "ipv4" | "tcp4" | "ipv6" | "tcp6", host) => host.parse().ok()?,
+        _ => return None,
+    };
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    let ports: (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+    Some((ports.0..=ports.1).map(move |port| SocketAddr::new(host, port)))
 }
 
 /// The address of `[ipv4@|ipv6@]ADDR:PORT`, with or without brackets.
@@ -137,6 +181,21 @@ mod tests {
             assert!(!has_listener(text), "{text:?}");
         }
         assert!(has_listener("frontend f\n\tbind :80") && has_listener("log-forward l\ndgram-bind :514\n"));
+    }
+
+    #[test]
+    fn addresses_to_bind_to() {
+        let cfg = "frontend f\nbind :80,192.0.2.1:81-82 ssl\n bind [::1]:83 # :9\n bind ipv6@:84\n bind :::85\n\
+                   bind name:80\nbind ${A}:80\nbind quic4@:443\nbind /run/x:80\nbind unix@/run/x\nbind abns@x:1\n\
+                   bind :80 interface eth0\nbind :80 namespace n\nbind fd@3\nbind\nserver s :80\nbind :x\n bind *:86\n";
+        let all: Vec<_> = binds(cfg).iter().map(|(line, addr)| format!("{line} {addr}")).collect();
+        let want =
+            ["2 0.0.0.0:80", "2 192.0.2.1:81", "2 192.0.2.1:82", "3 [::1]:83", "4 [::]:84", "5 [::]:85"];
+        assert_eq!(all, [&want[..], &["18 0.0.0.0:86"]].concat());
+        for more in ["noreuseport", " disabled", ".if defined(X)"] {
+            assert_eq!(binds(&format!("{cfg}{more}\n")), [], "{more}");
+        }
+        assert_eq!(binds("bind :1-65535\nbind :80").len(), MAX_BINDS);
     }
 
     #[test]

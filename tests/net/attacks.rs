@@ -42,7 +42,13 @@ fn routers(priority: u8) -> [Router; 2] {
 
 /// A v3 message from `src`.
 fn v3(vrid: u8, priority: u8, src: Ipv4Addr) -> Vec<u8> {
-    let mut m = vec![0x31, vrid, priority, 1, 0, 10, 0, 0];
+    v3_each(vrid, priority, 10, src)
+}
+
+/// The same with an interval of so many hundredths of a second.
+pub fn v3_each(vrid: u8, priority: u8, interval: u16, src: Ipv4Addr) -> Vec<u8> {
+    let [high, low] = interval.to_be_bytes();
+    let mut m = vec![0x31, vrid, priority, 1, high, low, 0, 0];
     m.extend(v4(VIP).octets());
     let mut summed = [src.octets(), [224, 0, 0, 18]].concat();
     summed.extend([0, 112, 0, m.len() as u8]);

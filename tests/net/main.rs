@@ -13,6 +13,7 @@ mod copy;
 mod election;
 mod emulator;
 mod fence;
+mod field;
 mod flood;
 mod groups;
 mod haproxy;
@@ -111,6 +112,7 @@ const TOPICS: &[&[(&str, Test)]] = &[
     vmac::TESTS,
     flood::TESTS,
     fence::TESTS,
+    field::TESTS,
     beside::TESTS,
     realtime::TESTS,
     import::TESTS,

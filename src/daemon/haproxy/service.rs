@@ -1,5 +1,6 @@
 //! HAProxy's processes: the supervisor's actions are carried out here, by system calls.
 
+use super::binds;
 use super::copy;
 use super::files;
 use super::listeners::Listeners;
@@ -52,6 +53,8 @@ pub(crate) struct Service {
     checked: u64,
     /// Whether something listens in them: `haproxy -c` of some versions does not ask.
     checked_serves: bool,
+    /// Files whose addresses are tried after the check.
+    to_bind: Vec<PathBuf>,
     master_socket: PathBuf,
     /// Where a HAProxy without a master is asked; it exists if `listeners` does.
     stats_socket: PathBuf,
@@ -86,6 +89,7 @@ impl Service {
             next: Command::default(),
             checked: 0,
             checked_serves: false,
+            to_bind: Vec::new(),
             stats_socket: listeners.as_ref().ok().map(|l| l.stats().to_owned()).unwrap_or_default(),
             master_socket,
             before: None,
@@ -200,12 +204,18 @@ impl Service {
                 self.mark = self.checked;
                 self.processes.set_mark(pid, self.mark);
             }
-            Action::Check => return self.start_check(self.command.clone()),
+            Action::Check => {
+                let command = self.command.clone();
+                self.to_bind.clone_from(&command.config);
+                return self.start_check(command);
+            }
             Action::CheckNext => {
                 // By a signal, say: the same one once more.
                 if self.next.run.is_empty() {
                     self.next = self.command.clone();
                 }
+                // It is started beside the one that serves, and may try as long as it likes.
+                self.to_bind.clear();
                 return self.start_check(self.next.clone());
             }
             Action::CancelCheck => {
@@ -368,6 +378,12 @@ impl Service {
         if self.check.take_if(|p| process::raw(*p) == pid).is_some() {
             return match exit {
                 Exit::Code(0) if !self.checked_serves => Input::NoListener,
+                // A HAProxy whose new worker cannot bind tries for seconds, and the old one takes no
+                // connections meanwhile.
+                Exit::Code(0) => match binds::taken(&self.to_bind) {
+                    Some(reason) => Input::Unusable { reason },
+                    None => Input::Checked { exit },
+                },
                 exit => Input::Checked { exit },
             };
         }

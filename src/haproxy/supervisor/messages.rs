@@ -28,6 +28,8 @@ pub enum Input {
     SpawnFailed { errno: i32 },
     /// Nothing was started, or checked: the configuration has no listener, so nothing would be served.
     NoListener,
+    /// The configuration was checked, but somebody else has an address of it, or the like.
+    Unusable { reason: String },
     /// Nothing was started: there is no copy.
     NoCopy,
     /// An answer. `pid`: the master that was asked, or who answered if that was asked directly.

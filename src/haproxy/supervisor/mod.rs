@@ -177,6 +177,7 @@ impl Supervisor {
             Input::Spawned { pid } => self.spawned(pid, now),
             Input::SpawnFailed { errno } => self.spawn_failed(errno, now),
             Input::NoListener => self.no_listener(now),
+            Input::Unusable { reason } => drop(self.unusable(&reason, now)),
             Input::NoCopy => self.no_copy(),
             Input::Answered { pid, info } => self.answered(pid, info, now),
             Input::ProbeFailed => self.probe_failed(now),

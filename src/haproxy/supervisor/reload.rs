@@ -115,6 +115,17 @@ impl Supervisor {
         self.out.act(Action::Reload { pid });
     }
 
+    /// What was checked, or was to be started in place of the one that serves, is of no use: that one goes
+    /// on. Returns whether there was anything of that kind.
+    pub(super) fn unusable(&mut self, reason: &str, now: Time) -> bool {
+        let reason = Some(reason.to_owned());
+        if self.reload.take().is_some() {
+            self.out.emit(Event::ReloadRefused { exit: None, reason });
+            return true;
+        }
+        self.restore(None, reason, now)
+    }
+
     /// Another worker answers.
     pub(super) fn reloaded(&mut self, pid: u32, worker: u32, after: Duration, now: Time) {
         self.reload = None;

@@ -44,13 +44,9 @@ impl Supervisor {
     /// There is no listener in the configuration: a file that a power cut left empty, say. A HAProxy that
     /// serves nobody is not ready, and one that serves goes on with what it has.
     pub(super) fn no_listener(&mut self, now: Time) {
-        let reason = || Some(NO_LISTENER.to_owned());
-        if self.restore(None, reason(), now) {
-            return;
-        }
-        if self.reload.take().is_some() {
-            self.out.emit(Event::ReloadRefused { exit: None, reason: reason() });
-        } else if let State::Down { .. } = self.state {
+        if !self.unusable(NO_LISTENER, now)
+            && let State::Down { .. } = self.state
+        {
             let died = self.died_at;
             let retry = self.back_off(now);
             self.out.emit(Event::NoListener { retry });
