@@ -115,8 +115,11 @@ mod tests {
     /// As many connections as the limit of open files allows, and one address that is wanted.
     #[test]
     fn only_what_is_wanted_is_listed_and_in_time() {
-        let bind = |ip: &str| TcpListener::bind((ip, 0)).unwrap_or_else(|e| panic!("{e}"));
-        let (wanted, other) = (bind("127.0.0.77"), bind("127.0.0.78"));
+        // Addresses of this process: the same test of another checkout may run at the same time.
+        let [.., b, c, d] = std::process::id().to_be_bytes();
+        let (ip, next) = (IpAddr::from([127, b | 0x80, c, d]), IpAddr::from([127, b & 0x7f, c, d]));
+        let bind = |ip: IpAddr| TcpListener::bind((ip, 0)).unwrap_or_else(|e| panic!("{e}"));
+        let (wanted, other) = (bind(ip), bind(next));
         let connect = |l: &TcpListener| {
             let stream = TcpStream::connect(l.local_addr().ok()?).ok()?;
             Some((stream, l.accept().ok()?))
@@ -124,7 +127,6 @@ mod tests {
         let held: Vec<_> = (0..200).map_while(|_| connect(&other)).collect();
         let one = connect(&wanted);
         assert!(one.is_some() && held.len() > 100);
-        let ip = IpAddr::from([127, 0, 0, 77]);
         // A list that took too long on a busy machine is a part only.
         let list = loop {
             let list = match Connections::list(&|addr| addr == ip) {
