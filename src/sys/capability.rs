@@ -30,9 +30,14 @@ fn get() -> nix::Result<[Word; 2]> {
     Ok(words)
 }
 
-fn is_bounding(n: u32) -> bool {
-    // SAFETY: plain system call without pointers; of a number that the kernel does not know it says EINVAL.
-    unsafe { libc::prctl(libc::PR_CAPBSET_READ, libc::c_ulong::from(n), 0, 0, 0) == 1 }
+/// `option` is `PR_CAPBSET_READ` or `PR_CAPBSET_DROP`. `None`: the kernel refuses, or knows no capability `n`,
+/// and so none above it.
+fn bounding(option: libc::c_int, n: u32) -> Option<bool> {
+    // SAFETY: plain system call without pointers.
+    match unsafe { libc::prctl(option, libc::c_ulong::from(n), 0, 0, 0) } {
+        -1 => None,
+        is_there => Some(is_there == 1),
+    }
 }
 
 /// The capabilities of this process, and those of a program that it executes as root.
@@ -40,17 +45,16 @@ pub fn held() -> (u64, u64) {
     // If the kernel does not tell, assume all: a system call that lacks one fails and says so.
     let own =
         get().map_or(u64::MAX, |[low, high]| u64::from(high.effective) << 32 | u64::from(low.effective));
-    (own, (0..64).filter(|n| is_bounding(*n)).fold(0, |set, n| set | 1 << n))
+    let all = (0..64).map_while(|n| bounding(libc::PR_CAPBSET_READ, n));
+    (own, all.zip(0..).fold(0, |set, (is_there, n)| set | u64::from(is_there) << n))
 }
 
 /// Puts only `own` into effect, and drops everything that is not `kept` for good, also for children (the
 /// kernel adapts the ambient set). No capability is gained. Without CAP_SETPCAP, children of root keep the
 /// bounding set.
 pub fn restrict(own: u64, kept: u64) {
-    for n in (0..64).filter(|n| kept >> n & 1 == 0 && is_bounding(*n)) {
-        // SAFETY: plain system call without pointers.
-        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(n), 0, 0, 0) };
-    }
+    let dropped = (0..64).filter(|n| kept >> n & 1 == 0);
+    dropped.map_while(|n| bounding(libc::PR_CAPBSET_DROP, n)).for_each(drop);
     let Ok(mut words) = get() else { return };
     for (word, shift) in words.iter_mut().zip([0, 32]) {
         let (own, kept) = ((own >> shift) as u32, (kept >> shift) as u32);
