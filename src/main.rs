@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use vipd::base::exit::Exit;
+use vipd::base::packed::Packed;
 use vipd::config::diff::Texts;
 #[cfg(feature = "import")]
 use vipd::config::keepalived;
@@ -25,9 +26,10 @@ use vipd::report::words;
 #[cfg(feature = "import")]
 use vipd::sys::dir;
 use vipd::sys::{capability, process, runtime, user};
-use vipd::{control, daemon};
+use vipd::{control, daemon, packed};
 
-const USAGE: &str = "\
+const USAGE: Packed = packed!(
+    "\
 vipd gives a pair of HAProxy machines a floating address.
 
 usage: vipd [-c FILE]...         run in the foreground (default /etc/vipd.ini); a later FILE overrides
@@ -51,7 +53,8 @@ vipd resign: 0 done, 1 no successor: still master
 vipd status: 0 all master, 3 some backup, 4 any fault or split brain
 vipd status --check: 0 serving or ready to, 1 still starting, 2 fault or split brain
 all of them: 5 not running, 6 no permission to ask
-";
+"
+);
 
 const FAILURE: u8 = 1;
 const USAGE_ERROR: u8 = 2;
@@ -102,7 +105,7 @@ struct Line {
 fn main() -> ExitCode {
     let status = match command_line() {
         Err(e) => {
-            eprintln!("vipd: {}\n\n{USAGE}", e.0);
+            eprintln!("vipd: {}\n\n{}", e.0, USAGE.text());
             USAGE_ERROR
         }
         Ok(line) => carry_out(line),
@@ -176,7 +179,7 @@ fn command_line() -> Result<Line, Wrong> {
         match (&line.command, &arg) {
             (_, Short('c') | Long("config")) => line.files.push(args.value()?.into()),
             (_, Short('t')) => line.command = Command::Check,
-            (_, Short('h') | Long("help")) => return Ok(line.print(USAGE)),
+            (_, Short('h') | Long("help")) => return Ok(line.print(&USAGE.text())),
             (_, Short('V') | Long("version")) => return Ok(line.print(VERSION)),
             (_, Long("keep-copy")) => {
                 line.command = Command::KeepCopy;
@@ -244,7 +247,7 @@ impl Line {
                     Some("reload") => Command::Reload,
                     Some("upgrade") => Command::Upgrade,
                     Some("resign") => Command::Resign,
-                    Some("help") => Command::Print(USAGE.into()),
+                    Some("help") => Command::Print(USAGE.text()),
                     Some("version") => Command::Print(VERSION.into()),
                     _ => return Err(Value(word).unexpected().into()),
                 }

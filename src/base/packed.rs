@@ -1,4 +1,5 @@
-//! Fixed texts in half of their room, for those that are shown once at most: what the import says is 15 KB.
+//! Fixed texts in half of their room, for those that are shown once at most: the usage, and what the import
+//! says, which is 15 KB.
 //! [`packed!`](crate::packed) packs a text at compile time.
 
 /// What is frequent in those texts, sorted. Each is two characters, or two pieces, or one of each.
