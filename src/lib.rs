@@ -15,7 +15,7 @@
 //! notify                                   hooks and mail: who is told by a process of its own
 //! lease  haproxy  check  vrrp  sys         addresses; HAProxy; [check]; the protocol; system calls
 //! config  wire                             the configuration and the import; every byte layout
-//! base                                     time, text (packed, too), hash, exit, backoff, throttle
+//! base                                     time, text (packed, too), hash, exit, log, backoff, throttle
 //! ```
 //!
 //! `lease`, `haproxy`, `check`, `vrrp`, `event`, `notify`, `node`, `report`, `config`, `wire` and `base` are

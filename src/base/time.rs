@@ -69,6 +69,7 @@ impl Sub<Duration> for Time {
 }
 
 /// The earlier of two deadlines, where `None` is never.
+#[inline(never)]
 pub fn earlier(a: Option<Time>, b: Option<Time>) -> Option<Time> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),

@@ -69,7 +69,10 @@ impl Daemon {
         let before = clock::now();
         self.node.addrs.keep_valid(&mut ops, before);
         let errnos = self.net.netlink.carry_out(ops.len(), &|out, seq, i| ops[i].encode(out, seq));
-        let results: Vec<_> = ops.into_iter().zip(errnos).collect();
+        let mut results = Vec::with_capacity(errnos.len());
+        for done in ops.into_iter().zip(errnos) {
+            results.push(done);
+        }
         self.node.addrs_done(before, clock::now(), &results);
     }
 

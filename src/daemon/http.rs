@@ -1,6 +1,7 @@
 //! Where metrics and health are served. The addresses do not depend on it: a listener that cannot be opened
 //! is tried again.
 
+use crate::base::log;
 use crate::base::time::Time;
 use crate::config::{Http, HttpAt};
 use crate::control::{Language, Server};

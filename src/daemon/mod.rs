@@ -28,6 +28,7 @@ mod upgrade;
 pub use haproxy::copy::keep as keep_copy;
 pub use reload::{read_config, read_file, read_source, render};
 
+use crate::base::log;
 use crate::base::throttle::Once;
 use crate::base::time::{Time, earlier};
 use crate::config::source::Source as Text;

@@ -5,6 +5,7 @@ use super::haproxy::service::Source as Haproxy;
 use super::requests::{Job, MAX_JOBS};
 use super::{Daemon, Fatal, Source, stamp};
 use crate::base::exit::Exit;
+use crate::base::log;
 use crate::base::time::Time;
 use crate::control::{Asker, Language, Request};
 use crate::haproxy::supervisor::Input;

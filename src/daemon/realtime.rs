@@ -1,6 +1,7 @@
 //! `realtime_priority`: taken up, given back, and given up for a while by a vipd that uses the CPU without a
 //! pause.
 
+use crate::base::log;
 use crate::base::time::Time;
 use crate::report::words;
 use crate::sys::schedule;

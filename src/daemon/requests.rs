@@ -2,6 +2,7 @@
 //! is under way, and answered when it is known what came of it.
 
 use super::Daemon;
+use crate::base::log;
 use crate::base::text::Write;
 use crate::base::time::Time;
 use crate::control::{Asker, Reload};

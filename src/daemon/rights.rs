@@ -1,6 +1,7 @@
 //! The capabilities of this process and its children: what is not needed is given up at the start.
 
 use super::{Fatal, fatal};
+use crate::base::log;
 use crate::config::Config;
 use crate::config::source::Files;
 use crate::preflight::advice;

@@ -3,6 +3,7 @@
 
 use super::Daemon;
 use super::network::links::promote_secondaries;
+use crate::base::log;
 use crate::lease::state_file;
 use crate::node::{Memory, Router};
 use crate::report::words;

@@ -6,6 +6,7 @@ use super::Daemon;
 use super::reload::NO_CHANGE;
 use super::requests::{REFUSED, WRONG};
 use crate::base::exit::Exit;
+use crate::base::log;
 use crate::base::text::Write;
 use crate::base::time::Time;
 use crate::control::Asker;

@@ -8,7 +8,9 @@ use super::{EARLY, HANDOVER_LEASE, TAG};
 use crate::base::backoff::Backoff;
 use crate::base::time::Time;
 use crate::wire::rtnl;
+use std::iter::Enumerate;
 use std::net::IpAddr;
+use std::slice::Iter;
 use std::time::Duration;
 
 /// All VIPs of the node, and the sole owner of their leases.
@@ -139,7 +141,12 @@ impl AddrBook {
 
     /// The VIPs of an instance with their indices.
     pub fn of(&self, router: usize) -> impl Iterator<Item = (usize, &Entry)> {
-        self.entries.iter().enumerate().filter(move |(_, e)| e.router == router && !e.is_dropped())
+        Of { router, entries: self.entries.iter().enumerate() }
+    }
+
+    /// Their indices.
+    pub fn entries_of(&self, router: usize) -> Vec<usize> {
+        self.of(router).map(|(e, _)| e).collect()
     }
 
     /// Seconds that the lease of a VIP has left, `None` if it is not held or permanent.
@@ -204,5 +211,20 @@ impl AddrBook {
     /// Whether a VIP cannot be had: somebody else's address is in its place, or the kernel refuses it.
     pub fn is_refused(&self, entry: usize) -> bool {
         self.entries.get(entry).is_some_and(|e| e.trouble.is_some())
+    }
+}
+
+/// The VIPs of one virtual router: code that each place that asks for them would have otherwise.
+struct Of<'a> {
+    router: usize,
+    entries: Enumerate<Iter<'a, Entry>>,
+}
+
+impl<'a> Iterator for Of<'a> {
+    type Item = (usize, &'a Entry);
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.entries.find(|(_, e)| e.router == self.router && !e.is_dropped())
     }
 }

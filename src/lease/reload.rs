@@ -64,7 +64,7 @@ impl AddrBook {
     /// becomes of new ones. Whether any is new.
     pub fn set_vips(&mut self, router: usize, v: &Vrrp, want: Want, links: &[Place]) -> bool {
         let mut added = false;
-        let mut gone: Vec<usize> = self.of(router).map(|(e, _)| e).collect();
+        let mut gone = self.entries_of(router);
         for (vip, place) in v.held().zip(links.iter().copied()) {
             let same = |e: &usize| self.entries.get(*e).is_some_and(|e| e.is(vip, place.0));
             match gone.iter().position(same) {

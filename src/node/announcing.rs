@@ -29,7 +29,7 @@ impl Announcing {
         if self.at.is_none_or(|t| now < t) {
             return Vec::new();
         }
-        let due: Vec<usize> = self.queue.drain(..self.queue.len().min(FRAMES_PER_MS)).collect();
+        let due = (0..FRAMES_PER_MS).map_while(|_| self.queue.pop_front()).collect();
         self.at = (!self.queue.is_empty()).then(|| now + Duration::from_millis(1));
         due
     }
@@ -66,8 +66,7 @@ impl Node {
 
     /// Every VIP of a virtual router, once.
     pub(super) fn queue_round(&mut self, router: usize, now: Time) {
-        let entries: Vec<usize> = self.addrs.of(router).map(|(e, _)| e).collect();
-        for entry in entries {
+        for entry in self.addrs.entries_of(router) {
             self.announcing.push(entry, now);
         }
     }

@@ -10,13 +10,12 @@ impl Node {
         if !self.stale || !self.may_reconfigure() {
             return;
         }
-        let over = |i: &usize| {
-            let router = &self.routers[*i];
-            router.retired && router.hold.is_none() && self.addrs.holds_nothing(*i)
+        let over = |i: usize| {
+            let router = &self.routers[i];
+            router.retired && router.hold.is_none() && self.addrs.holds_nothing(i)
         };
-        let gone: Vec<usize> = (0..self.routers.len()).filter(over).collect();
-        let all = 0..self.routers.len();
-        let from: Vec<Option<usize>> = all.filter(|i| !gone.contains(i)).map(Some).collect();
+        let gone = self.which(&over);
+        let from: Vec<_> = self.which(&|i| !over(i)).into_iter().map(Some).collect();
         let mut names = Vec::new();
         for i in gone.into_iter().rev() {
             let router = self.routers.remove(i);

@@ -158,6 +158,11 @@ impl Node {
         self.events.push_back(e);
     }
 
+    /// The virtual routers of which this is true.
+    fn which(&self, is: &dyn Fn(usize) -> bool) -> Vec<usize> {
+        (0..self.routers.len()).filter(|i| is(*i)).collect()
+    }
+
     // ---- time ----
 
     /// The earliest time at which `tick` or `flush` has something to do.
@@ -233,9 +238,7 @@ impl Node {
             }
         }
         // Not while one of a group has ended: the others' would move.
-        let over: Vec<usize> =
-            (0..self.routers.len()).filter(|i| self.hold_deadline(*i).is_some_and(|t| now >= t)).collect();
-        for i in over {
+        for i in self.which(&|i| self.hold_deadline(i).is_some_and(|t| now >= t)) {
             self.end_hold(i, now);
         }
         self.tick_vmacs(now);

@@ -8,7 +8,7 @@ impl Node {
     /// The virtual routers that need a file of sequence numbers and do not know yet which of them are used
     /// up.
     pub fn without_sequence(&self) -> Vec<usize> {
-        (0..self.routers.len()).filter(|i| self.routers[*i].auth.wants_file()).collect()
+        self.which(&|i| self.routers[i].auth.wants_file())
     }
 
     /// The content of that file, which an earlier vipd wrote; `None`: there is none.

@@ -109,26 +109,21 @@ impl Node {
     /// The virtual routers in the order of the file, those that leave behind them. Returns which each one
     /// was.
     fn match_instances(&mut self, new: &Config, now: Time) -> Vec<Option<usize>> {
-        let mut old: Vec<(usize, Router)> =
-            std::mem::take(&mut self.routers).into_iter().enumerate().collect();
+        let mut numbers = self.which(&|_| true);
+        let mut old = std::mem::take(&mut self.routers);
         let mut from = Vec::new();
         for v in &new.vrrp {
-            let same = old.iter().position(|(_, i)| !i.retired && diff::is_same_router(&i.cfg, v));
-            let (at, router) = match same.map(|at| old.remove(at)) {
-                Some((at, router)) => (Some(at), router),
-                None => {
-                    let mut router = Router::new(v.clone(), 0, now);
-                    router.machine.params.epoch = self.epoch;
-                    (None, router)
-                }
-            };
-            from.push(at);
+            let same = old.iter().position(|i| !i.retired && diff::is_same_router(&i.cfg, v));
+            from.push(same.map(|at| numbers.remove(at)));
+            let router = same.map(|at| old.remove(at)).unwrap_or_else(|| {
+                let mut router = Router::new(v.clone(), 0, now);
+                router.machine.params.epoch = self.epoch;
+                router
+            });
             self.routers.push(router);
         }
-        for (at, router) in old {
-            from.push(Some(at));
-            self.routers.push(router);
-        }
+        from.extend(numbers.into_iter().map(Some));
+        self.routers.append(&mut old);
         from
     }
 

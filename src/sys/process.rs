@@ -3,6 +3,7 @@
 use super::owned;
 use super::schedule::unlimited;
 use crate::base::exit::Exit;
+use crate::base::log;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};

@@ -59,7 +59,7 @@ impl User {
 
 /// The number of a group, from /etc/group.
 pub fn group(name: &str) -> Option<u32> {
-    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let groups = super::runtime::read_text("/etc/group").unwrap_or_default();
     let [.., gid, _] = groups.lines().filter_map(fields).find(|f| f[0] == name)?;
     gid.parse().ok()
 }

@@ -38,8 +38,9 @@ macro_rules! counters {
 
         impl Stats {
             /// Every counter but the refusals, with `name: What it counts.`; without that it is no metric.
-            pub fn counters(&self) -> [(&'static str, u64); [$($what),*].len()] {
-                [$((concat!(stringify!($name), ": ", $what), self.$name)),*]
+            pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+                const NAMES: &[&str] = &[$(concat!(stringify!($name), ": ", $what)),*];
+                NAMES.iter().copied().zip([$(self.$name),*])
             }
         }
     };
@@ -67,6 +68,6 @@ impl Stats {
     /// Every counter with its name, refusals by reason behind the rest.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let name = |(text, n): (&'static str, _)| (text.split(':').next().unwrap_or_default(), n);
-        self.counters().into_iter().map(name).chain(self.discards.all())
+        self.counters().map(name).chain(self.discards.all())
     }
 }

@@ -37,10 +37,7 @@ pub fn pseudo_v4(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, len: u16) -> [u8; 1
 pub fn pseudo_v6(src: Ipv6Addr, dst: Ipv6Addr, next_header: u8, len: u32) -> [u8; 40] {
     let mut out = [0; 40];
     let tail = u64::from(len) << 32 | u64::from(next_header);
-    let fields = src.octets().into_iter().chain(dst.octets()).chain(tail.to_be_bytes());
-    for (to, from) in out.iter_mut().zip(fields) {
-        *to = from;
-    }
+    super::fill(&mut out, &[&src.octets(), &dst.octets(), &tail.to_be_bytes()]);
     out
 }
 

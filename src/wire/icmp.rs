@@ -14,11 +14,8 @@ pub const fn reply_type(ipv6: bool) -> u8 {
 /// An echo request. Of ICMPv6 the kernel makes the checksum, for it covers the addresses.
 pub fn echo_request(ipv6: bool, token: &Token) -> [u8; 16] {
     let mut message = [0; 16];
-    let kind = [if ipv6 { 128 } else { 8 }, 0, 0, 0];
-    let words = token.iter().map(|word| word.to_be_bytes());
-    for (to, from) in message.iter_mut().zip([kind].into_iter().chain(words).flatten()) {
-        *to = from;
-    }
+    let [a, b, c] = token.map(u32::to_be_bytes);
+    super::fill(&mut message, &[&[if ipv6 { 128 } else { 8 }, 0, 0, 0], &a, &b, &c]);
     if !ipv6 {
         let [hi, lo] = checksum::ones_complement(&[&message]).to_be_bytes();
         (message[2], message[3]) = (hi, lo);

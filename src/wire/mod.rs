@@ -26,3 +26,10 @@ pub mod nft;
 pub mod rtnl;
 pub mod sha256;
 pub mod vrrp;
+
+/// Writes `parts` one behind the other, as far as there is room.
+fn fill(out: &mut [u8], parts: &[&[u8]]) {
+    for (to, from) in out.iter_mut().zip(parts.iter().copied().flatten()) {
+        *to = *from;
+    }
+}

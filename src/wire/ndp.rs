@@ -9,6 +9,7 @@
 //! ```
 
 use super::checksum::{ones_complement, pseudo_v6};
+use super::fill;
 use std::net::Ipv6Addr;
 
 /// Where unsolicited neighbour advertisements go: all nodes of the link.
@@ -70,26 +71,21 @@ impl Na {
 /// to all nodes (RFC 9568 §6.4.1, RFC 4861 §7.2.6). `router`: whether this node forwards; hosts that have the
 /// address as their router would drop it otherwise.
 pub fn unsolicited(mac: [u8; 6], vip: Ipv6Addr, router: bool) -> [u8; 86] {
-    let [a, b, c, d, e, f] = mac;
     let flags = if router { ROUTER | OVERRIDE } else { OVERRIDE };
     let mut message = [0; LEN as usize];
-    let fields = [NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0].into_iter();
-    fill(&mut message, fields.chain(vip.octets()).chain([TLLA, 1, a, b, c, d, e, f]));
+    fill(
+        &mut message,
+        &[&[NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0], &vip.octets(), &[TLLA, 1], &mac],
+    );
     let sum = ones_complement(&[&pseudo_v6(vip, ALL_NODES, ICMPV6, u32::from(LEN)), &message]).to_be_bytes();
     let [_, _, hi, lo, ..] = &mut message;
     [*hi, *lo] = sum;
 
-    let ethernet = [0x33, 0x33, 0, 0, 0, 1, a, b, c, d, e, f, 0x86, 0xdd].into_iter();
-    let ipv6 = [0x60, 0, 0, 0, 0, LEN, ICMPV6, 255];
+    let ipv6 = [0x86, 0xdd, 0x60, 0, 0, 0, 0, LEN, ICMPV6, 255];
     let mut frame = [0; 86];
-    fill(&mut frame, ethernet.chain(ipv6).chain(vip.octets()).chain(ALL_NODES.octets()).chain(message));
+    let to = [0x33, 0x33, 0, 0, 0, 1];
+    fill(&mut frame, &[&to, &mac, &ipv6, &vip.octets(), &ALL_NODES.octets(), &message]);
     frame
-}
-
-fn fill(out: &mut [u8], from: impl Iterator<Item = u8>) {
-    for (to, from) in out.iter_mut().zip(from) {
-        *to = from;
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Hooks, mails and the trial of a program: child processes, their arguments, environment and output.
 
 use crate::base::exit::Exit;
+use crate::base::log;
 use crate::check::Failure;
 use crate::config::{self, Config};
 use crate::daemon::children::mailer;

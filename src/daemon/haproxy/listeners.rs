@@ -1,6 +1,7 @@
 //! HAProxy's listening sockets: fetched from a worker, held, and offered to the next HAProxy. System calls;
 //! what is done when is decided in `haproxy::supervisor`, and what the octets mean in `haproxy::listeners`.
 
+use crate::base::log;
 use crate::haproxy::listeners::{Answer, REQUEST, Refusal, message};
 use crate::sys::{process, runtime, scm, stream};
 use nix::errno::Errno;

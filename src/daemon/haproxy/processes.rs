@@ -6,6 +6,7 @@
 //! looks for it among all processes.
 
 use crate::base::exit::Exit;
+use crate::base::log;
 use crate::daemon::state_files;
 use crate::sys::process::{self, Process};
 use crate::sys::{dir, runtime};

@@ -8,6 +8,7 @@ use super::output::Output;
 use super::probe::{Answer, Prober, Whom};
 use super::processes::{Ours, Processes, is_in_our_namespaces};
 use crate::base::exit::Exit;
+use crate::base::log;
 use crate::base::throttle::Once;
 use crate::base::time::Time;
 use crate::config;

@@ -1,6 +1,7 @@
 //! The fence in the kernel: its tables of nf_tables, made and replaced as the node plans them, the leases in
 //! them opened and closed, and put back when somebody removes them.
 
+use crate::base::log;
 use crate::base::time::Time;
 use crate::config::Config;
 use crate::daemon::{Daemon, Fatal};

@@ -1,5 +1,6 @@
 //! The sockets of the interfaces: adverts and announcements, in and out.
 
+use crate::base::log;
 use crate::base::time::Time;
 use crate::daemon::Daemon;
 use crate::daemon::network::Network;
@@ -156,8 +157,7 @@ impl Daemon {
     /// Resets the TCP connections of a router's addresses, which leave. One that is missed costs its client a
     /// timeout.
     pub(crate) fn disconnect(&mut self, router: usize) {
-        let entries: Vec<usize> = self.node.addrs.of(router).map(|(e, _)| e).collect();
-        self.disconnect_vips(&entries);
+        self.disconnect_vips(&self.node.addrs.entries_of(router));
     }
 
     /// Resets the TCP connections of these addresses.

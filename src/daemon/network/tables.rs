@@ -1,5 +1,6 @@
 //! The kernel's tables of interfaces and addresses: its messages, and complete dumps.
 
+use crate::base::log;
 use crate::base::time::Time;
 use crate::daemon::{Daemon, Fatal, fatal};
 use crate::report::words;

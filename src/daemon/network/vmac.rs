@@ -1,5 +1,6 @@
 //! Macvlans of virtual MACs: made, put up and down, listened to, removed.
 
+use crate::base::log;
 use crate::daemon::Daemon;
 use crate::daemon::network::links::PACKETS_PER_TURN;
 use crate::node::{Link, Vmac, VmacOp};

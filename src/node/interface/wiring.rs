@@ -59,10 +59,10 @@ impl Node {
             l.unwire();
         }
         // Who leaves makes room for who comes.
-        let (gone, here): (Vec<usize>, Vec<usize>) =
-            (0..self.routers.len()).partition(|i| self.routers[*i].retired);
-        for i in here.into_iter().chain(gone) {
-            self.wire_router(i);
+        for gone in [false, true] {
+            for i in self.which(&|i| self.routers[i].retired == gone) {
+                self.wire_router(i);
+            }
         }
         for (link, old) in before.iter().enumerate() {
             let l = &self.links[link];

@@ -19,10 +19,10 @@ impl Node {
         force: bool,
         now: Time,
     ) -> Option<Vec<usize>> {
-        let here = || (0..self.routers.len()).filter(|i| !self.routers[*i].retired);
-        let all: Vec<usize> = match name {
-            None => here().collect(),
-            Some(name) => match here().find(|i| self.routers[*i].cfg.name == name) {
+        let here = self.which(&|i| !self.routers[i].retired);
+        let all = match name {
+            None => here,
+            Some(name) => match here.into_iter().find(|i| self.routers[*i].cfg.name == name) {
                 Some(i) => self.group_or_self(i),
                 None => self.groups.iter().find(|g| g.name == name)?.members.clone(),
             },
