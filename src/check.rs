@@ -108,7 +108,9 @@ impl Check {
 
     /// A check that a reload adds: a router that takes part already does not wait for its first result.
     pub fn added(cfg: &config::Check, now: Time) -> Self {
-        Check { late: true, ..Check::new(cfg, now) }
+        let mut new = Check::new(cfg, now);
+        new.late = true;
+        new
     }
 
     /// What was found before an upgrade: it stays so until results say otherwise.
@@ -119,11 +121,13 @@ impl Check {
     /// The same check with another configuration. It stays up or down until results say otherwise. `same`: an
     /// attempt that is under way goes on, since it does the same.
     pub fn with(&self, cfg: &config::Check, same: bool, now: Time) -> Self {
-        let new = Check::new(cfg, now);
-        let phase = if same { self.phase } else { new.phase };
-        let against = if same { self.against } else { 0 };
-        let (up, late, since, failure) = (self.up, self.late, self.since, self.failure);
-        Check { up, late, since, failure, against, phase, said: self.said, ..new }
+        let mut new = Check::new(cfg, now);
+        if same {
+            (new.phase, new.against) = (self.phase, self.against);
+        }
+        (new.up, new.late, new.since) = (self.up, self.late, self.since);
+        (new.failure, new.said) = (self.failure, self.said);
+        new
     }
 
     /// Whether a reload has added it and it has no result yet.

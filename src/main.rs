@@ -2,7 +2,7 @@
 
 use lexopt::prelude::*;
 use std::ffi::OsString;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,12 +12,12 @@ use vipd::base::packed::Packed;
 use vipd::config::diff::Texts;
 #[cfg(feature = "import")]
 use vipd::config::keepalived;
-use vipd::config::report::{Hint, nearest};
+use vipd::config::report::{Hint, Report, nearest};
 use vipd::config::source::Source;
 use vipd::config::{CheckKind, Config, schema, schema::seconds};
 #[cfg(feature = "mail")]
 use vipd::daemon::children::mailer;
-use vipd::daemon::logger;
+use vipd::daemon::{Loaded, logger};
 use vipd::haproxy::command;
 use vipd::preflight::capabilities::VITAL;
 use vipd::preflight::surroundings::{self, Host};
@@ -25,6 +25,7 @@ use vipd::preflight::{advice, fence, programs};
 use vipd::report::words;
 #[cfg(feature = "import")]
 use vipd::sys::dir;
+use vipd::sys::stdio::{OUTPUT, write};
 use vipd::sys::{capability, process, runtime, user};
 use vipd::{control, daemon, packed};
 
@@ -69,7 +70,6 @@ const OPTIONS: &str = "config, json, metrics, watch, check, dry-run, haproxy, fo
 const WATCH: &str = "watch";
 
 /// What is to be done.
-#[derive(PartialEq)]
 enum Command {
     Run,
     Check,
@@ -126,15 +126,17 @@ fn carry_out(line: Line) -> u8 {
         Command::Status | Command::Reload | Command::Upgrade | Command::Resign => {
             ask(&line.files, &line.request())
         }
-        Command::Check => load(&line.files).map_or(USAGE_ERROR, |(source, cfg)| check(&cfg, &source)),
-        Command::Run => load(&line.files).map_or(USAGE_ERROR, |(source, cfg)| run(&Rc::new(cfg), source)),
+        command => match load(&line.files) {
+            None => USAGE_ERROR,
+            Some(l) if matches!(command, Command::Check) => check(&l.config, &l.source),
+            Some(l) => run(&l.config, l.source),
+        },
     }
 }
 
 /// To stdout; a reader that has gone (`vipd status | head`) is no error. Whether it is there.
 fn say(text: &[u8]) -> bool {
-    let mut out = std::io::stdout();
-    out.write_all(text).and_then(|()| out.flush()).is_ok()
+    write(OUTPUT, text).is_ok()
 }
 
 /// What is wrong with the command line.
@@ -233,8 +235,9 @@ fn import_arguments(args: &mut lexopt::Parser) -> Result<Command, Wrong> {
 }
 
 impl Line {
-    fn print(self, text: &str) -> Line {
-        Line { command: Command::Print(text.into()), ..self }
+    fn print(mut self, text: &str) -> Line {
+        self.command = Command::Print(text.into());
+        self
     }
 
     /// A word that is no option: the command, the file of `-t`, or a name.
@@ -285,11 +288,11 @@ fn named(files: &[PathBuf]) -> Vec<&Path> {
 }
 
 /// Reads the configuration; every error and warning goes to stderr as `file:line: message`.
-fn load(files: &[PathBuf]) -> Option<(Source, Config)> {
+fn load(files: &[PathBuf]) -> Option<Box<Loaded>> {
     match daemon::read_config(&named(files)) {
-        Ok((source, cfg, warnings)) => {
-            eprint!("{warnings}");
-            Some((source, cfg))
+        Ok(loaded) => {
+            eprint!("{}", loaded.warnings);
+            Some(loaded)
         }
         Err(errors) => {
             eprint!("{errors}");
@@ -476,7 +479,7 @@ fn short_host_name() -> String {
 /// Colour if a terminal shows it and NO_COLOR (<https://no-color.org>) does not forbid it.
 fn plain() -> &'static str {
     let forbidden = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-    let colour = !forbidden && std::io::stdout().is_terminal();
+    let colour = !forbidden && OUTPUT.is_terminal();
     if colour { "colour" } else { "plain" }
 }
 
@@ -484,13 +487,14 @@ fn plain() -> &'static str {
 /// the same, and the daemon is to hear of what is wrong. A file that was named must exist, and a
 /// variable in the value must be set: another daemon must not answer.
 fn ask(files: &[PathBuf], line: &str) -> u8 {
-    let (source, report) = match daemon::read_source(&named(files)) {
-        Err(why) if !files.is_empty() => {
-            eprint!("{why}");
-            return USAGE_ERROR;
-        }
-        read => read.unwrap_or_default(),
-    };
+    let (mut source, mut report) = (Source::default(), Report::default());
+    let read = daemon::read_source(&named(files), &mut source, &mut report);
+    if let Err(why) = read
+        && !files.is_empty()
+    {
+        eprint!("{why}");
+        return USAGE_ERROR;
+    }
     let sections = source.sections();
     let entry = sections.iter().flat_map(|s| &s.entries).find(|e| e.key == "control_socket");
     if let Some(wrong) = report.errors.iter().find(|d| entry.is_some_and(|e| e.line == d.line)) {

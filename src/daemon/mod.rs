@@ -26,7 +26,7 @@ mod tests;
 mod upgrade;
 
 pub use haproxy::copy::keep as keep_copy;
-pub use reload::{read_config, read_file, read_source, render};
+pub use reload::{Loaded, read_config, read_file, read_source, render};
 
 use crate::base::log;
 use crate::base::throttle::Once;
@@ -49,6 +49,7 @@ use children::checks::Checks;
 use children::jobs::Jobs;
 use haproxy::service::Service;
 use network::Network;
+use nix::errno::Errno;
 use nix::fcntl::Flock;
 use nix::poll::PollFlags;
 use nix::sys::signalfd::SignalFd;
@@ -56,6 +57,7 @@ use poll::{PollSet, Ready, Source};
 use realtime::Realtime;
 use requests::Requests;
 use rights::Rights;
+use std::fmt::Display;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -69,8 +71,13 @@ use upgrade::{Attempt, Handed};
 pub struct Fatal(pub String);
 
 /// Names what failed.
-fn fatal(what: impl std::fmt::Display, e: impl std::fmt::Display) -> Fatal {
+fn fatal(what: &dyn Display, e: &dyn Display) -> Fatal {
     Fatal(format!("{what}: {e}"))
+}
+
+/// Names what a system call was to do.
+fn failed(what: &str, e: Errno) -> Fatal {
+    fatal(&what, &words::errno(e as i32))
 }
 
 struct Daemon {
@@ -133,7 +140,7 @@ pub fn run(cfg: &Rc<Config>, source: Text) -> Result<u8, Fatal> {
     process::adopt_orphans();
     let path = &cfg.global.control_socket;
     let dir = path.parent().unwrap_or(Path::new("/"));
-    runtime::make_dir(dir, PRIVATE).map_err(|e| fatal(dir.display(), e))?;
+    runtime::make_dir(dir, PRIVATE).map_err(|e| fatal(&dir.display(), &e))?;
     // They last as long as the process.
     let _locks = lock(path)?;
     let lone = lone(cfg)?;
@@ -170,10 +177,10 @@ impl Daemon {
         let host = runtime::host_name();
         let router_id = cfg.global.router_id.clone().unwrap_or_else(|| host.clone());
         let control =
-            listener.map_or_else(|| stream::listen(path), Ok).map_err(|e| fatal(path.display(), e))?;
+            listener.map_or_else(|| stream::listen(path), Ok).map_err(|e| fatal(&path.display(), &e))?;
         Ok(Daemon {
-            net: Network::open().map_err(|e| fatal("netlink", words::errno(e as i32)))?,
-            signals: signal::open().map_err(|e| fatal("signalfd", words::errno(e as i32)))?,
+            net: Network::open().map_err(|e| failed("netlink", e))?,
+            signals: signal::open().map_err(|e| failed("signalfd", e))?,
             ready: Ready::default(),
             checks: Checks::new(cfg)?,
             control: Server::new(control, Language::Control),
@@ -220,10 +227,10 @@ impl Daemon {
             log::warn!("lock_memory: {} (CAP_IPC_LOCK or RLIMIT_MEMLOCK is missing)", words::errno(e as i32));
         }
         self.realtime.take();
-        self.dump().map_err(|e| fatal("netlink", words::errno(e as i32)))?;
+        self.dump().map_err(|e| failed("netlink", e))?;
         self.run_effects();
         self.open_fence(&cfg, &was_master)?;
-        self.remove_leftovers(&named).map_err(|e| fatal("netlink", words::errno(e as i32)))?;
+        self.remove_leftovers(&named).map_err(|e| failed("netlink", e))?;
         let adopt = |s: &mut Service| s.adopt(handed.haproxy, handed.outputs);
         for found in self.service.as_mut().map(adopt).unwrap_or_default() {
             self.node.supervise(clock::now(), found);
@@ -244,7 +251,7 @@ impl Daemon {
     /// One turn: wait, read, act.
     fn turn(&mut self) -> Result<(), Fatal> {
         let last = std::mem::take(&mut self.ready);
-        let ready = self.wait(last).map_err(|e| fatal("ppoll", words::errno(e as i32)))?;
+        let ready = self.wait(last).map_err(|e| failed("ppoll", e))?;
         let now = clock::now();
         self.node.set_wall_clock(now, clock::wall());
         for step in TURN {
@@ -378,7 +385,7 @@ fn stamp() -> String {
 fn lock(control_socket: &Path) -> Result<(Flock<File>, Flock<File>), Fatal> {
     let refused = |what: &str, e| match e {
         runtime::LockError::Held => Fatal(format!("vipd is already running: it holds the lock of {what}")),
-        runtime::LockError::Io(e) => fatal(format!("lock of {what}"), e),
+        runtime::LockError::Io(e) => fatal(&format!("lock of {what}"), &e),
     };
     let name = control_socket.display().to_string();
     let file = runtime::lock_file(control_socket).map_err(|e| refused(&name, e))?;
@@ -406,7 +413,7 @@ fn lone(cfg: &Config) -> Result<Option<Lone>, Fatal> {
             );
             Ok(None)
         }
-        Err(Refused::Errno(e)) => Err(fatal("lock of this network namespace", words::errno(e as i32))),
+        Err(Refused::Errno(e)) => Err(failed("lock of this network namespace", e)),
     }
 }
 

@@ -27,38 +27,48 @@ pub fn read_file(file: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 /// Reads the files of a configuration, with the variables of this process's environment; what is wrong with
-/// those is in the report.
+/// those goes into the report.
 ///
 /// # Errors
 ///
 /// The file that cannot be read, and why.
-pub fn read_source(files: &[&Path]) -> Result<(Source, Report), String> {
+pub fn read_source(files: &[&Path], source: &mut Source, report: &mut Report) -> Result<(), String> {
     let env = |name: &str| std::env::var_os(name).map(|value| Secret(value.into_vec()));
-    let (mut source, mut report) = (Source::default(), Report::default());
     for file in files {
         // It is wiped in the end: it may hold keys.
         let bytes = read_file(file).map(Secret);
         let bytes = bytes.map_err(|e| format!("vipd: {}: {}\n", file.display(), words::io_error(&e)))?;
-        source.add(file, &bytes.0, &env, &mut report);
+        source.add(file, &bytes.0, &env, report);
     }
-    Ok((source, report))
+    Ok(())
 }
 
-/// Reads the files of a configuration: it and its warnings, or all errors, one `file:line: message` per line.
+/// A configuration with its text.
+pub struct Loaded {
+    /// The text of its files.
+    pub source: Source,
+    /// What they say.
+    pub config: Rc<Config>,
+    /// Warnings, one `file:line: message` per line.
+    pub warnings: String,
+}
+
+/// Reads the files of a configuration: it and its text, or all errors, one `file:line: message` per line.
 ///
 /// # Errors
 ///
 /// Anything that vipd.ini(5) does not allow.
-pub fn read_config(files: &[&Path]) -> Result<(Source, Config, String), String> {
-    let (source, report) = read_source(files)?;
+pub fn read_config(files: &[&Path]) -> Result<Box<Loaded>, String> {
+    let (mut source, mut report) = (Source::default(), Report::default());
+    read_source(files, &mut source, &mut report)?;
     let (cfg, kind, said) = match schema::read(&source, &secrets::read, report) {
-        Ok((cfg, warnings)) => (Some(cfg), "warning: ", warnings),
+        Ok((cfg, warnings)) => (Some(Rc::new(cfg)), "warning: ", warnings),
         Err(errors) => (None, "", errors),
     };
-    let text = render(&source, kind, &said);
-    let cfg = cfg.ok_or_else(|| text.clone())?;
-    keep_secrets(&cfg);
-    Ok((source, cfg, text))
+    let warnings = render(&source, kind, &said);
+    let Some(config) = cfg else { return Err(warnings) };
+    keep_secrets(&config);
+    Ok(Box::new(Loaded { source, config, warnings }))
 }
 
 /// `file:line: message`, a line each.
@@ -87,7 +97,8 @@ impl Daemon {
         if self.node.is_stopping() {
             return Err((REFUSED, "vipd is stopping\n".to_owned()));
         }
-        let (source, new, mut text) = self.read_new().map_err(|why| (WRONG, why))?;
+        let loaded = self.read_new().map_err(|why| (WRONG, why))?;
+        let Loaded { source, config: new, warnings: mut text } = *loaded;
         let wrong = |why| (WRONG, format!("{}: {why}\n", source.files.place(0)));
         if haproxy && new.haproxy.is_none() {
             return Err((WRONG, "there is no [haproxy] section\n".to_owned()));
@@ -95,7 +106,6 @@ impl Daemon {
         text += &self.rights.suffice(&new, &source.files).map_err(wrong)?;
         self.prepare_fence(&new).map_err(|why| (REFUSED, format!("{why}\n")))?;
         let before = text.len();
-        let new = Rc::new(new);
         let old = std::mem::replace(&mut self.setup.config, new.clone());
         let before_source = std::mem::take(&mut self.setup.source);
         let texts = Texts::new(&before_source, &source);
@@ -125,30 +135,31 @@ impl Daemon {
     }
 
     /// Reads the files: their text, the configuration, and warnings.
-    fn read_new(&self) -> Result<(Source, Config, String), String> {
+    fn read_new(&self) -> Result<Box<Loaded>, String> {
         let old = &self.setup.source;
         // To open a pipe is to wait for a process that writes to it.
         if let Some(file) = old.files.paths().into_iter().find(|f| f.metadata().is_ok_and(|m| !m.is_file())) {
             return Err(format!("{}: this is not a file\n", file.display()));
         }
-        let (source, new, mut warnings) = read_config(&old.files.paths())?;
-        let texts = Texts::new(old, &source);
+        let mut loaded = read_config(&old.files.paths())?;
+        let Loaded { source, config: new, warnings } = &mut *loaded;
+        let texts = Texts::new(old, source);
         let place = |kind, section, key| source.files.place(texts.line(kind, section, key));
-        if let Some(u) = programs::unknown_user(&new) {
+        if let Some(u) = programs::unknown_user(new) {
             return Err(format!("{}: {u}\n", place(u.kind, u.section, u.key)));
         }
-        if let Some(key) = diff::needs_restart(&self.setup.config, &new) {
+        if let Some(key) = diff::needs_restart(&self.setup.config, new) {
             return Err(format!("{}: another {key} needs a restart\n", place("global", "", key)));
         }
-        for (_, warning) in programs::warnings(&new, &source.files) {
+        for (_, warning) in programs::warnings(new, &source.files) {
             writeln!(warnings, "warning: {warning}");
         }
-        Ok((source, new, warnings))
+        Ok(loaded)
     }
 
     /// What a reload would change, or why it would be refused.
     pub(super) fn would_change(&self) -> Result<String, String> {
-        let (source, new, warnings) = self.read_new()?;
+        let Loaded { source, config: new, warnings } = *self.read_new()?;
         let wrong = |why| format!("{}: {why}\n", source.files.place(0));
         self.rights.check(&new, &source.files).map_err(wrong)?;
         let texts = Texts::new(&self.setup.source, &source);

@@ -7,6 +7,7 @@ use crate::config::source::Files;
 use crate::preflight::advice;
 use crate::preflight::capabilities::{self, Needs, VITAL};
 use crate::sys::{capability, runtime};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// What this process has kept, and what it has given up.
@@ -39,7 +40,7 @@ fn among_foreign(file: &Path) -> capabilities::Reasons {
 }
 
 fn is_foreign(dir: &str) -> bool {
-    nix::sys::stat::stat(dir).is_ok_and(|s| s.st_uid != 0)
+    std::fs::metadata(dir).is_ok_and(|m| m.uid() != 0)
 }
 
 impl Rights {
@@ -55,7 +56,7 @@ impl Rights {
         let (own, children) = capability::held();
         let missing = needs.name(!own & (needs.own | VITAL) | !children & !needs.own);
         if !own & VITAL != 0 {
-            return Err(fatal("missing capability", missing));
+            return Err(fatal(&"missing capability", &missing));
         }
         if !missing.is_empty() {
             log::warn!("missing capability: {missing}");

@@ -183,7 +183,8 @@ impl Handed {
                 _ => {}
             }
         });
-        Handed { text, ..all }
+        all.text = text;
+        all
     }
 
     /// There was a program before.

@@ -1,6 +1,7 @@
 //! Whose an address is: by the tag, or, where the kernel keeps none (before 5.18), by what was added and
 //! remembered.
 
+use super::kernel::Seen;
 use super::{AddrBook, Entry, Op, OpKind, TAG};
 use crate::wire::rtnl;
 use std::net::IpAddr;
@@ -35,20 +36,20 @@ impl AddrBook {
         let is_vip = |a: &rtnl::Addr| {
             self.entries.iter().any(|e| e.addr == a.addr && self.ifindex(e.link) == Some(a.ifindex))
         };
-        let left = self
-            .kernel
-            .iter()
-            .map(|s| s.a)
-            .filter(|a| a.proto == Some(TAG) && named.contains(&(a.addr, a.ifindex)) && !is_vip(a));
-        let op = |a: rtnl::Addr| Op {
-            kind: OpKind::Remove,
-            entry: usize::MAX,
-            ifindex: a.ifindex,
-            addr: a.addr,
-            prefix: a.prefix,
-            lease: None,
-            label: None,
-        };
-        left.map(op).collect()
+        let mut ops = Vec::new();
+        for Seen { a, .. } in &self.kernel {
+            if a.proto == Some(TAG) && named.contains(&(a.addr, a.ifindex)) && !is_vip(a) {
+                ops.push(Op {
+                    kind: OpKind::Remove,
+                    entry: usize::MAX,
+                    ifindex: a.ifindex,
+                    addr: a.addr,
+                    prefix: a.prefix,
+                    lease: None,
+                    label: None,
+                });
+            }
+        }
+        ops
     }
 }

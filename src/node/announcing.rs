@@ -2,7 +2,6 @@
 
 use super::{Effect, Memory, Node};
 use crate::base::time::Time;
-use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Frames announced in one millisecond at the most: a burst beyond a receiver's buffer is lost as a whole.
@@ -11,7 +10,7 @@ const FRAMES_PER_MS: usize = 50;
 /// The VIPs that wait to be announced.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Announcing {
-    queue: VecDeque<usize>,
+    queue: Vec<usize>,
     /// When the next ones go out.
     pub(super) at: Option<Time>,
 }
@@ -19,7 +18,7 @@ pub(super) struct Announcing {
 impl Announcing {
     pub(super) fn push(&mut self, entry: usize, now: Time) {
         if !self.queue.contains(&entry) {
-            self.queue.push_back(entry);
+            self.queue.push(entry);
             self.at.get_or_insert(now);
         }
     }
@@ -29,14 +28,19 @@ impl Announcing {
         if self.at.is_none_or(|t| now < t) {
             return Vec::new();
         }
-        let due = (0..FRAMES_PER_MS).map_while(|_| self.queue.pop_front()).collect();
+        let rest = self.queue.split_off(self.queue.len().min(FRAMES_PER_MS));
+        let due = std::mem::replace(&mut self.queue, rest);
         self.at = (!self.queue.is_empty()).then(|| now + Duration::from_millis(1));
         due
     }
 
     /// The VIPs have other numbers, or none.
     pub(super) fn renumber(&mut self, is_now: impl Fn(usize) -> Option<usize>) {
-        self.queue = self.queue.iter().filter_map(|e| is_now(*e)).collect();
+        self.queue.retain_mut(|e| {
+            let now = is_now(*e);
+            *e = now.unwrap_or(0);
+            now.is_some()
+        });
     }
 }
 

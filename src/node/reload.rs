@@ -115,12 +115,13 @@ impl Node {
         for v in &new.vrrp {
             let same = old.iter().position(|i| !i.retired && diff::is_same_router(&i.cfg, v));
             from.push(same.map(|at| numbers.remove(at)));
-            let router = same.map(|at| old.remove(at)).unwrap_or_else(|| {
+            if let Some(at) = same {
+                self.routers.push(old.remove(at));
+            } else {
                 let mut router = Router::new(v.clone(), 0, now);
                 router.machine.params.epoch = self.epoch;
-                router
-            });
-            self.routers.push(router);
+                self.routers.push(router);
+            }
         }
         from.extend(numbers.into_iter().map(Some));
         self.routers.append(&mut old);

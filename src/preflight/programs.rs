@@ -6,6 +6,7 @@ use crate::config::{CheckKind, Config, HttpAt};
 use crate::report::words;
 use crate::sys::user::{self, User};
 use nix::sys::stat::{FileStat, stat};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// A user that does not exist, and the key that names it.
@@ -43,7 +44,7 @@ pub fn unknown_user(cfg: &Config) -> Option<UnknownUser<'_>> {
 /// Why the control socket cannot be made: its path names something else.
 pub fn wrong_control_socket(cfg: &Config) -> Option<String> {
     let path = &cfg.global.control_socket;
-    let is_other = nix::sys::stat::lstat(path).is_ok_and(|s| s.st_mode & libc::S_IFMT != libc::S_IFSOCK);
+    let is_other = std::fs::symlink_metadata(path).is_ok_and(|m| m.mode() & libc::S_IFMT != libc::S_IFSOCK);
     is_other.then(|| format!("control_socket: {} is there and is not a socket", path.display()))
 }
 

@@ -18,6 +18,7 @@ pub mod schedule;
 pub mod scm;
 pub mod signal;
 pub mod socket;
+pub mod stdio;
 pub mod stream;
 pub mod user;
 

@@ -143,7 +143,7 @@ impl Nft {
 
     /// Reads what others did: each removal of a table of ours, each change's author. Returns whether all was
     /// heard of.
-    pub fn events(&mut self, mut f: impl FnMut(&Msg)) -> bool {
+    pub fn events(&mut self, f: &mut dyn FnMut(&Msg)) -> bool {
         let Some(events) = &self.events else { return true };
         for _ in 0..MOST {
             match receive(events, &mut self.buf) {
@@ -286,12 +286,12 @@ mod tests {
             let mut n = Nft::open().unwrap();
             replace(&mut n, 0, None);
             n.watch().unwrap();
-            assert!(n.events(|m| panic!("{m:?}")));
+            assert!(n.events(&mut |m| panic!("{m:?}")));
             let mut other = Nft::open().unwrap();
             other.batch(&|b| b.del_table(Family::Netdev)).unwrap();
             let (mut gone, mut who) = (0, None);
             let thread = nix::unistd::gettid().as_raw() as u32;
-            assert!(n.events(|m| match m {
+            assert!(n.events(&mut |m| match m {
                 Msg::TableGone => gone += 1,
                 Msg::Generation { pid, .. } => who = Some(*pid),
                 _ => {}

@@ -84,18 +84,28 @@ pub fn input_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
 /// would speak in vipd's place.
 const OURS: [&[u8]; 4] = [b"NOTIFY_SOCKET", b"WATCHDOG_PID", b"WATCHDOG_USEC", b"JOURNAL_STREAM"];
 
-/// Our environment but for what is named in `without`, and `more`, which is named `VIPD_…`.
-fn environment(more: &[CString], without: &[&[u8]]) -> Vec<CString> {
+/// `more`, and what of our environment is to be kept, by its name. What is ours is named `VIPD_…`.
+pub(super) fn environment(more: &[CString], keep: &dyn Fn(&[u8]) -> bool) -> Vec<CString> {
     let mut all = more.to_vec();
     for (key, value) in std::env::vars_os() {
         let mut entry = key.into_vec();
-        if !entry.starts_with(b"VIPD_") && !without.contains(&entry.as_slice()) {
+        if !entry.starts_with(b"VIPD_") && keep(&entry) {
             entry.push(b'=');
             entry.extend(value.into_vec());
             all.extend(CString::new(entry));
         }
     }
     all
+}
+
+/// An argument list. The configuration holds no NUL, so nothing is lost here.
+pub fn arguments(words: &[String]) -> Vec<CString> {
+    words.iter().filter_map(|word| CString::new(word.as_str()).ok()).collect()
+}
+
+/// As execve(2) takes them.
+pub(super) fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
 /// Starts a program in a process group of its own, with default signal dispositions and an empty mask (std's
@@ -138,7 +148,7 @@ pub fn spawn_with(
     attr.set_sigmask(&SigSet::empty())?;
     attr.set_sigdefault(&SigSet::all())?;
     attr.set_pgroup(Pid::from_raw(0))?;
-    let env = environment(env, &OURS);
+    let env = environment(env, &|name| !OURS.contains(&name));
     unlimited(|| posix_spawn(program.as_c_str(), &actions, &attr, argv, &env))
 }
 
@@ -156,14 +166,22 @@ pub fn program() -> &'static CStr {
 /// descriptors `keep` stay open, beside the first three. The signals that are blocked stay so, and wait for
 /// the next program. Returns only if that fails, and why; then nothing has changed.
 pub fn execute(argv: &[CString], more: CString, keep: &[RawFd]) -> Errno {
-    let Some(program) = argv.first() else { return Errno::EINVAL };
+    let (args, env) = (pointers(argv), environment(&[more], &|_| true));
+    let env = pointers(&env);
     // SAFETY: a plain system call without pointers: of a number that is no descriptor it says EBADF.
     let set =
         |flag: libc::c_int| keep.iter().for_each(|fd| _ = unsafe { libc::fcntl(*fd, libc::F_SETFD, flag) });
     set(0);
-    let failed = unlimited(|| nix::unistd::execve(program, argv, &environment(&[more], &[])));
+    let failed = unlimited(|| {
+        // SAFETY: both are null-terminated arrays of strings that outlive the call; of no program it says
+        // EFAULT.
+        unsafe {
+            libc::execve(args.first().copied().unwrap_or(std::ptr::null()), args.as_ptr(), env.as_ptr())
+        };
+        Errno::last()
+    });
     set(libc::FD_CLOEXEC);
-    failed.err().unwrap_or(Errno::EINVAL)
+    failed
 }
 
 /// A descriptor that the program before has left open for this one, by `execute`. `None`: it has not. Call

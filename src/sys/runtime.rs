@@ -1,8 +1,7 @@
 //! The runtime directory with its files, locks and sockets; sysctls; inherited descriptors.
 
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::stat::{FileStat, fstat, lstat};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, symlink_metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -40,18 +39,33 @@ pub fn most_descriptors() -> usize {
 ///
 /// Also if another user may create files in it, or the path is not a directory.
 pub fn make_dir(dir: &Path, mode: u32) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(mode).create(dir)?;
-    let s = lstat(dir)?;
-    match is_ours(&s, libc::S_IFDIR, 0o022) {
+    make_all(dir, mode)?;
+    match is_ours(&symlink_metadata(dir)?, libc::S_IFDIR, 0o022) {
         true => Ok(()),
         false => Err(io::Error::other("not a directory that only its owner can write to")),
     }
 }
 
+/// With those above it.
+fn make_all(dir: &Path, mode: u32) -> io::Result<()> {
+    let make = || std::fs::DirBuilder::new().mode(mode).create(dir);
+    let mut made = make();
+    if let (Err(e), Some(parent)) = (&made, dir.parent())
+        && e.kind() == io::ErrorKind::NotFound
+    {
+        make_all(parent, mode)?;
+        made = make();
+    }
+    match made {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
 /// Whether a file is of this kind, belongs to root or to this user, and has none of these permissions.
-fn is_ours(s: &FileStat, kind: libc::mode_t, without: libc::mode_t) -> bool {
-    let owner = s.st_uid == 0 || s.st_uid == nix::unistd::geteuid().as_raw();
-    owner && s.st_mode & (libc::S_IFMT | without) == kind
+fn is_ours(s: &Metadata, kind: libc::mode_t, without: libc::mode_t) -> bool {
+    let owner = s.uid() == 0 || s.uid() == nix::unistd::geteuid().as_raw();
+    owner && s.mode() & (libc::S_IFMT | without) == kind
 }
 
 /// The content of a small file in the runtime directory.
@@ -62,19 +76,25 @@ fn is_ours(s: &FileStat, kind: libc::mode_t, without: libc::mode_t) -> bool {
 pub fn read_file(path: &Path) -> io::Result<String> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if !is_ours(&fstat(&file)?, libc::S_IFREG, 0o077) {
+    if !is_ours(&file.metadata()?, libc::S_IFREG, 0o077) {
         return Err(io::Error::other("not believed: others may read or change it"));
     }
-    let mut text = String::new();
-    file.take(MAX_FILE).read_to_string(&mut text)?;
-    Ok(text)
+    text(head(file, MAX_FILE)?)
 }
 
 /// The first octets of a file.
 pub fn read(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
+    head(File::open(path)?, limit)
+}
+
+fn head(file: File, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+fn text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 /// The text of a file of the system's, its first megabyte.
@@ -83,7 +103,7 @@ pub fn read(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
 ///
 /// Also if it is not UTF-8.
 pub fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
-    String::from_utf8(read(path, MAX_TEXT)?).map_err(|_| io::ErrorKind::InvalidData.into())
+    text(read(path, MAX_TEXT)?)
 }
 
 /// The name of this host.
@@ -181,7 +201,7 @@ fn write_file(path: &Path, content: &[u8]) -> io::Result<File> {
 
 /// Whether a path is a file that nobody but root and this user may change.
 pub fn is_believed(path: &Path) -> bool {
-    lstat(path).is_ok_and(|s| is_ours(&s, libc::S_IFREG, 0o022))
+    symlink_metadata(path).is_ok_and(|s| is_ours(&s, libc::S_IFREG, 0o022))
 }
 
 /// Removes a UNIX socket, if it is there.
@@ -190,15 +210,14 @@ pub fn is_believed(path: &Path) -> bool {
 ///
 /// Also if the path names anything else, which stays: it may be a slip of the pen in the configuration.
 pub fn remove_socket(path: &Path) -> io::Result<()> {
-    match lstat(path) {
-        Err(nix::errno::Errno::ENOENT) => return Ok(()),
-        Err(e) => return Err(e.into()),
-        Ok(s) if s.st_mode & libc::S_IFMT != libc::S_IFSOCK => {
-            return Err(io::Error::other("not a socket, so it is not replaced"));
+    let removed = match symlink_metadata(path) {
+        Ok(s) if s.mode() & libc::S_IFMT != libc::S_IFSOCK => {
+            Err(io::Error::other("not a socket, so it is not replaced"))
         }
-        Ok(_) => {}
-    }
-    match std::fs::remove_file(path) {
+        Ok(_) => std::fs::remove_file(path),
+        Err(e) => Err(e),
+    };
+    match removed {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
     }

@@ -1,11 +1,11 @@
 //! Users of the system, and programs that run as one of them.
 
+use super::process::{arguments, environment, pointers};
 use nix::errno::Errno;
 use nix::unistd::Pid;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::ffi::OsStringExt;
 
 /// Most groups of a user; the kernel allows 65536.
 const MAX_GROUPS: usize = 256;
@@ -71,23 +71,16 @@ fn fields(line: &str) -> Option<[&str; 4]> {
 }
 
 /// The search path of a user's commands if vipd has none.
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const PATH: &CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The environment of a program that runs as another user: `more`, the user's own variables, the path, the
 /// language and the time zone. The rest of vipd's environment may hold secrets.
-fn environment(user: &User, more: &[CString]) -> Vec<CString> {
-    let mut all = more.to_vec();
-    let mut path = Some(PATH);
-    for (key, value) in std::env::vars_os() {
-        let mut entry = key.into_vec();
-        if entry == b"PATH" || entry == b"TZ" || entry == b"LANG" || entry.starts_with(b"LC_") {
-            path = path.filter(|_| entry != b"PATH");
-            entry.push(b'=');
-            entry.extend(value.into_vec());
-            all.extend(CString::new(entry));
-        }
+fn environment_of(user: &User, more: &[CString]) -> Vec<CString> {
+    let kept = |name: &[u8]| matches!(name, b"PATH" | b"TZ" | b"LANG") || name.starts_with(b"LC_");
+    let mut all = environment(more, &kept);
+    if std::env::var_os("PATH").is_none() {
+        all.push(PATH.to_owned());
     }
-    all.extend(path.and_then(|p| CString::new(p).ok()));
     for (key, value) in [("HOME", &user.home), ("USER", &user.name), ("LOGNAME", &user.name)] {
         all.extend(CString::new(format!("{key}={value}")));
     }
@@ -100,10 +93,10 @@ fn environment(user: &User, more: &[CString]) -> Vec<CString> {
 /// with status 126.
 pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User, env: &[CString]) -> nix::Result<Pid> {
     let null = File::open("/dev/null").map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?;
-    let args: Vec<_> = argv.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
+    let args = pointers(argv);
     let program = *args.first().filter(|p| !p.is_null()).ok_or(Errno::EINVAL)?;
-    let env = environment(user, env);
-    let env: Vec<_> = env.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
+    let env = environment_of(user, env);
+    let env = pointers(&env);
     // SAFETY: the child calls only async-signal-safe functions, allocates nothing, and ends in exec or _exit.
     // All pointers are to null-terminated arrays and strings that live in this frame, which it has a copy of.
     unsafe {
@@ -143,7 +136,7 @@ pub fn spawn_as(argv: &[CString], output: BorrowedFd, user: &User, env: &[CStrin
 
 /// Starts a command with our standard error, as another user if there is one: for the command line.
 pub fn start(argv: &[String], user: Option<&str>) -> nix::Result<Pid> {
-    let argv: Vec<CString> = argv.iter().filter_map(|w| CString::new(w.as_bytes()).ok()).collect();
+    let argv = arguments(argv);
     let stderr = std::io::stderr();
     match user.and_then(User::find) {
         None => super::process::spawn(&argv, stderr.as_fd()),

@@ -10,6 +10,7 @@ use crate::daemon::children::connection::Connection;
 use crate::daemon::poll::{PollSet, Source};
 use crate::preflight::programs;
 use crate::sys::ping::Ping;
+use crate::sys::process::arguments;
 use crate::sys::user::User;
 use nix::errno::Errno;
 use nix::poll::PollFlags;
@@ -181,11 +182,9 @@ impl Question {
                 );
                 Question::Connect(*addr, request.into_bytes())
             }
-            // The configuration holds no NUL, so nothing is lost here.
-            CheckKind::Exec { argv, user } => Question::Exec(
-                argv.iter().filter_map(|w| CString::new(w.as_bytes()).ok()).collect(),
-                user.as_deref().and_then(User::find),
-            ),
+            CheckKind::Exec { argv, user } => {
+                Question::Exec(arguments(argv), user.as_deref().and_then(User::find))
+            }
             CheckKind::Ping(addr) => Question::Ping(*addr),
         }
     }

@@ -134,11 +134,7 @@ impl Jobs {
         };
         let Some(command) = command.filter(|c| !c.is_empty()) else { return Ok(false) };
         let (state, priority) = (notice.state.name(), notice.priority.to_string());
-        // The configuration holds no NUL, so nothing is lost here.
-        let mut argv = Vec::new();
-        for word in command {
-            argv.extend(CString::new(word.as_str()));
-        }
+        let mut argv = process::arguments(command);
         // As with keepalived: a command for one state is run as it stands.
         let more = [kind, name, state, &priority];
         for word in more.into_iter().filter(|_| whose != Whose::State) {

@@ -5,6 +5,7 @@ use crate::base::time::Time;
 use crate::notify::mail::{Dialogue, End, Job};
 use crate::notify::outbox::DIALOGUE;
 use crate::report::words;
+use crate::sys::stdio::{INPUT, OUTPUT, write};
 use crate::sys::{clock, runtime, user};
 use crate::wire::dns;
 use nix::errno::Errno;
@@ -38,7 +39,7 @@ const DNS_ATTEMPTS: usize = 2;
 pub fn run() -> u8 {
     let mut text = vec![0; MAX_JOB];
     let mut have = 0;
-    while let Ok(n @ 1..) = nix::unistd::read(std::io::stdin(), text.get_mut(have..).unwrap_or_default()) {
+    while let Ok(n @ 1..) = nix::unistd::read(INPUT, text.get_mut(have..).unwrap_or_default()) {
         have += n;
     }
     text.truncate(have);
@@ -50,7 +51,7 @@ pub fn run() -> u8 {
         End::Later(said) => (LATER, said),
         End::Refused(said) => (REFUSED, said),
     };
-    let _ = nix::unistd::write(std::io::stdout(), said.as_bytes());
+    let _ = write(OUTPUT, said.as_bytes());
     status
 }
 

@@ -140,7 +140,7 @@ impl Daemon {
             nft.batch(&|b| nft::replace(b, flags, &plan, &|i| rests.get(i).copied().flatten()))?;
             self.net.fence.plan = plan;
             // Of what was heard by now most is our own doing.
-            if nft.events_fd().is_none() || nft.events(|_| {}) && nft.is_intact() {
+            if nft.events_fd().is_none() || nft.events(&mut |_| {}) && nft.is_intact() {
                 break;
             }
         }
@@ -182,13 +182,13 @@ impl Daemon {
             }
             Op::Extend { key, until } => {
                 let ms = millis(until.since(now));
-                done = each(|f| nft.batch(&|b| nft::reopen(b, f, key, ms)));
+                done = each(&mut |f| nft.batch(&|b| nft::reopen(b, f, key, ms)));
             }
             // To delete what is not there costs the kernel some 15 ms. While a machine is suspended leases
             // stand still, so the time alone does not tell.
             Op::Close { key, end } => {
                 let may_have_ended = now + NEAR >= end;
-                done = each(|f| match may_have_ended && nft.rest(f, key) == Ok(None) {
+                done = each(&mut |f| match may_have_ended && nft.rest(f, key) == Ok(None) {
                     true => Ok(()),
                     false => nft.batch(&|b| nft::close(b, f, key)),
                 });
@@ -216,7 +216,7 @@ impl Daemon {
     pub(crate) fn read_fence(&mut self) {
         let Some(nft) = &mut self.net.fence.nft else { return };
         let (mut gone, mut who) = (false, None);
-        let heard_all = nft.events(|m| match m {
+        let heard_all = nft.events(&mut |m| match m {
             Msg::TableGone => gone = true,
             Msg::Generation { pid, name } if gone && who.is_none() => who = Some((*pid, *name)),
             _ => {}
@@ -243,7 +243,7 @@ impl Daemon {
 
     fn remove_tables(&mut self) {
         if let Some(nft) = &mut self.net.fence.nft
-            && let Err(e) = each(|f| if nft.has(f) { nft.batch(&|b| b.del_table(f)) } else { Ok(()) })
+            && let Err(e) = each(&mut |f| if nft.has(f) { nft.batch(&|b| b.del_table(f)) } else { Ok(()) })
             && e != Errno::EPERM
         {
             log::debug!("nf_tables: {}", words::errno(e as i32));
@@ -252,7 +252,7 @@ impl Daemon {
 }
 
 /// In each table by itself. What has ended by itself, or is not there, is no error.
-fn each(mut f: impl FnMut(Family) -> nix::Result<()>) -> nix::Result<()> {
+fn each(f: &mut dyn FnMut(Family) -> nix::Result<()>) -> nix::Result<()> {
     let mut done = Ok(());
     for family in Family::BOTH {
         match f(family) {

@@ -303,14 +303,16 @@ impl Daemon {
     /// Reads all queued adverts over IPv6 of a link.
     pub(crate) fn read_adverts_v6(&mut self, i: usize) {
         let Some(s) = &self.net.sockets[i].vrrp_v6 else { return };
-        read_v6(s, PACKETS_PER_TURN, &mut self.net.buf, |c, m| self.node.packet_v6(clock::now(), i, c, m));
+        read_v6(s, PACKETS_PER_TURN, &mut self.net.buf, &mut |c, m| {
+            self.node.packet_v6(clock::now(), i, c, m)
+        });
     }
 
     /// Reads adverts over IPv6 whose VRID no router here has.
     pub(crate) fn read_unknown_vrids_v6(&mut self, now: Time, i: usize) {
         let mut any = false;
         let Some(s) = &self.net.sockets[i].unknown_vrid_v6 else { return };
-        read_v6(s, UNKNOWN_VRIDS_PER_TURN, &mut self.net.buf, |c, m| {
+        read_v6(s, UNKNOWN_VRIDS_PER_TURN, &mut self.net.buf, &mut |c, m| {
             any = true;
             self.node.packet_v6(now, i, c, m);
         });
@@ -322,7 +324,7 @@ impl Daemon {
     /// Reads the neighbour advertisements of other hosts.
     pub(crate) fn read_neighbours(&mut self, now: Time, i: usize) {
         let Some(s) = &self.net.sockets[i].neighbours else { return };
-        read_v6(s, ARPS_PER_TURN, &mut self.net.buf, |c, m| {
+        read_v6(s, ARPS_PER_TURN, &mut self.net.buf, &mut |c, m| {
             if let IpAddr::V6(dst) = c.dst
                 && let Some(na) = Na::parse(&dst, c.ttl, m)
             {
@@ -363,7 +365,7 @@ fn set_ipv4(ifname: &str, name: &str, value: &str) {
     }
 }
 
-fn read_v6(s: &socket::V6, most: usize, buf: &mut [u8], mut f: impl FnMut(IpInfo, &[u8])) {
+fn read_v6(s: &socket::V6, most: usize, buf: &mut [u8], f: &mut dyn FnMut(IpInfo, &[u8])) {
     for _ in 0..most {
         let Ok((n, carrier)) = s.recv(buf) else { break };
         f(carrier, buf.get(..n).unwrap_or_default());

@@ -2,7 +2,7 @@
 
 use crate::base::log;
 use crate::base::time::Time;
-use crate::daemon::{Daemon, Fatal, fatal};
+use crate::daemon::{Daemon, Fatal, failed};
 use crate::report::words;
 use crate::sys::clock;
 use crate::wire::rtnl::Msg;
@@ -20,7 +20,7 @@ impl Daemon {
         let lost = match self.net.netlink.events(EVENTS_PER_TURN, &mut msgs) {
             Ok(()) => msgs.contains(&Msg::Overrun),
             Err(Errno::ENOBUFS) => true,
-            Err(e) => return Err(fatal("netlink", words::errno(e as i32))),
+            Err(e) => return Err(failed("netlink", e)),
         };
         if lost {
             self.lost();

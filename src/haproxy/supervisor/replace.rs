@@ -24,19 +24,19 @@ pub(super) struct Replaced {
 impl Supervisor {
     /// It came by a reload: virtual routers that run wait for it as they wait for a restart.
     pub fn appeared(cfg: config::Haproxy, now: Time) -> Self {
-        Supervisor { died_at: Some(now), ..Supervisor::new(cfg, now) }
+        let mut new = Supervisor::new(cfg, now);
+        new.died_at = Some(now);
+        new
     }
 
     /// Takes another configuration up. `files`: HAProxy's own files have changed.
     pub(super) fn reconfigure(&mut self, cfg: &config::Haproxy, files: bool, now: Time) {
         let old = &self.cfg;
         let same = diff::is_same_command(old, cfg);
-        let command = config::Haproxy {
-            binary: old.binary.clone(),
-            config: old.config.clone(),
-            args: old.args.clone(),
-            ..cfg.clone()
-        };
+        let mut command = cfg.clone();
+        command.binary.clone_from(&old.binary);
+        command.config.clone_from(&old.config);
+        command.args.clone_from(&old.args);
         self.cfg = command;
         if same && !files {
             return;

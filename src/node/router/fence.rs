@@ -268,10 +268,13 @@ impl Node {
             r.vmac.filter(|_| self.advert_mac(i).is_some()).map_or(Some(wire), |l| self.links[l].ifindex);
         let on = |link: usize| self.links[link].ifindex;
         let scoped = |a: IpAddr| matches!(a, IpAddr::V6(a) if a.is_unicast_link_local());
-        let vip = |(_, e): (usize, &crate::lease::Entry)| match on(e.link) {
-            None if scoped(e.addr) => None, // nowhere
-            on => Some((e.addr, on.unwrap_or(0))),
-        };
+        let mut vips = Vec::new();
+        for (_, e) in self.addrs.of(i) {
+            match on(e.link) {
+                None if scoped(e.addr) => {} // nowhere
+                on => vips.push((e.addr, on.unwrap_or(0))),
+            }
+        }
         Router {
             key: Key::new(wire, r.cfg.is_ipv6(), r.cfg.vrid),
             ifindex: leaves.unwrap_or(0),
@@ -280,7 +283,7 @@ impl Node {
             v6: r.cfg.is_ipv6(),
             ah: r.auth.fields().kind == 2,
             term: ms(term),
-            vips: self.addrs.of(i).filter_map(vip).collect(),
+            vips,
         }
     }
 }

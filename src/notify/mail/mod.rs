@@ -49,13 +49,16 @@ impl Job {
     pub fn parse(text: &str) -> Option<Job> {
         let (head, message) = split_once(text, "\n\n")?;
         let mut lines = head.split('\n');
-        let mut next = || lines.next().map(str::to_owned);
+        let (server, port, timeout) = (lines.next()?, lines.next()?, lines.next()?);
+        let (helo, from) = (lines.next().filter(|name| *name != "-"), lines.next()?);
+        let number = |text: &str| text.parse::<u64>().ok();
+        let (port, timeout) = (u16::try_from(number(port)?).ok()?, number(timeout)?);
         Some(Job {
-            server: next()?,
-            port: next()?.parse().ok()?,
-            timeout: Duration::from_secs(next()?.parse().ok()?),
-            helo: next().filter(|name| name != "-").unwrap_or_default(),
-            from: next()?,
+            server: server.to_owned(),
+            port,
+            timeout: Duration::from_secs(timeout),
+            helo: helo.unwrap_or_default().to_owned(),
+            from: from.to_owned(),
             to: lines.map(str::to_owned).collect(),
             message: message.to_owned(),
         })
