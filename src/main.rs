@@ -178,6 +178,10 @@ fn command_line() -> Result<Line, Wrong> {
     };
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
+        if let Value(word) = arg {
+            line.word(word, &mut args)?;
+            continue;
+        }
         match (&line.command, &arg) {
             (_, Short('c') | Long("config")) => line.files.push(args.value()?.into()),
             (_, Short('t')) => line.command = Command::Check,
@@ -190,7 +194,7 @@ fn command_line() -> Result<Line, Wrong> {
             #[cfg(feature = "mail")]
             (_, Long("send-mail")) => line.command = Command::SendMail,
             (Command::Resign, Long("for")) => {
-                line.no_preempt_for = args.value()?.string()?;
+                line.no_preempt_for = value(&mut args)?;
                 if !line.no_preempt_for.parse().is_ok_and(|s: u64| s <= control::MAX_NO_PREEMPT) {
                     return Err(Wrong("--for: 0 to 86400 seconds".into()));
                 }
@@ -205,10 +209,6 @@ fn command_line() -> Result<Line, Wrong> {
                     return Err(arg.unexpected().into());
                 }
             }
-            (_, Value(word)) => {
-                let word = word.clone();
-                line.word(word, &mut args)?;
-            }
             _ => return Err(arg.unexpected().into()),
         }
     }
@@ -220,12 +220,17 @@ fn command_line() -> Result<Line, Wrong> {
 
 const VERSION: &str = concat!("vipd ", env!("CARGO_PKG_VERSION"), "\n");
 
+/// The value of an option, as text.
+fn value(args: &mut lexopt::Parser) -> Result<String, Wrong> {
+    Ok(args.value()?.string()?)
+}
+
 /// `[-i ID] FILE`
 fn import_arguments(args: &mut lexopt::Parser) -> Result<Command, Wrong> {
     let (mut file, mut id) = (None, None);
     while let Some(arg) = args.next()? {
         match arg {
-            Short('i') => id = Some(args.value()?.string()?),
+            Short('i') => id = Some(value(args)?),
             Value(name) if file.is_none() => file = Some(name.into()),
             arg => return Err(arg.unexpected().into()),
         }

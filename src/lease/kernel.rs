@@ -33,7 +33,12 @@ impl AddrBook {
 
     /// A dump is complete.
     pub fn dump_ends(&mut self, now: Time, out: &mut Vec<Outcome>) {
-        let gone: Vec<rtnl::Addr> = self.kernel.iter().filter(|s| !s.fresh).map(|s| s.a).collect();
+        let mut gone = Vec::new();
+        for s in &self.kernel {
+            if !s.fresh {
+                gone.push(s.a);
+            }
+        }
         for a in gone {
             self.gone(now, &a, out);
         }

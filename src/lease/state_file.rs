@@ -40,11 +40,10 @@ fn fingerprint(cfg: &Vrrp) -> u64 {
     if cfg.use_vmac {
         text.push_str(" vmac");
     }
-    for (list, vips) in [("", &cfg.vips), (" excluded", &cfg.excluded)] {
-        for vip in vips {
-            let dev = vip.dev.as_deref().unwrap_or_default();
-            write!(text, "{list} {}/{} {dev}", vip.addr, vip.prefix);
-        }
+    for (n, vip) in cfg.held().enumerate() {
+        let list = if n < cfg.vips.len() { "" } else { " excluded" };
+        let dev = vip.dev.as_deref().unwrap_or_default();
+        write!(text, "{list} {}/{} {dev}", vip.addr, vip.prefix);
     }
     let mut bytes = text.into_bytes();
     // Keys of `auth_hmac_key` come and go while the router stays.

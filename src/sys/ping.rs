@@ -2,9 +2,10 @@
 //! `net.ipv4.ping_group_range` excludes every user, root included.
 
 use super::socket::{ACCEPT, DROP, filter, jump, stmt};
+use super::stream::connect_ip;
 use crate::wire::icmp::{self, Token};
 use nix::errno::Errno;
-use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage};
+use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -32,7 +33,7 @@ impl Ping {
             protocol,
         )?;
         filter(&fd, &reply_filter(ipv6, &token))?;
-        socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(to, 0)))?;
+        connect_ip(&fd, SocketAddr::new(to, 0))?;
         socket::send(fd.as_raw_fd(), &icmp::echo_request(ipv6, &token), MsgFlags::MSG_DONTWAIT)?;
         Ok(Ping { fd, ipv6, token })
     }

@@ -61,6 +61,12 @@ pub fn listen_for(path: &Path, mode: u32, group: Option<&str>) -> io::Result<Own
     Ok(listener)
 }
 
+/// Connects a socket of IP, or begins to.
+#[inline(never)]
+pub fn connect_ip(fd: &OwnedFd, to: SocketAddr) -> nix::Result<()> {
+    socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(to))
+}
+
 /// Listens on a TCP port.
 pub fn listen_tcp(addr: SocketAddr) -> nix::Result<OwnedFd> {
     let family = if addr.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };

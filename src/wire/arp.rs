@@ -63,15 +63,12 @@ impl Arp {
 /// request with sender = target = VIP. The target hardware address is all ones, which no receiver looks at,
 /// where RFC 9568 §6.4.1 (erratum 7947) has the sender's.
 pub fn gratuitous(mac: [u8; 6], vip: Ipv4Addr) -> [u8; 42] {
-    let [a, b, c, d, e, f] = mac;
-    let [w, x, y, z] = vip.octets();
-    const BC: u8 = 0xff;
-    [
-        BC, BC, BC, BC, BC, BC, a, b, c, d, e, f, 0x08, 0x06, // Ethernet
-        0, 1, 8, 0, 6, 4, 0, 1, // hardware, protocol, lengths, request
-        a, b, c, d, e, f, w, x, y, z, // sender
-        BC, BC, BC, BC, BC, BC, w, x, y, z, // target
-    ]
+    const ALL: [u8; 6] = [0xff; 6];
+    // The type of the frame; hardware, protocol, their lengths, request.
+    const REQUESTS: [u8; 10] = [0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1];
+    let mut frame = [0; 42];
+    super::fill(&mut frame, &[&ALL, &mac, &REQUESTS, &mac, &vip.octets(), &ALL, &vip.octets()]);
+    frame
 }
 
 /// The Ethernet frame of a probe (RFC 5227 §2.1.1): asks whoever has `vip`, and tells nobody that somebody

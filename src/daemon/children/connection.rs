@@ -2,11 +2,10 @@
 
 use crate::check::Failure;
 use crate::sys;
+use crate::sys::stream::connect_ip;
 use nix::errno::Errno;
 use nix::poll::PollFlags;
-use nix::sys::socket::{
-    self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, sockopt,
-};
+use nix::sys::socket::{self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, sockopt};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -18,7 +17,7 @@ const HTTP_HEAD: usize = 13;
 #[derive(Debug)]
 pub(crate) struct Connection {
     fd: OwnedFd,
-    to: SockaddrStorage,
+    to: SocketAddr,
     connected: bool,
     head: [u8; HTTP_HEAD],
     have: usize,
@@ -40,8 +39,7 @@ impl Connection {
         let family = if to.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket::socket(family, SockType::Stream, flags, SockProtocol::Tcp)?;
-        let to = SockaddrStorage::from(to);
-        match socket::connect(fd.as_raw_fd(), &to) {
+        match connect_ip(&fd, to) {
             Ok(()) | Err(Errno::EINPROGRESS) => {
                 Ok(Connection { fd, to, connected: false, head: [0; HTTP_HEAD], have: 0 })
             }
@@ -87,7 +85,7 @@ impl Connection {
             return Ok(true);
         }
         // Under way still (EALREADY), or ended with an error that SO_ERROR did not tell.
-        match socket::connect(self.fd.as_raw_fd(), &self.to) {
+        match connect_ip(&self.fd, self.to) {
             Ok(()) | Err(Errno::EALREADY | Errno::EINPROGRESS | Errno::EISCONN | Errno::EINTR) => Ok(false),
             Err(e) => Err(e.into()),
         }

@@ -6,6 +6,7 @@ use crate::notify::mail::{Dialogue, End, Job};
 use crate::notify::outbox::DIALOGUE;
 use crate::report::words;
 use crate::sys::stdio::{INPUT, OUTPUT, write};
+use crate::sys::stream::connect_ip;
 use crate::sys::{clock, runtime, user};
 use crate::wire::dns;
 use nix::errno::Errno;
@@ -76,7 +77,7 @@ fn open(kind: SockType, addr: IpAddr, port: u16, wait: Duration) -> nix::Result<
     let family = if addr.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let fd = socket::socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?;
     block_for(&fd, wait)?;
-    socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(addr, port)))?;
+    connect_ip(&fd, SocketAddr::new(addr, port))?;
     Ok(fd)
 }
 
@@ -154,11 +155,11 @@ fn resolve(name: &str, until: Time) -> Vec<IpAddr> {
 
 /// Addresses of a name in hosts(5): lines `ADDRESS NAME…`.
 fn in_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
-    let mut found = Vec::new();
+    let (mut found, name) = (Vec::new(), name.to_ascii_lowercase());
     for line in hosts.lines() {
         let mut words = line.split('#').next().unwrap_or("").split_ascii_whitespace();
         let addr = words.next().and_then(|a| a.parse::<IpAddr>().ok());
-        if words.any(|w| w.eq_ignore_ascii_case(name)) {
+        if words.any(|w| w.to_ascii_lowercase() == name) {
             found.extend(addr);
         }
     }

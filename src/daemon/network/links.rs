@@ -195,16 +195,7 @@ impl Daemon {
         else {
             return;
         };
-        let (link, addr) = (e.link, e.addr);
-        let Some(mac) = self.node.links[link].mac else { return };
-        let sent = match addr {
-            IpAddr::V4(ip) => self.send_frame(link, &arp::gratuitous(mac, ip)),
-            IpAddr::V6(ip) => {
-                let router = self.is_router(link);
-                self.send_frame(link, &ndp::unsolicited(mac, ip, router))
-            }
-        };
-        if let Err(e) = sent {
+        if let Err(e) = self.send_announcement(e.link, e.addr) {
             self.log_event(&Event::AnnounceFailed { entry, errno: e as i32 });
         }
     }
@@ -213,17 +204,21 @@ impl Daemon {
     /// without a MAC address, behind which its unicast adverts wait for up to a second.
     pub(crate) fn announce_source(&mut self, router: usize) {
         let router = &self.node.routers[router];
-        let (link, src) = (router.link, router.src);
-        let Some(mac) = self.node.links[link].mac else { return };
-        // If it is lost, the peer asks again by itself.
-        let _ = match src {
-            Some(IpAddr::V4(ip)) => self.send_frame(link, &arp::gratuitous(mac, ip)),
-            Some(IpAddr::V6(ip)) => {
-                let is_router = self.is_router(link);
-                self.send_frame(link, &ndp::unsolicited(mac, ip, is_router))
+        if let Some(src) = router.src {
+            // If it is lost, the peer asks again by itself.
+            let _ = self.send_announcement(router.link, src);
+        }
+    }
+
+    fn send_announcement(&mut self, link: usize, addr: IpAddr) -> nix::Result<()> {
+        let Some(mac) = self.node.links[link].mac else { return Ok(()) };
+        match addr {
+            IpAddr::V4(ip) => self.send_frame(link, &arp::gratuitous(mac, ip)),
+            IpAddr::V6(ip) => {
+                let router = self.is_router(link);
+                self.send_frame(link, &ndp::unsolicited(mac, ip, router))
             }
-            None => Ok(()),
-        };
+        }
     }
 
     /// Asks by ARP whether another host has the address too.

@@ -62,6 +62,11 @@ impl Node {
         }
     }
 
+    /// Whether it is so of `i` or one of its fellows.
+    pub(crate) fn any_of_group(&self, i: usize, is: &dyn Fn(usize) -> bool) -> bool {
+        is(i) || self.group_members(i).iter().any(|j| is(*j))
+    }
+
     /// Why `i` cannot take part: for reasons of its own, or a fellow's.
     pub(crate) fn group_faults(&self, i: usize, now: Time) -> Faults {
         let mut f = self.faults(i, now);
@@ -185,13 +190,13 @@ impl Node {
             let Some(b) = before.iter().find(|b| b.name == self.groups[g].name) else { continue };
             let members = self.groups[g].members.clone();
             let was = |i: &usize| from.get(*i).copied().flatten();
-            let is_new =
-                |i: &&usize| was(i).is_none_or(|i| !b.members.contains(&i) || b.joining.contains(&i));
-            let new: Vec<usize> = members.iter().filter(is_new).copied().collect();
+            let mut new = members.clone();
+            new.retain(|i| was(i).is_none_or(|i| !b.members.contains(&i) || b.joining.contains(&i)));
             let group = &mut self.groups[g];
             (group.state, group.rivalry) = (b.state, b.rivalry.clone());
             if b.state == State::Master {
-                group.joining = new.iter().copied().filter(|i| !self.routers[*i].is_master()).collect();
+                group.joining.clone_from(&new);
+                group.joining.retain(|i| !self.routers[*i].is_master());
             }
             let follows = |i: &usize| matches!(self.routers[*i].machine.state(), Vrrp::Backup { master: Some(m), .. } if m.priority != 0);
             if !new.is_empty() && members.iter().any(follows) {

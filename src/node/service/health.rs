@@ -40,7 +40,7 @@ impl Node {
 
     /// Whether a virtual router can take part; starts or faults its machine.
     fn evaluate(&mut self, i: usize, now: Time) {
-        if self.routers[i].retired || self.group_or_self(i).into_iter().any(|j| self.is_unread(j)) {
+        if self.routers[i].retired || self.any_of_group(i, &|j| self.is_unread(j)) {
             return;
         }
         let mut making = false;
@@ -49,7 +49,7 @@ impl Node {
         }
         let faults = self.group_faults(i, now);
         let router = &self.routers[i];
-        let opening = self.is_opening(i) || self.group_members(i).iter().any(|j| self.is_opening(*j));
+        let opening = self.any_of_group(i, &|j| self.is_opening(j));
         if (opening || making) && router.machine.kind() == Kind::Init {
             return;
         }
@@ -130,9 +130,14 @@ impl Node {
     /// The interfaces beside its own on which it has VIPs, and that are missing or down.
     pub fn lacking(&self, i: usize) -> Vec<usize> {
         let own = self.routers[i].link;
-        let mut links: Vec<usize> = self.addrs.of(i).map(|(_, e)| e.link).collect();
-        links.retain(|l| *l != own && self.links[*l].vmac.is_none() && !self.links[*l].running);
-        links.dedup();
+        let mut links = Vec::new();
+        for (_, e) in self.addrs.of(i) {
+            let link = &self.links[e.link];
+            let lacks = e.link != own && link.vmac.is_none() && !link.running;
+            if lacks && links.last() != Some(&e.link) {
+                links.push(e.link);
+            }
+        }
         links
     }
 
@@ -143,7 +148,7 @@ impl Node {
     /// Whether HAProxy can serve what this virtual router hands over: a dead service has nothing to keep.
     pub(crate) fn is_well(&self, i: usize, now: Time) -> bool {
         let tracks = |i: usize| self.routers[i].cfg.track_haproxy != Track::No && !self.routers[i].is_owner();
-        let tracked = tracks(i) || self.group_members(i).iter().any(|j| tracks(*j));
+        let tracked = self.any_of_group(i, &tracks);
         self.haproxy
             .as_ref()
             .is_none_or(|h| !tracked || matches!(h.health(now), Health::Well | Health::Shaky))

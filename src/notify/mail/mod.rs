@@ -53,13 +53,17 @@ impl Job {
         let (helo, from) = (lines.next().filter(|name| *name != "-"), lines.next()?);
         let number = |text: &str| text.parse::<u64>().ok();
         let (port, timeout) = (u16::try_from(number(port)?).ok()?, number(timeout)?);
+        let mut to = Vec::new();
+        for line in lines {
+            to.push(line.to_owned());
+        }
         Some(Job {
             server: server.to_owned(),
             port,
             timeout: Duration::from_secs(timeout),
             helo: helo.unwrap_or_default().to_owned(),
             from: from.to_owned(),
-            to: lines.map(str::to_owned).collect(),
+            to,
             message: message.to_owned(),
         })
     }
