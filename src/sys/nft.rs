@@ -15,6 +15,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 const GROUP: u32 = 1 << (7 - 1);
 /// Asked for: 250 virtual routers take a transaction of 800 kB. The kernel gives what it allows.
 const BUFFER: usize = 4 << 20;
+/// A transaction takes so much address space: the C library has such memory from the kernel for itself and
+/// gives it back at once. What grows from little leaves 28 KiB behind.
+const APART: usize = 128 << 10;
 /// Datagrams of one answer, or of others' changes, that are read at a time.
 const MOST: usize = 4096;
 
@@ -71,8 +74,7 @@ impl Nft {
     /// what is not there, an expression or an interface too; EMSGSIZE if it is more than the socket may send.
     pub fn batch(&mut self, build: &dyn Fn(&mut Batch<'_>)) -> nix::Result<()> {
         let whole = self.seq.wrapping_add(1);
-        // Of its own: that of a change of all is not kept.
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(APART);
         let mut batch = Batch::begin(&mut out, whole);
         build(&mut batch);
         let last = batch.end();
