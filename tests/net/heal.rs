@@ -11,6 +11,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("a_healed_partition_is_announced_v6", |w| announced(w, V, V, VIP6)),
     ("a_healed_partition_is_announced_to_keepalived_v6", |w| announced(w, K, V, VIP6)),
     ("a_mended_cable_waits_for_no_neighbour", unanswered),
+    ("memberships_that_were_lost_unseen_are_joined_again", unseen),
 ];
 
 const VIP6: &str = "2001:db8:30::230";
@@ -110,4 +111,36 @@ fn announced(w: &World, right: Kind, wrong: Kind, vip: &str) -> Result<()> {
         after[0].at - first
     );
     Ok(())
+}
+
+/// The kernel takes the memberships of IPv6 away while so much else happens that its message of that is lost;
+/// the addresses are back before anybody looks. A backup that stayed deaf would become a second master.
+fn unseen(w: &World) -> Result<()> {
+    let six = |priority| {
+        let mut six = Router::new(VRID, priority, "fe80::230").v3().advert_int("0.5");
+        six.vips.push(format!("{VIP6}/64"));
+        six
+    };
+    let _one = Vipd::run(&w.one, None, &[six(100)])?;
+    w.watcher.wait_holder(VIP6, "node1", ELECTION)?;
+    let two = Vipd::run(&w.two, None, &[six(50)])?;
+    two.wait_log(words::BACKUP, ELECTION)?;
+    w.two.ip("link add d0 type veth peer name d1\nlink set d0 up")?;
+    let flood: String =
+        (0..3000).map(|i| format!("addr add 10.8.{}.{}/32 dev d0\n", i / 250, i % 250)).collect();
+    two.stop();
+    w.two.ip(&flood)?;
+    w.two.ip("link set eth0 mtu 1000\nlink set eth0 mtu 1500")?;
+    let there = || {
+        let show = ["-6", "addr", "show", "dev", "eth0", "scope", "link", "-tentative"];
+        let out = w.two.output(std::process::Command::new("ip").args(show));
+        out.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("fe80"))
+    };
+    life::wait_until("an address", secs(5), there)?;
+    let mark = two.log().mark();
+    two.cont();
+    two.log().wait_from(mark, "netlink: messages were lost", secs(5))?;
+    std::thread::sleep(secs(4));
+    ensure!(two.log().grep(words::MASTER).is_empty(), "it was deaf");
+    w.holds(VIP6, "node1")
 }

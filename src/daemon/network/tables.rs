@@ -4,7 +4,7 @@ use crate::base::log;
 use crate::base::time::Time;
 use crate::daemon::{Daemon, Fatal, failed};
 use crate::report::words;
-use crate::sys::clock;
+use crate::sys::{clock, runtime};
 use crate::wire::rtnl::Msg;
 use nix::errno::Errno;
 use std::time::Duration;
@@ -56,6 +56,20 @@ impl Daemon {
         if let Err(e) = self.dump() {
             log::error!("netlink: cannot read everything again: {}", words::errno(e as i32));
             self.net.reread_at = Some(clock::now() + REREAD);
+        }
+        self.rejoin();
+    }
+
+    /// What was missed may be that the addresses of IPv6 went and came back: the memberships did not.
+    fn rejoin(&mut self) {
+        const GROUP: &str = "ff020000000000000000000000000012";
+        let Ok(groups) = runtime::read_text("/proc/net/igmp6") else { return };
+        for i in 0..self.node.links.len() {
+            let name = self.node.links[i].name.as_str();
+            let is_in = |line: &str| line.split_ascii_whitespace().skip(1).take(2).eq([name, GROUP]);
+            if !groups.lines().any(is_in) {
+                self.node.rejoin(i);
+            }
         }
     }
 

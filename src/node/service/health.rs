@@ -6,7 +6,7 @@ use crate::config::Track;
 use crate::event::Event;
 use crate::haproxy::output;
 use crate::haproxy::supervisor::{self, Health, Supervisor};
-use crate::node::{Effect, Life, Node, Service, Sockets};
+use crate::node::{Effect, Life, Node, Router, Service, Sockets};
 use crate::vrrp::faults::Faults;
 use crate::vrrp::machine::{Input, Kind};
 
@@ -200,7 +200,15 @@ impl Node {
         // With its last IPv6 address an interface may lose the memberships of all sockets (MTU below 1280,
         // `disable_ipv6`): new ones join again. The old ones are closed first, as that would take theirs
         // away.
-        if v6 && before.is_none() && self.links[link].sockets == Sockets::Open {
+        if v6 && before.is_none() {
+            self.rejoin(link);
+        }
+    }
+
+    /// An interface whose memberships the kernel has taken away, if it is to have any.
+    pub fn rejoin(&mut self, link: usize) {
+        let uses = |r: &Router| r.link == link && r.cfg.is_ipv6() && r.src.is_some();
+        if self.links[link].sockets == Sockets::Open && self.routers.iter().any(uses) {
             self.push(Effect::Close { link });
             self.open(link);
         }
