@@ -30,8 +30,8 @@ fn get() -> nix::Result<[Word; 2]> {
     Ok(words)
 }
 
-/// `option` is `PR_CAPBSET_READ` or `PR_CAPBSET_DROP`. `None`: the kernel refuses, or knows no capability `n`,
-/// and so none above it.
+/// `option` is `PR_CAPBSET_READ` or `PR_CAPBSET_DROP`. `None`: the kernel refuses, or knows no capability
+/// `n`, and so none above it.
 fn bounding(option: libc::c_int, n: u32) -> Option<bool> {
     // SAFETY: plain system call without pointers.
     match unsafe { libc::prctl(option, libc::c_ulong::from(n), 0, 0, 0) } {
