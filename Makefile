@@ -7,7 +7,7 @@ export TARGET ROUTE
 export SMALL
 # vipd is for router images and initramfs: its size is a feature, and it has a limit that fails the build.
 # The aim is 512,000 bytes. Until the program is back there, the limit keeps it from growing further.
-export SIZE_BUDGET ?= 624640
+export SIZE_BUDGET ?= 602112
 # who plays the other node in the demo: vipd or keepalived
 PEER ?= vipd
 # `make install`: where, and for which init: busybox, openrc, procd, runit, s6, systemd; none: all as examples
