@@ -405,7 +405,7 @@ fn look_around(cfg: &Config, source: &Source) {
 
 #[cfg(not(feature = "import"))]
 fn import_file(_: &Path, _: Option<String>) -> u8 {
-    eprintln!("vipd: this one was built without `import`");
+    eprintln!("vipd: this vipd was built without `import`");
     USAGE_ERROR
 }
 

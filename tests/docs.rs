@@ -223,7 +223,7 @@ fn the_manual_has_every_option_of_the_usage() {
             if let Some(option) = word.strip_prefix("--") {
                 assert!(synopsis.contains(&format!("-{option}")), "no --{option}");
                 options += 1;
-            } else if matches!(word, "status" | "reload" | "resign" | "import") {
+            } else if matches!(word, "status" | "reload" | "resign" | "upgrade" | "import") {
                 assert!(synopsis.contains(&format!(".Cm {word}\n")), "no {word}");
                 commands += 1;
             }

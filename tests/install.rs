@@ -149,7 +149,7 @@ fn what_is_wrong_is_told_before_anything_is_copied() {
             &["install", "INIT=upstart"][..],
             "INIT=upstart is not known: none, busybox, openrc, procd, runit, s6 or systemd",
         ),
-        (&["install", "PREFIX=usr"][..], "PREFIX=usr is no absolute path"),
+        (&["install", "PREFIX=usr"][..], "PREFIX=usr is not an absolute path"),
         (&["install", "PREFIX=/o p"][..], "PREFIX=/o p: the init files take"),
     ] {
         let (out, text) = tree.make(what);

@@ -169,14 +169,14 @@ fn header<'a>(at: u32, line: &'a str, report: &mut Report) -> Option<(&'a str, &
     let (kind, name) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
     if kind.is_empty() || words.next().is_some() {
         let inner = Shown(inner);
-        report.error(at, format_args!("`[{inner}]` is no section: `[section]` or `[section name]`"));
+        report.error(at, format_args!("`[{inner}]` is not a section: `[section]` or `[section name]`"));
         return None;
     }
     for word in [kind, name] {
         if word.len() > MAX_NAME || !is_name(word) {
             let word = Shown(word);
             let text =
-                format_args!("`{word}` is no name: 1 to {MAX_NAME} of A-Z, a-z, 0-9, `_`, `.` and `-`");
+                format_args!("`{word}` is not a name: 1 to {MAX_NAME} of A-Z, a-z, 0-9, `_`, `.` and `-`");
             report.error(at, text);
             return None;
         }

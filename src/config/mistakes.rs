@@ -35,7 +35,6 @@ pub fn value(text: &str) -> Option<&'static str> {
 pub fn key(word: &str) -> Option<&'static str> {
     match word {
         "nopreempt" => Some("preempt = no"),
-        "dont_track_primary" => Some("nothing: the interface is always tracked"),
         "vmac_addr" => Some("use_vmac = yes"),
         _ => None,
     }

@@ -129,7 +129,7 @@ impl Source {
 
 const NO_NAME: &str = "`${NAME}` or `${NAME:-default}`, of A-Z, a-z, 0-9 and `_`; a literal `${` is `$${`";
 const UNSET: &str = "the variable is not set: set it, or give a default: ${NAME:-default}";
-const CONTROL: &str = "the variable is no UTF-8 text, or has a line end or another control character in it";
+const CONTROL: &str = "the variable is not UTF-8 text, or has a line end or another control character in it";
 const COMMENT: &str = "the variable has a `#` or `;` in it that begins a comment here";
 
 /// Writes a line with its variables replaced, if it is `key = value`. Whether there were any; or the name of

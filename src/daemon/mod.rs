@@ -3,8 +3,9 @@
 //! says.
 //!
 //! `poll`: what is waited for · `read`: what came · `effects`: what the node wants done · `requests`,
-//! `reload`: what somebody asks for · `network`, `haproxy`, `children`: the owners of descriptors and
-//! processes.
+//! `reload`, `upgrade`: what somebody asks for · `network`, `haproxy`, `children`, `http`: the owners of
+//! descriptors and processes · `logger`, `systemd`, `state_files`: whom vipd tells · `rights`, `realtime`,
+//! `secrets`: what it may do and read.
 
 pub mod children;
 mod effects;

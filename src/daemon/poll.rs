@@ -25,7 +25,7 @@ pub(crate) enum Source {
     Signals,
     /// Another vipd that asks who holds the lock of the network namespace.
     Lone,
-    /// Adverts over IPv4; the index of the link, as in the seven that follow.
+    /// Adverts over IPv4; the index of the link, as in the six that follow.
     Vrrp(usize, Kind),
     UnknownVrid(usize),
     VrrpV6(usize),

@@ -1,5 +1,5 @@
-//! What came: each source is read and told to the node, with the time. Nothing may be there in spite of
-//! readiness, and then nothing happens.
+//! What came: each source is read and told to the node, with the time. A source that is ready may turn out to
+//! be empty; then nothing happens.
 
 use super::haproxy::service::Source as Haproxy;
 use super::requests::{Job, MAX_JOBS};

@@ -1,5 +1,5 @@
-//! SIGHUP, `vipd reload` and `vipd resign`: what is asked for is done at the end of a turn, when nothing else
-//! is under way, and answered when it is known what came of it.
+//! SIGHUP, `vipd reload`, `resign` and `upgrade`: what is asked for is done at the end of a turn, when
+//! nothing else is under way, and answered when it is known what came of it.
 
 use super::Daemon;
 use crate::base::log;
@@ -14,7 +14,7 @@ use crate::vrrp::machine::Resigned;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// Exit statuses of `vipd reload` and `vipd resign`.
+/// Exit statuses of `vipd reload`, `resign` and `upgrade`.
 pub(super) const DONE: u8 = 0;
 pub(super) const REFUSED: u8 = 1;
 pub(super) const WRONG: u8 = 2;
@@ -104,7 +104,7 @@ impl Daemon {
                 Awaited::Masters(before) => {
                     if node.routers.iter().filter(|r| r.is_master()).count() < *before {
                         p.status = REFUSED;
-                        p.text.push_str("not every master is master again\n");
+                        p.text.push_str("some virtual routers are not master again\n");
                     }
                     true
                 }

@@ -1,6 +1,6 @@
 //! `vipd upgrade`: the program file that is there now goes on in this process, with the same process number
-//! and the same children. It is tried first, with `-t`. What it cannot find out as after a restart, this
-//! program tells it in a variable: descriptors that stay open, the checks, HAProxy.
+//! and the same children. It is tried first, with `-t`. What a restarted program could not find out, this one
+//! passes on in an environment variable: descriptors that stay open, the checks, HAProxy.
 
 use super::Daemon;
 use super::reload::NO_CHANGE;
@@ -98,7 +98,7 @@ impl Daemon {
                 (attempt.is_tried, attempt.until) = (true, Some(clock::now() + MOMENT));
                 return;
             }
-            Exit::Code(0) => "this is no vipd".into(),
+            Exit::Code(0) => "this is not vipd".into(),
             exit => words::exit(exit),
         };
         let to = attempt.to;

@@ -144,7 +144,7 @@ pub(super) enum Trouble {
 }
 
 /// Somebody removes a VIP that this node holds. vipd puts it back at once the first time, and later and later
-/// if it is removed again and again: who fights must not make this node flood the network with announcements.
+/// if it is removed again and again: a fight must not make this node flood the network with announcements.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Deletions {
     /// In all.

@@ -105,7 +105,8 @@ impl AddrBook {
         // added again, nothing else would find that out.
         out.push(Outcome::ViewIsWrong);
         if e.is_wanted() && matches!(self.leasing[e.router].claim, Claim::Advert(_)) {
-            // What a renewal came too late for had ended by itself, and its end is told after the renewal.
+            // If the renewal came too late, the lease had ended by itself, and the kernel reports that
+            // after it.
             if held.was_due || held.may_have_ended(now) {
                 out.push(Outcome::Expired { entry: i });
             } else {

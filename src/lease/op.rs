@@ -58,7 +58,7 @@ pub enum Outcome {
     ViewIsWrong,
     /// keepalived left it; it is ours now.
     TakenOver { entry: usize },
-    /// Somebody deleted it although its lease had time left, for the so-manieth time.
+    /// Somebody deleted it although its lease had time left. `times`: how often so far.
     Deleted { entry: usize, times: u32 },
     /// Its lease ended while it was wanted.
     Expired { entry: usize },

@@ -436,7 +436,7 @@ impl AddrBook {
         let told = errno == 0 || e.held.is_some();
         (e.held, e.trouble, e.retry_at, e.tries, e.added_by_vipd) =
             (None, None, None, Backoff::default(), false);
-        // Only what is in place: whose interface is another is let alone by the events of this one.
+        // Only if the link still is that interface: otherwise its events do not concern this VIP.
         let link = e.link;
         if errno == 0 && op.addr.is_ipv6() && self.ifindex(link) == Some(op.ifindex) {
             let e = &mut self.entries[op.entry];

@@ -30,8 +30,8 @@ impl AddrBook {
             && !leasing.owner
     }
 
-    /// What removes the tagged addresses that are no VIPs, there, any more, but that state files name, with
-    /// their interface.
+    /// Removals of tagged addresses that a state file names, with their interface, and that are no longer
+    /// VIPs of that interface.
     pub fn leftovers(&self, named: &[(IpAddr, u32)]) -> Vec<Op> {
         let is_vip = |a: &rtnl::Addr| {
             self.entries.iter().any(|e| e.addr == a.addr && self.ifindex(e.link) == Some(a.ifindex))

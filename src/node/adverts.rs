@@ -44,8 +44,8 @@ impl Node {
             return !router.is_master() || router.machine.is_soliciting();
         }
         if !router.is_master() {
-            // It was given up earlier in this very turn, an owner's too, or is outranked and has one word
-            // left.
+            // It gave up earlier in this turn (an owner may, too), or it was outranked and may send one last
+            // advert.
             let may = self.routers[i].may_send_farewell(decided, now);
             if !may {
                 self.end_last_word(i);
@@ -85,8 +85,8 @@ impl Node {
         self.push(Effect::Advert { router, priority, decided: now });
     }
 
-    /// An address may be added only behind a fresh advert; the next may be far. One that is about to be too
-    /// old would be so before the address is added.
+    /// An address may be added only after a fresh advert, and the next may be far off. An advert that is
+    /// almost too old would be too old before the address is added.
     pub(super) fn advert_unless_fresh(&mut self, router: usize, now: Time) {
         let soon = now + self.addrs.terms(router).fresh / 2;
         if !self.addrs.may_renew(router, soon) {

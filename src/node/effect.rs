@@ -22,8 +22,8 @@ pub enum Effect {
     Fence(fence::Op),
     /// Carry out a batch of address operations: `addrs_done`.
     Addrs(Vec<Op>),
-    /// Reset the TCP connections of a virtual router's addresses: they leave, and what is not told waits for
-    /// ever.
+    /// Reset the TCP connections of a virtual router's addresses, which leave: a client that is not told
+    /// waits for ever.
     Disconnect { router: usize },
     /// The same of one VIP that is not configured any more.
     DisconnectVip { entry: usize },

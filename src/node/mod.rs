@@ -1,7 +1,8 @@
 //! The node, pure: all virtual routers, their addresses, HAProxy and the node's own life, in one place.
-//! Events go in by method, with the time; effects come out of `next_effect`; their results are events again.
+//! What happens goes in by method, with the time; effects come out of `next_effect`, and their results go in
+//! again; what is worth telling comes out of `next_event`.
 //!
-//! `TURN` is the order of one turn of the loop. Each packet counts by a clock that was read behind it.
+//! `TURN` is the order of one turn of the loop. The time of a packet is a clock that was read after it.
 
 mod act;
 mod addresses;
@@ -237,7 +238,7 @@ impl Node {
                 self.queue_round(i, now);
             }
         }
-        // Not while one of a group has ended: the others' would move.
+        // All are found before any is ended: ending one of a group moves the deadlines of the others.
         for i in self.which(&|i| self.hold_deadline(i).is_some_and(|t| now >= t)) {
             self.end_hold(i, now);
         }

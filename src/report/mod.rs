@@ -1,4 +1,5 @@
-//! What people and programs are told: the words of the log, the status, what `--watch` shows.
+//! What people and programs are told: the words of the log and how often, the status, the history, what
+//! `--watch` shows.
 
 pub mod history;
 pub mod repeat;

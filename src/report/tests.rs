@@ -106,6 +106,8 @@ fn every_event() -> Vec<(&'static str, Vec<Event>)> {
         Event::Forgotten { name: "gone".into() },
         Event::StartupDelay(SECOND),
         Event::Stopping { again: false },
+        Event::ClockStepped { by: SECOND, forwards: true },
+        Event::ClockUnset,
         Event::Overrun,
     ];
     vec![
@@ -148,7 +150,7 @@ fn watch_and_the_limits_of_the_log_agree_on_every_subject() {
             repeats.hold(&e, level, text);
         }
     }
-    assert_eq!(kinds.len(), 45, "one of each kind of event");
+    assert_eq!(kinds.len(), 47, "one of each kind of event");
     // A notice of another router has a limit of its own.
     let other = notice(notice::Subject::Router("VI_1".into()));
     let e = Event::HookFailed { notice: other, failure: Failure::TimedOut };

@@ -1,4 +1,4 @@
-//! Everything that talks to the kernel, and all `unsafe` of the program, each block with its reason.
+//! Most of what talks to the kernel, and all `unsafe` of the program, each block with its reason.
 
 #[cfg(test)]
 pub mod allocations;

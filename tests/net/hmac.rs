@@ -231,7 +231,7 @@ fn refuses_reload(w: &World) -> Result<()> {
     two.wait_log(words::BACKUP, secs(3))?;
     for (content, message) in [
         ("short\n", "auth_hmac_key 1 has 5 octets: 32 to 64 are needed"),
-        ("hex:0\n", "auth_hmac_key 1 is no even number of hexadecimal digits"),
+        ("hex:0\n", "auth_hmac_key 1 is not an even number of hexadecimal digits"),
         ("\n", "is empty"),
     ] {
         std::fs::write(&path, content)?;

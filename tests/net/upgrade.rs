@@ -201,7 +201,7 @@ fn broken(w: &World) -> Result<()> {
         (script("refuses", "echo 'vipd.ini:3: no such key'; exit 2")?, "vipd.ini:3: no such key\n"),
         (not_executable, "Permission denied"),
         (dir.join("garbage"), "Exec format error"),
-        (script("true", "exit 0")?, "this is no vipd"),
+        (script("true", "exit 0")?, "this is not vipd"),
         (script("crashes", "kill -SEGV $$")?, "signal 11"),
         (script("floods", "exec yes")?, "signal 13"),
         (script("sleeps", "sleep 300 & sleep 300")?, "it takes too long"),

@@ -122,7 +122,7 @@ fn keys(r: &mut Reader<'_, '_>, names: &Names<'_>) -> Vec<(u8, Option<Key>)> {
             continue;
         };
         if keys.iter().any(|(known, _)| *known == id) {
-            r.report.error(entry.line, format_args!("auth_hmac_key: id {id} is there twice: take another"));
+            r.report.error(entry.line, format_args!("auth_hmac_key: id {id} appears twice: take another"));
             continue;
         }
         let key = key(r, names, entry, id, value.trim_start_matches([' ', '\t']));
@@ -138,7 +138,7 @@ fn key(r: &mut Reader<'_, '_>, names: &Names<'_>, entry: &Entry<'_>, id: u8, val
         None => text.0.iter().all(|b| (b' '..=b'~').contains(b)).then(|| text.clone()),
     };
     let wrong = match &octets {
-        None if text.0.starts_with(b"hex:") => "is no even number of hexadecimal digits behind `hex:`",
+        None if text.0.starts_with(b"hex:") => "is not an even number of hexadecimal digits behind `hex:`",
         None => "is not printable ASCII: write it as hex:...",
         Some(octets) => match Key::new(id, &octets.0) {
             Some(key) => return Some(key),

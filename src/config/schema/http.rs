@@ -55,7 +55,7 @@ fn any(r: &mut Reader<'_, '_>, line: u32, text: &str) -> Option<IpAddr> {
     let addr = text.parse().ok();
     if addr.is_none() {
         let text = Shown(text);
-        r.report.error(line, format_args!("http: {text} is no IP address: write e.g. 127.0.0.1:9112"));
+        r.report.error(line, format_args!("http: {text} is not an IP address: write e.g. 127.0.0.1:9112"));
     }
     addr
 }

@@ -151,7 +151,7 @@ pub fn read(
             let (title, line) = (section, report.files.line(first.last));
             report.error(
                 section.line,
-                format_args!("{title} is there twice: merge it with the one on line {line}"),
+                format_args!("{title} appears twice: merge it with the one on line {line}"),
             );
         }
         match kind {

@@ -44,7 +44,7 @@ pub fn state_hooks(r: &mut Reader<'_, '_>) -> StateHooks {
 pub fn user(r: &mut Reader<'_, '_>, key: &str) -> Option<String> {
     let entry = r.entry(key)?;
     if !is_name(entry.value) {
-        r.wrong(entry, format_args!("is no user name: 1 to 32 of A-Z, a-z, 0-9, `_`, `.` and `-`"));
+        r.wrong(entry, format_args!("is not a user name: 1 to 32 of A-Z, a-z, 0-9, `_`, `.` and `-`"));
     }
     Some(entry.value.to_owned())
 }
@@ -130,7 +130,7 @@ fn address(r: &mut Reader<'_, '_>, line: u32, key: &str, text: &str) -> bool {
     });
     if !good {
         let text = Shown(text);
-        r.report.error(line, format_args!("{key}: {text} is no mail address, e.g. admin@example.org"));
+        r.report.error(line, format_args!("{key}: {text} is not a mail address, e.g. admin@example.org"));
     }
     good
 }
@@ -161,7 +161,7 @@ fn server(r: &mut Reader<'_, '_>) -> Option<(String, u16)> {
         Some(port) => Some((host.to_owned(), port)),
         None => {
             let form = "e.g. mail.example.org:25 or [2001:db8::1]:25";
-            r.wrong(entry, format_args!("is no HOST[:PORT], {form}"));
+            r.wrong(entry, format_args!("is not HOST[:PORT], {form}"));
             None
         }
     }

@@ -97,7 +97,7 @@ fn list(r: &mut Reader<'_, '_>, key: &str, own: &Own<'_>) -> Vec<IpAddr> {
             continue;
         }
         let wrong = if peers.contains(&addr) {
-            "is there twice: remove one"
+            "appears twice: remove one"
         } else if own.holds(addr) {
             "is a virtual address: list those that the other nodes always have"
         } else if key == "allowed_peers" && addr.is_ipv6() && !is_link_local(addr) {

@@ -110,7 +110,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         match value {
             Some(value) if (min..=max).contains(&value) => Some(value),
             value => {
-                let wrong = if value.is_some() { "out of range" } else { "no whole number" };
+                let wrong = if value.is_some() { "out of range" } else { "not a whole number" };
                 self.wrong(entry, format_args!("is {wrong}: {min} to {max}"));
                 None
             }
@@ -154,7 +154,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         if !absolute {
             let value = Shown(value);
             self.report
-                .error(line, format_args!("{key} = {value} is no absolute path: it must begin with `/`"));
+                .error(line, format_args!("{key} = {value} is not an absolute path: it must begin with `/`"));
         } else if value.len() > max {
             self.report.error(line, format_args!("`{key}` is too long: at most {max} octets"));
         }
@@ -203,7 +203,7 @@ impl<'a, 'r> Reader<'a, 'r> {
     /// Reports an element that is there before.
     pub fn twice(&mut self, line: u32, key: &str, element: &str) {
         let element = Shown(element);
-        self.report.error(line, format_args!("{key}: {element} is there twice: remove one"));
+        self.report.error(line, format_args!("{key}: {element} appears twice: remove one"));
     }
 
     /// Reports those of a list of keys that are there.

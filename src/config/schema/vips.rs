@@ -99,7 +99,7 @@ fn vip(r: &mut Reader<'_, '_>, line: u32, key: &str, text: &str, place: &Place<'
         };
         let value = words.next();
         if value.is_none() || slot.is_some() {
-            let wrong = if value.is_none() { "has no value" } else { "is there twice" };
+            let wrong = if value.is_none() { "has no value" } else { "appears twice" };
             r.report.error(line, format_args!("{key}: `{word}` {wrong}: {FORM}"));
             return None;
         }
@@ -204,7 +204,7 @@ pub fn host(r: &mut Reader<'_, '_>, line: u32, key: &str, text: &str) -> Option<
     let Ok(addr) = text.parse::<IpAddr>() else {
         let text = Shown(text);
         let example = "192.0.2.10 or 2001:db8::10";
-        r.report.error(line, format_args!("{key}: {text}: it is no IP address, e.g. {example}"));
+        r.report.error(line, format_args!("{key}: {text}: it is not an IP address, e.g. {example}"));
         return None;
     };
     let wrong = match addr {
@@ -227,7 +227,7 @@ pub fn device(r: &mut Reader<'_, '_>, line: u32, key: std::fmt::Arguments<'_>, n
         r.report.error(
             line,
             format_args!(
-                "{key} = {name} is no interface name: 1 to 15 octets without `/`, `:` and white space"
+                "{key} = {name} is not an interface name: 1 to 15 octets without `/`, `:` and white space"
             ),
         );
     }

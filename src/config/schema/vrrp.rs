@@ -176,7 +176,7 @@ fn advert_int(r: &mut Reader<'_, '_>, version: Option<Version>) -> Duration {
         r.wrong(
             entry,
             format_args!(
-                "is no whole number of seconds, as version 2 has them: 1 to 255, or set version = 3"
+                "is not a whole number of seconds, as version 2 has them: 1 to 255, or set version = 3"
             ),
         );
         return default;
@@ -188,7 +188,7 @@ fn advert_int(r: &mut Reader<'_, '_>, version: Option<Version>) -> Duration {
     };
     let Some(value) = r.optional_duration("advert_int", min, max) else { return default };
     if value.subsec_nanos() % 10_000_000 != 0 {
-        r.wrong(entry, format_args!("is no multiple of 0.01 seconds: 0.01 to 40.95"));
+        r.wrong(entry, format_args!("is not a multiple of 0.01 seconds: 0.01 to 40.95"));
         return default;
     }
     value

@@ -100,13 +100,13 @@ fn wrong_keys_are_errors() {
         ("1 file:/etc/short", "5: auth_hmac_key 1 has 16 octets: 32 to 64 are needed"),
         ("1 hex:00", "5: auth_hmac_key 1 has 1 octets: 32 to 64 are needed"),
         ("1 hex:", "5: auth_hmac_key 1 has 0 octets: 32 to 64 are needed"),
-        ("1 hex:001", "5: auth_hmac_key 1 is no even number of hexadecimal digits behind `hex:`"),
-        ("1 hex:0g", "5: auth_hmac_key 1 is no even number of hexadecimal digits behind `hex:`"),
+        ("1 hex:001", "5: auth_hmac_key 1 is not an even number of hexadecimal digits behind `hex:`"),
+        ("1 hex:0g", "5: auth_hmac_key 1 is not an even number of hexadecimal digits behind `hex:`"),
         (
             "1 0123456789abcdef0123456789abcd\u{e9}",
             "5: auth_hmac_key 1 is not printable ASCII: write it as hex:...",
         ),
-        ("1 file:etc/text", "5: auth_hmac_key = etc/text is no absolute path: it must begin with `/`"),
+        ("1 file:etc/text", "5: auth_hmac_key = etc/text is not an absolute path: it must begin with `/`"),
         ("1 file:/etc/empty", "5: auth_hmac_key: /etc/empty: is empty"),
         ("1 file:/etc/long", "5: auth_hmac_key: /etc/long: has more than 138 octets"),
         ("1 file:/x", "5: auth_hmac_key: /x: No such file or directory (os error 2)"),
@@ -124,7 +124,7 @@ fn what_does_not_go_together() {
     let errors = |more: &str| read(more).expect_err(more);
     assert_eq!(
         errors(&format!("{KEY}{KEY}{ACTIVE}")),
-        ["6: auth_hmac_key: id 1 is there twice: take another"]
+        ["6: auth_hmac_key: id 1 appears twice: take another"]
     );
     assert_eq!(errors(KEY), ["1: [vrrp VI_1] lacks `auth_hmac_active_key`: e.g. auth_hmac_active_key = 1"]);
     assert_eq!(

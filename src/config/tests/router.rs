@@ -228,7 +228,7 @@ const LINES: Table = &[
     (
         "virtual_ipaddress_excluded = 192.0.2.11 dev a/b",
         &[
-            "5: virtual_ipaddress_excluded: dev = a/b is no interface name: 1 to 15 octets without `/`, `:` and white space",
+            "5: virtual_ipaddress_excluded: dev = a/b is not an interface name: 1 to 15 octets without `/`, `:` and white space",
         ],
     ),
     (
@@ -260,9 +260,9 @@ const LINES: Table = &[
     ),
     (
         "unicast_peer = 192.0.2.2, node2",
-        &["5: unicast_peer: node2: it is no IP address, e.g. 192.0.2.10 or 2001:db8::10"],
+        &["5: unicast_peer: node2: it is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
     ),
-    ("unicast_peer = 192.0.2.2, 192.0.2.2", &["5: unicast_peer: 192.0.2.2 is there twice: remove one"]),
+    ("unicast_peer = 192.0.2.2, 192.0.2.2", &["5: unicast_peer: 192.0.2.2 appears twice: remove one"]),
     (
         "unicast_peer = 192.0.2.10",
         &["5: unicast_peer: 192.0.2.10 is a virtual address: list those that the other nodes always have"],
@@ -288,7 +288,7 @@ const LINES: Table = &[
         "unicast_peer = 192.0.2.2\nallowed_peers = 192.0.2.2",
         &["6: `allowed_peers` does not go with `unicast_peer`, which hears no others already: leave it out"],
     ),
-    ("allowed_peers = 192.0.2.2, 192.0.2.2", &["5: allowed_peers: 192.0.2.2 is there twice: remove one"]),
+    ("allowed_peers = 192.0.2.2, 192.0.2.2", &["5: allowed_peers: 192.0.2.2 appears twice: remove one"]),
     (
         "allowed_peers = 192.0.2.10",
         &["5: allowed_peers: 192.0.2.10 is a virtual address: list those that the other nodes always have"],
@@ -302,7 +302,7 @@ const LINES: Table = &[
     (
         "track_interface = eth1/2",
         &[
-            "5: track_interface = eth1/2 is no interface name: 1 to 15 octets without `/`, `:` and white space",
+            "5: track_interface = eth1/2 is not an interface name: 1 to 15 octets without `/`, `:` and white space",
         ],
     ),
     (
@@ -329,7 +329,7 @@ const LINES: Table = &[
     ),
     (
         "track_interface = eth1\ntrack_interface = eth1 weight 5",
-        &["6: track_interface: eth1 is there twice: remove one"],
+        &["6: track_interface: eth1 appears twice: remove one"],
     ),
     (
         "track = web\n[check web2]\ntype = ping\ntarget = 192.0.2.1",
@@ -338,7 +338,7 @@ const LINES: Table = &[
     ("track = gateway", &["5: track: there is no [check gateway]"]),
     (
         "track = web, web weight 5\n[check web]\ntype = ping\ntarget = 192.0.2.1",
-        &["5: track: web is there twice: remove one"],
+        &["5: track: web appears twice: remove one"],
     ),
     (
         "track = web weight 0\n[check web]\ntype = ping\ntarget = 192.0.2.1",
@@ -460,11 +460,11 @@ const VIPS6: Table = &[
     ),
     (
         "2001:db8::g",
-        &["4: virtual_ipaddress: 2001:db8::g: it is no IP address, e.g. 192.0.2.10 or 2001:db8::10"],
+        &["4: virtual_ipaddress: 2001:db8::g: it is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
     ),
     (
         "fe80::1%eth0",
-        &["4: virtual_ipaddress: fe80::1%eth0: it is no IP address, e.g. 192.0.2.10 or 2001:db8::10"],
+        &["4: virtual_ipaddress: fe80::1%eth0: it is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
     ),
     ("2001:db8::1 label eth0:x", &["4: virtual_ipaddress: an IPv6 address has no label: leave it out"]),
     (

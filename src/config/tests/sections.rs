@@ -130,7 +130,7 @@ const FILES: Table = &[
     ("[haproxy]\n[group G]", &["2: [group G] lacks `members`: e.g. members = VI_1, VI_2"]),
     (
         "[haproxy]\n[check c]\ntype = ping\ntarget = 192.0.2.1\n[check c]\ntype = ping\ntarget = 192.0.2.1",
-        &["5: [check c] is there twice: merge it with the one on line 2"],
+        &["5: [check c] appears twice: merge it with the one on line 2"],
     ),
     (
         "[haproxy]\n[check c]\npriority = 1\ntype = ping\ntarget = 192.0.2.1",
@@ -183,7 +183,7 @@ const CHECKS: Table = &[
     ),
     (
         "type = tcp\ntarget = localhost:80",
-        &["8: target: localhost: it is no IP address, e.g. 192.0.2.10 or 2001:db8::10"],
+        &["8: target: localhost: it is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
     ),
     (
         "type = tcp\ntarget = 0.0.0.0:80",
@@ -223,7 +223,7 @@ const CHECKS: Table = &[
     ),
     (
         "type = ping\ntarget = 192.0.2.1:80",
-        &["8: target: 192.0.2.1:80: it is no IP address, e.g. 192.0.2.10 or 2001:db8::10"],
+        &["8: target: 192.0.2.1:80: it is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
     ),
     (
         "type = ping\ntarget = fe80::1",
@@ -234,15 +234,15 @@ const CHECKS: Table = &[
         &["8: target: 255.255.255.255 is the broadcast address: take one that a host can have"],
     ),
     ("type = exec\ntarget = /bin/true \"", &["8: target: a double quote is not closed"]),
-    ("type = exec\ntarget = true -x", &["8: target = true is no absolute path: it must begin with `/`"]),
-    ("type = exec\ntarget = \"\" x", &["8: target =  is no absolute path: it must begin with `/`"]),
+    ("type = exec\ntarget = true -x", &["8: target = true is not an absolute path: it must begin with `/`"]),
+    ("type = exec\ntarget = \"\" x", &["8: target =  is not an absolute path: it must begin with `/`"]),
     (
         "type = exec\ntarget = /bin/true\nuser = web user",
-        &["9: user = web user is no user name: 1 to 32 of A-Z, a-z, 0-9, `_`, `.` and `-`"],
+        &["9: user = web user is not a user name: 1 to 32 of A-Z, a-z, 0-9, `_`, `.` and `-`"],
     ),
     (
         "type = exec\ntarget = /bin/true\nuser = -x",
-        &["9: user = -x is no user name: 1 to 32 of A-Z, a-z, 0-9, `_`, `.` and `-`"],
+        &["9: user = -x is not a user name: 1 to 32 of A-Z, a-z, 0-9, `_`, `.` and `-`"],
     ),
     (
         "type = tcp\ntarget = 192.0.2.1:80\nuser = nobody",
@@ -269,7 +269,7 @@ const GROUPS: Table = &[
     ("[group G]\nmembers = VI_1", &["14: [group G] has fewer than two members: name another, or remove it"]),
     ("[group G]\nmembers = VI_1, VI2", &["14: members: there is no [vrrp VI2] (did you mean `VI_2`?)"]),
     ("[group G]\nmembers = VI_1, other", &["14: members: there is no [vrrp other]"]),
-    ("[group G]\nmembers = VI_1, VI_1", &["14: members: VI_1 is there twice: remove one"]),
+    ("[group G]\nmembers = VI_1, VI_1", &["14: members: VI_1 appears twice: remove one"]),
     ("[group G]\nmembers = VI_1,, VI_2", &["14: `members` has an empty element: remove a comma"]),
     (
         "[group G]\nmembers = VI_1, VI_2\n[group H]\nmembers = VI_3, VI_2",
@@ -277,7 +277,7 @@ const GROUPS: Table = &[
     ),
     (
         "[group G]\nmembers = VI_1, VI_2\n[group G]\nmembers = VI_1, VI_2",
-        &["15: [group G] is there twice: merge it with the one on line 13"],
+        &["15: [group G] appears twice: merge it with the one on line 13"],
     ),
     (
         "priority = 255\n[group G]\nmembers = VI_1, VI_3",

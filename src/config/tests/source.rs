@@ -59,7 +59,7 @@ fn an_error_has_its_file_and_line() {
             "site:4: `priority` is in [vrrp A] twice: keep this one or the one on line 3 of site",
             "site:7: virtual_router_id = 51 on eth0 is that of [vrrp A] on line 6 of base: take another",
             "site:8: virtual_ipaddress: 192.0.2.1 on eth0 is already in [vrrp A] on line 7 of base: remove one",
-            "site:9: [vrrp A] is there twice: merge it with the one on line 2 of site",
+            "site:9: [vrrp A] appears twice: merge it with the one on line 2 of site",
             "site:9: [vrrp A] lacks `interface`: e.g. interface = eth0",
             "site:9: [vrrp A] lacks `virtual_router_id`: e.g. virtual_router_id = 51",
             "site:9: [vrrp A] lacks `virtual_ipaddress`: e.g. virtual_ipaddress = 192.0.2.10/24",
@@ -73,7 +73,7 @@ fn an_error_has_its_file_and_line() {
     let text = "b:3: this is not UTF-8 text: save the file as UTF-8 or ASCII";
     assert_eq!(
         placed(&source, &errors),
-        [text, "b:4: binary = x is no absolute path: it must begin with `/`"]
+        [text, "b:4: binary = x is not an absolute path: it must begin with `/`"]
     );
 }
 
@@ -136,15 +136,15 @@ fn a_wrong_variable_is_named_and_nothing_follows_from_it() {
         ("${A-b}", "`${NAME}` or `${NAME:-default}`, of A-Z, a-z, 0-9 and `_`; a literal `${` is `$${`"),
         (
             "${TWO}",
-            "${TWO}: the variable is no UTF-8 text, or has a line end or another control character in it",
+            "${TWO}: the variable is not UTF-8 text, or has a line end or another control character in it",
         ),
         (
             "${ESC}",
-            "${ESC}: the variable is no UTF-8 text, or has a line end or another control character in it",
+            "${ESC}: the variable is not UTF-8 text, or has a line end or another control character in it",
         ),
         (
             "${LATIN}",
-            "${LATIN}: the variable is no UTF-8 text, or has a line end or another control character in it",
+            "${LATIN}: the variable is not UTF-8 text, or has a line end or another control character in it",
         ),
         ("${HASH}", "${HASH}: the variable has a `#` or `;` in it that begins a comment here"),
         ("${SIGN}", "${SIGN}: the variable has a `#` or `;` in it that begins a comment here"),

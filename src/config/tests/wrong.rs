@@ -82,19 +82,16 @@ const FILES: Table = &[
     ),
     ("[haproxy]\n[vrrp]", &["2: [vrrp] has no name: e.g. [vrrp VI_1]"]),
     ("[haproxy]\n[global x]", &["2: [global x] takes no name: [global]"]),
-    ("[haproxy]\n[vrrp a b]", &["2: `[vrrp a b]` is no section: `[section]` or `[section name]`"]),
-    ("[haproxy]\n[vrrp a/b]", &["2: `a/b` is no name: 1 to 32 of A-Z, a-z, 0-9, `_`, `.` and `-`"]),
+    ("[haproxy]\n[vrrp a b]", &["2: `[vrrp a b]` is not a section: `[section]` or `[section name]`"]),
+    ("[haproxy]\n[vrrp a/b]", &["2: `a/b` is not a name: 1 to 32 of A-Z, a-z, 0-9, `_`, `.` and `-`"]),
     (
         "[haproxy]\n[vrrp abcdefghijklmnopqrstuvwxyz0123456]",
-        &["2: `abcdefghijklmnopqrstuvwxyz0123456` is no name: 1 to 32 of A-Z, a-z, 0-9, `_`, `.` and `-`"],
+        &["2: `abcdefghijklmnopqrstuvwxyz0123456` is not a name: 1 to 32 of A-Z, a-z, 0-9, `_`, `.` and `-`"],
     ),
-    ("[haproxy]\n[]", &["2: `[]` is no section: `[section]` or `[section name]`"]),
+    ("[haproxy]\n[]", &["2: `[]` is not a section: `[section]` or `[section name]`"]),
     (
         "[haproxy]\n[haproxy]\nfoo = 1",
-        &[
-            "2: [haproxy] is there twice: merge it with the one on line 1",
-            "3: unknown key `foo` in [haproxy]",
-        ],
+        &["2: [haproxy] appears twice: merge it with the one on line 1", "3: unknown key `foo` in [haproxy]"],
     ),
     ("[global]\nlog = file\n[haproxy]", &["2: log = file is not known: auto, syslog, stderr"]),
     (
@@ -109,7 +106,7 @@ const FILES: Table = &[
     ),
     (
         "[global]\ncontrol_socket = vipd.sock\n[haproxy]",
-        &["2: control_socket = vipd.sock is no absolute path: it must begin with `/`"],
+        &["2: control_socket = vipd.sock is not an absolute path: it must begin with `/`"],
     ),
     (
         "[global]\ncontrol_socket = /run/vipd/\n[haproxy]",
@@ -131,7 +128,7 @@ const FILES: Table = &[
     ),
     (
         "[global]\nhttp = localhost:9112\n[haproxy]",
-        &["2: http: localhost is no IP address: write e.g. 127.0.0.1:9112"],
+        &["2: http: localhost is not an IP address: write e.g. 127.0.0.1:9112"],
     ),
     (
         "[global]\nhttp = unix:/x/y mode 888\n[haproxy]",
@@ -139,7 +136,7 @@ const FILES: Table = &[
             "2: http = unix:/x/y mode 888 is not ADDR:PORT or unix:PATH [mode MODE] [group GROUP], e.g. unix:/run/vipd-http/socket mode 660 group haproxy",
         ],
     ),
-    ("[global]\nhttp = unix:x\n[haproxy]", &["2: http = x is no absolute path: it must begin with `/`"]),
+    ("[global]\nhttp = unix:x\n[haproxy]", &["2: http = x is not an absolute path: it must begin with `/`"]),
     (
         "[global]\nhttp = unix:/run/vipd/control\n[haproxy]",
         &["2: http: this is the control socket: name another path"],
@@ -150,44 +147,44 @@ const FILES: Table = &[
     ),
     (
         "[global]\nnotify_user = no body\n[haproxy]",
-        &["2: notify_user = no body is no user name: 1 to 32 of A-Z, a-z, 0-9, `_`, `.` and `-`"],
+        &["2: notify_user = no body is not a user name: 1 to 32 of A-Z, a-z, 0-9, `_`, `.` and `-`"],
     ),
     ("[global]\nnotify = /bin/x \"a\n[haproxy]", &["2: notify: a double quote is not closed"]),
     (
         "[global]\nnotify = \"\" /bin/x\n[haproxy]",
-        &["2: notify =  is no absolute path: it must begin with `/`"],
+        &["2: notify =  is not an absolute path: it must begin with `/`"],
     ),
     (
         "[global]\nnotification_email = root, a@b, a@b,, @c, a@, a b@c, <a@b>, a@b..c, a..b@c, a@[x\n[haproxy]",
         &[
             "2: `notification_email` has an empty element: remove a comma",
-            "2: notification_email: root is no mail address, e.g. admin@example.org",
-            "2: notification_email: a@b is there twice: remove one",
-            "2: notification_email: @c is no mail address, e.g. admin@example.org",
-            "2: notification_email: a@ is no mail address, e.g. admin@example.org",
-            "2: notification_email: a b@c is no mail address, e.g. admin@example.org",
-            "2: notification_email: <a@b> is no mail address, e.g. admin@example.org",
-            "2: notification_email: a@b..c is no mail address, e.g. admin@example.org",
-            "2: notification_email: a..b@c is no mail address, e.g. admin@example.org",
-            "2: notification_email: a@[x is no mail address, e.g. admin@example.org",
+            "2: notification_email: root is not a mail address, e.g. admin@example.org",
+            "2: notification_email: a@b appears twice: remove one",
+            "2: notification_email: @c is not a mail address, e.g. admin@example.org",
+            "2: notification_email: a@ is not a mail address, e.g. admin@example.org",
+            "2: notification_email: a b@c is not a mail address, e.g. admin@example.org",
+            "2: notification_email: <a@b> is not a mail address, e.g. admin@example.org",
+            "2: notification_email: a@b..c is not a mail address, e.g. admin@example.org",
+            "2: notification_email: a..b@c is not a mail address, e.g. admin@example.org",
+            "2: notification_email: a@[x is not a mail address, e.g. admin@example.org",
             "2: `notification_email` needs a server: e.g. smtp_server = 127.0.0.1:25",
         ],
     ),
     (
         "[global]\nnotification_email_from = x\nsmtp_server = mail:0\nsmtp_connect_timeout = 0\n[haproxy]",
         &[
-            "2: notification_email_from: x is no mail address, e.g. admin@example.org",
-            "3: smtp_server = mail:0 is no HOST[:PORT], e.g. mail.example.org:25 or [2001:db8::1]:25",
+            "2: notification_email_from: x is not a mail address, e.g. admin@example.org",
+            "3: smtp_server = mail:0 is not HOST[:PORT], e.g. mail.example.org:25 or [2001:db8::1]:25",
             "4: smtp_connect_timeout = 0 is out of range: 1 to 300 seconds",
         ],
     ),
     (
         "[global]\nsmtp_server = [mail]:25\n[haproxy]",
-        &["2: smtp_server = [mail]:25 is no HOST[:PORT], e.g. mail.example.org:25 or [2001:db8::1]:25"],
+        &["2: smtp_server = [mail]:25 is not HOST[:PORT], e.g. mail.example.org:25 or [2001:db8::1]:25"],
     ),
     (
         "[global]\nsmtp_server = a b:65536\n[haproxy]",
-        &["2: smtp_server = a b:65536 is no HOST[:PORT], e.g. mail.example.org:25 or [2001:db8::1]:25"],
+        &["2: smtp_server = a b:65536 is not HOST[:PORT], e.g. mail.example.org:25 or [2001:db8::1]:25"],
     ),
     (
         "[global]\npriority = 1\n[haproxy]",
@@ -197,9 +194,9 @@ const FILES: Table = &[
     ("[haproxy]\nconfig = /a.cfg,,/b.cfg", &["2: `config` has an empty element: remove a comma"]),
     (
         "[haproxy]\nconfig = haproxy.cfg",
-        &["2: config = haproxy.cfg is no absolute path: it must begin with `/`"],
+        &["2: config = haproxy.cfg is not an absolute path: it must begin with `/`"],
     ),
-    ("[haproxy]\nbinary = haproxy", &["2: binary = haproxy is no absolute path: it must begin with `/`"]),
+    ("[haproxy]\nbinary = haproxy", &["2: binary = haproxy is not an absolute path: it must begin with `/`"]),
     ("[haproxy]\nstart_timeout = 0", &["2: start_timeout = 0 is out of range: 0.1 to 3600 seconds"]),
     (
         "[haproxy]\nstop_timeout = 8s",
@@ -222,12 +219,12 @@ const FILES: Table = &[
     ),
     (
         "[vrrp a]\ninterface = a/b\nvirtual_router_id = 1\nvirtual_ipaddress = 192.0.2.1 label x:1",
-        &["2: interface = a/b is no interface name: 1 to 15 octets without `/`, `:` and white space"],
+        &["2: interface = a/b is not an interface name: 1 to 15 octets without `/`, `:` and white space"],
     ),
     (
         "[vrrp a]\ninterface = a_very_long_interface\nvirtual_router_id = 1\nvirtual_ipaddress = 192.0.2.1",
         &[
-            "2: interface = a_very_long_interface is no interface name: 1 to 15 octets without `/`, `:` and white space",
+            "2: interface = a_very_long_interface is not an interface name: 1 to 15 octets without `/`, `:` and white space",
         ],
     ),
     (
@@ -257,7 +254,7 @@ const LINES: Table = &[
     ("frobnicate = 1", &["5: unknown key `frobnicate` in [vrrp VI_1]"]),
     ("priority = 300", &["5: priority = 300 is out of range: 1 to 255"]),
     ("priority = 0", &["5: priority = 0 is out of range: 1 to 255"]),
-    ("priority = high", &["5: priority = high is no whole number: 1 to 255"]),
+    ("priority = high", &["5: priority = high is not a whole number: 1 to 255"]),
     ("priority = 99999999999999999999", &["5: priority = 99999999999999999999 is out of range: 1 to 255"]),
     (
         "virtual_router_id = 52",
@@ -269,14 +266,14 @@ const LINES: Table = &[
     (
         "advert_int = 0.5",
         &[
-            "5: advert_int = 0.5 is no whole number of seconds, as version 2 has them: 1 to 255, or set version = 3",
+            "5: advert_int = 0.5 is not a whole number of seconds, as version 2 has them: 1 to 255, or set version = 3",
         ],
     ),
     ("advert_int = 256", &["5: advert_int = 256 is out of range: 1 to 255 seconds"]),
     ("version = 3\nadvert_int = 41", &["6: advert_int = 41 is out of range: 0.01 to 40.95 seconds"]),
     (
         "version = 3\nadvert_int = 0.015",
-        &["6: advert_int = 0.015 is no multiple of 0.01 seconds: 0.01 to 40.95"],
+        &["6: advert_int = 0.015 is not a multiple of 0.01 seconds: 0.01 to 40.95"],
     ),
     ("version = 3\nadvert_int = 5.", &["6: advert_int = 5. is no number of seconds: 0.01 to 40.95 seconds"]),
     (
@@ -300,7 +297,10 @@ const LINES: Table = &[
         "version = 3\nauth_pass = secret",
         &["6: `auth_pass` does not go with version 3, which has none: leave it out"],
     ),
-    ("mcast_src_ip = eth0", &["5: mcast_src_ip: eth0: it is no IP address, e.g. 192.0.2.10 or 2001:db8::10"]),
+    (
+        "mcast_src_ip = eth0",
+        &["5: mcast_src_ip: eth0: it is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
+    ),
     (
         "mcast_src_ip = 192.0.2.10",
         &["5: mcast_src_ip = 192.0.2.10 is a virtual address: take one that this node always has"],
@@ -319,13 +319,13 @@ const LINES: Table = &[
     ),
     ("lease = 1.5", &["5: lease = 1.5 is not known: auto, fence, address, off, or 1 to 3600 whole seconds"]),
     ("handover_timeout = 0", &["5: handover_timeout = 0 is out of range: 0.01 to 3600 seconds"]),
-    ("notify = true # x", &["5: notify = true is no absolute path: it must begin with `/`"]),
-    ("notify_master = up", &["5: notify_master = up is no absolute path: it must begin with `/`"]),
+    ("notify = true # x", &["5: notify = true is not an absolute path: it must begin with `/`"]),
+    ("notify_master = up", &["5: notify_master = up is not an absolute path: it must begin with `/`"]),
     ("notify_stop = /bin/x \"a", &["5: notify_stop: a double quote is not closed"]),
     ("interface = eth1", &["5: `interface` is in [vrrp VI_1] twice: keep this one or the one on line 2"]),
     (
         "[vrrp VI_1]\ninterface = eth1\nvirtual_router_id = 1\nvirtual_ipaddress = 192.0.2.11",
-        &["5: [vrrp VI_1] is there twice: merge it with the one on line 1"],
+        &["5: [vrrp VI_1] appears twice: merge it with the one on line 1"],
     ),
     (
         "[vrrp VI_2]\ninterface = eth0\nvirtual_router_id = 51\nvirtual_ipaddress = 192.0.2.11",
@@ -341,7 +341,7 @@ const LINES: Table = &[
 const VIPS: Table = &[
     (
         "192.0.2.300",
-        &["4: virtual_ipaddress: 192.0.2.300: it is no IP address, e.g. 192.0.2.10 or 2001:db8::10"],
+        &["4: virtual_ipaddress: 192.0.2.300: it is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
     ),
     ("192.0.2.10/33", &["4: virtual_ipaddress: the prefix length of 192.0.2.10/33 is not 1 to 32"]),
     ("192.0.2.10/0", &["4: virtual_ipaddress: the prefix length of 192.0.2.10/0 is not 1 to 32"]),
@@ -366,12 +366,12 @@ const VIPS: Table = &[
     ("192.0.2.10 dev", &["4: virtual_ipaddress: `dev` has no value: ADDR[/LEN] [dev IF] [label IF:TAG]"]),
     (
         "192.0.2.10 dev a dev b",
-        &["4: virtual_ipaddress: `dev` is there twice: ADDR[/LEN] [dev IF] [label IF:TAG]"],
+        &["4: virtual_ipaddress: `dev` appears twice: ADDR[/LEN] [dev IF] [label IF:TAG]"],
     ),
     (
         "192.0.2.10 dev eth0/1",
         &[
-            "4: virtual_ipaddress: dev = eth0/1 is no interface name: 1 to 15 octets without `/`, `:` and white space",
+            "4: virtual_ipaddress: dev = eth0/1 is not an interface name: 1 to 15 octets without `/`, `:` and white space",
         ],
     ),
     (

@@ -112,7 +112,7 @@ impl Listeners {
         self.fetch = None;
         let ask = || -> nix::Result<OwnedFd> {
             let fd = stream::connect(&self.stats)?;
-            // Who listens is not who answers: workers share the socket.
+            // The worker that listens need not be the one that answers: they share the socket.
             socket::setsockopt(&fd, sockopt::PassCred, &true)?;
             socket::send(fd.as_raw_fd(), REQUEST, MsgFlags::MSG_NOSIGNAL)?;
             Ok(fd)

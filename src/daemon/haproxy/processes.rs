@@ -173,7 +173,7 @@ fn unnamed(is_ours: &dyn Fn(&[u8]) -> bool) -> Vec<(u32, u64)> {
     found
 }
 
-/// Whether a process is in the network and mount namespaces of this one. Who may not look is not told.
+/// Whether a process is in the network and mount namespaces of this one. If /proc may not be read: yes.
 pub(super) fn is_in_our_namespaces(pid: u32) -> bool {
     let link = |pid: &str, name| std::fs::read_link(Path::new("/proc").join(pid).join("ns").join(name));
     ["net", "mnt"].into_iter().all(|name| match (link(&pid.to_string(), name), link("thread-self", name)) {

@@ -247,7 +247,7 @@ impl Service {
     }
 
     /// The sockets on which the HAProxy that runs is asked are set aside, or come back: another one takes
-    /// their names as soon as it starts, and be it only to fail.
+    /// their names when it starts, even if that start fails.
     fn move_sockets(&self, aside: bool) {
         for path in [&self.master_socket, &self.stats_socket] {
             let old = runtime::with_suffix(path, ".old");

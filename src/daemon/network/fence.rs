@@ -204,7 +204,7 @@ impl Daemon {
         self.net.fence.nft.is_some() && self.node.addrs.fence(router).is_some()
     }
 
-    /// What is left of a lease by the last advert, but was not there for this one.
+    /// Opens a lease again for `rest`, which the last advert still allows; it was missing for this advert.
     pub(crate) fn reopen(&mut self, router: usize, rest: Duration) {
         if let (Some(nft), Some(key)) = (&mut self.net.fence.nft, self.node.lease_key(router)) {
             // Without it the advert fails once more.

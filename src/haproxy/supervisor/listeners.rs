@@ -10,7 +10,7 @@
 //!   themselves;
 //! - when the node leaves: nobody would take them over.
 //!
-//! What is held belongs to the worker that answers: another one, and they are fetched anew.
+//! Held sockets belong to the worker that answers; when another worker answers, they are fetched again.
 
 use super::super::listeners::Refusal;
 use super::{Action, Event, Health, Reload, State, Supervisor};

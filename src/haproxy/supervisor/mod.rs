@@ -253,7 +253,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether one is ready, and be it the one whose successor starts.
+    /// Whether a HAProxy is ready, even if its successor is being started.
     fn is_serving(&self) -> bool {
         self.replaced.is_some() || matches!(self.state, State::Ready { .. })
     }

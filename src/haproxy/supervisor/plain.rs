@@ -47,9 +47,9 @@ impl Plain {
 }
 
 impl Supervisor {
-    /// Process `pid` printed its usage: it does not know an option. Next time without (or again with) master
-    /// mode, which are the only ones of ours that are not as old as HAProxy itself. Its last words may come
-    /// after its end.
+    /// Process `pid` printed its usage, so it does not know an option. Only the options of master mode are
+    /// newer than HAProxy itself: the next start is without them (or with them again). The usage may arrive
+    /// after the process has ended.
     pub(super) fn usage_printed(&mut self, pid: u32) {
         if self.plain.starting == Some(pid) {
             self.plain.starting = None;

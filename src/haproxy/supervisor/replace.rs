@@ -1,7 +1,6 @@
-//! Another configuration of the supervisor. Times change in place. Another command line needs another
-//! HAProxy, for one that reloads itself does so with the old one: it is checked first, started beside the one
-//! that runs and given its listening sockets; that one is stopped softly when the new one answers, and stays
-//! if it does not.
+//! Another configuration of the supervisor. Times change in place. A new command line needs a new HAProxy,
+//! since a reload keeps the old one. The new HAProxy is checked, started beside the running one and given its
+//! listening sockets. The running one is stopped softly when the new one answers; otherwise it stays.
 
 use super::copy::Copy;
 use super::plain::Plain;

@@ -59,8 +59,8 @@ impl Supervisor {
         if self.is_adopting() { ADOPTION_TIMEOUT } else { self.next_start_limit() }
     }
 
-    /// `start_timeout`, or more if earlier starts took longer: whoever waits for a name server or reads large
-    /// files is ready some day, but not if it is killed before.
+    /// `start_timeout`, or more if earlier starts took longer: a HAProxy that waits for a name server or
+    /// reads large files becomes ready, unless it is killed first.
     fn next_start_limit(&self) -> Duration {
         let base = self.cfg.start_timeout;
         let grown = base.max(self.start_took.unwrap_or_default() * START_FACTOR)

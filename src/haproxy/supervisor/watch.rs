@@ -146,7 +146,7 @@ impl Supervisor {
             // Masters are silent while workers change.
             w.misses += u32::from(!reloading);
         } else {
-            // Who cannot be reached may have no such socket: that tells nothing.
+            // A process that cannot be reached may have no such socket: that proves nothing.
             w.misses += u32::from(timed_out);
             w.direct = timed_out && !reloading;
         }

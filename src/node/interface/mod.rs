@@ -47,7 +47,7 @@ pub struct Link {
     pub(crate) sockets: Sockets,
     /// Why they could not be opened, if that was said.
     pub(crate) open_error: Option<i32>,
-    /// Of each foreign VRID, whether it was told, and whether with one of our VIPs.
+    /// For each foreign VRID: whether it was logged, and whether it had one of our VIPs.
     pub(crate) unknown_vrid_said: [Option<bool>; 256],
     pub(crate) bogus_said: Throttle,
     /// A reload has named it, and the kernel has not said yet what it is.

@@ -58,7 +58,7 @@ impl Node {
         for l in &mut self.links {
             l.unwire();
         }
-        // Who leaves makes room for who comes.
+        // Routers that leave make room for new ones.
         for gone in [false, true] {
             for i in self.which(&|i| self.routers[i].retired == gone) {
                 self.wire_router(i);

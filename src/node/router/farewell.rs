@@ -1,11 +1,11 @@
-//! The last advert of a master that was outranked. Where two were masters, cut off from each other, and the
-//! better one is the first to advertise when the network is whole again, the other falls silent at once: the
-//! winner would never learn that there were two, and the clients would go on asking whoever announced the
-//! addresses last. So who is outranked and does not hear the winner announce advertises once more: the winner
-//! answers that as every lower advert, and announces. keepalived does the same where it is told to
+//! The last advert of a master that was outranked. Two masters were cut off from each other. If the better
+//! one advertises first when the network is whole again, the other falls silent at once. The winner would
+//! never learn of it, and clients would go on asking the loser, which announced the addresses last. So a
+//! master that is outranked and does not hear the winner announce advertises once more; the winner
+//! answers, as it does any lower advert, and announces. keepalived does the same if it is told to
 //! (`vrrp_higher_prio_send_advert`), without waiting.
 //!
-//! Nothing is decided by it: it is lower than what the winner sends, says the same interval, and goes out
+//! This advert decides nothing: it is lower than what the winner sends, says the same interval, and goes out
 //! before any backup can have given the winner up. A master that has just taken over announces within a few
 //! milliseconds, so a preemption sees none of this; with a virtual MAC there is nothing to learn.
 

@@ -98,8 +98,8 @@ impl Node {
         if self.routers[i].lease.end.is_some() {
             return;
         }
-        // Who holds its addresses already is served by this from now on, and only the advert that is to leave
-        // makes the others wait any longer: it renews the lease to its whole term.
+        // If it already holds its addresses, they are served by this lease from now on. The lease is
+        // brief: the advert that follows makes the others wait, and renews it to the whole term.
         let brief = self.at_once(i).min(term);
         let term = if self.addrs.holds_any(i) { brief } else { term };
         let flap = self.routers[i].flap_until.filter(|t| now < *t);
@@ -154,7 +154,7 @@ impl Node {
         self.handed_over(i).filter(|(_, end, until)| end < until).map(|(_, end, _)| end - HAND_OVER / 2)
     }
 
-    /// Makes it shorter, ahead of priority 0, but no longer: until that is out the others wait as ever.
+    /// Shortens it before priority 0 is sent, and never extends it: until then the others wait as before.
     pub(crate) fn shorten_lease(&mut self, i: usize, now: Time) {
         if let Some((key, end, until)) = self.handed_over(i) {
             self.last_until(i, key, end, until.min(now + HAND_OVER).min(end), now);
@@ -224,7 +224,7 @@ impl Node {
     /// What the tables are made of, and what is left of each router's lease in milliseconds.
     pub fn fence_plan(&mut self, now: Time) -> (Plan, Vec<Option<u64>>) {
         let (mut plan, mut rests) = (Plan::default(), Vec::new());
-        // What leaves by a macvlan leaves by its parent after that.
+        // What leaves by a macvlan goes on through its parent, so the parent is enough.
         for l in self.links.iter().filter(|l| l.has_sockets && l.vmac.is_none()) {
             plan.devices.extend(l.ifindex.map(|ifindex| Device { ifindex, name: l.name.clone() }));
         }

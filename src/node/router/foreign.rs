@@ -96,7 +96,7 @@ impl Node {
         let router = e.router;
         let own = self.links[e.link].mac == Some(mac) || self.macs.iter().any(|(_, own)| *own == mac);
         let i = &mut self.routers[router];
-        // Who resigns wants a successor.
+        // While it resigns, another host's announcement is welcome.
         let settled = i.is_master() && !i.machine.is_soliciting() && now.since(i.since) >= SETTLING;
         // A master that advertises is told of as such.
         let known = i.foreign.deadline().is_some();

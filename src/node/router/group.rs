@@ -178,8 +178,8 @@ impl Node {
             && g.rivalry.stays(now, leader, outranked, p.advert_int, min_down_interval)
     }
 
-    /// Groups keep their state by name. Where somebody joins one and one of the members follows somebody and
-    /// another is master, that one hands over: they are masters together or not at all.
+    /// Groups keep their state by name. If a member joins, and one member is backup while another is master,
+    /// the master hands over: they are masters together or not at all.
     pub(crate) fn regroup(&mut self, from: &[Option<usize>], new: &Config, now: Time) {
         let before = std::mem::take(&mut self.groups);
         for router in &mut self.routers {

@@ -127,7 +127,7 @@ impl Node {
         }
     }
 
-    /// An heir has become master: who kept its addresses for a successor need not any longer.
+    /// Another router of this node has taken the addresses over: one that kept them for a successor lets go.
     pub(crate) fn end_covered_holds(&mut self, now: Time) {
         for i in 0..self.routers.len() {
             let done = |e: usize| !self.addrs.is_held(e) || self.addrs.has_other(e);

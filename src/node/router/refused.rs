@@ -1,5 +1,4 @@
-//! A kernel that accepts none of a master's addresses: a master without them serves nobody, and keeps whoever
-//! could.
+//! The kernel refuses all addresses of a master: it would serve nobody, and keep away a node that could.
 
 use crate::base::backoff::Backoff;
 use crate::base::time::Time;

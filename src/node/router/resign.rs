@@ -6,7 +6,7 @@ use crate::vrrp::machine::Input;
 use crate::vrrp::timers;
 use std::time::Duration;
 
-/// What the slowest backup may be late with its advert, and the network with that.
+/// How late the advert of the slowest backup may be, including the network.
 const MARGIN: Duration = Duration::from_millis(250);
 
 impl Node {

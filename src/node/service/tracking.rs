@@ -80,7 +80,7 @@ impl Node {
     }
 
     /// Tells the machine the effective priority, if that has changed: the base plus all weights, 1 to 254 as
-    /// in keepalived, for neither may tracking resign nor make an owner.
+    /// in keepalived, since tracking can neither resign (0) nor make an owner (255).
     pub(crate) fn update_priority(&mut self, i: usize, now: Time) {
         let router = &self.routers[i];
         if router.is_owner() {

@@ -61,7 +61,7 @@ pub fn resigned(how: Resigned) -> String {
         Resigned::WithGroup => "resigned with its group".into(),
         Resigned::Nobody(d) => format!("no successor within {} ms: still master", ms(&d)),
         Resigned::Forced(d) => format!("resigned; no successor within {} ms", ms(&d)),
-        Resigned::NotMaster => "not master: it only does not preempt".into(),
+        Resigned::NotMaster => "not master: it will not preempt for a while".into(),
         Resigned::Interrupted => "interrupted by a stop, a fault or a stall".into(),
         Resigned::Busy => "a hand-over is under way already".into(),
         Resigned::Owner => "the owner of the addresses (priority 255) cannot resign".into(),

@@ -1,4 +1,4 @@
-//! How the adverts of one virtual router are authenticated. No other module knows the methods:
+//! How the adverts of one virtual router are authenticated. Sending and receiving know no method; they call
 //!
 //! - [`Authentication::seal`] builds an advert with everything that its method adds before and behind the
 //!   message;
