@@ -63,12 +63,13 @@ help: ## this list: at once
 deps: ## install what test and demo need (root): 10 s; nothing, and at once, if all is there
 	@.build/deps.sh
 
-check: ## formatting, lints, comments, imports, shell scripts; fuzz targets where there is a C++ compiler: 10 s
+check: ## formatting, lints, comments and their links, imports, shell scripts; fuzz targets where there is a C++ compiler: 10 s
 	@.build/deps.sh check
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path tests/fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --quiet --locked --test house
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --quiet --locked --no-deps --lib
 	! $(CXX) --version >/dev/null 2>&1 || $(CARGO) check --quiet --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz
 	! command -v shellcheck >/dev/null || shellcheck $(scripts)
 
@@ -81,7 +82,7 @@ demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 30 s after
 bench: deps all ## vipd beside keepalived, 15 rounds, with pictures: 2 h; BENCH=quick 4 min; BENCH=list
 	$(with_vipd) $(CARGO) run --quiet --locked --release --example bench -- $(BENCH)
 
-soak: deps all ## a million seeds of the simulator, a table of 41 faults (PART=faults: 12 min), kills and stalls of real processes, ten million adverts, leaks, 20 min of chaos: 115 min; PART= SEEDS= SEED= COUNT= FUZZ=
+soak: deps all ## a million seeds of the simulator, a table of 40 faults (PART=faults: 12 min), kills and stalls of real processes, ten million adverts, leaks, 20 min of chaos: 115 min; PART= SEEDS= SEED= COUNT= FUZZ=
 	test -n '$(PART)' || SEEDS=$(SEEDS) $(CARGO) test --locked --profile sim --test sim seeds
 	test -n '$(PART)' || FAULTS=2 STEPS=16 $(CARGO) test --locked --profile sim --test exhaustive every -- --nocapture
 	$(with_vipd) $(CARGO) run --locked --release --example soak -- $(PART) $(SEED) $(COUNT)

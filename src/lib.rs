@@ -31,7 +31,7 @@
 //! 2. A process that stood still gives its addresses up before it believes anything (`CheckStall`).
 //! 3. The daemon reads what is ready: each packet, netlink message and answer goes to the node.
 //! 4. The timers, the effects that follow, the batch of addresses, the announcements, the log, the hooks.
-//!    The node holds this order ([`node::turn::TURN`]); the daemon, the unit tests, the simulator and the
+//!    The node holds this order ([`node::TURN`]); the daemon, the unit tests, the simulator and the
 //!    fuzz target play the same one.
 //! 5. What was asked for (reload, resign, upgrade) is done when nothing else is queued.
 //!

@@ -4,8 +4,8 @@ use crate::base::text::split_once;
 use std::net::IpAddr;
 
 /// The address that HAProxy could not bind to because this node does not have it: "… cannot bind socket
-/// (Cannot assign requested address) [ADDR:PORT]", with "for" before the bracket and a dot behind it in later
-/// versions.
+/// (Cannot assign requested address) \[ADDR:PORT\]", with "for" before the bracket and a dot behind it in
+/// later versions.
 pub fn unbound(line: &str) -> Option<IpAddr> {
     let (_, place) = split_once(line, "cannot bind socket (Cannot assign requested address)")?;
     let (_, place) = place.split_once('[')?;

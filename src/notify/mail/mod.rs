@@ -1,6 +1,6 @@
 //! Mail about state changes, pure: the message (RFC 5322) and the dialogue that delivers it (RFC 5321),
 //! octets in, octets out. A child process of vipd holds it (`daemon/children/mailer.rs`), since looking a
-//! name up blocks. [`outbox`] decides when.
+//! name up blocks. [`super::outbox`] decides when.
 //!
 //! No TLS and no authentication: `smtp_server` is a relay on this machine or in this network.
 
