@@ -101,7 +101,7 @@ none | busybox | openrc | procd | runit | s6 | systemd) ;;
 esac
 case $prefix in
 /*) ;;
-*) die "PREFIX=$prefix is no absolute path" ;;
+*) die "PREFIX=$prefix is not an absolute path" ;;
 esac
 case $prefix in *[!A-Za-z0-9/._+-]*) die "PREFIX=$prefix: the init files take letters, digits, / . _ + and - only" ;; esac
 

@@ -10,6 +10,14 @@ pub fn line(level: Level, text: Arguments<'_>) {
     ::log::log!(level, "{text}");
 }
 
+/// The target of lines that another program has written: they leave room for vipd's own.
+pub const OTHERS: &str = "others";
+
+/// A line of another program's.
+pub fn pass_on(level: Level, text: Arguments<'_>) {
+    ::log::log!(target: OTHERS, level, "{text}");
+}
+
 macro_rules! at {
     ($level:expr, $($text:tt)+) => { $crate::base::log::line($level, format_args!($($text)+)) };
 }

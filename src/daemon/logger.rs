@@ -1,10 +1,14 @@
 //! The sink of the `log` crate: stderr or syslog. It never blocks the loop: a line that cannot be taken at
-//! once is dropped and counted, and the next line that gets through is preceded by the count.
+//! once is dropped and counted, and the next line that gets through is preceded by the count. HAProxy may
+//! print faster than the reader of a pipe takes it: half of the pipe is left to vipd's own lines.
 
+use crate::base::log::OTHERS;
 use crate::base::text::escape;
 use crate::config::{LogFacility, LogLevel, LogTarget};
 use crate::sys::clock::{self, Local};
+use crate::sys::runtime;
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use std::fs::{File, OpenOptions};
@@ -17,8 +21,11 @@ use std::sync::Mutex;
 use syslog::{Facility, Severity};
 
 const DEV_LOG: &str = "/dev/log";
-/// Longest line in octets. A pipe takes up to 4096 octets at once or not at all (PIPE_BUF).
-const MAX_LINE: usize = 2048;
+/// Longest line in octets. A pipe takes up to 4096 octets at once or not at all (PIPE_BUF), and the longest
+/// lines fill its pages, two of them each with their ends.
+const MAX_LINE: usize = 2047;
+/// Size of the pipe that is asked for, in octets: a reader that is late for a moment loses nothing.
+const PIPE_SIZE: libc::c_int = 256 << 10;
 
 /// Month names of RFC 3164 and RFC 5322.
 pub const MONTHS: [&str; 12] =
@@ -145,7 +152,11 @@ impl Log for Logger {
         let text = record.args().to_string();
         let mut inner = self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for line in text.lines() {
-            inner.line(record.level(), line);
+            if record.target() == OTHERS && !inner.sink.has_room() {
+                inner.dropped += 1;
+            } else {
+                inner.line(record.level(), line);
+            }
         }
     }
 
@@ -169,6 +180,13 @@ impl Inner {
 }
 
 impl Sink {
+    /// Whether a pipe is less than half full.
+    fn has_room(&self) -> bool {
+        let Sink::Stderr { own: Some(own), .. } = self else { return true };
+        let size = fcntl(own, FcntlArg::F_GETPIPE_SZ).ok().and_then(|n| usize::try_from(n).ok());
+        size.is_none_or(|size| runtime::unread(own.as_fd()) < size / 2)
+    }
+
     /// Returns whether the line was taken.
     fn send(&mut self, level: Level, line: &str) -> bool {
         let mut out = Vec::with_capacity(line.len() + 64);
@@ -235,7 +253,9 @@ fn date(out: &mut Vec<u8>, t: &Local) {
 /// a line as a whole or not at all (PIPE_BUF).
 fn reopened() -> Option<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-    OpenOptions::new().write(true).custom_flags(flags).open("/proc/self/fd/2").ok()
+    let own = OpenOptions::new().write(true).custom_flags(flags).open("/proc/self/fd/2").ok()?;
+    let _ = fcntl(&own, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE)); // no more than /proc/sys/fs/pipe-max-size
+    Some(own)
 }
 
 /// Writes to stderr itself, unless that would block.
@@ -306,6 +326,33 @@ mod tests {
         {
             assert_eq!(is_stream(journal, 9, 123), is, "{journal}");
         }
+    }
+
+    /// Another program's lines fill half of a pipe that nobody reads; vipd's own still get through.
+    #[test]
+    fn others_leave_room() {
+        let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).expect("a pipe");
+        let sink = Sink::Stderr { own: Some(File::from(writer)), stamp: Stamp::None };
+        let logger = Logger { inner: Mutex::new(Inner { sink, dropped: 0 }) };
+        log::set_max_level(LevelFilter::Info);
+        let write = |target: &str, text: &str| {
+            logger.log(
+                &Record::builder().target(target).level(Level::Info).args(format_args!("{text}")).build(),
+            );
+        };
+        for _ in 0..100 {
+            write(OTHERS, &"x".repeat(4000));
+        }
+        for _ in 0..50 {
+            write("", "Entering MASTER STATE");
+        }
+        let mut got = Vec::new();
+        let _ = std::io::Read::read_to_end(&mut File::from(reader), &mut got);
+        let got = String::from_utf8_lossy(&got);
+        let passed = got.matches("xx\n").count();
+        assert!((10..50).contains(&passed), "{passed}");
+        assert!(got.contains(&format!("{} log lines were lost\n", 100 - passed)), "{passed}");
+        assert_eq!(got.matches("MASTER").count(), 50);
     }
 
     #[test]

@@ -152,7 +152,7 @@ fn said(node: &mut Node, alert: &mut Option<(String, Duration)>, now: Time) -> i
         if level == log::Level::Error {
             *alert = Some((line.to_owned(), clock::wall()));
         }
-        log::log!(level, "haproxy: {line}");
+        log::pass_on(level, format_args!("haproxy: {line}"));
         node.haproxy_said(now, pid, line);
     }
 }

@@ -3,6 +3,7 @@
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{File, Metadata, OpenOptions, symlink_metadata};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,14 @@ pub fn keep_descriptors() {
     unsafe {
         libc::syscall(libc::SYS_close_range, 3 as libc::c_uint, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC)
     };
+}
+
+/// Octets in a pipe that nobody has read yet.
+pub fn unread(pipe: BorrowedFd<'_>) -> usize {
+    let mut octets: libc::c_int = 0;
+    // SAFETY: the pointer is to a variable of the type that FIONREAD writes.
+    unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD as _, &raw mut octets) };
+    usize::try_from(octets).unwrap_or(0)
 }
 
 /// How many descriptors this process may have open now.

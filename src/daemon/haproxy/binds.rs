@@ -7,7 +7,7 @@ use crate::report::words;
 use nix::errno::Errno;
 use nix::sys::socket::{
     self, AddressFamily, SockFlag, SockType, SockaddrStorage, setsockopt,
-    sockopt::{ReuseAddr, ReusePort},
+    sockopt::{Ipv6V6Only, ReuseAddr, ReusePort},
 };
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -31,6 +31,10 @@ fn bind(addr: SocketAddr) -> nix::Result<()> {
     let fd = socket::socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&fd, ReuseAddr, &true)?;
     setsockopt(&fd, ReusePort, &true)?;
+    if addr.is_ipv6() {
+        // With `v6only` another program may have the same port over IPv4.
+        setsockopt(&fd, Ipv6V6Only, &true)?;
+    }
     socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(addr))
 }
 
@@ -43,11 +47,15 @@ mod tests {
     fn what_others_have_is_taken_and_what_may_be_shared_is_not() {
         let file = std::env::temp_dir().join(format!("vipd-binds-{}.cfg", std::process::id()));
         let config = [file.clone()];
-        let other = TcpListener::bind("127.0.0.1:0").unwrap_or_else(|e| panic!("{e}"));
+        let other = TcpListener::bind("0.0.0.0:0").unwrap_or_else(|e| panic!("{e}"));
         let addr = other.local_addr().unwrap_or_else(|e| panic!("{e}"));
         std::fs::write(&file, format!("frontend f\nbind {addr}\n")).unwrap_or_else(|e| panic!("{e}"));
         let said = taken(&config).unwrap_or_default();
         assert!(said.contains(&format!(":2: bind {addr}: ")), "{said}");
+        let v6 = format!("frontend f\nbind [::]:{} v6only\n", addr.port());
+        std::fs::write(&file, v6).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(taken(&config), None);
+        std::fs::write(&file, format!("frontend f\nbind {addr}\n")).unwrap_or_else(|e| panic!("{e}"));
         drop(other);
         assert_eq!(taken(&config), None);
         // Of this user, and shared: one of HAProxy's.

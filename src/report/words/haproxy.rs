@@ -111,7 +111,7 @@ fn reload_refused(out: &mut Out, how: Option<Exit>, reason: Option<&str>) -> Lev
     write!(out, "haproxy: no reload: ");
     match (how, reason) {
         (Some(x), _) => write!(out, "it refuses its configuration ({})", exit(x)),
-        (None, Some(_)) => write!(out, "its configuration will not do"),
+        (None, Some(_)) => write!(out, "its configuration cannot be used"),
         (None, None) => write!(out, "checking its configuration takes too long"),
     }
     write!(out, "; the old configuration stays in use");
