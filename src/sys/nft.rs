@@ -15,8 +15,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 const GROUP: u32 = 1 << (7 - 1);
 /// Asked for: 250 virtual routers take a transaction of 800 kB. The kernel gives what it allows.
 const BUFFER: usize = 4 << 20;
-/// A transaction takes so much address space: the C library has such memory from the kernel for itself and
-/// gives it back at once. What grows from little leaves 28 KiB behind.
+/// A transaction, and its answers, take so much address space: the C library has such memory from the kernel
+/// for itself and gives it back at once. What grows from little leaves 28 KiB behind.
 const APART: usize = 128 << 10;
 /// Datagrams of one answer, or of others' changes, that are read at a time.
 const MOST: usize = 4096;
@@ -27,7 +27,6 @@ pub struct Nft {
     requests: OwnedFd,
     events: Option<OwnedFd>,
     seq: u32,
-    buf: Vec<u8>,
 }
 
 impl Nft {
@@ -46,7 +45,7 @@ impl Nft {
             let _ = nixsock::setsockopt(&requests, sockopt::RcvBuf, &BUFFER);
         }
         nixsock::bind(requests.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
-        Ok(Nft { requests, events: None, seq: 0, buf: vec![0; 16 * 1024] })
+        Ok(Nft { requests, events: None, seq: 0 })
     }
 
     /// Tells of what others do from now on: where the tables have no owner they may remove them.
@@ -80,10 +79,10 @@ impl Nft {
         let last = batch.end();
         self.seq = last.wrapping_add(1);
         self.send(&out)?;
-        let mut first = 0;
+        let (mut first, mut buf) = (0, vec![0; APART]);
         for _ in 0..MOST {
-            let n = receive(&self.requests, &mut self.buf)?;
-            for msg in nft::messages(self.buf.get(..n).unwrap_or_default()) {
+            let n = receive(&self.requests, &mut buf)?;
+            for msg in nft::messages(buf.get(..n).unwrap_or_default()) {
                 let Msg::Ack { seq, errno } = msg else { continue };
                 // What is about an earlier request was left in the queue.
                 if seq.wrapping_sub(whole) > last.wrapping_sub(whole) {
@@ -125,9 +124,10 @@ impl Nft {
         let mut out = Vec::new();
         request(&mut out, self.seq);
         self.send(&out)?;
+        let mut buf = vec![0; APART];
         for _ in 0..MOST {
-            let n = receive(&self.requests, &mut self.buf)?;
-            for msg in nft::messages(self.buf.get(..n).unwrap_or_default()) {
+            let n = receive(&self.requests, &mut buf)?;
+            for msg in nft::messages(buf.get(..n).unwrap_or_default()) {
                 match msg {
                     Msg::Ack { seq, errno } if seq == self.seq => return Err(Errno::from_raw(errno)),
                     Msg::Element { seq, .. } | Msg::Table { seq } if seq == self.seq => return Ok(msg),
@@ -147,9 +147,10 @@ impl Nft {
     /// heard of.
     pub fn events(&mut self, f: &mut dyn FnMut(&Msg)) -> bool {
         let Some(events) = &self.events else { return true };
+        let mut buf = vec![0; APART];
         for _ in 0..MOST {
-            match receive(events, &mut self.buf) {
-                Ok(n) => nft::messages(self.buf.get(..n).unwrap_or_default()).for_each(|m| f(&m)),
+            match receive(events, &mut buf) {
+                Ok(n) => nft::messages(buf.get(..n).unwrap_or_default()).for_each(|m| f(&m)),
                 Err(Errno::EAGAIN) => return true,
                 Err(_) => return false,
             }

@@ -80,6 +80,8 @@ fn slow_reload(w: &World) -> Result<()> {
     let (start, worker) = (Instant::now(), w.one.haproxy_workers());
     one.signal(Signal::SIGUSR2);
     give(&pipe, ms(0))?; // haproxy -c
+    // It reads on if the next writer comes before it has seen the end.
+    one.wait_log("Reloading HAProxy", secs(5))?;
     give(&pipe, secs(12))?;
     one.wait_log("haproxy reloaded: worker", secs(5))?;
     let report = client.report(start, Instant::now())?;
