@@ -54,16 +54,21 @@ impl Node {
         self.sync_group(i, now, input, was_master && !self.routers[i].is_master());
     }
 
+    pub(super) fn say_priority_zero(&mut self, router: usize, now: Time) {
+        // A vipd that dies after this line must not resume.
+        self.push(Effect::Remember { router, memory: Memory::Leaving });
+        self.emit(Event::PriorityZero { router });
+        self.push_advert(router, 0, now);
+    }
+
     pub(super) fn act(&mut self, router: usize, now: Time, action: Action) {
         match action {
-            Action::Advert(priority) => {
-                if priority == 0 {
-                    // A vipd that dies after this line must not resume.
-                    self.push(Effect::Remember { router, memory: Memory::Leaving });
-                    self.emit(Event::PriorityZero { router });
+            Action::Advert(0) => {
+                if !self.waits_for_address(router, now) {
+                    self.say_priority_zero(router, now);
                 }
-                self.push_advert(router, priority, now);
             }
+            Action::Advert(priority) => self.push_advert(router, priority, now),
             Action::Acquire => {
                 self.routers[router].hold = None;
                 self.addrs.acquire(router);

@@ -176,6 +176,7 @@ impl Node {
             at = earlier(at, router.announcer.deadline());
             at = earlier(at, self.hold_deadline(i));
             at = earlier(at, router.farewell_at());
+            at = earlier(at, router.resigns_at);
             at = earlier(at, self.hand_over_deadline(i));
             at = earlier(at, router.foreign.deadline());
             at = earlier(at, router.refused.until);
@@ -229,6 +230,7 @@ impl Node {
                 self.tick_machine(i, now);
             }
             self.tick_farewell(i, now);
+            self.tick_put_back(i, now, false);
             self.tick_hand_over(i, now);
             if self.routers[i].foreign.deadline().is_some_and(|t| now >= t) {
                 self.end_foreign(i, false);

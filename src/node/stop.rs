@@ -42,6 +42,7 @@ impl Node {
                 self.stop_checks();
                 self.supervise(now, Input::Leave);
                 for i in 0..self.routers.len() {
+                    self.tick_put_back(i, now, true);
                     (self.routers[i].may_resume, self.routers[i].flap_until) = (false, None);
                     self.step(
                         i,

@@ -15,6 +15,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("kernel_leftovers_without_tags", without_tags),
     ("kernel_secondaries_outlive_a_vip", secondaries),
     ("kernel_vip_deleted_again_and_again_is_complained_of", deleted_again),
+    ("kernel_addresses_put_back_at_once_move_nothing", put_back_at_once),
     ("kernel_link_down_and_up", |w| ends_well(w, "down")),
     ("kernel_link_removed_and_made_anew", |w| ends_well(w, "removed")),
     ("kernel_link_made_anew_at_once", |w| ends_well(w, "replaced")),
@@ -66,6 +67,29 @@ fn alone(w: &World) -> Result<()> {
     let to = (v4(VIP), 5000).into();
     let answer = w.client.enter(|| std::net::TcpStream::connect_timeout(&to, secs(3)));
     ensure!(answer.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused), "{VIP} is unreachable");
+    Ok(())
+}
+
+/// A network manager takes its configuration up again: it flushes the interface and puts its addresses back.
+fn put_back_at_once(w: &World) -> Result<()> {
+    let run = |node: &Node, priority| Vipd::run(node, None, &[router(priority).with("lease = auto")]);
+    let one = run(&w.one, 100)?;
+    w.node1_is_master()?;
+    let two = run(&w.two, 50)?;
+    two.wait_log(words::BACKUP, secs(3))?;
+    let own = w.one.addr();
+    for _ in 0..5 {
+        let (flushed, mark) = (Instant::now(), one.log().mark());
+        w.one.ip(&format!("addr flush dev eth0\naddr add {own}/24 dev eth0"))?;
+        one.log().wait_from(mark, "resumed within the lease", secs(2))?;
+        w.watcher.wait_holder(VIP, "node1", secs(1))?;
+        // For as long as a backup waits behind priority 0, and longer.
+        let next = w.capture.wait_advert("node1", VRID, flushed + secs(1), secs(3))?;
+        let gap = w.watcher.longest_gap(VIP, flushed);
+        ensure!(gap < w.bound_to(ms(100), flushed, next.at), "nobody had it for {gap:?}");
+        let zeros = w.capture.all(flushed, |s| s.advert(VRID).is_some_and(|a| a.priority == 0));
+        ensure!(zeros.is_empty() && two.log().grep(words::MASTER).is_empty(), "{zeros:?}");
+    }
     Ok(())
 }
 

@@ -67,6 +67,8 @@ pub struct Router {
     pub may_resume: bool,
     /// In FAULT for a flap of its interface: it may go on as master until then.
     pub flap_until: Option<Time>,
+    /// In FAULT without an address to send from: priority 0 is sent then, unless it is back by then.
+    pub resigns_at: Option<Time>,
     /// Became master, and the state file does not say so yet.
     pub state_file_due: bool,
     /// The state that hooks and mail were last told.
@@ -139,6 +141,7 @@ impl Router {
             retired: false,
             may_resume: false,
             flap_until: None,
+            resigns_at: None,
             state_file_due: false,
             notified: None,
             quiet: Quiet::default(),
