@@ -167,11 +167,9 @@ fn steps_down(w: &World) -> Result<()> {
         told.and(s)
     })?;
     ensure!((told.policy, told.priority) == (0, 0), "{told:?}");
-    let deadline = Instant::now() + secs(15);
-    while scheduling(one.pid())?.policy != FIFO {
-        ensure!(Instant::now() < deadline, "it never took its priority up again");
-        w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?;
-    }
+    // Behind those who asked it may have been late with its leases, and be a backup for a while.
+    let again = || scheduling(one.pid()).is_ok_and(|s| s.policy == FIFO);
+    life::wait_until("its priority", secs(15), again)?;
     ensure!(scheduling(one.pid())?.rttime == "500000", "with the limit of before");
     Ok(())
 }
