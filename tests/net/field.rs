@@ -171,7 +171,7 @@ fn pair_v3(w: &World) -> Result<(Vipd, Vipd)> {
 
 /// 2,000 addresses at an advert a second: none is late. More would hold the lock of all other tests for long.
 fn thousands(w: &World) -> Result<()> {
-    let mut one = router(150);
+    let mut one = router(150).with("lease = auto");
     let vip = |n: u32| format!("10.80.{}.{}/32", n / 250, n % 250 + 1);
     one = (0..2000).fold(one, |r, n| r.with(&format!("virtual_ipaddress_excluded = {}", vip(n))));
     let vipd = Vipd::run(&w.one, None, &[one])?;

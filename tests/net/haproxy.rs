@@ -277,11 +277,11 @@ pub fn crashes_leak_nothing(w: &World, cycles: usize) -> Result<()> {
         kill_9(&w.one, if i % 2 == 0 { "worker" } else { "all" })?;
         one.log().wait_from(mark, HELD, secs(8))?;
         if i % 10 == 9 {
-            levels.push((fds()?, program::pss_kib(one.pid())?));
+            levels.push((fds()?, program::anonymous_kib(one.pid())?));
         }
     }
     let report = seen(&clients, begin, Instant::now())?;
-    println!("{cycles} crashes: descriptors and PSS {levels:?}; {report}");
+    println!("{cycles} crashes: descriptors and KiB {levels:?}; {report}");
     ensure!(count(&report, "refused") == 0 && count(&report, "timeout") == 0, "{report}");
     let (Some(first), Some(last)) = (levels.first(), levels.last()) else { fail!("too few cycles") };
     // The pipe of the one before may still be open.

@@ -274,9 +274,19 @@ fn is_small(w: &World) -> Result<()> {
     Ok(())
 }
 
-pub fn pss_kib(pid: i32) -> Result<u64> {
+fn pss_kib(pid: i32) -> Result<u64> {
+    memory_kib(pid, "Pss:")
+}
+
+/// Memory of its own, in KiB. A share in the program's file is not in it: that changes when another vipd of the
+/// same file starts or ends.
+pub fn anonymous_kib(pid: i32) -> Result<u64> {
+    memory_kib(pid, "Anonymous:")
+}
+
+fn memory_kib(pid: i32, what: &str) -> Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let line = text.lines().find_map(|l| l.strip_prefix("Pss:"));
+    let line = text.lines().find_map(|l| l.strip_prefix(what));
     let number = line.and_then(|l| l.split_whitespace().next()?.parse().ok());
-    number.ok_or_else(|| Error(format!("no PSS in {text}")))
+    number.ok_or_else(|| Error(format!("no {what} in {text}")))
 }

@@ -68,6 +68,7 @@ pub const PHASES: [Phase; 4] = [
             "kernel_lost_netlink_messages_are_made_up_for",
             "realtime_steps_down_when_busy",
             "status_of_many_routers_comes_in_pieces",
+            "thousands_of_addresses_are_held",
             "v6_carries_254_addresses",
             "vmac_many",
             "watch_bears_a_slow_reader",
