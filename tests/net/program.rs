@@ -278,8 +278,8 @@ fn pss_kib(pid: i32) -> Result<u64> {
     memory_kib(pid, "Pss:")
 }
 
-/// Memory of its own, in KiB. A share in the program's file is not in it: that changes when another vipd of the
-/// same file starts or ends.
+/// Memory of its own, in KiB. A share in the program's file is not in it: that changes when another vipd of
+/// the same file starts or ends.
 pub fn anonymous_kib(pid: i32) -> Result<u64> {
     memory_kib(pid, "Anonymous:")
 }
