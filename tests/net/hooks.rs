@@ -195,7 +195,8 @@ fn hangs(w: &World) -> Result<()> {
     let text = "#!/bin/sh\ntrap '' TERM\ncat /dev/zero | tr '\\0' '\\n' &\ni=0\n\
                 while [ $i -lt 100000 ]; do echo line $i; i=$((i + 1)); done\nsleep 1001\n";
     let path = script(&w.one, "hangs", text)?;
-    let one = Vipd::run(&w.one, None, &[router(100).with(&format!("notify = {}", path.display()))])?;
+    let notify = format!("notify = {}\nlease = auto", path.display());
+    let one = Vipd::run(&w.one, None, &[router(100).with(&notify)])?;
     w.watcher.wait_holder(VIP, "node1", ELECTION)?;
     let start = Instant::now();
     std::thread::sleep(secs(5));

@@ -179,7 +179,9 @@ fn misbehaves(w: &World, how: &'static str) -> Result<()> {
             }
         });
     }
-    let one = Vipd::start(&w.one, &ini(&w.one, &name, &[router(100)]))?;
+    // With leases of addresses each advert might wait for others' changes of addresses.
+    let router = router(100).with("lease = auto");
+    let one = Vipd::start(&w.one, &ini(&w.one, &name, &[router]))?;
     w.watcher.wait_holder(VIP, "node1", ELECTION)?;
     let start = Instant::now();
     let line = one.wait_log(expected, wait);

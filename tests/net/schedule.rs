@@ -74,7 +74,7 @@ pub const PHASES: [Phase; 4] = [
             "watch_bears_a_slow_reader",
         ],
     },
-    Phase { threads: 28, names: &[""] },
+    Phase { threads: 24, names: &[""] },
 ];
 
 impl Phase {
