@@ -34,7 +34,7 @@ struct Installed {
 impl Installed {
     fn start(node: &Node, ini: &str) -> Result<Installed> {
         let program = node.dir().join("installed");
-        std::fs::copy(vipd_path()?, &program)?;
+        copy(&vipd_path()?, &program)?;
         let ini = node.write("vipd.ini", ini)?;
         let mut cmd = Command::new(&program);
         cmd.arg("-c").arg(&ini);
@@ -49,7 +49,7 @@ impl Installed {
     /// Another file in its place, as package managers do it.
     fn replace(&self, with: &Path) -> Result<()> {
         let new = self.node.dir().join("installed.new");
-        std::fs::copy(with, &new)?;
+        copy(with, &new)?;
         std::fs::rename(&new, &self.program)?;
         Ok(())
     }
@@ -80,6 +80,14 @@ impl Installed {
     fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.proc.pid())).map_or(0, Iterator::count)
     }
+}
+
+/// By another process: children that other tests start meanwhile would inherit a descriptor of this one, and
+/// a file that is open for writing is not executed ("Text file busy").
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let done = Command::new("cp").args([from, to]).status()?;
+    ensure!(done.success(), "cp {} {}: {done}", from.display(), to.display());
+    Ok(())
 }
 
 fn leased(priority: u8, lease: &str, interval: &str) -> Router {
