@@ -73,7 +73,7 @@ check: ## formatting, lints, comments and their links, imports, shell scripts; f
 	! $(CXX) --version >/dev/null 2>&1 || $(CARGO) check --quiet --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz
 	! command -v shellcheck >/dev/null || shellcheck $(scripts)
 
-test: deps all ## every test, on the static program: 5.5 min, most of it spent waiting for timers; 3 min more from nothing
+test: deps all ## every test, on the static program: 5 min, most of it spent waiting for timers; 3 min more from nothing
 	@$(with_vipd) CARGO='$(CARGO)' tests/run.sh
 
 demo: deps all ## watch a failover; PEER=keepalived for a mixed pair: 30 s after the build
