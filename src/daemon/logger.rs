@@ -25,7 +25,7 @@ const DEV_LOG: &str = "/dev/log";
 /// lines fill its pages, two of them each with their ends.
 const MAX_LINE: usize = 2047;
 /// Size of the pipe that is asked for, in octets: a reader that is late for a moment loses nothing.
-const PIPE_SIZE: libc::c_int = 256 << 10;
+const PIPE_SIZE: libc::c_int = 1 << 20;
 
 /// Month names of RFC 3164 and RFC 5322.
 pub const MONTHS: [&str; 12] =

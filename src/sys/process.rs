@@ -66,10 +66,13 @@ impl Process {
     }
 }
 
-/// A pipe for the output of a child: the end to read from, which does not block, and the child's end.
+/// A pipe for the output of a child: the end to read from, which does not block, and the child's end. A
+/// HAProxy that logs to it drops lines when it is full, so it is larger than usual if the kernel allows that.
 pub fn output_pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
+    const SIZE: libc::c_int = 512 << 10;
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    let _ = fcntl(&reader, FcntlArg::F_SETPIPE_SZ(SIZE));
     Ok((reader, writer))
 }
 
