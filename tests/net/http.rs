@@ -227,8 +227,9 @@ fn rest(mut stream: &TcpStream) -> Vec<u8> {
 
 fn bad_clients(w: &World) -> Result<()> {
     let one = Vipd::start(&w.one, &ini(&w.one, AT, &[quick(100)]))?;
-    let two = Vipd::run(&w.two, None, &[quick(99)])?;
     w.node1_is_master()?;
+    // Not before: two that start together may both have heard nobody.
+    let two = Vipd::run(&w.two, None, &[quick(99)])?;
     two.wait_log(words::BACKUP, secs(5))?;
     wait_code(&w.one, "/ready", 200, secs(10))?;
     let (before, start) = (anonymous(one.pid())?, Instant::now());
