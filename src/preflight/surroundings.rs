@@ -11,6 +11,8 @@ use std::net::IpAddr;
 pub struct Host {
     /// Names of the interfaces.
     pub links: Vec<String>,
+    /// Those of them that are ports of a bridge or a bond.
+    pub ports: Vec<String>,
     /// Every address.
     pub addrs: Vec<HostAddr>,
 }
@@ -34,9 +36,12 @@ const KEEPALIVED: u8 = 18;
 impl Host {
     /// Reads the kernel's tables.
     pub fn read() -> nix::Result<Self> {
-        let (mut names, mut found) = (Vec::new(), Vec::new());
+        let (mut names, mut ports, mut found) = (Vec::new(), Vec::new(), Vec::new());
         Netlink::open(TAG)?.dump(&mut |msg| match msg {
-            Msg::Link(l) => names.push((l.ifindex, l.name.as_str().to_owned())),
+            Msg::Link(l) => {
+                names.push((l.ifindex, l.name.as_str().to_owned()));
+                ports.extend(l.is_port.then(|| l.name.as_str().to_owned()));
+            }
             Msg::Addr(a) => found.push(*a),
             _ => {}
         })?;
@@ -48,7 +53,8 @@ impl Host {
             let is_virtual = a.proto.map_or(leased, |p| p == TAG || p == KEEPALIVED);
             Some(HostAddr { dev: dev(a.ifindex)?, addr: a.addr, prefix: a.prefix, is_virtual })
         });
-        Ok(Host { addrs: addrs.collect(), links: names.iter().map(|(_, name)| name.clone()).collect() })
+        let links = names.iter().map(|(_, name)| name.clone()).collect();
+        Ok(Host { addrs: addrs.collect(), links, ports })
     }
 }
 
@@ -97,9 +103,14 @@ fn interfaces(v: &Vrrp, host: &Host, warn: &mut impl FnMut(&'static str, String)
         if name == "lo" && key != "track_interface" {
             warn(key, "addresses on lo are not announced: no other host learns of them".to_owned());
         } else if !host.links.iter().any(|l| l == name) {
-            let there: Vec<&str> =
-                host.links.iter().map(String::as_str).filter(|l| *l != "lo").take(8).collect();
+            let fits = |l: &&String| *l != "lo" && !host.ports.contains(l);
+            let there: Vec<&str> = host.links.iter().filter(fits).map(String::as_str).take(8).collect();
             warn(key, format!("{name} does not exist here; there are {}", there.join(", ")));
+        } else if key != "track_interface" && host.ports.iter().any(|p| p == name) {
+            warn(
+                key,
+                format!("{name} is a port of a bridge or a bond, which receives nothing itself: FAULT"),
+            );
         }
     }
 }
@@ -178,7 +189,8 @@ mod tests {
             is_virtual,
         };
         Host {
-            links: ["lo", "eth0", "eth1"].map(str::to_owned).into(),
+            links: ["lo", "eth0", "eth1", "p0"].map(str::to_owned).into(),
+            ports: vec!["p0".into()],
             addrs: vec![
                 addr("eth0", "192.0.2.116", 24, false),
                 addr("eth0", "192.0.2.50", 32, false),
@@ -218,6 +230,12 @@ mod tests {
                 "192.0.2.1/24 dev lo",
                 "virtual_ipaddress",
                 "addresses on lo are not announced: no other host learns of them",
+            ),
+            (
+                "interface = p0",
+                "192.0.2.1/24 dev eth0",
+                "interface",
+                "p0 is a port of a bridge or a bond, which receives nothing itself: FAULT",
             ),
             (
                 "track_interface = eth7",

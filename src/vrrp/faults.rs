@@ -2,7 +2,7 @@
 
 /// Why a virtual router does not take part: a set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Faults(u16);
+pub struct Faults(u32);
 
 impl Faults {
     /// The interface does not exist.
@@ -37,11 +37,14 @@ impl Faults {
     pub const REFUSED: Faults = Faults(16384);
     /// No advert can be sent.
     pub const UNSENT: Faults = Faults(32768);
+    /// An interface is a port of a bridge or a bond, and receives nothing itself.
+    pub const PORT: Faults = Faults(65536);
 
     /// Every fault with its words.
-    pub const WORDS: [(Faults, &'static str); 16] = [
+    pub const WORDS: [(Faults, &'static str); 17] = [
         (Faults::NO_INTERFACE, "interface does not exist"),
         (Faults::LINK_DOWN, "interface is down"),
+        (Faults::PORT, "interface is a port of a bridge or a bond"),
         (Faults::NO_ADDRESS, "interface has no address to send from"),
         (Faults::NO_SOURCE, "mcast_src_ip or unicast_src_ip is not on the interface"),
         (Faults::HAPROXY, "HAProxy is not ready"),

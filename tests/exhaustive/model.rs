@@ -170,6 +170,7 @@ fn link(h: usize, running: bool) -> Link {
         mac: Some([2, 0, 0, 0, 0, h as u8]),
         moved: false,
         macvlan_of: None,
+        is_port: false,
         group: 0,
         mtu: 1500,
     }

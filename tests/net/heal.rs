@@ -11,10 +11,41 @@ pub const TESTS: &[(&str, Test)] = &[
     ("a_healed_partition_is_announced_v6", |w| announced(w, V, V, VIP6)),
     ("a_healed_partition_is_announced_to_keepalived_v6", |w| announced(w, K, V, VIP6)),
     ("a_mended_cable_waits_for_no_neighbour", unanswered),
+    ("a_port_of_a_bridge_is_no_second_master", port),
     ("memberships_that_were_lost_unseen_are_joined_again", unseen),
 ];
 
 const VIP6: &str = "2001:db8:30::230";
+
+/// A bridge takes all that arrives at its ports: a backup there would hear no master, and a master there
+/// would answer nobody.
+fn port(w: &World) -> Result<()> {
+    let one = Vipd::run(&w.one, None, &[router(100)])?;
+    w.node1_is_master()?;
+    let two = Vipd::run(&w.two, None, &[router(90)])?;
+    two.wait_log(words::BACKUP, secs(2))?;
+    let why = "Now in FAULT state: interface is a port of a bridge or a bond";
+    let enslave =
+        |node: &Node| node.ip("link add br0 type bridge\nlink set br0 up\nlink set eth0 master br0");
+    enslave(&w.two)?;
+    two.wait_log(why, secs(2))?;
+    let mark = two.log().mark();
+    // Longer than it would wait for a master.
+    std::thread::sleep(secs(4));
+    ensure!(two.log().grep(words::MASTER).is_empty(), "a second master");
+    let out = String::from_utf8_lossy(&two.cli(&["status"])?.stdout).into_owned();
+    ensure!(out.contains("set `interface` to the bridge or the bond"), "{out}");
+    w.two.ip("link set eth0 nomaster")?;
+    two.log().wait_from(mark, "Entering BACKUP STATE (started)", secs(2))?;
+    // Until the backup knows its master, priority 0 shortens nothing.
+    w.capture.wait_advert("node1", VRID, Instant::now(), secs(2))?;
+    let mark = one.log().mark();
+    enslave(&w.one)?;
+    one.log().wait_from(mark, why, secs(2))?;
+    // It sends still: priority 0, which nobody has to wait for.
+    two.wait_log(words::MASTER, secs(2))?;
+    w.holds(VIP, "node2")
+}
 
 /// A packet that is sent without a carrier leaves an entry of the client that the kernel asks for once a
 /// second. What follows the mending does not wait for that.

@@ -173,6 +173,7 @@ impl Kernel {
             mac: Some(self.mac),
             moved: false,
             macvlan_of: None,
+            is_port: false,
             group: 0,
             mtu: 1500,
         }

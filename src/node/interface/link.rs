@@ -58,6 +58,7 @@ impl Node {
         let came = link.ifindex.is_none();
         let resized = std::mem::replace(&mut link.mtu, l.mtu) != l.mtu;
         let changed = came || link.running != running;
+        let enslaved = std::mem::replace(&mut link.is_port, l.is_port) != l.is_port;
         let new_mac = link.mac.is_some() && link.mac != l.mac;
         link.ifindex = Some(l.ifindex);
         self.addrs.link_is(i, Some(l.ifindex));
@@ -88,7 +89,7 @@ impl Node {
             }
             self.announce_sources(i);
         }
-        if resized || changed {
+        if resized || changed || enslaved {
             self.clear_refusals(i);
             self.remake_vmacs(i);
             self.evaluate_all(now);
@@ -134,7 +135,7 @@ impl Node {
         }
         self.addrs.link_is(i, None);
         let link = &mut self.links[i];
-        (link.running, link.mac, link.sockets) = (false, None, Sockets::Closed);
+        (link.running, link.is_port, link.mac, link.sockets) = (false, false, None, Sockets::Closed);
         self.vmac_lost(i);
         self.push(Effect::Close { link: i });
         self.emit(Event::Link { link: i, present: false, running: false });

@@ -20,6 +20,8 @@ pub struct Link {
     pub ifindex: Option<u32>,
     /// Up and with carrier.
     pub running: bool,
+    /// A port of a bridge or a bond, which receives nothing itself.
+    pub is_port: bool,
     /// Its hardware address.
     pub mac: Option<[u8; 6]>,
     /// The virtual routers on it, by the family of their adverts: a VRID may be in both.
@@ -68,6 +70,7 @@ impl Link {
             name: name.to_owned(),
             ifindex: None,
             running: false,
+            is_port: false,
             mac: None,
             demux: Demux::default(),
             demux_v6: Demux::default(),

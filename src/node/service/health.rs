@@ -106,6 +106,7 @@ impl Node {
             f.set(Faults::NO_INTERFACE, link.ifindex.is_none());
             let may_be_down = l == router.link && router.cfg.dont_track_primary;
             f.set(Faults::LINK_DOWN, link.ifindex.is_some() && !link.running && !may_be_down);
+            f.set(Faults::PORT, link.is_port && !may_be_down);
             f.set(Faults::SOCKET, matches!(link.sockets, Sockets::Failed { .. }));
         }
         if let Some(vmac) = router.vmac {

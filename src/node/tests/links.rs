@@ -19,6 +19,25 @@ fn link_down_lets_go_first_and_recovers() {
 }
 
 #[test]
+fn a_port_of_a_bridge_takes_no_part() {
+    for more in ["", "dont_track_primary = yes"] {
+        let mut w = master(&one(more));
+        let put = |w: &mut World, is_port| {
+            w.node.link(w.now, &RtnlLink { is_port, ..eth(ETH0, b"eth0") });
+            w.effects();
+        };
+        put(&mut w, true);
+        // The interface sends still, so the backups hear priority 0.
+        assert_eq!(w.take().contains(&Did::Advert(0, 0)), more.is_empty());
+        assert_eq!(w.node.routers[0].faults.has(Faults::PORT), more.is_empty());
+        assert_eq!(w.kind(), if more.is_empty() { Kind::Init } else { Kind::Master });
+        put(&mut w, false);
+        w.run(ms(4000));
+        assert_eq!(w.kind(), Kind::Master);
+    }
+}
+
+#[test]
 fn an_interface_may_come_late_go_and_come_back_as_another() {
     let cfg = one("");
     let mut w = World::new(&cfg);

@@ -437,6 +437,7 @@ fn eth(ifindex: u32, name: &[u8]) -> RtnlLink {
         mac: Some(MAC),
         moved: false,
         macvlan_of: None,
+        is_port: false,
         group: 0,
         mtu: 1500,
     }

@@ -27,6 +27,7 @@ impl World {
             mac: Some(MAC),
             moved: false,
             macvlan_of: None,
+            is_port: false,
             group: 0,
             mtu: 1500,
         };

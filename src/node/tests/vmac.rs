@@ -66,6 +66,7 @@ fn made() -> RtnlLink {
         mac: Some(VMAC),
         moved: false,
         macvlan_of: Some(ETH0),
+        is_port: false,
         group: GROUP,
         mtu: 1500,
     }

@@ -85,6 +85,7 @@ pub fn to_do(router: &Router) -> Vec<String> {
         let text = match *fault {
             Faults::NO_INTERFACE => "create {dev}, or correct `interface`; `ip link` lists those that exist",
             Faults::LINK_DOWN => "check the cable and the switch, or `ip link set {dev} up`",
+            Faults::PORT => "set `interface` to the bridge or the bond: {dev} itself receives nothing",
             Faults::NO_ADDRESS => "give {dev} an address to send from: `ip addr add ADDR/LEN dev {dev}`",
             Faults::NO_SOURCE => "add the source address to {dev}, or correct mcast_src_ip or unicast_src_ip",
             Faults::HAPROXY => "see HAProxy below; `vipd -t` checks its configuration",

@@ -157,6 +157,9 @@ pub struct Link {
     pub group: u32,
     /// Largest packet (`IFLA_MTU`).
     pub mtu: u32,
+    /// It is a port of a bridge, a bond or another master (`IFLA_MASTER`) that takes all that arrives, as any
+    /// but a VRF does: its own addresses and sockets receive nothing.
+    pub is_port: bool,
 }
 
 /// An address.

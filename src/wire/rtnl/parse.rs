@@ -96,6 +96,7 @@ fn link(seq: u32, body: &[u8]) -> Option<Link> {
     let (ifindex, flags, attrs) = ifinfo(body)?;
     let (mut name, mut mac, mut lower, mut group, mut mtu) = (None, None, None, 0, u32::MAX);
     let (mut macvlan, mut elsewhere, mut moved) = (false, false, false);
+    let (mut master, mut vrf) = (0, false);
     for (kind, value) in attrs {
         match kind {
             libc::IFLA_IFNAME => name = Some(IfName::from_bytes(value)),
@@ -105,7 +106,11 @@ fn link(seq: u32, body: &[u8]) -> Option<Link> {
             libc::IFLA_LINK_NETNSID => elsewhere = true,
             libc::IFLA_MTU => mtu = u32_at(value, 0).unwrap_or(mtu),
             libc::IFLA_GROUP => group = u32_at(value, 0).unwrap_or(0),
-            libc::IFLA_LINKINFO => macvlan = is_macvlan(value),
+            libc::IFLA_MASTER => master = u32_at(value, 0).unwrap_or(0),
+            libc::IFLA_LINKINFO => {
+                macvlan = is_kind(value, IFLA_INFO_KIND, macvlan::KIND);
+                vrf = is_kind(value, IFLA_INFO_SLAVE_KIND, b"vrf");
+            }
             libc::IFLA_EVENT => moved = u32_at(value, 0).is_some_and(|e| EVENTS.contains(&e)),
             _ => {}
         }
@@ -122,15 +127,18 @@ fn link(seq: u32, body: &[u8]) -> Option<Link> {
         macvlan_of: lower.filter(|_| macvlan).map(|i| if elsewhere { 0 } else { i }),
         group,
         mtu,
+        is_port: master != 0 && !vrf,
     })
 }
 
-/// `IFLA_INFO_KIND`, with or without its NUL.
-fn is_macvlan(info: &[u8]) -> bool {
-    const IFLA_INFO_KIND: u16 = 1;
-    Attrs(info).any(|(kind, value)| {
-        kind == IFLA_INFO_KIND && value.strip_suffix(&[0]).unwrap_or(value) == macvlan::KIND
-    })
+/// What an interface is (linux/if_link.h).
+const IFLA_INFO_KIND: u16 = 1;
+/// What its master is.
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+
+/// Whether `IFLA_LINKINFO` has this attribute with this name, with or without its NUL.
+fn is_kind(info: &[u8], attr: u16, name: &[u8]) -> bool {
+    Attrs(info).any(|(kind, value)| kind == attr && value.strip_suffix(&[0]).unwrap_or(value) == name)
 }
 
 fn link_gone(body: &[u8]) -> Option<Msg> {

@@ -156,6 +156,7 @@ fn recorded() {
         macvlan_of: None,
         group: 0,
         mtu: u32::MAX,
+        is_port: false,
     };
     assert_eq!(parse(&raw(16, 0, 0, &unhex(body))), [Msg::Link(down)]);
     // The same link up, without carrier, with carrier.
@@ -182,6 +183,7 @@ fn macvlan_of_ours() {
         macvlan_of: Some(2),
         group: macvlan::GROUP,
         mtu: u32::MAX,
+        is_port: false,
     };
     assert_eq!(parse(&buf), [Msg::Link(made)]);
     // Its parent is in another namespace, whose numbers mean nothing here.
@@ -194,6 +196,28 @@ fn macvlan_of_ours() {
     let vlan = [ifinfo(0, 9, 0), attr(libc::IFLA_IFNAME, b"v\0"), attr(libc::IFLA_LINK, &[2, 0, 0, 0]), info];
     let Msg::Link(link) = parse(&raw(16, 0, 0, &vlan.concat()))[0] else { panic!() };
     assert_eq!(link.macvlan_of, None);
+}
+
+#[test]
+fn ports() {
+    let master = attr(libc::IFLA_MASTER, &[7, 0, 0, 0]);
+    let port_of = |kind: &[u8]| attr(libc::IFLA_LINKINFO, &[attr(1, b"veth\0"), attr(4, kind)].concat());
+    for (attrs, is_port) in [
+        (vec![], false),
+        (vec![port_of(b"bridge\0")], false),
+        (vec![master.clone(), port_of(b"bridge\0")], true),
+        // Whatever a kernel calls it, and if it calls it nothing.
+        (vec![master.clone(), port_of(b"bond")], true),
+        (vec![master.clone()], true),
+        // What arrives at a device of a VRF is still its own.
+        (vec![master.clone(), port_of(b"vrf\0")], false),
+        (vec![attr(libc::IFLA_MASTER, &[0; 4])], false),
+        (vec![attr(libc::IFLA_MASTER, &[7])], false),
+    ] {
+        let body = [ifinfo(0, 2, 1), attr(libc::IFLA_IFNAME, b"e\0"), attrs.concat()].concat();
+        let Msg::Link(link) = parse(&raw(16, 0, 0, &body))[0] else { panic!() };
+        assert_eq!(link.is_port, is_port, "{attrs:?}");
+    }
 }
 
 #[test]

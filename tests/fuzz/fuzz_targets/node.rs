@@ -156,8 +156,8 @@ impl World {
     fn eth0(running: bool) -> Link {
         let name = IfName::from_bytes(b"eth0");
         let mac = Some([2, 0, 0, 0, 0, 1]);
-        let (macvlan_of, group, moved) = (None, 0, false);
-        Link { seq: 0, ifindex: ETH0, name, up: true, running, mac, moved, mtu: 1500, macvlan_of, group }
+        let (macvlan_of, group, moved, is_port) = (None, 0, false, false);
+        Link { seq: 0, ifindex: ETH0, name, up: true, running, mac, moved, mtu: 1500, macvlan_of, group, is_port }
     }
 
     fn link(&mut self, running: bool) {

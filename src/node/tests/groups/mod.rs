@@ -292,6 +292,7 @@ fn nic(link: usize, id: u8, running: bool) -> RtnlLink {
         mac: Some(mac(id)),
         moved: false,
         macvlan_of: None,
+        is_port: false,
         group: 0,
         mtu: 1500,
     }
