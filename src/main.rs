@@ -412,7 +412,7 @@ fn import_file(_: &Path, _: Option<String>) -> u8 {
 #[cfg(feature = "import")]
 fn import_file(file: &Path, id: Option<String>) -> u8 {
     let name = file.display().to_string();
-    let done = text(file).map_err(|e| format!("{name}: {e}")).and_then(|text| {
+    let done = text(file).map_err(|e| format!("{name}: {}", words::io_error(&e))).and_then(|text| {
         let id_given = id.is_some();
         keepalived::import(
             &name,

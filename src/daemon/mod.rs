@@ -141,7 +141,7 @@ pub fn run(cfg: &Rc<Config>, source: Text) -> Result<u8, Fatal> {
     process::adopt_orphans();
     let path = &cfg.global.control_socket;
     let dir = path.parent().unwrap_or(Path::new("/"));
-    runtime::make_dir(dir, PRIVATE).map_err(|e| fatal(&dir.display(), &e))?;
+    runtime::make_dir(dir, PRIVATE).map_err(|e| fatal(&dir.display(), &words::io_error(&e)))?;
     // They last as long as the process.
     let _locks = lock(path)?;
     let lone = lone(cfg)?;
@@ -177,8 +177,9 @@ impl Daemon {
         let now = clock::now();
         let host = runtime::host_name();
         let router_id = cfg.global.router_id.clone().unwrap_or_else(|| host.clone());
-        let control =
-            listener.map_or_else(|| stream::listen(path), Ok).map_err(|e| fatal(&path.display(), &e))?;
+        let control = listener
+            .map_or_else(|| stream::listen(path), Ok)
+            .map_err(|e| fatal(&path.display(), &words::io_error(&e)))?;
         Ok(Daemon {
             net: Network::open().map_err(|e| failed("netlink", e))?,
             signals: signal::open().map_err(|e| failed("signalfd", e))?,
@@ -386,7 +387,7 @@ fn stamp() -> String {
 fn lock(control_socket: &Path) -> Result<(Flock<File>, Flock<File>), Fatal> {
     let refused = |what: &str, e| match e {
         runtime::LockError::Held => Fatal(format!("vipd is already running: it holds the lock of {what}")),
-        runtime::LockError::Io(e) => fatal(&format!("lock of {what}"), &e),
+        runtime::LockError::Io(e) => fatal(&format!("lock of {what}"), &words::io_error(&e)),
     };
     let name = control_socket.display().to_string();
     let file = runtime::lock_file(control_socket).map_err(|e| refused(&name, e))?;
@@ -425,8 +426,9 @@ fn nonlocal_bind(cfg: &config::Haproxy) {
     for name in ["net/ipv4/ip_nonlocal_bind", "net/ipv6/ip_nonlocal_bind"] {
         match runtime::sysctl(name, "1") {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                let why = words::io_error(&e);
                 log::warn!(
-                    "{name} is not 1 and cannot be set ({e}): HAProxy cannot bind to a VIP on a backup"
+                    "{name} is not 1 and cannot be set ({why}): HAProxy cannot bind to a VIP on a backup"
                 );
             }
             _ => {}

@@ -109,7 +109,8 @@ impl Daemon {
             Ok(()) => self.unwritable.rearm(),
             // Sequences are written often: a full disk is logged once.
             Err(e) if self.unwritable.pass() || memory != Memory::Sequence => {
-                log::warn!("{}: {e}", file.display());
+                let (file, why) = (file.display(), words::io_error(&e));
+                log::warn!("cannot write {file}: {why}: a vipd that is killed may lose the mastership");
             }
             Err(_) => {}
         }
@@ -127,7 +128,7 @@ pub(super) fn remembered(file: &Path) -> Option<String> {
     if let Err(e) = &text
         && e.kind() != ErrorKind::NotFound
     {
-        log::warn!("{}: {e}", file.display());
+        log::warn!("cannot read {}: {}", file.display(), words::io_error(e));
     }
     text.ok()
 }

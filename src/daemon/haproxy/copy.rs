@@ -4,6 +4,7 @@
 use super::files;
 use crate::haproxy::command::Command;
 use crate::preflight::advice;
+use crate::report::words;
 use crate::sys::runtime;
 use std::ffi::CString;
 use std::io;
@@ -27,7 +28,8 @@ pub fn keep(args: &[PathBuf]) -> u8 {
     match write(to, mark, config) {
         Ok(()) => 0,
         Err(e) => {
-            println!("[WARNING] vipd keeps no copy of the configuration in {}: {e}", to.display());
+            let (file, why) = (to.display(), words::io_error(&e));
+            println!("[WARNING] vipd keeps no copy of the configuration in {file}: {why}");
             1
         }
     }

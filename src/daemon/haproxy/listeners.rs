@@ -3,6 +3,7 @@
 
 use crate::base::log;
 use crate::haproxy::listeners::{Answer, REQUEST, Refusal, message};
+use crate::report::words;
 use crate::sys::{process, runtime, scm, stream};
 use nix::errno::Errno;
 use nix::sys::socket::{self, MsgFlags, UnixAddr, sockopt};
@@ -152,7 +153,7 @@ impl Listeners {
                     return vec![c"-x".to_owned(), path];
                 }
                 (listener, _) => {
-                    let why = listener.err().map(|e| e.to_string()).unwrap_or_default();
+                    let why = listener.err().map(|e| words::io_error(&e)).unwrap_or_default();
                     log::warn!("{}: {why}: HAProxy's listening sockets are dropped", self.offer.display());
                     self.clear();
                 }

@@ -8,6 +8,7 @@
 use crate::base::exit::Exit;
 use crate::base::log;
 use crate::daemon::state_files;
+use crate::report::words;
 use crate::sys::process::{self, Process};
 use crate::sys::{dir, runtime};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -145,7 +146,8 @@ impl Processes {
             false => runtime::replace_file(&self.file, &text),
         };
         if let Err(e) = done {
-            log::warn!("{}: {e}: a restarted vipd will not find HAProxy", self.file.display());
+            let (file, why) = (self.file.display(), words::io_error(&e));
+            log::warn!("cannot write {file}: {why}: a restarted vipd will not find HAProxy");
         }
     }
 }

@@ -356,7 +356,8 @@ pub(crate) fn promote_secondaries(ifname: &str) {
 
 fn set_ipv4(ifname: &str, name: &str, value: &str) {
     if let Err(e) = runtime::sysctl(&format!("net/ipv4/conf/{ifname}/{name}"), value) {
-        log::warn!("net.ipv4.conf.{ifname}.{name} is not {value} and cannot be set: {e}");
+        let why = words::io_error(&e);
+        log::warn!("net.ipv4.conf.{ifname}.{name} is not {value} and cannot be set: {why}");
     }
 }
 

@@ -48,7 +48,8 @@ impl Daemon {
         let parent = self.node.links.get(v.parent).map_or("", |l| l.name.as_str());
         let set = |key: String, value: &str| match runtime::sysctl(&key, value) {
             Err(e) if e.kind() != ErrorKind::NotFound => {
-                log::warn!("{key} is not {value} and cannot be set, use_vmac will not work well: {e}");
+                let why = words::io_error(&e);
+                log::warn!("{key} is not {value} and cannot be set, use_vmac will not work well: {why}");
             }
             _ => {}
         };

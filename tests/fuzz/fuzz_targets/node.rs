@@ -71,6 +71,8 @@ struct World {
     ready: bool,
     pid: u32,
     macvlans: Vec<Link>,
+    /// The kernel gives no index twice.
+    next_ifindex: u32,
     adverts: usize,
 }
 
@@ -87,6 +89,7 @@ fuzz_target!(|script: &[u8]| {
         ready: true,
         pid: 100,
         macvlans: Vec::new(),
+        next_ifindex: MADE,
         adverts: 0,
     };
     w.dump();
@@ -157,7 +160,19 @@ impl World {
         let name = IfName::from_bytes(b"eth0");
         let mac = Some([2, 0, 0, 0, 0, 1]);
         let (macvlan_of, group, moved, is_port) = (None, 0, false, false);
-        Link { seq: 0, ifindex: ETH0, name, up: true, running, mac, moved, mtu: 1500, macvlan_of, group, is_port }
+        Link {
+            seq: 0,
+            ifindex: ETH0,
+            name,
+            up: true,
+            running,
+            mac,
+            moved,
+            mtu: 1500,
+            macvlan_of,
+            group,
+            is_port,
+        }
     }
 
     fn link(&mut self, running: bool) {
@@ -207,8 +222,8 @@ impl World {
                 VmacOp::Make { parent } => {
                     let name = IfName::from_bytes(self.node.links[link].name.as_bytes());
                     let mac = self.node.links[link].vmac.map(|v| v.mac);
-                    let ifindex = MADE + self.macvlans.len() as u32;
-                    self.macvlans.retain(|l| l.ifindex != ifindex);
+                    let ifindex = self.next_ifindex;
+                    self.next_ifindex += 1;
                     let made = Link {
                         ifindex,
                         name,
