@@ -82,8 +82,10 @@ impl Source {
     /// Appends a file. What is wrong goes to `report`; such a line stays as it is.
     pub fn add(&mut self, file: &Path, bytes: &[u8], env: Env<'_>, report: &mut Report) {
         let text = &mut self.text.0;
-        // At once, so that no copy is left behind where there was not room enough.
-        text.reserve(bytes.len() + 4096);
+        // At once, so that no copy is left behind where there was not room enough: the values of variables
+        // may be longer than their names. It is kept, so there is no more than that.
+        let variables = bytes.windows(2).any(|w| w == b"${");
+        text.reserve_exact(bytes.len() + if variables { 4096 } else { 1 });
         let mut at = ini::number(text.iter().filter(|b| **b == b'\n').count());
         self.files.0.push((file.to_owned(), at));
         report.files = self.files.clone();

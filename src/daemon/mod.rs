@@ -146,7 +146,7 @@ pub fn run(cfg: &Rc<Config>, source: Text) -> Result<u8, Fatal> {
     let _locks = lock(path)?;
     let lone = lone(cfg)?;
     // It lasts as long as the process: nothing takes it apart.
-    let daemon = Box::leak(Box::new(Daemon::open(cfg, source, rights, handed.listener.take())?));
+    let daemon = Box::leak(Daemon::open(cfg, source, rights, handed.listener.take())?);
     daemon.lone = lone;
     daemon.systemd = Systemd::from_env(clock::now());
     daemon.begin(handed)?;
@@ -166,13 +166,14 @@ pub fn run(cfg: &Rc<Config>, source: Text) -> Result<u8, Fatal> {
 }
 
 impl Daemon {
-    /// Opens what does not depend on the interfaces. The locks are held.
+    /// Opens what does not depend on the interfaces. The locks are held. In a box: a copy in the frame of
+    /// `run` would be there, of no use, as long as the process.
     fn open(
         cfg: &Rc<Config>,
         source: Text,
         rights: Rights,
         listener: Option<OwnedFd>,
-    ) -> Result<Self, Fatal> {
+    ) -> Result<Box<Self>, Fatal> {
         let path = &cfg.global.control_socket;
         let now = clock::now();
         let host = runtime::host_name();
@@ -180,7 +181,7 @@ impl Daemon {
         let control = listener
             .map_or_else(|| stream::listen(path), Ok)
             .map_err(|e| fatal(&path.display(), &words::io_error(&e)))?;
-        Ok(Daemon {
+        Ok(Box::new(Daemon {
             net: Network::open().map_err(|e| failed("netlink", e))?,
             signals: signal::open().map_err(|e| failed("signalfd", e))?,
             ready: Ready::default(),
@@ -209,7 +210,7 @@ impl Daemon {
                 router_id,
                 started: now,
             },
-        })
+        }))
     }
 
     fn begin(&mut self, handed: Handed) -> Result<(), Fatal> {

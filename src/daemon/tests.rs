@@ -119,7 +119,7 @@ impl World {
             client.write_all(line).unwrap();
             client
         });
-        World { daemon, dir, config, _full: full, silent, _unix: unix, _clients: clients }
+        World { daemon: *daemon, dir, config, _full: full, silent, _unix: unix, _clients: clients }
     }
 
     fn sources(&self) -> Vec<Source> {

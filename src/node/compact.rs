@@ -3,10 +3,19 @@
 use super::{Effect, Link, Node};
 use crate::base::time::Time;
 use crate::event::Event;
+use std::collections::VecDeque;
 
 impl Node {
     /// When nothing is queued: forgets the virtual routers that have left, with all that was theirs.
     pub(super) fn compact(&mut self, now: Time) {
+        // What a change of all virtual routers at once has filled is not kept.
+        let usual = 2 * self.routers.len() + 8;
+        if self.effects.is_empty() && self.effects.capacity() > usual {
+            self.effects = VecDeque::new();
+        }
+        if self.events.is_empty() && self.events.capacity() > usual {
+            self.events = VecDeque::new();
+        }
         if !self.stale || !self.may_reconfigure() {
             return;
         }

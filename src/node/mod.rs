@@ -93,7 +93,7 @@ impl Node {
     /// A node that knows nothing of the kernel yet: feed it the dumps, then `begin`.
     pub fn new(cfg: &Config, now: Time) -> Self {
         let mut node = Node {
-            routers: Vec::new(),
+            routers: Vec::with_capacity(cfg.vrrp.len()),
             groups: Vec::new(),
             links: Vec::new(),
             addrs: AddrBook::default(),

@@ -52,7 +52,7 @@ impl History {
         let Some(name) = node.routers.get(router).map(|r| r.cfg.name.as_str()) else { return };
         let at = self.routers.iter().position(|(n, _)| n == name).unwrap_or_else(|| {
             self.routers.retain(|(n, _)| node.routers.iter().any(|r| r.cfg.name == *n));
-            self.routers.push((name.to_owned(), VecDeque::new()));
+            self.routers.push((name.to_owned(), VecDeque::with_capacity(2)));
             self.routers.len() - 1
         });
         let Some((_, all)) = self.routers.get_mut(at) else { return };

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 const BURST: u32 = 50;
 const REFILL: Duration = Duration::from_secs(10);
+/// Memory for so many lines is kept.
+const MANY: usize = 64;
 
 /// The lines of the recent past.
 #[derive(Debug, Default)]
@@ -53,8 +55,7 @@ impl Repeats {
     pub fn pass(&mut self, now: Time, e: &Event) -> Option<u32> {
         let Some(key) = key(e) else { return Some(0) };
         let i = self.lines.iter().position(|l| l.key == key).unwrap_or_else(|| {
-            // Forget whatever has a full burst again.
-            self.lines.retain(|l| l.held.is_some() || l.left(now) < BURST);
+            self.forget(now);
             self.lines.push(Line { key, left: BURST, filled: now, held: None });
             self.lines.len() - 1
         });
@@ -73,8 +74,20 @@ impl Repeats {
         }
     }
 
+    /// Forgets whatever has a full burst again.
+    fn forget(&mut self, now: Time) {
+        self.lines.retain(|l| l.held.is_some() || l.left(now) < BURST);
+    }
+
     /// A line that was held back and may be logged by now, and how many like it came before it.
     pub fn due(&mut self, now: Time) -> Option<(Level, String, u32)> {
+        // A change of all virtual routers at once is not remembered for ever.
+        if self.lines.capacity() > MANY {
+            self.forget(now);
+            if self.lines.len() <= MANY {
+                self.lines.shrink_to(MANY);
+            }
+        }
         let line = self.lines.iter_mut().find(|l| l.held.is_some() && l.left(now) > 0)?;
         line.refill(now);
         line.left -= 1;

@@ -1,5 +1,6 @@
 //! Reads many packets in one system call, so that a flood of packets that are refused costs little.
 
+use super::REST;
 use nix::errno::Errno;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -20,7 +21,7 @@ pub struct Batch {
 
 impl Default for Batch {
     fn default() -> Self {
-        Batch { buf: vec![0; PACKETS * OCTETS], lens: [0; PACKETS], count: 0 }
+        Batch { buf: vec![0; PACKETS * OCTETS + REST], lens: [0; PACKETS], count: 0 }
     }
 }
 
@@ -56,6 +57,11 @@ impl Batch {
             *len = usize::try_from(header.msg_len).unwrap_or(0);
         }
         self.count == PACKETS
+    }
+
+    /// The same memory, for one packet or frame of any length.
+    pub fn room(&mut self) -> &mut [u8] {
+        &mut self.buf
     }
 
     /// The packets of the last call.

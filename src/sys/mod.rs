@@ -25,6 +25,10 @@ pub mod user;
 use nix::errno::Errno;
 use std::os::fd::{FromRawFd, OwnedFd};
 
+/// What a large buffer has beyond what it needs: with 20 octets of musl's before and behind, it fills its
+/// pages. Where there is room behind a buffer, musl writes there, on a page that is not used otherwise.
+const REST: usize = 4096 - 20;
+
 /// Takes ownership of what a system call returned.
 fn owned(fd: libc::c_int) -> nix::Result<OwnedFd> {
     let fd = Errno::result(fd)?;

@@ -3,6 +3,7 @@
 //! The kernel carries out a request within the send and has queued its answer when that returns, so neither
 //! socket blocks and a batch has its results at once.
 
+use super::REST;
 use super::socket::{ACCEPT, DROP, filter, jump, stmt};
 use crate::wire::rtnl::{self, Msg};
 use nix::errno::Errno;
@@ -49,7 +50,7 @@ impl Netlink {
         // The answers tell the results of our own requests. With 250 leases this saves 500 wake-ups a second.
         filter(&events, &not_ours(own.pid(), proto))?;
         nixsock::bind(events.as_raw_fd(), &NetlinkAddr::new(0, GROUPS))?;
-        Ok(Netlink { requests, events, seq: 0, out: Vec::new(), buf: vec![0; 32 * 1024] })
+        Ok(Netlink { requests, events, seq: 0, out: Vec::new(), buf: vec![0; 32 * 1024 + REST] })
     }
 
     /// Carries out `count` requests; `encode` appends the request of an index with its sequence number.

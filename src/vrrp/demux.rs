@@ -7,33 +7,35 @@ use crate::wire::vrrp::IpInfo;
 use std::net::IpAddr;
 
 /// The virtual routers of one interface by VRID.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Demux {
-    by_vrid: [Option<u16>; 256],
-}
-
-impl Default for Demux {
-    fn default() -> Self {
-        Demux { by_vrid: [None; 256] }
-    }
+    /// In ascending order.
+    by_vrid: Vec<(u8, u16)>,
 }
 
 impl Demux {
     /// Registers a virtual router.
     pub fn insert(&mut self, vrid: u8, router: usize) {
-        if let Some(slot) = self.by_vrid.get_mut(usize::from(vrid)) {
-            *slot = u16::try_from(router).ok();
+        let Ok(router) = u16::try_from(router) else { return };
+        match self.find(vrid) {
+            Err(at) => self.by_vrid.insert(at, (vrid, router)),
+            Ok(at) => self.by_vrid.get_mut(at).into_iter().for_each(|(_, r)| *r = router),
         }
     }
 
     /// The virtual router with this VRID.
     pub fn get(&self, vrid: u8) -> Option<usize> {
-        self.by_vrid.get(usize::from(vrid)).copied().flatten().map(usize::from)
+        let (_, router) = self.by_vrid.get(self.find(vrid).ok()?)?;
+        Some(usize::from(*router))
     }
 
     /// The VRIDs in use, for the kernel's filter.
     pub fn vrids(&self) -> impl Iterator<Item = u8> + '_ {
-        (0..=255u8).filter(|v| self.get(*v).is_some())
+        self.by_vrid.iter().map(|(vrid, _)| *vrid)
+    }
+
+    fn find(&self, vrid: u8) -> Result<usize, usize> {
+        self.by_vrid.binary_search_by_key(&vrid, |(vrid, _)| *vrid)
     }
 }
 

@@ -5,21 +5,25 @@ use crate::vrrp::packet::Discard;
 /// The states of a virtual router; metrics have their numbers.
 pub const STATES: [&str; 4] = ["INIT", "BACKUP", "MASTER", "FAULT"];
 
-/// Refused packets by reason.
+/// Refused packets by reason. Most virtual routers never refuse one: there is room from the first on.
 #[derive(Clone, Debug, Default)]
-pub struct Discards([u64; Discard::ALL.len()]);
+pub struct Discards(Option<Box<[u64; REASONS]>>);
+
+const REASONS: usize = Discard::ALL.len();
 
 impl Discards {
     /// Counts one.
     pub fn count(&mut self, why: Discard) {
-        if let Some(n) = self.0.get_mut(why.index()) {
+        let counts = self.0.get_or_insert_with(|| Box::new([0; REASONS]));
+        if let Some(n) = counts.get_mut(why.index()) {
             *n += 1;
         }
     }
 
     /// Every reason's name and number.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        Discard::ALL.iter().zip(self.0).map(|(d, n)| (d.name(), n))
+        let counts = self.0.as_deref().copied().unwrap_or([0; REASONS]);
+        Discard::ALL.iter().zip(counts).map(|(d, n)| (d.name(), n))
     }
 }
 

@@ -40,7 +40,7 @@ pub fn is_ipv6(list: &[(u32, &str)]) -> Option<bool> {
 
 /// The addresses of a list that are right.
 pub fn read(r: &mut Reader<'_, '_>, key: &str, list: Vec<(u32, &str)>, place: &Place<'_>) -> Listed {
-    let mut listed = Listed::default();
+    let mut listed = Listed { vips: Vec::with_capacity(list.len()), lines: Vec::new() };
     for (line, text) in list {
         if let Some(vip) = vip(r, line, key, text, place) {
             listed.vips.push(vip);

@@ -287,18 +287,19 @@ impl Daemon {
     pub(crate) fn read_unknown_vrids(&mut self, now: Time, i: usize) {
         for _ in 0..UNKNOWN_VRIDS_PER_TURN {
             let sockets = &mut self.net.sockets[i];
-            let Some(n) = sockets.unknown_vrid.as_ref().and_then(|s| s.recv(&mut self.net.buf).ok()) else {
+            let Some(n) = sockets.unknown_vrid.as_ref().and_then(|s| s.recv(self.net.batch.room()).ok())
+            else {
                 break;
             };
             sockets.unknown_vrid_after = Some(now + UNKNOWN_VRID_PAUSE);
-            self.node.packet(now, i, self.net.buf.get(..n).unwrap_or_default());
+            self.node.packet(now, i, self.net.batch.room().get(..n).unwrap_or_default());
         }
     }
 
     /// Reads all queued adverts over IPv6 of a link.
     pub(crate) fn read_adverts_v6(&mut self, i: usize) {
         let Some(s) = &self.net.sockets[i].vrrp_v6 else { return };
-        read_v6(s, PACKETS_PER_TURN, &mut self.net.buf, &mut |c, m| {
+        read_v6(s, PACKETS_PER_TURN, self.net.batch.room(), &mut |c, m| {
             self.node.packet_v6(clock::now(), i, c, m)
         });
     }
@@ -307,7 +308,7 @@ impl Daemon {
     pub(crate) fn read_unknown_vrids_v6(&mut self, now: Time, i: usize) {
         let mut any = false;
         let Some(s) = &self.net.sockets[i].unknown_vrid_v6 else { return };
-        read_v6(s, UNKNOWN_VRIDS_PER_TURN, &mut self.net.buf, &mut |c, m| {
+        read_v6(s, UNKNOWN_VRIDS_PER_TURN, self.net.batch.room(), &mut |c, m| {
             any = true;
             self.node.packet_v6(now, i, c, m);
         });
@@ -319,7 +320,7 @@ impl Daemon {
     /// Reads the neighbour advertisements of other hosts.
     pub(crate) fn read_neighbours(&mut self, now: Time, i: usize) {
         let Some(s) = &self.net.sockets[i].neighbours else { return };
-        read_v6(s, ARPS_PER_TURN, &mut self.net.buf, &mut |c, m| {
+        read_v6(s, ARPS_PER_TURN, self.net.batch.room(), &mut |c, m| {
             if let IpAddr::V6(dst) = c.dst
                 && let Some(na) = Na::parse(&dst, c.ttl, m)
             {
@@ -331,11 +332,11 @@ impl Daemon {
     /// Reads the ARP announcements of other hosts.
     pub(crate) fn read_announcements(&mut self, now: Time, i: usize) {
         for _ in 0..ARPS_PER_TURN {
-            let Some(n) = self.net.sockets[i].arp.as_ref().and_then(|s| s.recv(&mut self.net.buf).ok())
+            let Some(n) = self.net.sockets[i].arp.as_ref().and_then(|s| s.recv(self.net.batch.room()).ok())
             else {
                 break;
             };
-            if let Some(arp) = self.net.buf.get(ETHERNET_HEADER..n).and_then(Arp::parse) {
+            if let Some(arp) = self.net.batch.room().get(ETHERNET_HEADER..n).and_then(Arp::parse) {
                 self.node.arp(now, i, &arp);
             }
         }

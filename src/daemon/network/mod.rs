@@ -16,9 +16,6 @@ use fence::Fence;
 use links::Sockets;
 use std::os::fd::AsFd;
 
-/// Octets of the largest packet or frame that is read singly: a jumbo frame.
-const MAX_PACKET: usize = 9216;
-
 /// Descriptors and buffers.
 pub(super) struct Network {
     pub(super) netlink: Netlink,
@@ -26,9 +23,7 @@ pub(super) struct Network {
     pub(super) fence: Fence,
     /// Of each link of the node, by its index.
     pub(super) sockets: Vec<Sockets>,
-    /// Receives one packet.
-    buf: Vec<u8>,
-    /// Receives many packets.
+    /// Receives packets, one or many.
     batch: Batch,
     /// Holds an advert that is sent.
     out: Vec<u8>,
@@ -47,7 +42,6 @@ impl Network {
             netlink: Netlink::open(TAG)?,
             fence: Fence::default(),
             sockets: Vec::new(),
-            buf: vec![0; MAX_PACKET],
             batch: Batch::default(),
             out: Vec::new(),
             reread_at: None,

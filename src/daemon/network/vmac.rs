@@ -89,12 +89,12 @@ impl Daemon {
     /// Reads adverts that another master sends from the same virtual MAC while the macvlan is up.
     pub(crate) fn read_vmac(&mut self, i: usize) {
         for _ in 0..PACKETS_PER_TURN {
-            let Some(n) = self.net.sockets[i].vmac.as_ref().and_then(|s| s.recv(&mut self.net.buf).ok())
+            let Some(n) = self.net.sockets[i].vmac.as_ref().and_then(|s| s.recv(self.net.batch.room()).ok())
             else {
                 break;
             };
             let now = clock::now();
-            let packet = self.net.buf.get(..n).unwrap_or_default();
+            let packet = self.net.batch.room().get(..n).unwrap_or_default();
             match Ipv6::parse(packet) {
                 Some(p) if p.next == PROTOCOL => {
                     let carrier = IpInfo { src: p.src.into(), dst: p.dst.into(), ttl: p.hops };

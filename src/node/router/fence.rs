@@ -268,7 +268,7 @@ impl Node {
             r.vmac.filter(|_| self.advert_mac(i).is_some()).map_or(Some(wire), |l| self.links[l].ifindex);
         let on = |link: usize| self.links[link].ifindex;
         let scoped = |a: IpAddr| matches!(a, IpAddr::V6(a) if a.is_unicast_link_local());
-        let mut vips = Vec::new();
+        let mut vips = Vec::with_capacity(r.vips.len());
         for (_, e) in self.addrs.of(i) {
             match on(e.link) {
                 None if scoped(e.addr) => {} // nowhere

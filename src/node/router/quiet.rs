@@ -8,7 +8,8 @@ use std::time::Duration;
 /// One log line per reason, until an accepted advert and a while have passed.
 #[derive(Clone, Debug, Default)]
 pub struct Quiet {
-    last: [Option<Time>; NOTES + 4],
+    /// When each was said last; there is room from the first on.
+    last: Option<Box<[Option<Time>; SLOTS]>>,
     accepted: Option<Time>,
 }
 
@@ -16,6 +17,7 @@ pub struct Quiet {
 pub const ODD: usize = Discard::ALL.len();
 /// The first slot of those for what a machine noted.
 const NOTES: usize = ODD + 1;
+const SLOTS: usize = NOTES + 4;
 
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -41,7 +43,8 @@ impl Quiet {
     /// Whether to say it.
     pub fn may_say(&mut self, slot: usize, now: Time) -> bool {
         let accepted = self.accepted;
-        let Some(last) = self.last.get_mut(slot) else { return false };
+        let all = self.last.get_or_insert_with(|| Box::new([None; SLOTS]));
+        let Some(last) = all.get_mut(slot) else { return false };
         let say = last.is_none_or(|t| now.since(t) >= QUIET && accepted.is_some_and(|a| a > t));
         if say {
             *last = Some(now);
