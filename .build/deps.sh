@@ -37,6 +37,7 @@ elif [ "${1:-}" = haproxy ]; then
 elif [ "${1:-}" = image ]; then
     look_up $image
 elif [ "${1:-}" = vm ]; then
+    PATH=$PATH:$PWD/target/qemu # see unpack_qemu
     look_up $vm
 elif [ "${1:-}" = check ]; then
     command -v shellcheck >/dev/null || missing=shellcheck
@@ -75,8 +76,28 @@ if [ ! -e $policy ]; then
 fi
 # --no-remove: if it takes the removal of anything that is installed, rather fail.
 apt() { DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-remove --no-install-recommends -o DPkg::Lock::Timeout=120 "$@" </dev/null >"$log" 2>&1; }
+# A qemu-utils of another release (backports) breaks Debian's qemu-system-x86, and what is installed stays: the
+# emulator and its libraries are unpacked in target/qemu, with a script that calls it.
+unpack_qemu() {
+    out=$PWD/target/qemu
+    rm -rf "$out" && mkdir -p "$out/deb" "$out/root"
+    needs=$(apt-get -s --no-install-recommends install qemu-system-x86 | sed -n 's/^Inst \([^ ]*\).*/\1/p')
+    (cd "$out/deb" && apt-get -qq -o APT::Sandbox::User= download $needs) >"$log" 2>&1 || return 1
+    for d in "$out"/deb/*.deb; do dpkg-deb -x "$d" "$out/root"; done
+    rm -r "$out/deb"
+    printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "'$out/root/usr/lib/$(uname -m)-linux-gnu'" \
+        "'$out/root/usr/bin/qemu-system-x86_64'" >"$out/qemu-system-x86_64"
+    chmod 755 "$out/qemu-system-x86_64"
+    echo "unpacked in target/qemu: qemu-system-x86"
+}
 # Lists may be absent (containers) or older than the mirror (404): fetch them, but only then.
 ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 || apt update || :
+case " $missing " in *' qemu-system-x86 '*)
+    if apt-get -s --no-install-recommends install qemu-system-x86 2>/dev/null | grep -q '^Remv' && unpack_qemu; then
+        missing=$(echo " $missing " | sed 's/ qemu-system-x86 / /; s/^ *//; s/ *$//')
+        [ -n "$missing" ] || exit 0
+    fi ;;
+esac
 apt install $missing || { apt update && apt install $missing; } || { cat "$log" >&2; die "failed: $install"; }
 for s in keepalived haproxy prometheus; do
     case " $missing " in *" $s "*) ;; *) continue ;; esac

@@ -18,6 +18,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 IMAGE = TOP / "target/image"
 WORK = TOP / "target/vm"
 VIP, PORT, HOST = "192.168.30.230", 5000, "192.168.30.254"
+os.environ["PATH"] += f":{TOP}/target/qemu"  # where .build/deps.sh unpacks one that it cannot install
 PARTITION = "@@1048576"  # where the FAT partition of disk.img begins, for mtools
 
 
