@@ -5,7 +5,8 @@
 # removes what it made, also when it is interrupted.
 #
 # The client asks again and again with a fresh ARP request each time; tcpdump sees who answers. That nobody
-# answers twice is read from the MACs of ARP replies and of SYN-ACKs: "a b", never "a b a b".
+# answers twice is read from the MACs of ARP replies and of SYN-ACKs: "a b", never "a b a b". What the client
+# and the engine saw of each step stays in target/containers/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 image=target/vipd-oci.tar
@@ -16,6 +17,9 @@ vip=$subnet.100
 port=8080
 dir=$(mktemp -d)
 passed=0
+seen=target/containers
+rm -rf $seen
+mkdir -p $seen
 
 die() { echo "containers.sh: $*" >&2; exit 1; }
 compose() { if docker compose version >/dev/null 2>&1; then docker compose "$@"; else docker-compose "$@"; fi; }
@@ -115,7 +119,16 @@ watch() {
     client=$!
 }
 served_by() { [ "$(grep -c " $1\$" "$dir/client")" -ge 10 ]; } # so often that ARP was asked again, too
-unwatch() { kill "$client" "$dumper"; wait "$client" "$dumper" 2>/dev/null || :; }
+unwatch() { # NAME of the step
+    kill "$client" "$dumper"
+    wait "$client" "$dumper" 2>/dev/null || :
+    cp "$dir/client" "$seen/$1.client"
+    cp "$dir/wire" "$seen/$1.wire"
+    {
+        docker ps -a --filter "name=$net" --format 'table {{.Names}}\t{{.Status}}'
+        for n in a b; do docker inspect -f "$n {{json .State}}" "$net-$n"; done
+    } >"$seen/$1.engine"
+}
 failures() { grep -c failed "$dir/client" || :; }
 sequence() { # KIND: ARP or TCP; prints e.g. "a b"
     sed -n "s/^[0-9.]* \([0-9a-f:]*\) > .*$1.*/\1/p" "$dir/wire" | sed "s/$mac_a/a/; s/$mac_b/b/" | uniq | paste -sd ' '
@@ -156,7 +169,7 @@ planned_stop() {
     [ "$(state b)" = 'exited 0' ] || die "docker stop of the backup: $(state b)"
     docker start "$net-b" >/dev/null
     back
-    unwatch
+    unwatch stop
     [ "$(failures)" = 0 ] || die "requests failed: $(told)"
     pass "docker stop and start of the master, then of the backup ($took ms, exit 0): $(told)"
 }
@@ -166,7 +179,7 @@ kill_master() {
     await 5 "the client is served" served_by a
     docker kill "$net-a" >/dev/null
     await 10 "b answers" served_by b
-    unwatch
+    unwatch kill
     [ "$(sequence ARP) $(sequence IPv4)" = 'a b a b' ] || die "docker kill: $(told)"
     pass "docker kill of the master: $(told)"
     docker start "$net-a" >/dev/null
@@ -184,13 +197,13 @@ pause_master() {
     await 10 "b answers" served_by b
     local until=$((SECONDS + 3)) # the fence holds, not only at first
     while [ $SECONDS -lt $until ]; do sleep 0.2; done
-    unwatch
+    unwatch pause
     [ "$(sequence ARP) $(sequence IPv4)" = 'a b a b' ] || die "docker pause: $(told)"
     pass "docker pause of the master: $(told)"
     watch
     docker unpause "$net-a" >/dev/null
     back
-    unwatch
+    unwatch unpause
     [ "$(failures)" = 0 ] || die "requests failed after unpause: $(told)"
     pass "docker unpause: $(told)"
 }
