@@ -76,8 +76,8 @@ if [ ! -e $policy ]; then
 fi
 # --no-remove: if it takes the removal of anything that is installed, rather fail.
 apt() { DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-remove --no-install-recommends -o DPkg::Lock::Timeout=120 "$@" </dev/null >"$log" 2>&1; }
-# A qemu-utils of another release (backports) breaks Debian's qemu-system-x86, and what is installed stays: the
-# emulator and its libraries are unpacked in target/qemu, with a script that calls it.
+# A qemu-utils of another release (backports) breaks Debian's qemu-system-x86, and what is installed stays:
+# the emulator and its libraries are unpacked in target/qemu, with a script that calls it.
 unpack_qemu() {
     out=$PWD/target/qemu
     rm -rf "$out" && mkdir -p "$out/deb" "$out/root"
