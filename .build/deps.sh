@@ -98,7 +98,11 @@ case " $missing " in *' qemu-system-x86 '*)
         [ -n "$missing" ] || exit 0
     fi ;;
 esac
-apt install $missing || { apt update && apt install $missing; } || { cat "$log" >&2; die "failed: $install"; }
+apt install $missing || { apt update && apt install $missing; } || {
+    cat "$log" >&2
+    goes=$(apt-get -s --no-install-recommends install $missing 2>/dev/null | sed -n 's/^Remv \([^ ]*\).*/\1/p' | paste -sd' ')
+    die "failed: $install${goes:+ (in the way, and stays: $goes)}"
+}
 for s in keepalived haproxy prometheus; do
     case " $missing " in *" $s "*) ;; *) continue ;; esac
     # Only if we have just installed it: then nobody can want it to run, or to start at the next boot.

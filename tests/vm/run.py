@@ -101,6 +101,7 @@ def main():
     assert lease == "fence"
     used = a.sh("grep -E '^(Pss|Anonymous):' /proc/$(pidof vipd)/smaps_rollup").split()
     row("vipd's memory", f"PSS {used[1]} KiB, anonymous {used[4]} KiB")
+    assert int(used[4]) <= 100, "vipd has more than 100 KiB of its own"
     assert "Read-only" in a.sh("touch /etc/x")
     b.start()
     b.wait_state("BACKUP", 180)
