@@ -449,8 +449,8 @@ pub struct Vrrp {
     pub accept: bool,
     /// `make_before_break`
     pub make_before_break: bool,
-    /// `handover_timeout`, 0.01 to 3600 s; the default is min((N + 1) × advert_int, 5 s), N =
-    /// `down_timer_adverts`.
+    /// `handover_timeout`, 0.01 to 3600 s; the default is (N + 1) × advert_int, N =
+    /// `down_timer_adverts`, at least 20 ms for each of `vips` and at most 5 s.
     pub handover_timeout: Duration,
 }
 

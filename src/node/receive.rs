@@ -180,7 +180,7 @@ impl Node {
         let Some((entry, e)) = all.clone().find(waits).or_else(|| all.find(|e| here(&e))) else {
             return;
         };
-        self.successor_announced(e.router, now);
+        self.successor_announced(e.router, entry, now);
         if let Some(mac) = by {
             self.contested(now, entry, mac);
         }

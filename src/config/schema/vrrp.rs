@@ -112,7 +112,8 @@ pub fn read(section: &Section<'_>, all: &[&Keys], names: &Names<'_>, report: &mu
             if is_ipv6 { ("IPv6", "leave it out") } else { ("version 2", "set version = 3") };
         r.error("v3_checksum_as_v2", format_args!("v3_checksum_as_v2 has no meaning with {with}: {advice}"));
     }
-    let handover = advert_int.saturating_mul(down_timer_adverts + 1).min(Duration::from_secs(5));
+    let each = Duration::from_millis(20 * (advertised.vips.len() + excluded.vips.len()) as u64);
+    let handover = advert_int.saturating_mul(down_timer_adverts + 1).max(each).min(Duration::from_secs(5));
     let vrrp = Rc::new(Vrrp {
         name: section.name.to_owned(),
         line: Line(section.line),

@@ -351,6 +351,11 @@ fn handover_timeout_follows_the_interval() {
     assert_eq!(timeout("advert_int = 2"), Duration::from_secs(5));
     assert_eq!(timeout("version = 3\nadvert_int = 0.5"), Duration::from_secs(2));
     assert_eq!(timeout("down_timer_adverts = 1"), Duration::from_secs(2));
+    let fast = "version = 3\nadvert_int = 0.05\nvirtual_ipaddress_excluded = ";
+    for (more, ms) in [(9, 200), (19, 400), (252, 5000)] {
+        let list: Vec<_> = (1..=more).map(|n| format!("192.168.40.{n}")).collect();
+        assert_eq!(timeout(&format!("{fast}{}", list.join(", "))), Duration::from_millis(ms));
+    }
 }
 
 #[test]

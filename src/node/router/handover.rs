@@ -7,9 +7,11 @@ use crate::vrrp::group;
 use crate::vrrp::machine::{Kind, Release};
 use std::time::Duration;
 
-/// After the successor's advert, if no announcement of it is heard: by then it has its addresses.
+/// After the successor's advert, or an announcement that is not the last, if no other is heard: by then it
+/// has its addresses. There is this much more for each address of this node.
 const AFTER_ADVERT: Duration = Duration::from_millis(50);
-/// After its announcement.
+const EACH: Duration = Duration::from_millis(1);
+/// After its last announcement.
 const AFTER_ANNOUNCEMENT: Duration = Duration::from_millis(5);
 
 /// The VIPs are kept until the successor has them.
@@ -19,8 +21,10 @@ pub struct Hold {
     pub until: Time,
     /// When to let go: shortly after the successor was heard.
     pub release_at: Option<Time>,
-    /// Its announcement was heard, not only its advert.
-    pub announced: bool,
+    /// How many addresses it has yet to announce.
+    pub awaited: usize,
+    /// The entry after the one that was announced last: what is repeated does not count.
+    pub next: usize,
 }
 
 impl Node {
@@ -36,8 +40,8 @@ impl Node {
             && !heard
             && !i.cfg.handover_timeout.is_zero()
         {
-            let timeout = i.cfg.handover_timeout;
-            i.hold = Some(Hold { until: now + timeout, release_at: None, announced: false });
+            let (timeout, awaited) = (i.cfg.handover_timeout, self.addrs.of(router).count());
+            i.hold = Some(Hold { until: now + timeout, release_at: None, awaited, next: 0 });
             self.hand_over(router, now);
             self.emit(Event::HandOverStarts { router, timeout });
         } else {
@@ -100,7 +104,7 @@ impl Node {
     pub(crate) fn end_hold(&mut self, router: usize, now: Time) {
         let Some(hold) = self.routers[router].hold.take() else { return };
         if hold.release_at.is_some_and(|t| now >= t) {
-            self.emit(Event::HandOverDone { router, announced: hold.announced });
+            self.emit(Event::HandOverDone { router, announced: hold.awaited == 0 });
         } else if now >= hold.until {
             self.emit(Event::HandOverTimedOut { router });
         }
@@ -109,7 +113,7 @@ impl Node {
 
     /// An advert of the successor.
     pub(crate) fn successor_advertised(&mut self, router: usize, now: Time) {
-        let grace = if self.routers[router].vmac.is_some() { Duration::ZERO } else { AFTER_ADVERT };
+        let grace = if self.routers[router].vmac.is_some() { Duration::ZERO } else { self.grace() };
         if let Some(h) = &mut self.routers[router].hold {
             h.release_at.get_or_insert(now + grace);
             if grace.is_zero() {
@@ -118,12 +122,17 @@ impl Node {
         }
     }
 
-    /// Its announcement.
-    pub(crate) fn successor_announced(&mut self, router: usize, now: Time) {
+    fn grace(&self) -> Duration {
+        AFTER_ADVERT + EACH.saturating_mul(u32::try_from(self.addrs.entries.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Its announcement of one address: it may add hundreds one after the other.
+    pub(crate) fn successor_announced(&mut self, router: usize, entry: usize, now: Time) {
         self.routers[router].outranked = None;
-        if let Some(h) = self.routers[router].hold.as_mut().filter(|h| !h.announced) {
-            h.release_at = Some(now + AFTER_ANNOUNCEMENT);
-            h.announced = true;
+        let grace = self.grace();
+        if let Some(h) = self.routers[router].hold.as_mut().filter(|h| h.awaited > 0 && entry >= h.next) {
+            (h.awaited, h.next) = (h.awaited - 1, entry + 1);
+            h.release_at = Some(now + if h.awaited == 0 { AFTER_ANNOUNCEMENT } else { grace });
         }
     }
 

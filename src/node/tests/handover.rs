@@ -102,3 +102,24 @@ fn a_successor_that_vanishes_is_replaced_without_losing_the_address() {
     assert!(!did.contains(&Did::Remove(0)));
     assert!(did.contains(&Did::Advert(0, 100)) && did.contains(&Did::Announce(0)));
 }
+
+/// A successor that adds many addresses announces one after the other: what it has yet to add is served here.
+#[test]
+fn a_successor_with_many_addresses_is_waited_for_until_it_has_announced_the_last() {
+    let mut w = master(&one("virtual_ipaddress_excluded = 192.168.30.240/24, 192.168.30.241/24"));
+    w.node.stop(w.now);
+    w.effects();
+    w.settle();
+    w.hear(PEER, 99);
+    for ip in [VIP, Ipv4Addr::new(192, 168, 30, 240), VIP] {
+        w.run(ms(25));
+        let arp = Arp { op: 1, sha: [9; 6], spa: ip, tha: [0xff; 6], tpa: ip };
+        w.node.arp(w.now, 0, &arp);
+        w.settle();
+    }
+    w.run(ms(25));
+    let removes = |did: &[Did]| did.iter().any(|d| matches!(d, Did::Remove(_)));
+    assert!(!removes(&w.take()), "one is not announced yet");
+    w.run(ms(5));
+    assert!(removes(&w.take()), "the successor may not have it");
+}

@@ -165,7 +165,9 @@ fn the_successors_neighbour_advertisement_ends_the_hand_over() {
     w.run(ms(20));
     assert!(!w.take().contains(&Did::Remove(0)), "the advert alone is too early");
     na(&mut w, "2001:db8::99", [9; 6]);
-    na(&mut w, "2001:db8::230", [9; 6]);
+    for vip in w.node.routers[0].vips.clone() {
+        na(&mut w, &vip.to_string(), [9; 6]);
+    }
     w.run(ms(4));
     assert!(!w.take().contains(&Did::Remove(0)));
     w.run(ms(2));
@@ -184,6 +186,7 @@ fn one_election_carries_both_families() {
     w.hear(PEER, 50);
     assert_eq!(w.node.routers[0].stats.list_mismatch, 0);
     w.hear(PEER, 200);
+    w.garp([9; 6]);
     na(&mut w, "2001:db8::230", [9; 6]);
     w.run(ms(6));
     let did = w.take();
