@@ -66,20 +66,29 @@ impl Supervisor {
         }
         self.out.emit(Event::Died { exit });
         self.count_death(now);
-        if self.crash_loop {
-            self.back_off(now);
-        }
     }
 
+    /// After too many deaths other nodes are preferred. It is started again at once all the same: if no
+    /// other node takes over, whatever kills it may kill theirs as well, and a pause would serve nobody. The
+    /// deaths are counted anew from there. When they are too many again, each is followed by a pause, and the
+    /// address is given away.
     fn count_death(&mut self, now: Time) {
         let window = self.cfg.crash_window;
         self.deaths.retain(|t| now.since(*t) < window);
         self.deaths.push(now);
         let deaths = self.deaths.len();
-        if deaths > self.cfg.crash_limit as usize {
+        let too_many = deaths > self.cfg.crash_limit as usize;
+        if too_many {
             self.deaths.remove(0);
-            if !std::mem::replace(&mut self.crash_loop, true) {
-                self.out.emit(Event::CrashLoop { deaths, window });
+        }
+        if too_many && !self.crash_loop {
+            self.crash_loop = true;
+            self.deaths.clear();
+            self.out.emit(Event::CrashLoop { deaths, window });
+        } else if self.crash_loop {
+            self.pauses |= too_many;
+            if self.pauses {
+                self.back_off(now);
             }
         }
     }
@@ -95,5 +104,24 @@ impl Supervisor {
         self.died_at = None; // no grace for a start that failed
         self.state = State::Down { retry_at: now + retry };
         retry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Health;
+    use super::super::tests::{MS, World};
+    use super::*;
+
+    #[test]
+    fn a_slow_start_is_waited_for_no_longer_than_a_move_takes() {
+        let (mut w, _) = World::ready("keep_listeners = no");
+        w.exited(11, Exit::Signal(9));
+        w.due();
+        w.spawned(21);
+        w.wait(2000 * MS);
+        w.answer(21, 22);
+        w.exited(21, Exit::Signal(9));
+        assert_eq!(w.h.health(w.now), Health::Recovering { until: w.now + 1250 * MS });
     }
 }

@@ -38,10 +38,11 @@ use watch::Watch;
 
 /// An address that HAProxy cannot bind to is reported once in this time: it comes with every failed start.
 const UNBOUND_PAUSE: Duration = Duration::from_secs(300);
-/// `restart_grace = auto`: so many times what a start takes, within these.
+/// `restart_grace = auto`: so many times what a start takes, within these. The longest is
+/// what a move takes at an interval of 1 s: the skew time, and learning where the address is now.
 const GRACE_FACTOR: u32 = 4;
 const GRACE_MIN: Duration = Duration::from_millis(500);
-const GRACE_MAX: Duration = Duration::from_secs(2);
+const GRACE_MAX: Duration = Duration::from_millis(1250);
 /// The same before a start was measured, after an adoption.
 const GRACE_UNKNOWN: Duration = Duration::from_secs(1);
 
@@ -99,6 +100,8 @@ pub struct Supervisor {
     deaths: Vec<Time>,
     /// It died too often, and has not been well for a window since.
     crash_loop: bool,
+    /// It died too often again since: each death is followed by a pause.
+    pauses: bool,
     /// When it died while ready, until it is ready again or a start fails.
     died_at: Option<Time>,
     /// Those of an earlier vipd that run and were not adopted.
@@ -144,6 +147,7 @@ impl Supervisor {
             state: State::Down { retry_at: now },
             failures: Backoff::default(),
             crash_loop: false,
+            pauses: false,
             died_at: None,
             orphans: Vec::new(),
             retiring: Vec::new(),
@@ -244,7 +248,6 @@ impl Supervisor {
                     Health::Well
                 }
             }
-            _ if self.crash_loop => Health::Unwell,
             (State::Down { .. } | State::Starting { .. } | State::Killed { .. }, Some(died)) => {
                 let until = died + self.grace();
                 if now < until { Health::Recovering { until } } else { Health::Unwell }

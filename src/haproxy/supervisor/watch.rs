@@ -55,7 +55,7 @@ impl Supervisor {
     pub(super) fn tick_ready(&mut self, now: Time) {
         let State::Ready { since, probe, .. } = self.state else { return };
         if self.crash_loop && now >= since + self.cfg.crash_window {
-            self.crash_loop = false;
+            (self.crash_loop, self.pauses) = (false, false);
             self.deaths.clear();
             self.out.emit(Event::Steady);
             return;

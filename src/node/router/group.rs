@@ -205,8 +205,8 @@ impl Node {
         }
     }
 
-    /// Somebody else is master of one of them.
-    fn resign_all(&mut self, members: &[usize], now: Time) {
+    /// Each asks whether somebody else takes over.
+    pub(crate) fn resign_all(&mut self, members: &[usize], now: Time) {
         for &i in members.iter() {
             if self.routers[i].is_master() {
                 let wait = self.resign_wait(&[i]);

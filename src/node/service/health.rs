@@ -156,12 +156,13 @@ impl Node {
     }
 
     /// Whether HAProxy lets this virtual router be what it is: a master and a backup wait for a restart,
-    /// nobody starts without it. Tracking does not apply to an owner.
+    /// nobody starts without it. An owner tracks nothing, but waits for the first start, whatever comes of
+    /// it: its first advert ends the service of another master.
     fn is_served(&self, i: usize, now: Time) -> bool {
         let router = &self.routers[i];
-        match self.haproxy.as_ref().filter(|_| router.cfg.track_haproxy == Track::Fault && !router.is_owner())
-        {
+        match self.haproxy.as_ref().filter(|_| router.cfg.track_haproxy == Track::Fault) {
             None => true,
+            Some(h) if router.is_owner() => router.machine.kind() != Kind::Init || !h.is_first_start(),
             Some(h) => match h.health(now) {
                 Health::Well | Health::Shaky => true,
                 Health::Recovering { .. } => router.machine.kind() != Kind::Init,
@@ -241,7 +242,9 @@ impl Node {
         let Some(h) = self.haproxy.as_mut() else { return };
         h.step(now, input);
         let health = Service { health: h.health(now), adopting: h.is_adopting(), first: h.is_first_start() };
+        let mut dies_too_often = false;
         while let Some(e) = self.haproxy.as_mut().and_then(Supervisor::next_event) {
+            dies_too_often |= matches!(e, supervisor::Event::CrashLoop { .. });
             self.emit(Event::Haproxy(e));
         }
         if let Some(drop) = self.haproxy.as_mut().and_then(Supervisor::first_action) {
@@ -256,6 +259,10 @@ impl Node {
         // A hung HAProxy loses the addresses before it is killed.
         if self.service.replace(health) != Some(health) {
             self.evaluate_all(now);
+        }
+        if dies_too_often {
+            let tracks = |r: &Router| r.cfg.track_haproxy == Track::Fault && !r.is_owner();
+            self.resign_all(&self.which(&|i| tracks(&self.routers[i])), now);
         }
         while let Some(action) = self.haproxy.as_mut().and_then(Supervisor::next_action) {
             self.push(Effect::Haproxy(action));

@@ -68,11 +68,9 @@ impl Node {
         if let Some(h) = self.haproxy.as_ref().filter(|_| cfg.track_haproxy != Track::No) {
             let up = match h.health(now) {
                 Health::Unwell if h.is_first_start() => None,
-                // A restart within its grace changes nothing.
                 Health::Unwell => Some(false),
-                // Without a weight it only makes this node the last choice.
-                Health::Shaky => Some(cfg.track_haproxy == Track::Fault),
-                Health::Well | Health::Recovering { .. } => Some(true),
+                // A restart within its grace changes nothing. Without a weight, the last choice is up.
+                _ => Some(cfg.track_haproxy == Track::Fault || !h.is_last_choice()),
             };
             all.push(Tracking { what: Tracked::Haproxy, how: cfg.track_haproxy, up });
         }

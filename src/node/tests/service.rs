@@ -117,6 +117,63 @@ fn one_that_dies_too_often_serves_if_nobody_else_does() {
     assert_eq!((w.kind(), w.priority()), (Kind::Master, 100), "it has run for crash_window");
 }
 
+/// It dies so many times; whether the address was let go meanwhile.
+fn dies_and_is_back(w: &mut World, times: usize) -> bool {
+    w.take();
+    for _ in 0..times {
+        die(w, Exit::Signal(9));
+        w.run(ms(100));
+        w.ready();
+    }
+    w.did.iter().any(|(_, d)| *d == Did::Remove(0))
+}
+
+#[test]
+fn one_that_dies_too_often_asks_for_a_successor_and_serves_until_there_is_one() {
+    let mut w = serving_master();
+    assert!(!dies_and_is_back(&mut w, 3));
+    assert!(!w.take().contains(&Did::Advert(0, 0)));
+    die(&mut w, Exit::Signal(9));
+    w.run(ms(0));
+    let did = w.take();
+    let spawn = Did::Haproxy(supervisor::Action::Spawn { bare: false, copy: false });
+    assert!(did.contains(&Did::Advert(0, 0)) && did.contains(&spawn), "{did:?}");
+    assert!(!did.contains(&Did::Remove(0)), "{did:?}");
+    w.run(ms(100));
+    w.ready();
+    w.run(ms(1500)); // nobody has come
+    assert_eq!((w.kind(), w.priority()), (Kind::Master, 1));
+    assert!(!dies_and_is_back(&mut w, 3), "no other node is better");
+    assert!(!w.take().contains(&Did::Advert(0, 0)), "and none is asked each time");
+    die(&mut w, Exit::Signal(9));
+    assert!(w.take().contains(&Did::Remove(0)), "too often again");
+}
+
+#[test]
+fn an_owner_waits_for_the_first_start_of_haproxy_and_tracks_it_no_more() {
+    for fails in [false, true] {
+        let mut cfg = rarely_checked();
+        std::rc::Rc::make_mut(&mut cfg.vrrp[0]).priority = 255;
+        let mut w = World::new(&cfg);
+        w.node.addr(w.now, &addr(VIP, 24, None, u32::MAX));
+        w.begin(false);
+        w.run(ms(500));
+        assert_eq!(w.kind(), Kind::Init);
+        assert!(!w.take().iter().any(|d| matches!(d, Did::Advert(..) | Did::Announce(_))));
+        if fails {
+            die(&mut w, Exit::Code(1));
+        } else {
+            w.ready();
+        }
+        assert_eq!(w.kind(), Kind::Master, "fails: {fails}");
+        if !fails {
+            die(&mut w, Exit::Signal(9));
+        }
+        w.run(ms(5000));
+        assert_eq!(w.kind(), Kind::Master);
+    }
+}
+
 #[test]
 fn a_backup_does_not_take_over_while_haproxy_restarts() {
     let mut w = World::new(&rarely_checked());
@@ -208,10 +265,10 @@ fn a_haproxy_that_dies_again_and_again_leaves_the_address_to_another_node_for_a_
     for round in 0..8 {
         let before = w.kind();
         die(&mut w, Exit::Signal(11));
-        moved += usize::from(before == Kind::Master && w.kind() != Kind::Master);
-        if w.kind() != Kind::Master {
-            w.hear(PEER, 100);
+        if round >= 3 {
+            w.hear(PEER, 100); // asked to take over
         }
+        moved += usize::from(before == Kind::Master && w.kind() != Kind::Master);
         serve(&mut w, ms(1000), false);
         assert_eq!(w.kind() == Kind::Master, round < 3, "death {round}");
     }
