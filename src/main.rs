@@ -327,9 +327,11 @@ fn check(cfg: &Config, source: &Source) -> u8 {
         eprintln!("missing capability: CAP_NET_ADMIN or CAP_NET_RAW");
         return USAGE_ERROR;
     }
-    let user = programs::unknown_user(cfg).map(|u| u.to_string());
-    if let Some(error) = user.or_else(|| programs::wrong_control_socket(cfg)) {
-        eprintln!("{file}: {error}");
+    let texts = Texts::new(source, source);
+    let user = programs::unknown_user(cfg).map(|u| (texts.line(u.kind, u.section, u.key), u.to_string()));
+    let socket = || Some((texts.line("global", "", "control_socket"), programs::wrong_control_socket(cfg)?));
+    if let Some((line, error)) = user.or_else(socket) {
+        eprintln!("{}: {error}", source.files.place(line));
         return USAGE_ERROR;
     }
     eprint!("{}", advice::advice(cfg, source));

@@ -98,7 +98,7 @@ fn the_manual_has_the_ranges_of_the_code() {
                     assert!(there.contains(&bound), "{key}: {range}, but the manual says {told}");
                 }
                 ranges += 1;
-            } else if let Some((_, known)) = said("no-such-word").split_once("is not known: ") {
+            } else if let Some((_, known)) = said("no-such-word").split_once("is not one of: ") {
                 let known = known.split(" (did").next().unwrap_or(known);
                 let boolean = known.starts_with("yes, no, true");
                 let known = if boolean { "yes, no" } else { known };

@@ -206,8 +206,8 @@ fn entry<'a>(line: u32, text: &'a str, report: &mut Report) -> Option<Entry<'a>>
         }
         let value = without_comment(value);
         if let Some(wrong) = mistakes::value(value) {
+            // It stays, so that its section does not lack it.
             report.error(line, format_args!("{key}: {wrong}"));
-            return None;
         }
         return Some(Entry { line, key, value });
     }

@@ -1,5 +1,7 @@
 //! Lines that are not in the form of the file, but whose meaning is clear: each gets a sentence of its own.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 /// The no-break space of web pages and word processors.
 const NO_BREAK_SPACE: char = '\u{a0}';
 const SPACE: &str = "the line has a no-break space (U+00A0): type a normal space";
@@ -14,6 +16,13 @@ pub fn line(text: &str) -> Option<&'static str> {
     }
     if text == "nopreempt" {
         return Some("write `preempt = no`");
+    }
+    // A list on lines of its own, as other ini files have it.
+    let word = text.split([' ', '\t', ',', '/']).next().unwrap_or("");
+    if word.parse::<IpAddr>().is_ok() {
+        return Some(
+            "an address by itself: write it on the line of its key, e.g. `virtual_ipaddress = A, B`",
+        );
     }
     let key = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap_or("");
     let behind = text.get(key.len()..).unwrap_or("").trim_start();
@@ -42,7 +51,7 @@ pub fn key(word: &str) -> Option<&'static str> {
 
 /// The prefix length of a netmask such as `255.255.255.0`.
 pub fn netmask(text: &str) -> Option<u32> {
-    let mask = text.parse::<std::net::Ipv4Addr>().ok()?.to_bits();
+    let mask = text.parse::<Ipv4Addr>().ok()?.to_bits();
     (mask.leading_ones() + mask.trailing_zeros() == 32).then_some(mask.leading_ones())
 }
 

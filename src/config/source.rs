@@ -129,7 +129,8 @@ impl Source {
     }
 }
 
-const NO_NAME: &str = "`${NAME}` or `${NAME:-default}`, of A-Z, a-z, 0-9 and `_`; a literal `${` is `$${`";
+const NO_NAME: &str =
+    "write `${NAME}` or `${NAME:-default}`, with A-Z, a-z, 0-9 and `_`, or `$${` for a literal `${`";
 const UNSET: &str = "the variable is not set: set it, or give a default: ${NAME:-default}";
 const CONTROL: &str = "the variable is not UTF-8 text, or has a line end or another control character in it";
 const COMMENT: &str = "the variable has a `#` or `;` in it that begins a comment here";

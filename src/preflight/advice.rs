@@ -45,11 +45,11 @@ pub fn advice(cfg: &Config, source: &Source) -> String {
             Auth::None if !v.unicast_peers.is_empty() => writeln!(
                 out,
                 "{at}: warning: unicast_peer without authentication: whoever can forge a peer's address \
-                 takes the addresses over: see auth_hmac_key"
+                 can take the addresses over, see auth_hmac_key"
             ),
             Auth::Pass(_) => writeln!(
                 out,
-                "{at}: note: auth_type = PASS sends its password in clear: it protects from mistakes only, \
+                "{at}: note: auth_type = PASS sends its password in clear: it only protects from mistakes, \
                  see auth_hmac_key"
             ),
             _ => {}
@@ -229,10 +229,10 @@ mod tests {
             fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("set");
             advice(&cfg, &source(&file, &text)).replace(&format!("{}/", dir.display()), "")
         };
-        let rest = "vipd.ini:10: note: auth_type = PASS sends its password in clear: it protects from mistakes only, see auth_hmac_key\n\
+        let rest = "vipd.ini:10: note: auth_type = PASS sends its password in clear: it only protects from mistakes, see auth_hmac_key\n\
              vipd.ini:17: note: virtual_router_id = 51 as in [vrrp A]: wrong if eth0 and eth1 are one network\n\
-             vipd.ini:21: warning: unicast_peer without authentication: whoever can forge a peer's address takes the \
-             addresses over: see auth_hmac_key\n\
+             vipd.ini:21: warning: unicast_peer without authentication: whoever can forge a peer's address can take the \
+             addresses over, see auth_hmac_key\n\
              vipd.ini:21: note: with IPv6 a keepalived needs unicast_ttl 255\n\
              conf.d/c.cfg:3: warning: chroot /no/jail: there is no such directory\n\
              conf.d/c.cfg:2: warning: with nonlocal_bind = no a backup cannot bind this: add `transparent`\n\

@@ -24,7 +24,11 @@ pub struct UnknownUser<'a> {
 impl std::fmt::Display for UnknownUser<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let space = if self.section.is_empty() { "" } else { " " };
-        write!(f, "[{}{space}{}]: there is no user {}", self.kind, self.section, self.name)
+        write!(
+            f,
+            "[{}{space}{}]: there is no user {}: create it, or name another",
+            self.kind, self.section, self.name
+        )
     }
 }
 

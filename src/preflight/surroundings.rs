@@ -82,8 +82,7 @@ pub fn look<'a>(cfg: &'a Config, host: &Host) -> Vec<Warning<'a>> {
         let weighs = v.track_checks.iter().map(|t| t.track);
         let weighs = weighs.chain(v.track_interfaces.iter().map(|t| t.track)).chain([v.track_haproxy]);
         if !v.preempt && weighs.into_iter().any(|t| matches!(t, Track::Weight(_))) {
-            let text =
-                "preempt = no: a backup whose priority becomes the higher one by a weight does not take over";
+            let text = "with `no` a backup whose priority a weight makes the higher one does not take over";
             warn("preempt", text.to_owned());
         }
     }
@@ -130,7 +129,12 @@ fn address(v: &Vrrp, vip: &Vip, host: &Host, key: &'static str, warn: &mut impl 
             );
         }
         None if v.priority == 255 => {
-            warn(key, format!("priority = 255, but {addr} is not an address of this host: FAULT"));
+            warn(
+                key,
+                format!(
+                    "priority = 255, but {addr} is not an address of this host: this router will be in FAULT"
+                ),
+            );
         }
         _ => {}
     }
@@ -152,7 +156,7 @@ fn sources(v: &Vrrp, host: &Host, warn: &mut impl FnMut(&'static str, String)) {
     let own = |addr: &IpAddr| host.addrs.iter().find(|a| a.addr == *addr && !a.is_virtual);
     if let Some(src) = v.src_ip.filter(|src| own(src).is_none()) {
         let key = if v.unicast_peers.is_empty() { "mcast_src_ip" } else { "unicast_src_ip" };
-        warn(key, format!("{src} is not an address of this host: FAULT"));
+        warn(key, format!("{src} is not an address of this host: this router will be in FAULT"));
     }
     for (key, peers) in [("unicast_peer", &v.unicast_peers), ("allowed_peers", &v.allowed_peers)] {
         for peer in peers.iter().filter(|p| own(p).is_some()) {
@@ -253,7 +257,7 @@ mod tests {
                 "priority = 255",
                 "192.0.2.1/24",
                 "virtual_ipaddress",
-                "priority = 255, but 192.0.2.1 is not an address of this host: FAULT",
+                "priority = 255, but 192.0.2.1 is not an address of this host: this router will be in FAULT",
             ),
             (
                 "",
@@ -271,7 +275,7 @@ mod tests {
                 "mcast_src_ip = 192.0.2.99",
                 "192.0.2.1/24",
                 "mcast_src_ip",
-                "192.0.2.99 is not an address of this host: FAULT",
+                "192.0.2.99 is not an address of this host: this router will be in FAULT",
             ),
             (
                 "unicast_peer = 192.0.2.117, 192.0.2.116",
@@ -283,7 +287,7 @@ mod tests {
                 "preempt = no\ntrack = c weight 10",
                 "192.0.2.1/24",
                 "preempt",
-                "preempt = no: a backup whose priority becomes the higher one by a weight does not take over",
+                "with `no` a backup whose priority a weight makes the higher one does not take over",
             ),
         ] {
             assert_eq!(said(more, vips), [(key, text.to_owned())], "{more} {vips}");

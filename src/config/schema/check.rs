@@ -102,7 +102,9 @@ pub fn socket(
 fn numeric(r: &mut Reader<'_, '_>, line: u32, text: &str) -> Option<IpAddr> {
     let addr = host(r, line, "target", text)?;
     if is_link_local(addr) {
-        let text = format_args!("target: {addr} is link-local: it needs an interface, which no check has");
+        let text = format_args!(
+            "target: {addr} is link-local, and a check names no interface: take a global address"
+        );
         r.report.error(line, text);
         return None;
     }

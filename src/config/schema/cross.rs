@@ -92,7 +92,8 @@ fn untracked(routers: &[Router], names: &Names<'_>, report: &mut Report) {
     for (index, name) in names.checks.iter().enumerate() {
         let tracked = |i: &Router| i.vrrp.track_checks.iter().any(|t| t.check == index);
         if !routers.iter().any(tracked) {
-            let text = format_args!("[check {name}] is tracked by nobody: track = {name} in a [vrrp NAME]");
+            let text =
+                format_args!("[check {name}] is tracked by no router: add track = {name} to a [vrrp NAME]");
             report.warning(names.first("check", name).map_or(0, |s| s.line), text);
         }
     }

@@ -62,7 +62,7 @@ pub fn check(this: &Lined, before: &[Lined], routers: &[Router], report: &mut Re
     if let (Some((_, owner)), Some((_, other))) = (owner, other) {
         let (owner, other) = (&owner.name, &other.name);
         let text = format_args!(
-            "[group {name}]: {owner} is an owner (priority = 255), which never gives way, and {other} is not"
+            "[group {name}]: {owner} is an owner (priority = 255), which never gives way, and {other} is not: set 254"
         );
         report.error(*line, text);
     }

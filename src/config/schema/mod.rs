@@ -133,8 +133,8 @@ pub fn read(
     mut report: Report,
 ) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let report = &mut report;
-    let unread: Vec<u32> = report.errors.iter().map(|d| d.line).collect();
     let sections = &ini::lex(source.text(), report)[..];
+    let unread: Vec<u32> = report.errors.iter().map(|d| d.line).collect();
     let (vrrp, checks) = (named(sections, "vrrp"), named(sections, "check"));
     let names = Names { sections, vrrp, checks, files };
     let mut global = read_global(&Section::default(), report);
@@ -145,7 +145,6 @@ pub fn read(
         let kind = Kind::of(section.kind);
         idle &= matches!(kind, Some(Kind::Global | Kind::Check | Kind::Group));
         let Some(kind) = known(section, kind, report) else { continue };
-        // The keys of a second one are checked too, but it takes no part in the checks over sections.
         let first = names.first(section.kind, section.name).filter(|first| first.line != section.line);
         if let Some(first) = first {
             let (title, line) = (section, report.files.line(first.last));
@@ -153,35 +152,26 @@ pub fn read(
                 section.line,
                 format_args!("{title} appears twice: merge it with the one on line {line}"),
             );
+            // What it lacks may be in the first: only its keys are checked.
+            if let Some(keys) = ALL.get(kind as usize) {
+                Reader::open(section, keys, &ALL, report);
+            }
+            continue;
         }
         match kind {
-            Kind::Global => {
-                let value = read_global(section, report);
-                if first.is_none() {
-                    global = value;
-                }
-            }
-            Kind::Haproxy => {
-                let value = read_haproxy(section, report);
-                haproxy.get_or_insert(value);
-            }
+            Kind::Global => global = read_global(section, report),
+            Kind::Haproxy => haproxy = Some(read_haproxy(section, report)),
             Kind::Check => checks.extend(check::read(section, &ALL, report)),
-            Kind::Group => {
-                let group = group::read(section, &ALL, &names, report);
-                groups.extend(first.is_none().then_some(group));
-            }
-            Kind::Vrrp => {
-                let router = vrrp::read(section, &ALL, &names, report);
-                routers.extend(first.is_none().then_some(router));
-            }
+            Kind::Group => groups.push(group::read(section, &ALL, &names, report)),
+            Kind::Vrrp => routers.push(vrrp::read(section, &ALL, &names, report)),
         }
     }
-    // Not after a header that was wrong, or a file: that may have been the one.
+    // Not after a line that was wrong, or a file: that may have been the one.
     if idle && unread.is_empty() {
         report.error(0, format_args!("there is nothing to do: add a [vrrp NAME] or a [haproxy] section"));
     }
     cross::check(&routers, haproxy.as_ref(), &names, &groups, report);
-    // What follows from a variable that is not set is no news.
+    // What follows from a line that is wrong already is no news.
     report.errors.dedup_by(|next, d| next.line == d.line && unread.contains(&d.line));
     if !report.errors.is_empty() {
         return Err(std::mem::take(&mut report.errors));

@@ -88,7 +88,7 @@ impl<'a, 'r> Reader<'a, 'r> {
         let found = listed(words).position(|word| word == entry.value);
         if found.is_none() {
             let hint = Hint(nearest(entry.value, &[words]));
-            self.wrong(entry, format_args!("is not known: {words}{hint}"));
+            self.wrong(entry, format_args!("is not one of: {words}{hint}"));
         }
         found
     }
@@ -131,8 +131,8 @@ impl<'a, 'r> Reader<'a, 'r> {
             value => {
                 let wrong = match value {
                     Some(_) => "out of range",
-                    None if mistakes::has_unit(entry.value) => "no number: write seconds without a unit",
-                    None => "no number of seconds",
+                    None if mistakes::has_unit(entry.value) => "not a number: write seconds without a unit",
+                    None => "not a number of seconds",
                 };
                 self.wrong(entry, format_args!("is {wrong}: {} to {} seconds", seconds(min), seconds(max)));
                 None

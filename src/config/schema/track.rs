@@ -113,7 +113,7 @@ fn weight(r: &mut Reader<'_, '_>, line: u32, key: &str, mut words: Words<'_>) ->
     let number = digits(value.strip_prefix('-').unwrap_or(value)).filter(|n| (1..=MAX_WEIGHT).contains(n));
     let Some(number) = number.and_then(|n| i16::try_from(n).ok()) else {
         let value = Shown(value);
-        r.report.error(line, format_args!("{key}: `weight {value}` is none: -253 to 253, and not 0"));
+        r.report.error(line, format_args!("{key}: `weight {value}` is not a weight: -253 to 253, but not 0"));
         return None;
     };
     Some(Track::Weight(if value.starts_with('-') { -number } else { number }))

@@ -204,7 +204,7 @@ pub fn host(r: &mut Reader<'_, '_>, line: u32, key: &str, text: &str) -> Option<
     let Ok(addr) = text.parse::<IpAddr>() else {
         let text = Shown(text);
         let example = "192.0.2.10 or 2001:db8::10";
-        r.report.error(line, format_args!("{key}: {text}: it is not an IP address, e.g. {example}"));
+        r.report.error(line, format_args!("{key}: {text} is not an IP address, e.g. {example}"));
         return None;
     };
     let wrong = match addr {

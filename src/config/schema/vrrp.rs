@@ -206,9 +206,8 @@ fn vmac(r: &mut Reader<'_, '_>, priority: u8) -> Option<bool> {
         return None;
     }
     if priority == 255 {
-        let text = format_args!(
-            "use_vmac does not go with priority = 255: the owner's addresses stay on the interface"
-        );
+        let text =
+            format_args!("use_vmac does not go with priority = 255: leave it out, or set priority = 254");
         r.error("use_vmac", text);
     }
     // Unicast needs a source address and answers to ARP, and the macvlan has neither.
@@ -245,16 +244,15 @@ fn lease(r: &mut Reader<'_, '_>, advert_int: Duration, adverts: u32, priority: u
             let min_down_interval = advert_int.saturating_mul(adverts);
             let value = u32::try_from(value).unwrap_or(1);
             if leased && crate::config::lease::fresh(value, advert_int, min_down_interval).is_none() {
-                let safe = crate::config::lease::auto(advert_int, min_down_interval);
                 let text = format_args!(
-                    "lease = {value} seconds: the address may outlive the takeover; auto is {safe}"
+                    "lease = {value}: the address may outlive the takeover; write `lease = auto`"
                 );
                 r.report.warning(entry.line, text);
             }
             Lease::Seconds(value)
         }
         found => {
-            let wrong = if found.is_some() { "out of range" } else { "not known" };
+            let wrong = if found.is_some() { "out of range" } else { "not one of" };
             let hint = Hint(nearest(entry.value, &["auto", "fence", "address", "off"]));
             r.wrong(
                 entry,

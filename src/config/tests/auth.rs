@@ -149,7 +149,7 @@ fn what_does_not_go_together() {
     for (wrong, message) in [
         ("auth_hmac_time_window = 301", "auth_hmac_time_window = 301 is out of range: 1 to 300"),
         ("auth_hmac_time_window = 0", "auth_hmac_time_window = 0 is out of range: 1 to 300"),
-        ("auth_hmac_mode = off", "auth_hmac_mode = off is not known: enforce, permissive, receive-only"),
+        ("auth_hmac_mode = off", "auth_hmac_mode = off is not one of: enforce, permissive, receive-only"),
     ] {
         assert_eq!(errors(&format!("{KEY}{ACTIVE}{wrong}\n")), [format!("7: {message}")]);
     }

@@ -260,7 +260,7 @@ const LINES: Table = &[
     ),
     (
         "unicast_peer = 192.0.2.2, node2",
-        &["5: unicast_peer: node2: it is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
+        &["5: unicast_peer: node2 is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
     ),
     ("unicast_peer = 192.0.2.2, 192.0.2.2", &["5: unicast_peer: 192.0.2.2 appears twice: remove one"]),
     (
@@ -313,19 +313,25 @@ const LINES: Table = &[
         "track_interface = eth1 weight 5 reverse",
         &["5: track_interface: `reverse` does not belong there: only `weight N`"],
     ),
-    ("track_interface = eth1 weight", &["5: track_interface: `weight ` is none: -253 to 253, and not 0"]),
-    ("track_interface = eth1 weight 0", &["5: track_interface: `weight 0` is none: -253 to 253, and not 0"]),
+    (
+        "track_interface = eth1 weight",
+        &["5: track_interface: `weight ` is not a weight: -253 to 253, but not 0"],
+    ),
+    (
+        "track_interface = eth1 weight 0",
+        &["5: track_interface: `weight 0` is not a weight: -253 to 253, but not 0"],
+    ),
     (
         "track_interface = eth1 weight 254",
-        &["5: track_interface: `weight 254` is none: -253 to 253, and not 0"],
+        &["5: track_interface: `weight 254` is not a weight: -253 to 253, but not 0"],
     ),
     (
         "track_interface = eth1 weight -254",
-        &["5: track_interface: `weight -254` is none: -253 to 253, and not 0"],
+        &["5: track_interface: `weight -254` is not a weight: -253 to 253, but not 0"],
     ),
     (
         "track_interface = eth1 weight --5",
-        &["5: track_interface: `weight --5` is none: -253 to 253, and not 0"],
+        &["5: track_interface: `weight --5` is not a weight: -253 to 253, but not 0"],
     ),
     (
         "track_interface = eth1\ntrack_interface = eth1 weight 5",
@@ -342,7 +348,7 @@ const LINES: Table = &[
     ),
     (
         "track = web weight 0\n[check web]\ntype = ping\ntarget = 192.0.2.1",
-        &["5: track: `weight 0` is none: -253 to 253, and not 0"],
+        &["5: track: `weight 0` is not a weight: -253 to 253, but not 0"],
     ),
     (
         "track = web yes\n[check web]\ntype = ping\ntarget = 192.0.2.1",
@@ -354,7 +360,7 @@ const LINES: Table = &[
     ),
     (
         "track_haproxy = weight 0\n[haproxy]",
-        &["5: track_haproxy: `weight 0` is none: -253 to 253, and not 0"],
+        &["5: track_haproxy: `weight 0` is not a weight: -253 to 253, but not 0"],
     ),
     (
         "track_haproxy = weight 5 6\n[haproxy]",
@@ -362,14 +368,14 @@ const LINES: Table = &[
     ),
     (
         "track_haproxy = maybe\n[haproxy]",
-        &["5: track_haproxy = maybe is not known: yes, no, true, false, on, off"],
+        &["5: track_haproxy = maybe is not one of: yes, no, true, false, on, off"],
     ),
     ("vmac_xmit_base = yes", &["5: vmac_xmit_base = yes needs use_vmac = yes: set it, too"]),
     ("use_vmac = no\nvmac_xmit_base = yes", &["6: vmac_xmit_base = yes needs use_vmac = yes: set it, too"]),
-    ("use_vmac = vrrp.51", &["5: use_vmac = vrrp.51 is not known: yes, no, true, false, on, off"]),
+    ("use_vmac = vrrp.51", &["5: use_vmac = vrrp.51 is not one of: yes, no, true, false, on, off"]),
     (
         "use_vmac = yes\npriority = 255",
-        &["5: use_vmac does not go with priority = 255: the owner's addresses stay on the interface"],
+        &["5: use_vmac does not go with priority = 255: leave it out, or set priority = 254"],
     ),
     (
         "use_vmac = yes\nunicast_peer = 192.0.2.2",
@@ -460,11 +466,11 @@ const VIPS6: Table = &[
     ),
     (
         "2001:db8::g",
-        &["4: virtual_ipaddress: 2001:db8::g: it is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
+        &["4: virtual_ipaddress: 2001:db8::g is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
     ),
     (
         "fe80::1%eth0",
-        &["4: virtual_ipaddress: fe80::1%eth0: it is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
+        &["4: virtual_ipaddress: fe80::1%eth0 is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
     ),
     ("2001:db8::1 label eth0:x", &["4: virtual_ipaddress: an IPv6 address has no label: leave it out"]),
     (

@@ -149,7 +149,7 @@ const CHECKS: Table = &[
     ("target = anything", &["6: [check c] lacks `type`: e.g. type = tcp"]),
     (
         "type = https\ntarget = x",
-        &["7: type = https is not known: tcp, http, exec, ping (did you mean `http`?)"],
+        &["7: type = https is not one of: tcp, http, exec, ping (did you mean `http`?)"],
     ),
     (
         "type = tcp\ntarget = 192.0.2.1",
@@ -183,7 +183,7 @@ const CHECKS: Table = &[
     ),
     (
         "type = tcp\ntarget = localhost:80",
-        &["8: target: localhost: it is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
+        &["8: target: localhost is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
     ),
     (
         "type = tcp\ntarget = 0.0.0.0:80",
@@ -195,7 +195,7 @@ const CHECKS: Table = &[
     ),
     (
         "type = tcp\ntarget = [fe80::1]:80",
-        &["8: target: fe80::1 is link-local: it needs an interface, which no check has"],
+        &["8: target: fe80::1 is link-local, and a check names no interface: take a global address"],
     ),
     (
         "type = http\ntarget = http://192.0.2.1/",
@@ -223,11 +223,11 @@ const CHECKS: Table = &[
     ),
     (
         "type = ping\ntarget = 192.0.2.1:80",
-        &["8: target: 192.0.2.1:80: it is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
+        &["8: target: 192.0.2.1:80 is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
     ),
     (
         "type = ping\ntarget = fe80::1",
-        &["8: target: fe80::1 is link-local: it needs an interface, which no check has"],
+        &["8: target: fe80::1 is link-local, and a check names no interface: take a global address"],
     ),
     (
         "type = ping\ntarget = 255.255.255.255",
@@ -281,7 +281,9 @@ const GROUPS: Table = &[
     ),
     (
         "priority = 255\n[group G]\nmembers = VI_1, VI_3",
-        &["15: [group G]: VI_3 is an owner (priority = 255), which never gives way, and VI_1 is not"],
+        &[
+            "15: [group G]: VI_3 is an owner (priority = 255), which never gives way, and VI_1 is not: set 254",
+        ],
     ),
 ];
 
@@ -300,7 +302,7 @@ const GROUPS_WARNED: Table = &[
     ),
     (
         "[check c]\ntype = ping\ntarget = 192.0.2.1",
-        &["13: [check c] is tracked by nobody: track = c in a [vrrp NAME]"],
+        &["13: [check c] is tracked by no router: add track = c to a [vrrp NAME]"],
     ),
     ("track = c\n[check c]\ntype = ping\ntarget = 192.0.2.1", &[]),
 ];

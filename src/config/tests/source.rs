@@ -60,9 +60,6 @@ fn an_error_has_its_file_and_line() {
             "site:7: virtual_router_id = 51 on eth0 is that of [vrrp A] on line 6 of base: take another",
             "site:8: virtual_ipaddress: 192.0.2.1 on eth0 is already in [vrrp A] on line 7 of base: remove one",
             "site:9: [vrrp A] appears twice: merge it with the one on line 2 of site",
-            "site:9: [vrrp A] lacks `interface`: e.g. interface = eth0",
-            "site:9: [vrrp A] lacks `virtual_router_id`: e.g. virtual_router_id = 51",
-            "site:9: [vrrp A] lacks `virtual_ipaddress`: e.g. virtual_ipaddress = 192.0.2.10/24",
             "site:10: the line is neither `[section]` nor `key = value`: it begins with `bad`",
         ]
     );
@@ -131,9 +128,18 @@ fn variables_are_replaced_in_values() {
 fn a_wrong_variable_is_named_and_nothing_follows_from_it() {
     for (value, message) in [
         ("${NONE}", "${NONE}: the variable is not set: set it, or give a default: ${NAME:-default}"),
-        ("${NAME", "`${NAME}` or `${NAME:-default}`, of A-Z, a-z, 0-9 and `_`; a literal `${` is `$${`"),
-        ("${}", "`${NAME}` or `${NAME:-default}`, of A-Z, a-z, 0-9 and `_`; a literal `${` is `$${`"),
-        ("${A-b}", "`${NAME}` or `${NAME:-default}`, of A-Z, a-z, 0-9 and `_`; a literal `${` is `$${`"),
+        (
+            "${NAME",
+            "write `${NAME}` or `${NAME:-default}`, with A-Z, a-z, 0-9 and `_`, or `$${` for a literal `${`",
+        ),
+        (
+            "${}",
+            "write `${NAME}` or `${NAME:-default}`, with A-Z, a-z, 0-9 and `_`, or `$${` for a literal `${`",
+        ),
+        (
+            "${A-b}",
+            "write `${NAME}` or `${NAME:-default}`, with A-Z, a-z, 0-9 and `_`, or `$${` for a literal `${`",
+        ),
         (
             "${TWO}",
             "${TWO}: the variable is not UTF-8 text, or has a line end or another control character in it",

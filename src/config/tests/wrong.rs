@@ -65,9 +65,9 @@ const FILES: Table = &[
     (
         "[haproxy]\nstop_timeout = 1s\nrestart_grace = 500 ms\nstart_timeout = soon",
         &[
-            "2: stop_timeout = 1s is no number: write seconds without a unit: 0.1 to 3600 seconds",
-            "3: restart_grace = 500 ms is no number: write seconds without a unit: 0 to 3600 seconds",
-            "4: start_timeout = soon is no number of seconds: 0.1 to 3600 seconds",
+            "2: stop_timeout = 1s is not a number: write seconds without a unit: 0.1 to 3600 seconds",
+            "3: restart_grace = 500 ms is not a number: write seconds without a unit: 0 to 3600 seconds",
+            "4: start_timeout = soon is not a number of seconds: 0.1 to 3600 seconds",
         ],
     ),
     (
@@ -93,15 +93,15 @@ const FILES: Table = &[
         "[haproxy]\n[haproxy]\nfoo = 1",
         &["2: [haproxy] appears twice: merge it with the one on line 1", "3: unknown key `foo` in [haproxy]"],
     ),
-    ("[global]\nlog = file\n[haproxy]", &["2: log = file is not known: auto, syslog, stderr"]),
+    ("[global]\nlog = file\n[haproxy]", &["2: log = file is not one of: auto, syslog, stderr"]),
     (
         "[global]\nlog_level = warning\n[haproxy]",
-        &["2: log_level = warning is not known: error, warn, info, debug (did you mean `warn`?)"],
+        &["2: log_level = warning is not one of: error, warn, info, debug (did you mean `warn`?)"],
     ),
     (
         "[global]\nlog_facility = local8\n[haproxy]",
         &[
-            "2: log_facility = local8 is not known: local0, local1, local2, local3, local4, local5, local6, local7, daemon, user (did you mean `local0`?)",
+            "2: log_facility = local8 is not one of: local0, local1, local2, local3, local4, local5, local6, local7, daemon, user (did you mean `local0`?)",
         ],
     ),
     (
@@ -143,7 +143,7 @@ const FILES: Table = &[
     ),
     (
         "[global]\nlock_memory = 1\n[haproxy]",
-        &["2: lock_memory = 1 is not known: yes, no, true, false, on, off"],
+        &["2: lock_memory = 1 is not one of: yes, no, true, false, on, off"],
     ),
     (
         "[global]\nnotify_user = no body\n[haproxy]",
@@ -200,13 +200,16 @@ const FILES: Table = &[
     ("[haproxy]\nstart_timeout = 0", &["2: start_timeout = 0 is out of range: 0.1 to 3600 seconds"]),
     (
         "[haproxy]\nstop_timeout = 8s",
-        &["2: stop_timeout = 8s is no number: write seconds without a unit: 0.1 to 3600 seconds"],
+        &["2: stop_timeout = 8s is not a number: write seconds without a unit: 0.1 to 3600 seconds"],
     ),
     (
         "[haproxy]\nnonlocal_bind = maybe",
-        &["2: nonlocal_bind = maybe is not known: yes, no, true, false, on, off"],
+        &["2: nonlocal_bind = maybe is not one of: yes, no, true, false, on, off"],
     ),
-    ("[haproxy]\nkeep_listeners = 2", &["2: keep_listeners = 2 is not known: yes, no, true, false, on, off"]),
+    (
+        "[haproxy]\nkeep_listeners = 2",
+        &["2: keep_listeners = 2 is not one of: yes, no, true, false, on, off"],
+    ),
     ("[haproxy]\ncrash_limit = 0", &["2: crash_limit = 0 is out of range: 1 to 1000"]),
     ("[haproxy]\ncheck_timeout = 61", &["2: check_timeout = 61 is out of range: 0.1 to 60 seconds"]),
     (
@@ -233,7 +236,7 @@ const FILES: Table = &[
             "1: [vrrp a] lacks `interface`: e.g. interface = eth0",
             "1: [vrrp a] lacks `virtual_ipaddress`: e.g. virtual_ipaddress = 192.0.2.10/24",
             "2: virtual_router_id = 0 is out of range: 1 to 255",
-            "3: advert_int = 1s is no number: write seconds without a unit: 1 to 255 seconds",
+            "3: advert_int = 1s is not a number: write seconds without a unit: 1 to 255 seconds",
             "4: priority = 256 is out of range: 1 to 255",
             "5: unknown key `foo` in [vrrp a]",
             "6: [vrrp b] lacks `interface`: e.g. interface = eth0",
@@ -260,9 +263,9 @@ const LINES: Table = &[
         "virtual_router_id = 52",
         &["5: `virtual_router_id` is in [vrrp VI_1] twice: keep this one or the one on line 3"],
     ),
-    ("state = PRIMARY", &["5: state = PRIMARY is not known: MASTER, BACKUP"]),
-    ("state = master", &["5: state = master is not known: MASTER, BACKUP (did you mean `MASTER`?)"]),
-    ("version = 4", &["5: version = 4 is not known: 2, 3"]),
+    ("state = PRIMARY", &["5: state = PRIMARY is not one of: MASTER, BACKUP"]),
+    ("state = master", &["5: state = master is not one of: MASTER, BACKUP (did you mean `MASTER`?)"]),
+    ("version = 4", &["5: version = 4 is not one of: 2, 3"]),
     (
         "advert_int = 0.5",
         &[
@@ -275,14 +278,20 @@ const LINES: Table = &[
         "version = 3\nadvert_int = 0.015",
         &["6: advert_int = 0.015 is not a multiple of 0.01 seconds: 0.01 to 40.95"],
     ),
-    ("version = 3\nadvert_int = 5.", &["6: advert_int = 5. is no number of seconds: 0.01 to 40.95 seconds"]),
+    (
+        "version = 3\nadvert_int = 5.",
+        &["6: advert_int = 5. is not a number of seconds: 0.01 to 40.95 seconds"],
+    ),
     (
         "preempt = Yes",
-        &["5: preempt = Yes is not known: yes, no, true, false, on, off (did you mean `yes`?)"],
+        &["5: preempt = Yes is not one of: yes, no, true, false, on, off (did you mean `yes`?)"],
     ),
     ("preempt_delay = 1001", &["5: preempt_delay = 1001 is out of range: 0 to 1000 seconds"]),
     ("down_timer_adverts = 0", &["5: down_timer_adverts = 0 is out of range: 1 to 100"]),
-    ("auth_type = PAS\nauth_pass = x", &["5: auth_type = PAS is not known: PASS, AH (did you mean `PASS`?)"]),
+    (
+        "auth_type = PAS\nauth_pass = x",
+        &["5: auth_type = PAS is not one of: PASS, AH (did you mean `PASS`?)"],
+    ),
     ("auth_type = AH", &["5: `auth_type` needs a password: auth_pass = SECRET"]),
     ("auth_type = PASS", &["5: `auth_type` needs a password: auth_pass = SECRET"]),
     ("auth_pass = secret", &["5: `auth_pass` needs `auth_type`: auth_type = PASS"]),
@@ -297,27 +306,24 @@ const LINES: Table = &[
         "version = 3\nauth_pass = secret",
         &["6: `auth_pass` does not go with version 3, which has none: leave it out"],
     ),
-    (
-        "mcast_src_ip = eth0",
-        &["5: mcast_src_ip: eth0: it is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
-    ),
+    ("mcast_src_ip = eth0", &["5: mcast_src_ip: eth0 is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"]),
     (
         "mcast_src_ip = 192.0.2.10",
         &["5: mcast_src_ip = 192.0.2.10 is a virtual address: take one that this node always has"],
     ),
     ("v3_checksum_as_v2 = yes", &["5: v3_checksum_as_v2 has no meaning with version 2: set version = 3"]),
     ("track_haproxy = yes", &["5: track_haproxy = yes needs a [haproxy] section: add one, or set it to no"]),
-    ("garp_master_delay = -1", &["5: garp_master_delay = -1 is no number of seconds: 0 to 3600 seconds"]),
+    ("garp_master_delay = -1", &["5: garp_master_delay = -1 is not a number of seconds: 0 to 3600 seconds"]),
     ("garp_master_repeat = 0", &["5: garp_master_repeat = 0 is out of range: 1 to 100"]),
     ("garp_interval = 0", &["5: garp_interval = 0 is out of range: 0.01 to 10 seconds"]),
     ("lease = 0", &["5: lease = 0 is out of range: auto, fence, address, off, or 1 to 3600 whole seconds"]),
     (
         "lease = atuo",
         &[
-            "5: lease = atuo is not known: auto, fence, address, off, or 1 to 3600 whole seconds (did you mean `auto`?)",
+            "5: lease = atuo is not one of: auto, fence, address, off, or 1 to 3600 whole seconds (did you mean `auto`?)",
         ],
     ),
-    ("lease = 1.5", &["5: lease = 1.5 is not known: auto, fence, address, off, or 1 to 3600 whole seconds"]),
+    ("lease = 1.5", &["5: lease = 1.5 is not one of: auto, fence, address, off, or 1 to 3600 whole seconds"]),
     ("handover_timeout = 0", &["5: handover_timeout = 0 is out of range: 0.01 to 3600 seconds"]),
     ("notify = true # x", &["5: notify = true is not an absolute path: it must begin with `/`"]),
     ("notify_master = up", &["5: notify_master = up is not an absolute path: it must begin with `/`"]),
@@ -341,7 +347,7 @@ const LINES: Table = &[
 const VIPS: Table = &[
     (
         "192.0.2.300",
-        &["4: virtual_ipaddress: 192.0.2.300: it is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
+        &["4: virtual_ipaddress: 192.0.2.300 is not an IP address, e.g. 192.0.2.10 or 2001:db8::10"],
     ),
     ("192.0.2.10/33", &["4: virtual_ipaddress: the prefix length of 192.0.2.10/33 is not 1 to 32"]),
     ("192.0.2.10/0", &["4: virtual_ipaddress: the prefix length of 192.0.2.10/0 is not 1 to 32"]),
@@ -400,7 +406,7 @@ const WARNED: Table = &[
         ],
     ),
     ("auth_type = PASS\nauth_pass = 123456789", &["6: `auth_pass` has 9 octets: only the first 8 count"]),
-    ("lease = 3", &["5: lease = 3 seconds: the address may outlive the takeover; auto is 1"]),
+    ("lease = 3", &["5: lease = 3: the address may outlive the takeover; write `lease = auto`"]),
     ("lease = 1", &[]),
     (
         "lease = off",
