@@ -346,6 +346,45 @@ fn bash_offers(line: &[&str]) -> Option<BTreeSet<String>> {
     Some(text.lines().filter(|l| !l.is_empty()).map(str::to_owned).collect())
 }
 
+/// What fish offers behind `vipd LINE`; of zsh, the options that are given to `_arguments`.
+fn offers(shell: &str, file: &str, line: &[&str]) -> Option<BTreeSet<String>> {
+    let script = match shell {
+        "fish" => "source $argv[1]; complete -C \"vipd $argv[2..]\"",
+        _ => {
+            "file=$1; shift; words=(vipd \"$@\") CURRENT=$#words; _arguments() { print -rl -- \"$@\" }; . $file"
+        }
+    };
+    let mut command = Command::new(shell);
+    if shell == "fish" {
+        command.args(["--no-config", "-c", script]);
+    } else {
+        command.args(["-f", "-c", script, shell]);
+    }
+    let out = match command.arg(path(file)).args(line).current_dir(path("")).output() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("{shell} is not installed: its completion is not tried");
+            return None;
+        }
+        out => out.expect("it runs"),
+    };
+    assert!(out.status.success() && out.stderr.is_empty(), "{shell} {line:?}: {out:?}");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let word = |l: &str| match shell {
+        "fish" => l.split('\t').next().unwrap_or_default().to_owned(),
+        // `*-c[configuration]:file:_files`, `(-h --help)-h`
+        _ => l
+            .trim_start_matches('*')
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split('[')
+            .next()
+            .unwrap_or_default()
+            .into(),
+    };
+    Some(text.lines().map(word).filter(|w| shell == "fish" || w.starts_with('-')).collect())
+}
+
 #[test]
 fn the_completions_are_the_commands_and_options_of_the_program() {
     let mut usage = usage();
@@ -372,7 +411,38 @@ fn the_completions_are_the_commands_and_options_of_the_program() {
         assert_eq!(bash_offers(&["st"]), Some(set(&["status"])));
         assert_eq!(bash_offers(&["reload", "--h"]), Some(set(&["--haproxy"])));
     }
-    // The others by their text.
+    // fish and zsh say what they offer, where they are installed.
+    let fish = "rootfs/usr/share/fish/vendor_completions.d/vipd.fish";
+    if let Some(offered) = offers("fish", fish, &[""]) {
+        assert_eq!(offered, usage.keys().cloned().chain(["help", "version"].map(str::to_owned)).collect());
+        for (command, options) in &usage {
+            assert_eq!(offers("fish", fish, &[command, "-"]).expect("fish"), with_long(options), "{command}");
+        }
+        assert_eq!(offers("fish", fish, &["-"]), Some(with_long(&none)));
+        assert_eq!(offers("fish", fish, &["st"]), Some(set(&["status"])));
+        for (line, file) in [
+            (&["status", ""][..], false),
+            (&["help", ""], false),
+            (&["status", "-c", ""], true),
+            (&["-t", ""], true),
+            (&["import", ""], true),
+        ] {
+            let offered = offers("fish", fish, line).expect("fish");
+            assert_eq!(offered.contains("Cargo.toml"), file, "{line:?}: {offered:?}");
+        }
+    }
+    let zsh = "rootfs/usr/share/zsh/site-functions/_vipd";
+    if let Some(offered) = offers("zsh", zsh, &[""]) {
+        assert_eq!(offered, with_long(&none));
+        for (command, options) in &usage {
+            assert_eq!(offers("zsh", zsh, &[command, ""]).expect("zsh"), with_long(options), "{command}");
+        }
+        assert_eq!(offers("zsh", zsh, &["-c", "x", "status", ""]), offers("zsh", zsh, &["status", ""]));
+        // A command that is being typed is none yet.
+        assert_eq!(offers("zsh", zsh, &["status"]), Some(with_long(&none)));
+        assert_eq!(offers("zsh", zsh, &["-t", ""]), Some(set(&["-c", "--config", "-t"])));
+    }
+    // All of them by their text.
     let mut long: BTreeSet<String> = usage.values().flat_map(with_long).chain(with_long(&none)).collect();
     long.retain(|w| w.starts_with("--"));
     for (file, mark) in [

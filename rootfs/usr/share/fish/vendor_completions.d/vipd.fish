@@ -1,7 +1,8 @@
 # fish completion for vipd(8)
 set --local commands status reload upgrade resign import help version
 complete -c vipd -n "not __fish_seen_subcommand_from $commands; and not __fish_contains_opt -s t" -f -a "$commands"
-complete -c vipd -n "not __fish_seen_subcommand_from import help version" -s c -l config -r -d 'configuration'
+complete -c vipd -n "__fish_seen_subcommand_from status reload upgrade resign help version" -f
+complete -c vipd -n "not __fish_seen_subcommand_from import help version" -s c -l config -rF -d 'configuration'
 complete -c vipd -n "not __fish_seen_subcommand_from $commands" -s t -d 'check the configuration'
 complete -c vipd -n "not __fish_seen_subcommand_from $commands" -s h -l help
 complete -c vipd -n "not __fish_seen_subcommand_from $commands" -s V -l version
