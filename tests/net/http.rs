@@ -348,6 +348,24 @@ fn prometheus(w: &World) -> Result<()> {
     for name in names(&metrics).iter().filter_map(|l| l.split(' ').next()) {
         ensure!(metadata.contains(&format!("\"{name}\"")), "no {name} in {metadata}");
     }
+    // Each query of the dashboard, with what Grafana puts in, has an answer; those of virtual routers have a
+    // value of both nodes. There is no HAProxy and no check here.
+    let dashboard = std::fs::read_to_string(format!("{share}/dashboard.json"))?;
+    let queries: Vec<&str> = dashboard
+        .lines()
+        .filter_map(|l| l.trim().strip_prefix("\"expr\": \"")?.strip_suffix("\","))
+        .collect();
+    ensure!(queries.len() >= 15, "{queries:?}");
+    for text in queries {
+        let text = text.replace("\\\"", "\"").replace("$job", "vipd").replace("$instance", ".*");
+        let text = text.replace("$__rate_interval", "1m");
+        if ["vipd_haproxy", "vipd_check_up", "discarded"].iter().any(|name| text.contains(name)) {
+            let answer = query(&w.client, &text)?;
+            ensure!(answer.starts_with("{\"status\":\"success\""), "{text}: {answer}");
+        } else {
+            wait(&format!("count(count by (instance) ({text}))"), "\"2\"]")?;
+        }
+    }
     // The second node stops: nobody is ready to take over.
     two.terminate();
     two.wait_exit(secs(10))?;
