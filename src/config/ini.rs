@@ -3,6 +3,7 @@
 
 use super::mistakes;
 use super::report::{Report, Shown};
+use crate::base::text::words;
 
 /// Largest file, in octets.
 pub const MAX_SIZE: usize = 1 << 20;
@@ -223,26 +224,6 @@ fn entry<'a>(line: u32, text: &'a str, report: &mut Report) -> Option<Entry<'a>>
     report
         .error(line, format_args!("the line is neither `[section]` nor `key = value`{before}{word}{after}"));
     None
-}
-
-/// The words of a text, split at spaces and tabs.
-pub fn words(text: &str) -> Words<'_> {
-    Words(text)
-}
-
-/// See [`words`]. (`split` and `filter` are 80 octets of code wherever they begin.)
-pub struct Words<'a>(&'a str);
-
-impl<'a> Iterator for Words<'a> {
-    type Item = &'a str;
-
-    #[inline(never)]
-    fn next(&mut self) -> Option<&'a str> {
-        let text = self.0.trim_start_matches([' ', '\t']);
-        let (word, rest) = text.split_at(text.find([' ', '\t']).unwrap_or(text.len()));
-        self.0 = rest;
-        Some(word).filter(|word| !word.is_empty())
-    }
 }
 
 fn is_name_char(c: char) -> bool {

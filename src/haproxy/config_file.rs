@@ -1,10 +1,11 @@
 //! What the lines of a haproxy.cfg say, as far as vipd reads them.
 
+use crate::base::text;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The words of a line, without its comment.
 fn words(line: &str) -> impl Iterator<Item = &str> {
-    line.split_ascii_whitespace().take_while(|w| !w.starts_with('#'))
+    text::words(line).take_while(|w| !w.starts_with('#'))
 }
 
 /// Whether something listens: a `bind` in any section.

@@ -4,6 +4,7 @@ use super::owned;
 use super::schedule::unlimited;
 use crate::base::exit::Exit;
 use crate::base::log;
+use crate::base::text::words;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -305,7 +306,7 @@ pub fn adopt(pid: u32, start_time: u64) -> nix::Result<Process> {
 pub fn start_time(pid: u32) -> Option<u64> {
     let stat = super::runtime::read_text(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
     // The name in parentheses may hold any character, so fields are counted from its end.
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+    words(stat.rsplit_once(')')?.1).nth(19)?.parse().ok()
 }
 
 /// The process group of the process that has connected to a UNIX socket.

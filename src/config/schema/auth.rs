@@ -3,7 +3,8 @@
 use super::Names;
 use super::reader::{Reader, digits};
 use crate::base::secret::Secret;
-use crate::config::ini::{Entry, words};
+use crate::base::text::words;
+use crate::config::ini::Entry;
 use crate::config::{Auth, Hmac, HmacMode, Key, Version};
 use std::path::Path;
 use std::time::Duration;

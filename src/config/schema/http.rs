@@ -4,7 +4,7 @@ use super::MAX_SOCKET_PATH;
 use super::check::socket;
 use super::notify::is_name;
 use super::reader::Reader;
-use crate::config::ini::words;
+use crate::base::text::words;
 use crate::config::report::Shown;
 use crate::config::{HTTP, Http, HttpAt};
 use std::net::IpAddr;

@@ -3,7 +3,7 @@
 use super::Names;
 use super::reader::{Reader, digits};
 use super::vips::device;
-use crate::config::ini::{Words, words};
+use crate::base::text::{Words, words};
 use crate::config::report::{Shown, listed};
 use crate::config::{Track, TrackCheck, TrackInterface};
 

@@ -1,8 +1,8 @@
 //! `virtual_ipaddress` and `virtual_ipaddress_excluded`; addresses and devices wherever they stand.
 
 use super::reader::{Reader, digits};
+use crate::base::text::words;
 use crate::config::Vip;
-use crate::config::ini::words;
 use crate::config::mistakes;
 use crate::config::report::Shown;
 use std::net::{IpAddr, Ipv6Addr};

@@ -1,6 +1,7 @@
 //! The child that delivers one mail: `vipd --send-mail`, with the job on standard input. It may block, as
 //! looking up a name requires: the loop runs in another process, which kills this one when its time is over.
 
+use crate::base::text;
 use crate::base::time::Time;
 use crate::notify::mail::{Dialogue, End, Job};
 use crate::notify::outbox::DIALOGUE;
@@ -157,7 +158,8 @@ fn resolve(name: &str, until: Time) -> Vec<IpAddr> {
 fn in_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
     let (mut found, name) = (Vec::new(), name.to_ascii_lowercase());
     for line in hosts.lines() {
-        let mut words = line.split('#').next().unwrap_or("").split_ascii_whitespace();
+        let words = line.split('#').next().unwrap_or("");
+        let mut words = text::words(words);
         let addr = words.next().and_then(|a| a.parse::<IpAddr>().ok());
         if words.any(|w| w.to_ascii_lowercase() == name) {
             found.extend(addr);
@@ -170,7 +172,7 @@ fn in_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
 fn resolvers(conf: &str, name: &str) -> (Vec<IpAddr>, Vec<String>) {
     let (mut servers, mut names) = (Vec::new(), Vec::new());
     for line in conf.lines() {
-        let mut words = line.split_ascii_whitespace();
+        let mut words = text::words(line);
         let key = words.next();
         for word in words {
             match key {

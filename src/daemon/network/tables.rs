@@ -1,6 +1,7 @@
 //! The kernel's tables of interfaces and addresses: its messages, and complete dumps.
 
 use crate::base::log;
+use crate::base::text;
 use crate::base::time::Time;
 use crate::daemon::{Daemon, Fatal, failed};
 use crate::report::words;
@@ -66,7 +67,7 @@ impl Daemon {
         let Ok(groups) = runtime::read_text("/proc/net/igmp6") else { return };
         for i in 0..self.node.links.len() {
             let name = self.node.links[i].name.as_str();
-            let is_in = |line: &str| line.split_ascii_whitespace().skip(1).take(2).eq([name, GROUP]);
+            let is_in = |line: &str| text::words(line).skip(1).take(2).eq([name, GROUP]);
             if !groups.lines().any(is_in) {
                 self.node.rejoin(i);
             }
