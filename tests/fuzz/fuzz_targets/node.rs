@@ -321,8 +321,8 @@ impl World {
         self.adverts = 0;
         self.node.packet(self.now, 0, &out);
         self.effects();
-        // Of a sync group all members hand over. After a removal that failed, the addresses are read again, and
-        // this kernel has then lost those of all.
+        // Of a sync group all members hand over. After a removal that failed the addresses are read again,
+        // and this kernel has then lost those of all.
         assert!(self.errno != 0 || self.adverts <= 2, "one advert was answered with {}", self.adverts);
     }
 
