@@ -410,7 +410,7 @@ fn howto(first: Kind, peer: Kind, table: &mut Vec<Row>) -> Result<()> {
             complaints.push("HAProxy's master is still the old one".to_owned());
         }
         let bound = own + ms(20);
-        let text = format!("HAProxy's own start ({} ms) + 20 ms, no move", millis(own));
+        let text = format!("at most HAProxy's own start ({} ms) + 20 ms, no move", millis(own));
         let lost = (bound.as_millis() / INTERVAL.as_millis()) as usize + 3;
         Ok(Bounds { silence: bound, syn_retransmits: Some(0), failed: Some(lost), text })
     };
@@ -449,7 +449,7 @@ fn howto(first: Kind, peer: Kind, table: &mut Vec<Row>) -> Result<()> {
         client.wait_answer_by("node2", secs(8))?;
         watcher.wait_holder(VIP, "node2", secs(2))?;
         let bound = ms(500) + skew(99) + ms(50);
-        Ok(Bounds::silent_for(bound, format!("restart_grace + skew + 50 ms = {} ms", millis(bound))))
+        Ok(Bounds::silent_for(bound, format!("at most restart_grace + skew + 50 ms = {} ms", millis(bound))))
     })?;
 
     scene.step(&client, table, "the port freed, node 1 takes the address back", |_| {
