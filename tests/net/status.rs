@@ -17,6 +17,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("watch_is_for_a_few", few_watchers),
     ("status_says_split_brain_aloud", split_brain),
     ("status_names_another_host_with_the_address", contested),
+    ("status_says_split_brain_if_one_signs", one_signs),
     ("status_says_split_brain_if_neither_hears_the_other", |w| unheard(w, true)),
     ("status_says_split_brain_if_one_does_not_hear_the_other", |w| unheard(w, false)),
 ];
@@ -360,6 +361,22 @@ fn split_brain(w: &World) -> Result<()> {
     status(&one, 4)?;
     ensure!(metric(&one, present)? == 0.0 && metric(&one, seconds)? > 2.0, "its metrics afterwards");
     ensure!(one.log().grep("split brain: ").len() == 1, "told more than once");
+    Ok(())
+}
+
+/// One signs its adverts: they are too long for the other one, whose own ones have no signature.
+fn one_signs(w: &World) -> Result<()> {
+    let one = Vipd::run(&w.one, None, &[quick(100)])?;
+    w.node1_is_master()?;
+    let key = "auth_hmac_key = 1 thirty-two-octets-or-more-of-key-one\nauth_hmac_active_key = 1";
+    let two = Vipd::run(&w.two, None, &[quick(99).with(key)])?;
+    w.watcher.wait_holders(VIP, &["node1", "node2"], ELECTION)?;
+    one.wait_log("28 octets too long: it is signed by auth_hmac, which is not set here", secs(4))?;
+    for (vipd, other) in [(&one, "192.168.30.117"), (&two, "192.168.30.116")] {
+        vipd.wait_log(&format!("split brain: {other} is also master"), secs(4))?;
+        has(&status(vipd, 4)?, &format!("SPLIT BRAIN: {other} is also master"))?;
+        ensure!(metric(vipd, "vipd_vrrp_split_brain{name=\"VI_51\"}")? == 1.0, "its metric");
+    }
     Ok(())
 }
 
