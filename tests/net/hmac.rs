@@ -116,8 +116,8 @@ fn between_v6(w: &World) -> Result<()> {
 
 /// The master is killed and resumes, then the backup: nothing moves, and each goes on believing the other.
 fn survives(w: &World, more: &str) -> Result<()> {
-    // The how-to's interval: a shorter one leaves no time to resume.
-    let make = |priority| Router { advert_int: "1".into(), ..signed(priority, more) };
+    // The how-to's interval and lease: a shorter one leaves no time to resume on a busy machine.
+    let make = |priority| Router { advert_int: "1".into(), ..signed(priority, more) }.with("lease = auto");
     let one = Vipd::run(&w.one, None, &[make(100)])?;
     w.node1_is_master()?;
     let two = Vipd::run(&w.two, None, &[make(99)])?;
