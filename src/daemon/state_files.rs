@@ -110,7 +110,7 @@ impl Daemon {
             // Sequences are written often: a full disk is logged once.
             Err(e) if self.unwritable.pass() || memory != Memory::Sequence => {
                 let (file, why) = (file.display(), words::io_error(&e));
-                log::warn!("cannot write {file}: {why}: a vipd that is killed may lose the mastership");
+                log::warn!("cannot write {file}: {why}: a restarted vipd does not resume from it");
             }
             Err(_) => {}
         }

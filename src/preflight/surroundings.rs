@@ -108,7 +108,9 @@ fn interfaces(v: &Vrrp, host: &Host, warn: &mut impl FnMut(&'static str, String)
         } else if key != "track_interface" && host.ports.iter().any(|p| p == name) {
             warn(
                 key,
-                format!("{name} is a port of a bridge or a bond, which receives nothing itself: FAULT"),
+                format!(
+                    "{name} is a port of a bridge or a bond, which receives nothing itself: this router will be in FAULT"
+                ),
             );
         }
     }
@@ -239,7 +241,7 @@ mod tests {
                 "interface = p0",
                 "192.0.2.1/24 dev eth0",
                 "interface",
-                "p0 is a port of a bridge or a bond, which receives nothing itself: FAULT",
+                "p0 is a port of a bridge or a bond, which receives nothing itself: this router will be in FAULT",
             ),
             (
                 "track_interface = eth7",

@@ -158,8 +158,7 @@ fn resolve(name: &str, until: Time) -> Vec<IpAddr> {
 fn in_hosts(hosts: &str, name: &str) -> Vec<IpAddr> {
     let (mut found, name) = (Vec::new(), name.to_ascii_lowercase());
     for line in hosts.lines() {
-        let words = line.split('#').next().unwrap_or("");
-        let mut words = text::words(words);
+        let mut words = text::words(line.split('#').next().unwrap_or(""));
         let addr = words.next().and_then(|a| a.parse::<IpAddr>().ok());
         if words.any(|w| w.to_ascii_lowercase() == name) {
             found.extend(addr);

@@ -7,7 +7,7 @@
 
 use crate::base::exit::Exit;
 use crate::base::log;
-use crate::base::text::words;
+use crate::base::text;
 use crate::daemon::state_files;
 use crate::report::words;
 use crate::sys::process::{self, Process};
@@ -59,7 +59,7 @@ impl Processes {
     pub(super) fn recall(&mut self, is_ours: &dyn Fn(&[u8]) -> bool) -> &[Ours] {
         let text = state_files::remembered(&self.file).unwrap_or_default();
         for line in text.lines() {
-            let mut words = words(line);
+            let mut words = text::words(line);
             let mut word = || words.next().unwrap_or_default();
             let (pid, start) = (word().parse().unwrap_or(0), word().parse().unwrap_or(0));
             let (fingerprint, mark) = (word().to_owned(), u64::from_str_radix(word(), 16).unwrap_or(0));
